@@ -1,0 +1,1 @@
+"""The arena: who answers what, and who meets whom."""

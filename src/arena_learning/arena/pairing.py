@@ -1,0 +1,39 @@
+"""Who meets whom on which instruction (paper, section 5.3: all play all, one opponent, or the pool split)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from arena_learning.pool.split import seeded_rank
+
+
+def schedule(
+    instruction_ids: Sequence[str], target: str | None, opponents: Sequence[str], mode: str, seed: int
+) -> list[tuple[str, str, str]]:
+    """Return (instruction id, a, b) triples, contestants in alphabetical order, sorted.
+
+    Args:
+        instruction_ids: what is played.
+        target: the contestant being trained, or None.
+        opponents: the others.
+        mode: ``all`` play all; ``target`` against each; ``split``: the target against one opponent an instruction,
+            drawn by a seeded hash so that each opponent gets about the same share.
+        seed: of the draw.
+    """
+    players = sorted({*([target] if target else []), *opponents})
+    triples = []
+    for instruction_id in instruction_ids:
+        if mode == "all" or target is None:
+            pairs = list(combinations(players, 2))
+        elif mode == "target":
+            pairs = [_ordered(target, other) for other in opponents]
+        else:
+            other = min(opponents, key=lambda o: seeded_rank(seed, "opponent", instruction_id, o))
+            pairs = [_ordered(target, other)]
+        triples += [(instruction_id, a, b) for a, b in pairs]
+    return sorted(triples)
+
+
+def _ordered(x: str, y: str) -> tuple[str, str]:
+    return (x, y) if x < y else (y, x)

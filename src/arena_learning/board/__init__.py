@@ -1,0 +1,1 @@
+"""The leaderboard: all answers to the test set against each other, rated."""

@@ -1,0 +1,72 @@
+"""What the commands share: reading the project, running a stage under its lock, printing figures."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from arena_learning.cli.main import print_json
+from arena_learning.guard import running
+from arena_learning.params import Params, load_params
+from arena_learning.paths import Paths, project
+from arena_learning.rounds import check_round_name, check_rounds
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+fresh_option = click.option("--fresh", is_flag=True, help="Ignore what the store remembers and pay again.")
+
+
+def open_project(*, check: bool = True) -> tuple[Params, Paths]:
+    """Read params.yaml and check its rounds.
+
+    Raises:
+        ArenaError: no project here, or bad parameters.
+    """
+    paths = project()
+    params = load_params(paths.params)
+    if check:
+        check_rounds(params)
+    return params, paths
+
+
+def run_stage(
+    stage: str, round_name: str | None, work: Callable[[Params, Paths], dict[str, Any]], *, as_json: bool
+) -> None:
+    """Run one stage of the pipeline and print its metrics.
+
+    Args:
+        stage: the stage's name.
+        round_name: the round it is run for, or None; checked against params.yaml.
+        work: the room's function.
+        as_json: print JSON instead of lines.
+    """
+    params, paths = open_project()
+    if round_name is not None:
+        check_round_name(round_name, params)
+    label = f"{stage} {round_name}" if round_name else stage
+    start = time.monotonic()
+    with running(label, paths):
+        metrics = work(params, paths)
+    if as_json:
+        print_json(metrics)
+        return
+    click.echo(f"{label}: {time.monotonic() - start:.1f} s")
+    for line in flat(metrics):
+        click.echo(f"  {line}")
+    sys.stdout.flush()
+
+
+def flat(value: dict[str, Any], prefix: str = "") -> list[str]:
+    """Return nested figures as ``a.b: value`` lines; long lists and texts are left to the files."""
+    lines = []
+    for key, item in value.items():
+        if isinstance(item, dict):
+            lines += flat(item, f"{prefix}{key}.")
+        elif isinstance(item, float):
+            lines.append(f"{prefix}{key}: {item:.4g}")
+        elif not isinstance(item, list):
+            lines.append(f"{prefix}{key}: {item}")
+    return lines

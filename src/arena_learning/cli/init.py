@@ -1,0 +1,25 @@
+"""`arena init`: params.yaml from a profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from arena_learning.paths import Paths
+
+
+@click.command("init")
+@click.option("--profile", default="laptop", show_default=True, help="A file in profiles/, without .yaml.")
+@click.option("--force", is_flag=True, help="Replace a params.yaml that is there.")
+def command(profile: str, force: bool) -> None:
+    """Write params.yaml from a profile, with the engine and type that fit this machine."""
+    import torch
+
+    from arena_learning.setup.profile import choose_serving, write_params
+
+    paths = Paths(Path.cwd())
+    serving = choose_serving(cuda=torch.cuda.is_available())
+    write_params(profile, paths.profiles, paths.params, serving, force=force)
+    click.echo(f"{paths.params.name}: from profile {profile}")
+    click.echo(f"  serving.engine: {serving.engine}, serving.dtype: {serving.dtype} ({serving.reason})")

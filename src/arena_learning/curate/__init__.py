@@ -1,0 +1,1 @@
+"""Which battles become training rows, and the data card that accounts for every instruction."""

@@ -1,0 +1,62 @@
+"""The engine seam: a small protocol that every way of answering implements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from arena_learning.rows import FinishReason, Turn
+
+Conversation = Sequence[Turn]
+
+
+class Sampling(BaseModel):
+    """How a contestant samples. ``temperature`` 0 is greedy; then ``top_p`` and ``seed`` change nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_tokens: int = Field(default=160, ge=1)
+    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    repetition_penalty: float = Field(default=1.0, ge=1.0, le=2.0)
+    seed: int = 0
+
+
+class Completion(NamedTuple):
+    """What an engine gives for one conversation: text without the end-of-turn token, why it ended, counts, seconds.
+
+    ``seconds`` is the call's wall time shared out by tokens, so that a sum over responses is the time spent.
+    """
+
+    text: str
+    finish_reason: FinishReason
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+
+
+class Engine(Protocol):
+    """Answers conversations.
+
+    ``fingerprint`` holds all that could change an answer besides conversation and sampling (kind, version, weights
+    digest, type, system prompt handling); it goes into the store's key. ``batch_size`` is how many conversations the
+    caller should hand over at once. ``batch_exact`` says whether a greedy answer is the same in any batch.
+    """
+
+    fingerprint: dict[str, str]
+    batch_size: int
+    batch_exact: bool
+
+    def respond(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:
+        """Answer each conversation, in order.
+
+        Raises:
+            ArenaError: the engine cannot answer, for a reason that a user can mend.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back the memory. The engine cannot answer afterwards."""
+        ...

@@ -1,0 +1,134 @@
+"""From parameters to an engine: what a contestant's name, a model folder or an opponent's entry answers with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from arena_learning.engines.base import Engine
+from arena_learning.engines.weights import Source, prepare_base, resolve, template_of
+from arena_learning.errors import ArenaError, suggest
+from arena_learning.params import Opponent, Params, Serving, Weights
+
+if TYPE_CHECKING:
+    from arena_learning.paths import Paths
+    from arena_learning.rows import Instruction
+
+# The types each engine serves weights in; the first is taken where an opponent's engine does not know serving.dtype.
+DTYPES = {"openvino": ("q8_0", "f16"), "transformers": ("fp32", "bf16", "f16")}
+
+
+def open_engine(
+    contestant: str, params: Params, paths: Paths, instructions: Sequence[Instruction] = ()
+) -> Engine:
+    """Return the engine that answers for ``contestant``: ``base``, a round's name or an opponent's.
+
+    Args:
+        contestant: the name.
+        params: the parameters in force.
+        paths: the project's paths; the base and the rounds' models are looked for below them.
+        instructions: what a recorded opponent will be asked.
+
+    Raises:
+        ArenaError: no such contestant, or its engine cannot be opened.
+    """
+    if contestant in params.opponents:
+        where = f"opponents.{contestant}"
+        return open_opponent(params.opponents[contestant], params, paths, instructions, where=where)
+    if contestant not in params.contestants:
+        raise ArenaError(f"no contestant '{contestant}'; {suggest(contestant, params.contestants)}")
+    return open_folder(paths.model(contestant), params.serving, params.weights, paths)
+
+
+def open_folder(
+    folder: Path, serving: Serving, weights: Weights, paths: Paths, *, system: str = ""
+) -> Engine:
+    """Return an engine that serves the model in ``folder``, the base of ``weights`` or trained from it."""
+    if serving.engine in DTYPES and serving.dtype not in DTYPES[serving.engine]:
+        raise ArenaError(
+            f"{serving.engine} does not serve weights in {serving.dtype}",
+            where="serving.dtype",
+            mend=f"one of {', '.join(DTYPES[serving.engine])}",
+        )
+    if serving.engine == "transformers":
+        from arena_learning.engines.transformers import Transformers
+
+        return Transformers(
+            folder,
+            dtype=serving.dtype,
+            batch_size=serving.batch_size,
+            device=serving.device,
+            system=system,
+            trust_remote_code=weights.trust_remote_code,
+        )
+    if serving.engine == "openvino":
+        from arena_learning.engines.openvino import OpenVino
+
+        if serving.device == "cuda":
+            raise ArenaError(
+                "OpenVINO does not run on CUDA",
+                where="serving.device",
+                mend="set serving.engine: transformers",
+            )
+        return OpenVino(
+            folder,
+            paths.exports,
+            template=template_of(weights.source),
+            dtype="f16" if serving.dtype == "f16" else "q8_0",
+            batch_size=serving.batch_size,
+            system=system,
+        )
+    raise _not_here(serving.engine, "serving.engine")
+
+
+def open_opponent(
+    opponent: Opponent, params: Params, paths: Paths, instructions: Sequence[Instruction] = (), *, where: str
+) -> Engine:
+    """Return the engine of an opponent, or of a judge's model written as one; ``where`` names it in errors."""
+    if opponent.engine == "recorded":
+        from arena_learning.engines.recorded import Recorded
+
+        return Recorded(paths.root / opponent.model, instructions)
+    if opponent.engine not in ("transformers", "openvino"):
+        raise _not_here(opponent.engine, f"{where}.engine")
+    dtypes = DTYPES[opponent.engine]
+    dtype = params.serving.dtype if params.serving.dtype in dtypes else dtypes[0]
+    device = params.serving.device if opponent.engine == "transformers" else "auto"
+    serving = params.serving.model_copy(update={"engine": opponent.engine, "dtype": dtype, "device": device})
+    local = paths.root / opponent.model
+    source = str(local) if local.exists() else opponent.model
+    found = resolve(source)
+    weights = Weights(source=_origin(found, params, paths))
+    return open_folder(_folder(found, paths), serving, weights, paths, system=opponent.system)
+
+
+def _origin(found: Source, params: Params, paths: Paths) -> str:
+    """Return the source whose GGUF is the template of exports: of the project's own models, the base's."""
+    own = found.path is not None and found.path.resolve().is_relative_to(paths.model("base").parent.resolve())
+    return params.weights.source if own else found.name
+
+
+def _folder(found: Source, paths: Paths) -> Path:
+    """Return a folder of safetensors for a source, prepared once where it is a GGUF file or on the hub."""
+    if found.kind == "folder":
+        assert found.path is not None
+        return found.path
+    from filelock import FileLock
+
+    stamp = found.path.stat().st_mtime_ns if found.path else 0
+    folder = paths.scratch / "weights" / hashlib.sha256(f"{found.name} {stamp}".encode()).hexdigest()[:24]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            prepare_base(Weights(source=found.name), folder)
+    return folder
+
+
+def _not_here(engine: str, where: str) -> ArenaError:
+    return ArenaError(
+        f"the engine '{engine}' is not in this version",
+        where=where,
+        mend="one of openvino, transformers, recorded",
+    )

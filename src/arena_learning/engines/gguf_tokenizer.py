@@ -1,0 +1,108 @@
+"""A GGUF file's byte-level BPE tokenizer, rebuilt exactly.
+
+Transformers' own conversion gives every Llama-architecture file the GPT-2 pre-tokenizer and takes the end-of-text
+token from the wrong field: then numbered lists are cut otherwise than in the model's training, and answers do not stop.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from arena_learning.errors import ArenaError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+CONTROL, USER_DEFINED = 3, 4  # of gguf.TokenType
+
+_LLAMA3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+# tokenizer.ggml.pre -> how text is cut before BPE: "gpt2", "digits" (each digit alone, then gpt2) or a pattern.
+SPLITS = {
+    "gpt-2": "gpt2",
+    "smollm": "digits",
+    "starcoder": "digits",
+    "refact": "digits",
+    "command-r": "digits",
+    "llama-bpe": _LLAMA3,
+    "llama3": _LLAMA3,
+    "qwen2": _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}"),
+}
+
+
+def field(reader: Any, key: str, default: Any = None) -> Any:
+    """Return the value of a GGUF field, or ``default`` where it is absent."""
+    found = reader.get_field(key)
+    return default if found is None else found.contents()
+
+
+def load_gguf_tokenizer(path: Path) -> PreTrainedTokenizerFast:
+    """Return the tokenizer inside the GGUF file at ``path``, with its chat template and special tokens.
+
+    Raises:
+        ArenaError: the kind of tokenizer is not known here.
+    """
+    from gguf import GGUFReader
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    reader = GGUFReader(str(path))
+    tokens = field(reader, "tokenizer.ggml.tokens", [])
+    named = {
+        name: tokens[index]
+        for name, key in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding"))
+        if (index := field(reader, f"tokenizer.ggml.{key}_token_id")) is not None
+    }
+    named.setdefault("pad", named.get("eos", tokens[0]))
+    settings: dict[str, Any] = {f"{name}_token": token for name, token in named.items()}
+    settings |= {
+        "chat_template": field(reader, "tokenizer.chat_template"),
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": field(reader, f"{field(reader, 'general.architecture')}.context_length"),
+    }
+    if field(reader, "tokenizer.ggml.model") != "gpt2":
+        # SentencePiece files: transformers cuts them rightly, only the special tokens need mending.
+        converted = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
+        return PreTrainedTokenizerFast(tokenizer_object=converted.backend_tokenizer, **settings)
+    return PreTrainedTokenizerFast(tokenizer_object=_byte_level(reader, tokens, path), **settings)
+
+
+def _byte_level(reader: Any, tokens: list[str], path: Path) -> Any:
+    """Return the `tokenizers.Tokenizer` of a byte-level BPE file."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models
+
+    pre = field(reader, "tokenizer.ggml.pre", "gpt-2")
+    if pre not in SPLITS:
+        raise ArenaError(
+            f"the tokenizer cuts text by '{pre}', which is not known here (known: {', '.join(sorted(SPLITS))})",
+            where=str(path),
+            mend="use the model's safetensors folder as weights.source",
+        )
+    merges = [tuple(merge.split(" ")) for merge in field(reader, "tokenizer.ggml.merges")]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=SPLITS[pre] == _LLAMA3))
+    tokenizer.pre_tokenizer = pre_tokenizer(pre)
+    tokenizer.decoder = decoders.ByteLevel()
+    kinds = field(reader, "tokenizer.ggml.token_type")
+    for token, kind in zip(tokens, kinds, strict=True):
+        if kind in (CONTROL, USER_DEFINED):
+            tokenizer.add_tokens([AddedToken(token, normalized=False, special=kind == CONTROL)])
+    return tokenizer
+
+
+def pre_tokenizer(pre: str) -> Any:
+    """Return the pre-tokenizer that ``tokenizer.ggml.pre`` names."""
+    from tokenizers import Regex, pre_tokenizers
+
+    split = SPLITS[pre]
+    if split == "gpt2":
+        return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    if split == "digits":
+        gpt2 = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+        return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), gpt2])
+    pattern = pre_tokenizers.Split(Regex(split), behavior="isolated")
+    whole = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return pre_tokenizers.Sequence([pattern, whole])

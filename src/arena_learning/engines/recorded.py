@@ -1,0 +1,125 @@
+"""The recorded engine: answers that stand in a file, for opponents whose model is not at hand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from arena_learning.engines.base import Completion, Conversation, Sampling
+from arena_learning.errors import ArenaError
+from arena_learning.rows import Instruction, canonical, describe_invalid
+
+_SHOWN = 5  # ids named in an error
+
+
+class Answer(BaseModel):
+    """One line of the file; other keys may stand beside these."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: str
+    text: str
+
+
+class Recorded:
+    """Gives the answers of a JSON Lines file of ``{"id": instruction id, "text": answer}``.
+
+    Sampling changes nothing, ``max_tokens`` included: the answers are what they are, and all of them ended by
+    themselves. Tokens are counted as words between white space. A file may answer more than what is asked here (one
+    file serves all splits); `unused` says how many.
+
+    Args:
+        file: the answers.
+        instructions: what will be asked; every one must be answered in the file.
+
+    Raises:
+        ArenaError: the file is missing or malformed, answers an id twice, or leaves instructions unanswered.
+    """
+
+    batch_size = 1024
+    batch_exact = True
+
+    def __init__(self, file: Path, instructions: Sequence[Instruction]) -> None:
+        answers, digest = _read(file)
+        missing = [instruction.id for instruction in instructions if instruction.id not in answers]
+        if missing:
+            raise ArenaError(
+                f"no answer to {len(missing)} of {len(instructions)} instructions ({_some(missing)})",
+                where=str(file),
+                mend="add the answers, or take this opponent out",
+            )
+        self.file = file
+        self.unused = len(answers.keys() - {instruction.id for instruction in instructions})
+        self.fingerprint = {"engine": "recorded", "version": "1", "answers": digest}
+        self._answers: dict[str, str] = {}
+        for instruction in instructions:
+            key = conversation_key(instruction.turns)
+            if self._answers.setdefault(key, answers[instruction.id]) != answers[instruction.id]:
+                raise ArenaError(
+                    f"'{instruction.id}' asks the same as another instruction, and the answers differ",
+                    where=str(file),
+                )
+
+    def respond(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:
+        """Give the recorded answer to each conversation, in order; see `base.Engine`."""
+        keys = [conversation_key(conversation) for conversation in conversations]
+        unknown = [
+            c[-1].content[:40] for c, key in zip(conversations, keys, strict=True) if key not in self._answers
+        ]
+        if unknown:
+            raise ArenaError(
+                f"{len(unknown)} conversations were not among the instructions ({_some(unknown)})",
+                where=str(self.file),
+            )
+        return [
+            Completion(text, "stop", sum(_words(turn.content) for turn in conversation), _words(text), 0.0)
+            for conversation, text in zip(conversations, (self._answers[key] for key in keys), strict=True)
+        ]
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def conversation_key(conversation: Conversation) -> str:
+    """Return a digest of the turns: how an answer is found for a conversation that comes without its id."""
+    turns = [[turn.role, turn.content] for turn in conversation]
+    return hashlib.sha256(canonical(turns).encode()).hexdigest()
+
+
+def _read(file: Path) -> tuple[dict[str, str], str]:
+    """Return the answers by instruction id, and a digest of them."""
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise ArenaError("no such file of recorded answers", where=str(file)) from None
+    except UnicodeDecodeError as error:
+        raise ArenaError(f"not UTF-8: {error.reason}", where=str(file), mend="save it as UTF-8") from None
+    answers: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"{file}, line {number}"
+        try:
+            answer = Answer.model_validate(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ArenaError(f"not JSON: {error.msg}", where=where) from None
+        except ValidationError as error:
+            raise ArenaError(
+                describe_invalid(error), where=where, mend='one {"id": ..., "text": ...} a line'
+            ) from None
+        if answer.id in answers:
+            raise ArenaError(f"'{answer.id}' is answered twice", where=where, mend="keep one of the answers")
+        answers[answer.id] = answer.text
+    return answers, hashlib.sha256(canonical(answers).encode()).hexdigest()
+
+
+def _words(text: str) -> int:
+    return len(text.split())
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

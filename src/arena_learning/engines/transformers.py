@@ -1,0 +1,158 @@
+"""The transformers engine: runs anywhere that torch does, on a CPU or a GPU."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from arena_learning.engines.base import Completion, Conversation, Sampling
+from arena_learning.engines.chat import Chat, share_out
+from arena_learning.engines.weights import weights_digest
+from arena_learning.errors import ArenaError
+from arena_learning.rows import FinishReason
+
+PER_CALL = 2  # batches a call: enough to put prompts of like length together
+
+
+class Transformers:
+    """Answers with ``generate``: left-padded batches of conversations of like length.
+
+    Args:
+        folder: the model's folder (safetensors and tokenizer).
+        dtype: type the weights are served in: fp32, bf16 or f16.
+        batch_size: conversations in one batch.
+        device: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
+        system: a system prompt for conversations that have none.
+        trust_remote_code: run code that comes with the folder.
+
+    Raises:
+        ArenaError: the model cannot be loaded, or there is no GPU where one is asked for.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        dtype: str = "fp32",
+        batch_size: int = 8,
+        device: str = "auto",
+        system: str = "",
+        trust_remote_code: bool = False,
+    ) -> None:
+        import torch
+        import transformers
+
+        self.chat = Chat(folder, system, trust_remote_code)
+        self.device = _device(device)
+        self.batch_size = batch_size * PER_CALL
+        self.batch_exact = (
+            batch_size == 1
+        )  # padding changes the last bits, and these can change a greedy answer
+        self._rows = batch_size
+        self.fingerprint = {
+            "engine": "transformers",
+            "version": f"{transformers.__version__}, torch {torch.__version__}",
+            "weights": weights_digest(folder),
+            "dtype": dtype,
+            "device": self.device,
+            "batch": str(batch_size),
+            "chat_template": self.chat.digest,
+            "system": system,
+        }
+        self._model: Any = _load(folder, dtype, self.device, trust_remote_code)
+        pad = self.chat.tokenizer.pad_token_id
+        self._pad = self.chat.stop_ids[0] if pad is None else pad
+        # The model's own sampling defaults must not seep in: only `Sampling` says how to sample.
+        self._model.generation_config = transformers.GenerationConfig(
+            eos_token_id=self.chat.stop_ids, pad_token_id=self._pad
+        )
+
+    def respond(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:
+        """Answer each conversation, in order; see `base.Engine`."""
+        start = time.perf_counter()
+        prompts = self.chat.encode(conversations)
+        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        answers: dict[int, list[int]] = {}
+        for first in range(0, len(order), self._rows):
+            batch = order[first : first + self._rows]
+            rows = self._generate([prompts[index] for index in batch], sampling, seed=sampling.seed + first)
+            answers.update(zip(batch, rows, strict=True))
+        stops = set(self.chat.stop_ids)
+        texts = [self.chat.decode(answers[index]) for index in range(len(prompts))]
+        reasons: list[FinishReason] = [
+            "stop" if answers[index] and answers[index][-1] in stops else "length"
+            for index in range(len(prompts))
+        ]
+        counts = [(len(prompt), len(answers[index])) for index, prompt in enumerate(prompts)]
+        return share_out(texts, reasons, counts, time.perf_counter() - start)
+
+    def _generate(self, prompts: list[list[int]], sampling: Sampling, seed: int) -> list[list[int]]:
+        """Return the new tokens of each row, up to and with the first that ends the answer."""
+        import torch
+        from transformers import GenerationConfig
+
+        width = max(map(len, prompts))
+        ids = [[self._pad] * (width - len(prompt)) + prompt for prompt in prompts]
+        mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+        greedy = sampling.temperature == 0
+        how = {} if greedy else {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+        config = GenerationConfig(
+            max_new_tokens=min(sampling.max_tokens, self.chat.context - width),
+            do_sample=not greedy,
+            repetition_penalty=sampling.repetition_penalty,
+            eos_token_id=self.chat.stop_ids,
+            pad_token_id=self._pad,
+            **how,
+        )
+        devices = [self._model.device] if self.device == "cuda" else []
+        with torch.inference_mode(), torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            output = self._model.generate(
+                input_ids=torch.tensor(ids, device=self.device),
+                attention_mask=torch.tensor(mask, device=self.device),
+                generation_config=config,
+            )
+        return [self._up_to_stop(row) for row in output[:, width:].tolist()]
+
+    def _up_to_stop(self, row: list[int]) -> list[int]:
+        stops = set(self.chat.stop_ids)
+        end = next((place for place, token in enumerate(row, 1) if token in stops), len(row))
+        return row[:end]
+
+    def close(self) -> None:
+        """Give back the memory."""
+        import torch
+
+        self._model = None
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _device(wanted: str) -> str:
+    import torch
+
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ArenaError("there is no CUDA GPU", where="serving.device", mend="set it to auto or cpu")
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return wanted
+
+
+def _load(folder: Path, dtype: str, device: str, trust_remote_code: bool) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    types = {"fp32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+    if dtype not in types:
+        raise ArenaError(
+            f"weights cannot be served in {dtype}", where="serving.dtype", mend=f"one of {', '.join(types)}"
+        )
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            str(folder), dtype=types[dtype], use_safetensors=True, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise ArenaError(f"cannot load the model: {str(error).splitlines()[0]}", where=str(folder)) from error
+    return model.to(device).eval()

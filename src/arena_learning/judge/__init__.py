@@ -1,0 +1,1 @@
+"""Judges: how the games of a battle get their scores."""

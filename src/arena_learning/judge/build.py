@@ -1,0 +1,38 @@
+"""From a judge's parameters to a judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from arena_learning import params as p
+from arena_learning.engines.base import Sampling
+from arena_learning.judge.base import Judge
+
+
+def open_judge(judge: p.Judge, params: p.Params, root: Path) -> Judge:
+    """Open a judge; what it needs is imported here and not before.
+
+    Raises:
+        ArenaError: its model, template or embeddings cannot be had.
+    """
+    if judge.kind == "rubric":
+        from arena_learning.judge.rubric import RubricJudge
+
+        return RubricJudge(judge.points)
+    if judge.kind == "reference":
+        from arena_learning.judge.reference import ReferenceJudge
+
+        return ReferenceJudge()
+    from arena_learning.engines.build import open_opponent
+    from arena_learning.judge.llm import LlmJudge
+    from arena_learning.judge.template import JudgeTemplate
+
+    sampling = Sampling(max_tokens=judge.max_tokens, temperature=judge.temperature, seed=params.seed)
+    opponent = p.Opponent(
+        engine=judge.engine or "transformers",
+        model=judge.model,
+        base_url=judge.base_url,
+        api_key_env=judge.api_key_env,
+    )
+    template = JudgeTemplate(judge.template, root)
+    return LlmJudge(open_opponent(opponent, params, root), template, sampling, judge.attempts)

@@ -1,0 +1,62 @@
+"""Merging the games of a pair into a battle (the paper's rule is unpublished: scores are averaged, see docs/judge.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from arena_learning.rows import Battle, Game, Winner
+
+
+def merge_games(games: Sequence[Game], category: str, disagree: str = "average", expected: int = 2) -> Battle:
+    """Merge the games of one pair on one instruction.
+
+    Args:
+        games: one game an order; all of the same instruction, judge and pair.
+        category: the instruction's.
+        disagree: what becomes of two orders that name different outcomes: ``average``, ``tie`` or ``drop``.
+        expected: how many scored games make a battle; with fewer it is unscored.
+
+    Returns:
+        The battle, contestants in alphabetical order. An unscored game is neither a tie nor a loss: the battle is
+        unscored, with the reason.
+    """
+    first = games[0]
+    a, b = sorted((first.first, first.second))
+    scored = [game for game in games if game.unscored is None]
+    shared = {
+        "instruction_id": first.instruction_id,
+        "category": category,
+        "judge": first.judge,
+        "a": a,
+        "b": b,
+        "games": len(scored),
+        "rationales": tuple(game.rationale for game in scored),
+    }
+    if len(scored) < expected:
+        reasons = sorted({game.unscored for game in games if game.unscored})
+        return Battle(winner="unscored", unscored="; ".join(reasons) or "a game is missing", **shared)
+    scores = [_scores(game, a) for game in scored]
+    agree = len({_winner(*pair) for pair in scores}) == 1 if len(scores) > 1 else None
+    mean_a, mean_b = (sum(column) / len(scores) for column in zip(*scores, strict=True))
+    winner = _winner(mean_a, mean_b)
+    if agree is False and disagree == "drop":
+        return Battle(winner="unscored", unscored="the orders disagree", orders_agree=False, **shared)
+    if agree is False and disagree == "tie":
+        winner = "tie"
+    gap = 0.0 if winner == "tie" else abs(mean_a - mean_b)
+    return Battle(winner=winner, score_a=mean_a, score_b=mean_b, gap=gap, orders_agree=agree, **shared)
+
+
+def _scores(game: Game, a: str) -> tuple[float, float]:
+    """Return the game's scores as (a's, b's)."""
+    if game.score_first is None or game.score_second is None:
+        raise ValueError(f"a scored game without scores: {game.instruction_id}")
+    return (
+        (game.score_first, game.score_second) if game.first == a else (game.score_second, game.score_first)
+    )
+
+
+def _winner(score_a: float, score_b: float) -> Winner:
+    if score_a == score_b:
+        return "tie"
+    return "a" if score_a > score_b else "b"

@@ -1,0 +1,49 @@
+"""The `judge` stage: from a round's responses to games and battles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from arena_learning.arena.pairing import schedule
+from arena_learning.judge.build import open_judge
+from arena_learning.judge.health import judge_health, win_counts
+from arena_learning.judge.play import Pairing, play
+from arena_learning.params import NONE, Params
+from arena_learning.paths import Paths
+from arena_learning.rows import Instruction, Response, by_id, read_rows, write_json, write_rows
+from arena_learning.store import Store
+
+
+def judge_round(name: str, params: Params, paths: Paths, *, fresh: bool = False) -> dict[str, Any]:
+    """Judge a round's battles and return the stage's metrics. A round without a target plays none."""
+    this = params.rounds[name]
+    instructions = by_id(read_rows(paths.split(this.split), Instruction))
+    responses = {(r.instruction_id, r.contestant): r for r in read_rows(paths.responses(name), Response)}
+    target = None if this.target == NONE else this.target
+    pairings = schedule(sorted(instructions), target, sorted(params.opponents), params.battle.mode, params.seed)
+    pairings = pairings if target else []
+    judge = open_judge(params.judges[params.judge.name], params, paths.root)
+    try:
+        with Store(paths.store, fresh=fresh) as store:
+            judged = play(
+                [Pairing(*p) for p in pairings],
+                instructions,
+                responses,
+                judge,
+                store,
+                disagree=params.judge.disagree,
+            )
+    finally:
+        judge.close()
+    write_rows(paths.games(name), judged.games)
+    write_rows(paths.battles(name), judged.battles)
+    metrics = {
+        "judge": judge.label,
+        **judge_health(judged.games, judged.battles, responses),
+        "target": this.target,
+        "against": win_counts(judged.battles, this.target),
+        "seconds": round(judged.seconds, 1),
+        "tokens": judged.tokens,
+    }
+    write_json(paths.stage_metrics(name, "judge"), metrics)
+    return {**metrics, "paid": judged.paid}

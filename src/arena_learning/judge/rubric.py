@@ -1,0 +1,169 @@
+"""The embedded judge: each instruction's checkable points, held against each response.
+
+It is no language model. It sees what the rubric's author thought of, so its agreement with people is measured
+(docs/judge.md) and not assumed. Score = 1 + 9 x (weighted share of the points met) x quality, in halves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from arena_learning.judge.base import Presentation, Verdict
+from arena_learning.judge.text_quality import function_word_share, overlap, repetition
+from arena_learning.points import Check, Point, check, parse_point, sentences, words
+from arena_learning.pool.embeddings import Embedder, shared_embedder
+from arena_learning.rows import Instruction, Response
+
+VERSION = "1"
+
+# Cosines between a semantic point and unrelated, related and paraphrasing sentences, as measured on the pool:
+# coverage rises linearly between the two.
+_COSINE_NONE, _COSINE_FULL = 0.30, 0.72
+_STRUCTURED = ("json", "table", "code", "bullets", "numbered", "lines")
+
+
+class Score(NamedTuple):
+    """A response's score from 1 to 10 in halves, and the rationale, point by point."""
+
+    value: float
+    rationale: str
+
+
+class RubricJudge:
+    """Scores each response by its instruction's rubric; the order of a presentation changes nothing.
+
+    Args:
+        points: ``all``, or ``content`` to leave out length, format and truncation.
+    """
+
+    batch_size = 64
+
+    def __init__(self, points: str = "all", embedder: Embedder | None = None) -> None:
+        self._content_only = points == "content"
+        self._embedder = embedder or shared_embedder()
+        self.label = f"rubric-{points} v{VERSION}"
+        self.fingerprint = {"judge": self.label, "embeddings": self._embedder.version}
+
+    def score(self, presentations: Sequence[Presentation]) -> list[Verdict]:
+        """Score each presentation; an instruction without a rubric is unscored."""
+        self._embed_ahead(presentations)
+        return [self._verdict(p) for p in presentations]
+
+    def close(self) -> None:
+        """Nothing to give back: the embedder is shared by the process."""
+
+    def score_response(self, instruction: Instruction, response: Response) -> Score:
+        """Score one response.
+
+        Args:
+            instruction: must have a rubric.
+            response: any text; it is only ever compared, never interpreted.
+        """
+        text = response.text
+        points = _points(instruction)
+        checks = [self._semantic(p, text) if p.kind == "semantic" else check(p, text) for p in points]
+        positive = [(p, c) for p, c in zip(points, checks, strict=True) if p.is_content and p.kind != "avoids"]
+        substance = _share(positive) if positive else float(bool(words(text)))
+        earned = []
+        for point, seen in zip(points, checks, strict=True):
+            if self._content_only and not point.is_content:
+                continue
+            earned.append((point, Check(seen.met * _credit(point, substance), seen.seen)))
+        quality, flaws = self._quality(instruction, response, points)
+        value = 1 + 9 * _share(earned) * quality
+        lines = [f"[{c.met:.2f} x {p.weight:g}] {p.describe()}: {c.seen}" for p, c in earned]
+        return Score(_halves(value), "\n".join([*lines, *flaws]))
+
+    def _verdict(self, presentation: Presentation) -> Verdict:
+        instruction, first, second = presentation
+        if not instruction.rubric:
+            return Verdict(None, None, "", unscored="the instruction has no rubric")
+        if self._content_only and not any(p.is_content for p in _points(instruction)):
+            return Verdict(None, None, "", unscored="the rubric has no content point")
+        one, two = self.score_response(instruction, first), self.score_response(instruction, second)
+        rationale = f"First: {one.value:g}\n{one.rationale}\nSecond: {two.value:g}\n{two.rationale}"
+        return Verdict(one.value, two.value, rationale)
+
+    def _semantic(self, point: Point, text: str) -> Check:
+        windows = _windows(text)
+        if not windows:
+            return Check(0.0, "nothing said")
+        vectors = self._embedder.embed([point.text, *windows])
+        cosine = float(np.max(vectors[1:] @ vectors[0]))
+        met = (cosine - _COSINE_NONE) / (_COSINE_FULL - _COSINE_NONE)
+        return Check(round(min(1.0, max(0.0, met)), 2), f"cosine {cosine:.2f}")
+
+    def _quality(
+        self, instruction: Instruction, response: Response, points: Sequence[Point]
+    ) -> tuple[float, list[str]]:
+        """Return a factor from 0 to 1 and the flaws that lowered it."""
+        text, flaws, quality = response.text, [], 1.0
+        tokens = words(text)
+        loops = repetition(text)
+        if loops > 0.2:
+            quality *= max(0.2, 1.0 - loops)
+            flaws.append(f"repeats itself ({loops:.0%})")
+        low = next((p.min for p in points if p.kind == "length" and p.min), 0)
+        if len(tokens) < low / 2:
+            quality *= 0.5
+            flaws.append(f"only {len(tokens)} words where {low} are the least")
+        prose = not any(p.kind == "format" and p.form in _STRUCTURED for p in points) and "```" not in text
+        normal = function_word_share(instruction.reference) if instruction.reference else 0.4
+        if prose and len(tokens) >= 4 and normal > 0.3 and function_word_share(text) < 0.18:
+            quality *= 0.3
+            flaws.append("reads as a list of keywords or another language")
+        rubric_words = [p.text for p in points] + [" ".join(p.any) for p in points]
+        if overlap(text, rubric_words) > 0.5:
+            quality *= 0.2
+            flaws.append("pastes the rubric")
+        asked = [turn.content for turn in instruction.turns]
+        usual = overlap(instruction.reference, asked) if instruction.reference else 0.0
+        if (echoed := overlap(text, asked)) > max(0.5, usual + 0.2):
+            quality *= 0.5
+            flaws.append(f"echoes the conversation ({echoed:.0%})")
+        if response.finish_reason == "length" and not self._content_only:
+            quality *= 0.9
+            flaws.append("cut off")
+        return quality, flaws
+
+    def _embed_ahead(self, presentations: Sequence[Presentation]) -> None:
+        """Embed all texts of a batch at once: many short texts in one call are several times faster."""
+        texts = []
+        for instruction, first, second in presentations:
+            wanted = [p.text for p in _points(instruction) if p.kind == "semantic"]
+            if wanted:
+                texts += [*wanted, *_windows(first.text), *_windows(second.text)]
+        self._embedder.embed(texts)
+
+
+def _points(instruction: Instruction) -> list[Point]:
+    return [parse_point(raw, f"instruction {instruction.id}") for raw in instruction.rubric]
+
+
+@lru_cache(maxsize=4096)
+def _windows(text: str) -> tuple[str, ...]:
+    """Return the single sentences, the pairs of neighbours and the whole (short) text; at most 80 windows."""
+    parts = sentences(text)[:40]
+    pairs = [f"{a} {b}" for a, b in zip(parts, parts[1:], strict=False)]
+    whole = [text] if len(parts) > 2 else []
+    return tuple(dict.fromkeys([*parts, *pairs, *whole]))
+
+
+def _credit(point: Point, substance: float) -> float:
+    """Return how much of a point counts: what is not content counts only as far as something is said."""
+    if point.kind == "avoids":
+        return substance
+    return 1.0 if point.is_content else min(1.0, 2 * substance)
+
+
+def _share(pairs: Sequence[tuple[Point, Check]]) -> float:
+    total = sum(p.weight for p, _ in pairs)
+    return sum(p.weight * c.met for p, c in pairs) / total if total else 0.0
+
+
+def _halves(value: float) -> float:
+    return min(10.0, max(1.0, round(2 * value) / 2))

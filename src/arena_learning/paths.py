@@ -1,0 +1,169 @@
+"""Where every artefact lives; nothing else spells a path.
+
+Paths are relative to the project's root: the folder with params.yaml that the command runs in. The stores that
+outlive a run (responses and games, MLflow) belong to the original root when DVC runs an experiment in a copy.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from arena_learning.errors import ArenaError
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The artefacts below one project root."""
+
+    root: Path
+
+    @property
+    def params(self) -> Path:
+        """The parameters in force."""
+        return self.root / "params.yaml"
+
+    @property
+    def profiles(self) -> Path:
+        """The shipped parameter files."""
+        return self.root / "profiles"
+
+    def split(self, name: str) -> Path:
+        """The instructions of one split, ``validation`` or ``test``."""
+        return self.root / "data" / "prepared" / f"{name}.jsonl"
+
+    @property
+    def prepare_card(self) -> Path:
+        """What prepare kept and dropped, with reasons."""
+        return self.root / "data" / "prepared" / "card.json"
+
+    def round(self, name: str) -> Path:
+        """The folder of one round's data."""
+        return self.root / "data" / "rounds" / name
+
+    def responses(self, round_name: str) -> Path:
+        """A round's responses."""
+        return self.round(round_name) / "responses.jsonl"
+
+    def games(self, round_name: str) -> Path:
+        """A round's games."""
+        return self.round(round_name) / "games.jsonl"
+
+    def battles(self, round_name: str) -> Path:
+        """A round's battles."""
+        return self.round(round_name) / "battles.jsonl"
+
+    def sft(self, round_name: str) -> Path:
+        """A round's rows for supervised fine-tuning, accumulated ones included."""
+        return self.round(round_name) / "sft.jsonl"
+
+    def preferences(self, round_name: str) -> Path:
+        """A round's preference pairs, accumulated ones included."""
+        return self.round(round_name) / "preferences.jsonl"
+
+    def card(self, round_name: str) -> Path:
+        """A round's data card."""
+        return self.round(round_name) / "card.json"
+
+    def stage_metrics(self, round_name: str, stage: str) -> Path:
+        """The metrics of one stage of a round (battle, judge, train)."""
+        return self.round(round_name) / f"{stage}_metrics.json"
+
+    def model(self, name: str) -> Path:
+        """A model's folder: ``base`` or a round's name."""
+        return self.root / "models" / name
+
+    def arena_responses(self, contestant: str) -> Path:
+        """A contestant's answers to the test set."""
+        return self.root / "data" / "arena" / "responses" / f"{contestant}.jsonl"
+
+    @property
+    def arena_games(self) -> Path:
+        """All games of the test set."""
+        return self.root / "data" / "arena" / "games.jsonl"
+
+    @property
+    def arena_battles(self) -> Path:
+        """All battles of the test set."""
+        return self.root / "data" / "arena" / "battles.jsonl"
+
+    @property
+    def arena_metrics(self) -> Path:
+        """The judges' health on the test set."""
+        return self.root / "data" / "arena" / "evaluate_metrics.json"
+
+    @property
+    def reports(self) -> Path:
+        """Ratings, tables and figures."""
+        return self.root / "reports"
+
+    @property
+    def leaderboard(self) -> Path:
+        """The leaderboard as JSON."""
+        return self.reports / "leaderboard.json"
+
+    @property
+    def elo_plot(self) -> Path:
+        """Ratings by round index, for `dvc plots`."""
+        return self.reports / "elo.json"
+
+    @property
+    def figures(self) -> Path:
+        """The figures' folder."""
+        return self.reports / "figures"
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.reports / "index.html"
+
+    @property
+    def home(self) -> Path:
+        """The original project root: another one than `root` inside a DVC experiment's copy."""
+        return Path(os.environ.get("DVC_ROOT", self.root)).resolve()
+
+    @property
+    def scratch(self) -> Path:
+        """The ignored folder for what can be made again or must survive a crash."""
+        return self.home / ".arena"
+
+    @property
+    def store(self) -> Path:
+        """The memory of responses and games."""
+        return self.scratch / "store.sqlite"
+
+    @property
+    def exports(self) -> Path:
+        """Models in the serving engine's format, by digest."""
+        return self.scratch / "exports"
+
+    def lock(self, stage: str) -> Path:
+        """The lock of one stage in one checkout (an experiment's copy has its own)."""
+        return self.root / ".arena" / "locks" / f"{stage.replace(' ', '@')}.lock"
+
+    def checkpoints(self, round_name: str) -> Path:
+        """A training's checkpoints, kept until it has finished."""
+        return self.scratch / "checkpoints" / round_name
+
+    @property
+    def mlruns(self) -> Path:
+        """MLflow's folder."""
+        return self.home / "mlruns"
+
+
+def project(root: str | Path | None = None) -> Paths:
+    """Return the paths of the project at ``root``, by default the nearest folder upwards with a params.yaml.
+
+    Raises:
+        ArenaError: there is no params.yaml.
+    """
+    start = Path(root or Path.cwd()).resolve()
+    for folder in (start, *start.parents):
+        if (folder / "params.yaml").is_file():
+            return Paths(folder)
+        if root is not None:
+            break
+    raise ArenaError(
+        "no params.yaml here or above", where=str(start), mend="run in the project, or make one with `arena init`"
+    )

@@ -1,0 +1,1 @@
+"""The instruction pool: read, filter, deduplicate, decontaminate, split."""

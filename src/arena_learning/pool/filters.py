@@ -1,0 +1,101 @@
+"""Which instructions are dropped before the splits are drawn, and why (paper, section 4.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from datasketch import MinHash, MinHashLSH
+
+from arena_learning.params import Filters
+from arena_learning.rows import Instruction
+
+_PERMUTATIONS = 128
+
+
+class Dropped(NamedTuple):
+    """A dropped instruction, the reason, and the instruction it resembles (if that is the reason)."""
+
+    id: str
+    reason: str
+    like: str = ""
+
+
+def filter_instructions(
+    instructions: Sequence[Instruction], filters: Filters
+) -> tuple[list[Instruction], list[Dropped]]:
+    """Apply the filters in the paper's order: content, length, prefix, exact and near duplicates, language.
+
+    The earlier of two duplicates is kept.
+    """
+    dropped: list[Dropped] = []
+    kept: list[Instruction] = []
+    texts: dict[str, str] = {}
+    prefixes: dict[str, str] = {}
+    near = _NearDuplicates(filters.near_duplicate) if filters.near_duplicate else None
+    for instruction in instructions:
+        folded = fold(conversation_text(instruction))
+        prefix = instruction.turns[-1].content[: filters.same_prefix]
+        reason, like = "", ""
+        if any(re.search(rf"(?<!\w){re.escape(b.lower())}(?!\w)", folded) for b in filters.blocked):
+            reason = "blocked"
+        elif len(instruction.turns[-1].content) < filters.min_chars:
+            reason = "too short"
+        elif filters.same_prefix and prefix in prefixes:
+            reason, like = "same prefix", prefixes[prefix]
+        elif folded in texts:
+            reason, like = "exact duplicate", texts[folded]
+        elif near and (twin := near.find(instruction.id, folded)):
+            reason, like = "near duplicate", twin
+        elif instruction.language not in filters.languages:
+            reason = "language"
+        if reason:
+            dropped.append(Dropped(instruction.id, reason, like))
+            continue
+        texts[folded] = prefixes[prefix] = instruction.id
+        if near:
+            near.add(instruction.id, folded)
+        kept.append(instruction)
+    return kept, dropped
+
+
+def conversation_text(instruction: Instruction) -> str:
+    """All turns: two multi-turn instructions may share their last question and still differ."""
+    return "\n".join(turn.content for turn in instruction.turns)
+
+
+def fold(text: str) -> str:
+    """Lower-case ``text`` and fold its white space."""
+    return " ".join(text.lower().split())
+
+
+class _NearDuplicates:
+    """Finds texts whose word 3-grams have an estimated Jaccard similarity above the threshold."""
+
+    def __init__(self, threshold: float) -> None:
+        self._lsh = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS)
+        self._threshold = threshold
+        self._hashes: dict[str, MinHash] = {}
+
+    def find(self, key: str, text: str) -> str:
+        """Return the most similar earlier text's key, or an empty string."""
+        digest = self._hash(text)
+        near = [(digest.jaccard(self._hashes[k]), k) for k in self._lsh.query(digest)]
+        close = [pair for pair in near if pair[0] >= self._threshold]
+        return max(close)[1] if close else ""
+
+    def add(self, key: str, text: str) -> None:
+        digest = self._hashes[key] = self._hash(text)
+        self._lsh.insert(key, digest)
+
+    def _hash(self, text: str) -> MinHash:
+        digest = MinHash(num_perm=_PERMUTATIONS, seed=1)
+        digest.update_batch(sorted(gram.encode() for gram in _grams(text.split())))
+        return digest
+
+
+def _grams(tokens: Sequence[str], size: int = 3) -> Iterable[str]:
+    if len(tokens) < size:
+        return {" ".join(tokens)}
+    return {" ".join(tokens[i : i + size]) for i in range(len(tokens) - size + 1)}

@@ -1,0 +1,113 @@
+"""The `prepare` stage: from the pool to disjoint splits, a validation and a test set, with every drop accounted for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from arena_learning.errors import ArenaError
+from arena_learning.params import NONE, SPLITS, Params
+from arena_learning.paths import Paths
+from arena_learning.pool.embeddings import shared_embedder
+from arena_learning.pool.filters import Dropped, conversation_text, filter_instructions
+from arena_learning.pool.read import read_answers, read_pool, with_references
+from arena_learning.pool.split import draw
+from arena_learning.rows import Instruction, write_json, write_rows
+
+HELD_OUT = ("validation", "test")
+
+
+class Prepared(NamedTuple):
+    """The splits by name (``d0`` to ``d9``, ``validation``, ``test``), what was dropped, and how many were read."""
+
+    splits: dict[str, list[Instruction]]
+    dropped: list[Dropped]
+    read: int
+    unused: list[str]
+
+    def card(self) -> dict[str, Any]:
+        """Return the accounting: read = dropped + in splits + unused."""
+        return {
+            "read": self.read,
+            "dropped": dict(sorted(Counter(d.reason for d in self.dropped).items())),
+            "splits": {name: len(rows) for name, rows in self.splits.items()},
+            "unused": len(self.unused),
+            "categories": {
+                name: dict(sorted(Counter(i.category for i in rows).items()))
+                for name, rows in self.splits.items()
+                if rows
+            },
+            "multi_turn": {n: sum(i.multi_turn for i in rows) for n, rows in self.splits.items() if rows},
+            "dropped_rows": [d._asdict() for d in sorted(self.dropped)],
+        }
+
+
+def prepare(params: Params, paths: Paths) -> dict[str, Any]:
+    """Make the prepared files and return the card.
+
+    Raises:
+        ArenaError: a bad row in the pool, or fewer instructions left than the splits ask for.
+    """
+    pool = params.pool
+    instructions = read_pool(paths.root / pool.instructions)
+    if pool.references:
+        instructions = with_references(instructions, read_answers(paths.root / pool.references))
+    prepared = split_pool(instructions, params)
+    for name, rows in prepared.splits.items():
+        write_rows(paths.split(name), sorted(rows, key=lambda i: i.id))
+    for path in (paths.split(NONE), paths.sft(NONE), paths.preferences(NONE)):
+        write_rows(path, [])
+    card = prepared.card()
+    write_json(paths.prepare_card, card)
+    return card
+
+
+def split_pool(instructions: Sequence[Instruction], params: Params) -> Prepared:
+    """Filter, draw the test and validation sets, decontaminate the rest against them, draw the splits."""
+    pool, seed = params.pool, params.seed
+    kept, dropped = filter_instructions(instructions, pool.filters)
+    splits: dict[str, list[Instruction]] = {}
+    for name, size in (("test", pool.test), ("validation", pool.validation)):
+        splits[name], kept = draw(kept, size, seed, name)
+        _demand(name, size, len(splits[name]))
+    held_out = splits["test"] + splits["validation"]
+    kept, contaminated = decontaminate(kept, held_out, pool.filters.contamination, pool.filters.nearest)
+    for name in SPLITS:
+        size = pool.splits.get(name, 0)
+        splits[name], kept = draw(kept, size, seed, name)
+        _demand(name, size, len(splits[name]))
+    return Prepared(splits, dropped + contaminated, len(instructions), [i.id for i in kept])
+
+
+def decontaminate(
+    instructions: Sequence[Instruction], held_out: Sequence[Instruction], threshold: float, nearest: int
+) -> tuple[list[Instruction], list[Dropped]]:
+    """Drop what is too close to a held-out item: cosine from ``threshold`` on (0: off), or among its ``nearest``."""
+    if not instructions or not held_out or not (threshold or nearest):
+        return list(instructions), []
+    embedder = shared_embedder()
+    ours = embedder.embed([conversation_text(i) for i in instructions])
+    theirs = embedder.embed([conversation_text(i) for i in held_out])
+    similarity = ours @ theirs.T
+    close: dict[int, tuple[str, int]] = {}
+    if threshold:
+        for row in np.flatnonzero(similarity.max(axis=1) >= threshold):
+            close[int(row)] = ("contamination", int(similarity[row].argmax()))
+    for column in range(similarity.shape[1]) if nearest else ():
+        for row in np.argsort(-similarity[:, column], kind="stable")[:nearest]:
+            close.setdefault(int(row), ("nearest to a held-out item", column))
+    kept = [instruction for row, instruction in enumerate(instructions) if row not in close]
+    dropped = [Dropped(instructions[r].id, reason, held_out[c].id) for r, (reason, c) in close.items()]
+    return kept, dropped
+
+
+def _demand(name: str, wanted: int, drawn: int) -> None:
+    if drawn < wanted:
+        raise ArenaError(
+            f"the pool has only {drawn} instructions left for '{name}', which wants {wanted}",
+            where="params.yaml, pool",
+            mend="add instructions to the pool, relax pool.filters, or ask for smaller splits",
+        )

@@ -1,0 +1,66 @@
+"""Reading the pool's file: every row checked, duplicate ids refused, references joined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from arena_learning.errors import ArenaError
+from arena_learning.points import parse_point
+from arena_learning.rows import Instruction, Row, iter_rows
+
+
+class RecordedAnswer(Row):
+    """One line of a recorded opponent's file."""
+
+    id: str = Field(min_length=1)
+    text: str
+
+
+def read_pool(path: Path) -> list[Instruction]:
+    """Read and check the instructions of ``path``.
+
+    Raises:
+        ArenaError: a malformed row or rubric point, or an id used twice; names file and line.
+    """
+    seen: dict[str, int] = {}
+    instructions = []
+    for number, instruction in enumerate(iter_rows(path, Instruction), 1):
+        where = f"{path}, row {number}"
+        if instruction.id in seen:
+            raise ArenaError(
+                f"the id {instruction.id!r} is used already in row {seen[instruction.id]}",
+                where=where,
+                mend="give each instruction an id of its own",
+            )
+        seen[instruction.id] = number
+        for place, raw in enumerate(instruction.rubric, 1):
+            parse_point(raw, f"{where}, rubric point {place}")
+        instructions.append(instruction)
+    if not instructions:
+        raise ArenaError("no instructions in it", where=str(path))
+    return instructions
+
+
+def read_answers(path: Path) -> dict[str, str]:
+    """Read a recorded opponent's answers by instruction id.
+
+    Raises:
+        ArenaError: a malformed line or an id answered twice; names file and line.
+    """
+    answers: dict[str, str] = {}
+    for number, row in enumerate(iter_rows(path, RecordedAnswer), 1):
+        if row.id in answers:
+            raise ArenaError(f"the instruction {row.id!r} is answered twice", where=f"{path}, row {number}")
+        answers[row.id] = row.text
+    return answers
+
+
+def with_references(instructions: list[Instruction], answers: Mapping[str, str]) -> list[Instruction]:
+    """Return the instructions with the answer of the same id as their reference, where they have none."""
+    return [
+        i if i.reference or i.id not in answers else i.model_copy(update={"reference": answers[i.id]})
+        for i in instructions
+    ]

@@ -1,0 +1,167 @@
+"""Who can be compared: unconnected groups, one-sided pairs, and the small prior that keeps ratings finite.
+
+The likelihood of a Bradley-Terry model has a finite maximum only if, within each group of contestants that met,
+everybody has beaten (or tied with) everybody else by some chain of battles (Ford 1957): the graph of wins is strongly
+connected. Where it is not, its strong parts are linked by tied battles: one between each two parts that met, shared
+over their pairs in proportion to the pairs' battles. So a contestant that won all its n battles is rated as if it
+had won n + 1/2 of n + 1. Connected data get no prior at all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from arena_learning.rating.arrays import Bools, Floats, Ints
+    from arena_learning.rating.fold import Games, Pairs
+
+# Tied battles between two parts of the graph of wins that met and of which one won every time.
+PRIOR_TIES = 1.0
+
+
+def groups_that_met(pairs: Pairs) -> Ints:
+    """Number the groups of contestants connected by battles, ``(models,)``, the group of code 0 first."""
+    label = np.arange(pairs.models)
+    while True:
+        least = np.minimum(label[pairs.lo], label[pairs.hi])
+        spread = label.copy()
+        np.minimum.at(spread, pairs.lo, least)
+        np.minimum.at(spread, pairs.hi, least)
+        spread = spread[spread]
+        if (spread == label).all():
+            break
+        label = spread
+    return np.unique(label, return_inverse=True)[1].astype(np.int64)
+
+
+def strong_parts(beat: Bools) -> Ints:
+    """Number the strongly connected parts of a directed graph.
+
+    Args:
+        beat: ``beat[i, j]`` says that i won or tied against j, ``(models, models)``.
+
+    Returns:
+        The part of each contestant, ``(models,)``.
+    """
+    size = len(beat)
+    part = np.full(size, -1, dtype=np.int64)
+    number = 0
+    for root in range(size):
+        if part[root] >= 0:
+            continue
+        free = part < 0
+        inside = _reached(beat, root, free) & _reached(beat.T, root, free)
+        part[inside] = number
+        number += 1
+    return part
+
+
+def _reached(step: Bools, root: int, free: Bools) -> Bools:
+    """Return what can be reached from ``root`` within ``free``."""
+    seen = np.zeros(len(step), dtype=bool)
+    seen[root] = True
+    edge = seen
+    while edge.any():
+        edge = step[edge].any(axis=0) & free & ~seen
+        seen = seen | edge
+    return seen
+
+
+def _beat(pairs: Pairs, games: Floats, points: Floats) -> Bools:
+    matrix = np.zeros((pairs.models, pairs.models), dtype=bool)
+    matrix[pairs.lo, pairs.hi] = points > 0
+    matrix[pairs.hi, pairs.lo] = games - points > 0
+    return matrix
+
+
+def bridges(pairs: Pairs, games: Floats, points: Floats, met: Floats) -> tuple[Floats, Ints]:
+    """Return the tied battles that make one problem's maximum finite.
+
+    Args:
+        pairs: who met whom.
+        games: weight of each pair's battles, ``(pairs,)``.
+        points: points of each pair's lower contestant, ``(pairs,)``.
+        met: each pair's battles in the whole data (a resample may have lost some), by which a tie is shared out.
+
+    Returns:
+        Tied battles to add to each pair ``(pairs,)``, all 0 if none are needed; and each contestant's strong part.
+    """
+    part = strong_parts(_beat(pairs, games, points))
+    first, second = part[pairs.lo], part[pairs.hi]
+    between = first != second
+    extra = np.zeros(len(pairs))
+    if between.any():
+        low, high = np.minimum(first, second)[between], np.maximum(first, second)[between]
+        _, link = np.unique(low * (part.max() + 1) + high, return_inverse=True)
+        share = met[between] / np.bincount(link, weights=met[between])[link]
+        extra[between] = PRIOR_TIES * share
+    return extra, part
+
+
+class Lifeline:
+    """Finds, among many resamples of one data set, the few whose maximum is not finite.
+
+    From the data's graph of wins it keeps the widest trees from one contestant of each group to all and back. A
+    resample in which no branch is lost is strongly connected, which costs one look at few numbers; only the others
+    are searched. The data must be strongly connected within each group (after `bridges`).
+
+    Args:
+        pairs: who met whom.
+        games: the data, one problem, with the ties of `bridges`.
+        met: each pair's battles in the data, ``(pairs,)``.
+        groups: group of each contestant.
+    """
+
+    def __init__(self, pairs: Pairs, games: Games, met: Floats, groups: Ints) -> None:
+        self._pairs, self._met = pairs, met
+        strength = np.zeros((pairs.models, pairs.models))
+        strength[pairs.lo, pairs.hi] = games.points[:, 0]
+        strength[pairs.hi, pairs.lo] = (games.games - games.points)[:, 0]
+        place = np.full((pairs.models, pairs.models), -1)
+        place[pairs.lo, pairs.hi] = np.arange(len(pairs))
+        edges = []
+        for group in range(groups.max() + 1):
+            members = np.flatnonzero(groups == group)
+            within = strength[np.ix_(members, members)]
+            edges += [(members[i], members[j]) for i, j in _widest_tree(within)]
+            edges += [(members[j], members[i]) for i, j in _widest_tree(within.T)]
+        self._won = np.array([place[i, j] for i, j in edges if i < j], dtype=np.intp)
+        self._lost = np.array([place[j, i] for i, j in edges if i > j], dtype=np.intp)
+
+    def mend(self, games: Games) -> Games:
+        """Return the resamples with ties added to those that need them."""
+        alive = (games.points[self._won] > 0).all(axis=0)
+        alive &= ((games.games[self._lost] - games.points[self._lost]) > 0).all(axis=0)
+        columns = np.flatnonzero(~alive)
+        if not len(columns):
+            return games
+        extra = np.zeros(games.games.shape)
+        for column in columns:
+            extra[:, column], _ = bridges(self._pairs, games.games[:, column], games.points[:, column], self._met)
+        return games.plus_ties(extra)
+
+
+def _widest_tree(strength: Floats) -> list[tuple[int, int]]:
+    """Return the edges of the tree from contestant 0 to all whose thinnest edge is thickest (Prim)."""
+    size = len(strength)
+    inside = np.zeros(size, dtype=bool)
+    inside[0] = True
+    best, parent = strength[0].copy(), np.zeros(size, dtype=np.intp)
+    edges = []
+    for _ in range(size - 1):
+        node = int(np.argmax(np.where(inside, -1.0, best)))
+        edges.append((int(parent[node]), node))
+        inside[node] = True
+        wider = strength[node] > best
+        best[wider], parent[wider] = strength[node][wider], node
+    return edges
+
+
+def unconnected(groups: Ints) -> list[NDArray[np.intp]]:
+    """Return the members of each group, largest group first."""
+    members = [np.flatnonzero(groups == group) for group in range(groups.max() + 1)]
+    return sorted(members, key=len, reverse=True)

@@ -1,0 +1,271 @@
+"""The rows that flow between stages, and how they are read and written.
+
+Every file is JSON Lines in UTF-8, one row a line, written once, atomically, in a canonical order with sorted keys, so
+that equal content is equal bytes. `SCHEMA_VERSION` is part of every store key: raise it when a row changes meaning.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from arena_learning.errors import ArenaError
+
+SCHEMA_VERSION = 1
+
+Role = Literal["system", "user", "assistant"]
+FinishReason = Literal["stop", "length"]
+Winner = Literal["a", "b", "tie", "unscored"]
+
+
+class Row(BaseModel):
+    """Base of all rows: frozen, and unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Turn(Row):
+    """One message of a conversation."""
+
+    role: Role
+    content: str
+
+
+class Instruction(Row):
+    """A conversation that ends in a user turn.
+
+    Attributes:
+        id: unique in the pool.
+        turns: the conversation so far; the last turn is the user's.
+        category: free word; test sets are stratified by it.
+        source: where the instruction comes from.
+        difficulty: easy, medium, hard or unknown.
+        language: BCP 47 code.
+        rubric: checkable points as in `points.parse_point`; empty where there is none.
+        reference: a good answer to compare with, or None.
+    """
+
+    id: str = Field(min_length=1, pattern=r"^[\w.:-]+$")
+    turns: tuple[Turn, ...] = Field(min_length=1)
+    category: str = "other"
+    source: str = "unknown"
+    difficulty: Literal["easy", "medium", "hard", "unknown"] = "unknown"
+    language: str = "en"
+    rubric: tuple[dict[str, Any], ...] = ()
+    reference: str | None = None
+
+    @field_validator("turns")
+    @classmethod
+    def _conversation(cls, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+        for number, turn in enumerate(turns, 1):
+            if not turn.content.strip():
+                raise ValueError(f"turn {number} is empty")
+        if turns[-1].role != "user":
+            raise ValueError("the last turn must be the user's")
+        spoken = [turn.role for turn in turns if turn.role != "system"]
+        if spoken != [("user", "assistant")[i % 2] for i in range(len(spoken))]:
+            raise ValueError("user and assistant turns must alternate, from the user's")
+        if any(turn.role == "system" for turn in turns[1:]):
+            raise ValueError("a system turn may only stand first")
+        return turns
+
+    @property
+    def text(self) -> str:
+        """The user's turns, joined: what filters and embeddings look at."""
+        return "\n".join(turn.content for turn in self.turns if turn.role == "user")
+
+    @property
+    def multi_turn(self) -> bool:
+        """Whether an assistant has spoken before the last user turn."""
+        return any(turn.role == "assistant" for turn in self.turns)
+
+
+class Response(Row):
+    """One contestant's answer to one instruction (seconds stay in the store: they are not data)."""
+
+    instruction_id: str
+    contestant: str
+    text: str
+    finish_reason: FinishReason
+    prompt_tokens: int = Field(ge=0)
+    completion_tokens: int = Field(ge=0)
+
+
+class Game(Row):
+    """One judged presentation of two responses in one order.
+
+    Scores are 1-10, or both None with the reason in `unscored`. `judge` names the judge and the version of its
+    prompt or rubric.
+    """
+
+    instruction_id: str
+    judge: str
+    first: str
+    second: str
+    score_first: float | None = Field(default=None, ge=1, le=10)
+    score_second: float | None = Field(default=None, ge=1, le=10)
+    rationale: str = ""
+    unscored: str | None = None
+    attempts: int = 1
+    tokens: int = 0
+
+    @field_validator("unscored")
+    @classmethod
+    def _reason(cls, unscored: str | None) -> str | None:
+        if unscored is not None and not unscored.strip():
+            raise ValueError("an unscored game needs its reason")
+        return unscored
+
+
+class Battle(Row):
+    """The games of one pair on one instruction, merged (contestants in alphabetical order).
+
+    `gap` is the winner's mean score less the loser's (0 for a tie, None if unscored); `orders_agree` is None where
+    fewer than two games were scored.
+    """
+
+    instruction_id: str
+    category: str
+    judge: str
+    a: str
+    b: str
+    score_a: float | None = None
+    score_b: float | None = None
+    winner: Winner
+    gap: float | None = None
+    orders_agree: bool | None = None
+    games: int = Field(ge=0)
+    unscored: str | None = None
+    rationales: tuple[str, ...] = ()
+
+
+class Provenance(Row):
+    """Where a training row comes from: the round, the battle's contestants and scores, and what the judge said."""
+
+    round: str
+    instruction_id: str
+    category: str
+    winner: str
+    loser: str
+    score_winner: float | None = None
+    score_loser: float | None = None
+    gap: float | None = None
+    threshold: float
+    orders_agree: bool | None = None
+    judge: str = ""
+    rationales: tuple[str, ...] = ()
+
+
+class SftRow(Row):
+    """A row for supervised fine-tuning, in TRL's conversational prompt/completion format."""
+
+    prompt: tuple[Turn, ...]
+    completion: tuple[Turn, ...]
+    provenance: Provenance
+
+
+class PreferenceRow(Row):
+    """A winner/loser pair, in TRL's conversational preference format."""
+
+    prompt: tuple[Turn, ...]
+    chosen: tuple[Turn, ...]
+    rejected: tuple[Turn, ...]
+    provenance: Provenance
+
+
+R = TypeVar("R", bound=Row)
+
+
+def read_rows(path: Path, kind: type[R]) -> list[R]:
+    """Read a JSON Lines file of ``kind`` rows.
+
+    Raises:
+        ArenaError: the file is missing or not UTF-8, or a line is malformed; names file and line.
+    """
+    return list(iter_rows(path, kind))
+
+
+def iter_rows(path: Path, kind: type[R]) -> Iterator[R]:
+    """Yield the rows of a JSON Lines file; see `read_rows`."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield _parse(line, kind, f"{path}, line {number}")
+    except FileNotFoundError:
+        raise ArenaError("no such file", where=str(path), mend="run the stage that makes it") from None
+    except UnicodeDecodeError as error:
+        raise ArenaError(f"not UTF-8: {error.reason}", where=str(path), mend="save it as UTF-8") from None
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write ``rows`` to ``path`` as JSON Lines, atomically, creating its folder."""
+    write_text(path, "".join(f"{canonical(row.model_dump(mode='json'))}\n" for row in rows))
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write ``value`` as indented JSON with sorted keys, atomically, creating its folder."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ArenaError: the file is missing or malformed.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArenaError("no such file", where=str(path), mend="run the stage that makes it") from None
+    except ValueError as error:
+        raise ArenaError(f"not JSON: {error}", where=str(path)) from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to a new file and move it to ``path`` (which may be a read-only link of DVC's)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def canonical(value: object) -> str:
+    """Return ``value`` as compact JSON with sorted keys: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def by_id(instructions: Sequence[Instruction]) -> dict[str, Instruction]:
+    """Return the instructions by their id."""
+    return {instruction.id: instruction for instruction in instructions}
+
+
+def _parse(line: str, kind: type[R], where: str) -> R:
+    try:
+        return kind.model_validate_json(line)
+    except ValidationError as error:
+        raise ArenaError(describe_invalid(error), where=where, mend=f"see {kind.__name__} in rows.py") from None
+
+
+def describe_invalid(error: ValidationError) -> str:
+    """Return what is wrong with a row or a parameter file in one line, without echoing long values."""
+    parts = []
+    for problem in error.errors(include_url=False):
+        place = ".".join(str(p) for p in problem["loc"]) or "the row"
+        parts.append(f"{place}: {problem['msg'].removeprefix('Value error, ')}")
+    return "; ".join(parts[:5]) + ("; ..." if len(parts) > 5 else "")

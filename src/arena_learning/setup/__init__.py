@@ -1,0 +1,1 @@
+"""Setting a project up: profiles and checks of the machine."""

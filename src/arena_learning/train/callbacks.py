@@ -1,0 +1,62 @@
+"""What watches a trainer: the progress line and the curve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import TrainerCallback
+
+from arena_learning.progress import Progress
+
+# The trainers' names for what a curve calls otherwise; the rest keep theirs. Left out: what depends on the clock, and
+# counts that a resumed training starts anew.
+RENAMED = {
+    "learning_rate": "lr",
+    "objective/kl": "kl",
+    "objective/entropy": "entropy",
+    "objective/scores": "reward",
+    "objective/rlhf_reward": "reward_less_kl",
+    "loss/policy_avg": "loss",
+    "loss/value_avg": "value_loss",
+    "policy/approxkl_avg": "approx_kl",
+    "policy/clipfrac_avg": "clip_fraction",
+    "val/num_eos_tokens": "ended",
+}
+LEFT_OUT = ("step", "epoch", "eps", "num_tokens", "total_flos", "policy/entropy_avg", "objective/non_score_reward")
+TIMED = ("_runtime", "_per_second")
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+    """Moves the progress line at each step, with the last loss."""
+
+    def __init__(self, line: Progress) -> None:
+        self.line = line
+        self.note = ""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        """Count what an interrupted training has done before."""
+        if state.global_step:
+            self.line.advance(state.global_step, f"resumed at step {state.global_step}")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **rest: Any) -> None:
+        """Remember the loss."""
+        loss = (logs or {}).get("loss", (logs or {}).get("loss/policy_avg"))
+        self.note = f"loss {float(loss):.4f}" if loss is not None else self.note
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        """Advance by one step."""
+        self.line.advance(1, self.note)
+
+
+def curve(history: list[dict[str, Any]]) -> tuple[dict[str, float], ...]:
+    """Return a trainer's log as a curve: `step`, `loss`, `lr`, and what the trainer adds (evaluation left out)."""
+    points = []
+    for entry in history:
+        if "loss" not in entry and "loss/policy_avg" not in entry:
+            continue  # an evaluation, or the summary at the end
+        point = {"step": float(entry["step"])}
+        for name, value in entry.items():
+            if name not in LEFT_OUT and not name.endswith(TIMED):
+                point[RENAMED.get(name, name)] = float(value)
+        points.append(point)
+    return tuple(points)

@@ -1,0 +1,71 @@
+"""Checkpoints of an interrupted training: whose they are, which is whole, and when they go.
+
+A checkpoint's optimiser, schedule and random state are pickles by torch's format; transformers loads them with
+``weights_only=True``, which runs no code. Weights are safetensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from arena_learning.rows import canonical, write_text
+
+INPUTS = "inputs.json"
+STATE = "trainer_state.json"  # transformers writes it last
+
+
+def digest(value: object) -> str:
+    """Return the SHA-256 of a JSON value."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def weights_digest(folder: Path) -> str:
+    """Return the SHA-256 of a model's weights and configuration (a second for half a gigabyte)."""
+    total = hashlib.sha256()
+    for path in sorted([*folder.glob("*.safetensors"), folder / "config.json"]):
+        total.update(path.name.encode())
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def claim(folder: Path, inputs: str) -> Path | None:
+    """Make ``folder`` the checkpoint folder of the training with this digest; return a checkpoint to go on from.
+
+    Checkpoints of other inputs, and half-written ones, are removed.
+    """
+    mark = folder / INPUTS
+    if not mark.is_file() or json.loads(mark.read_text(encoding="utf-8"))["digest"] != inputs:
+        if any(folder.glob("checkpoint-*")):
+            sys.stderr.write("checkpoints of other inputs removed: the training starts anew\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        write_text(mark, canonical({"digest": inputs}) + "\n")
+        return None
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    whole = [path for path in found if is_whole(path)]
+    for path in found:
+        if not whole or path != whole[-1]:
+            shutil.rmtree(path, ignore_errors=True)
+    return whole[-1] if whole else None
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint was written to its end."""
+    try:
+        state: dict[str, Any] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return int(state.get("global_step", 0)) == int(checkpoint.name.split("-")[1])
+
+
+def drop_checkpoints(folder: Path, keep: Sequence[str] = ()) -> None:
+    """Remove the checkpoints below ``folder``: each is about three times the model."""
+    for path in folder.glob("checkpoint-*"):
+        if path.name not in keep:
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,48 @@
+"""Direct preference optimisation against the start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from arena_learning.train.arguments import common_arguments, plan
+from arena_learning.train.encode import Encoded
+from arena_learning.train.load import load_policy
+from arena_learning.train.loop import Job, Trained, run_trainer
+from arena_learning.train.lora import lora_config
+
+if TYPE_CHECKING:
+    from arena_learning.params import Dpo
+
+
+def train_dpo(job: Job, settings: Dpo, encoded: Encoded) -> Trained:
+    """Train the start on encoded pairs.
+
+    The start's log-probabilities are computed once, before the first step: no second model in memory, and no second
+    forward pass in later epochs.
+    """
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer
+
+    class EncodedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # TRL is untyped here
+        """TRL's trainer on rows that are token ids already (it would render and cut them itself, uncounted)."""
+
+        def _prepare_dataset(self, dataset: Any, *rest: Any) -> Any:
+            return dataset
+
+    laid = plan(settings, len(encoded.rows))
+    folder, resume = job.claim("dpo", settings)
+    columns = ("prompt_ids", "chosen_ids", "rejected_ids")
+    trainer = EncodedDPOTrainer(
+        model=load_policy(job.start),
+        args=DPOConfig(
+            **common_arguments(settings, job.train, laid, folder, job.seed),
+            beta=settings.beta,
+            max_length=None,  # cut and counted in encode.py
+            precompute_ref_log_probs=True,
+            precompute_ref_batch_size=laid.device_batch,
+        ),
+        train_dataset=Dataset.from_list([{name: row[name] for name in columns} for row in encoded.rows]),
+        processing_class=job.start.tokenizer,
+        peft_config=lora_config(settings),
+    )
+    return run_trainer(trainer, "dpo", laid.steps, job, resume)

@@ -1,0 +1,113 @@
+"""Running one of TRL's trainers: progress line, resuming, and what comes out."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from arena_learning.errors import ArenaError
+from arena_learning.progress import Progress
+from arena_learning.train import checkpoint
+from arena_learning.train.callbacks import Watch, curve
+from arena_learning.train.load import Start
+from arena_learning.train.lora import merged
+
+if TYPE_CHECKING:
+    from arena_learning.params import Optimiser, Train
+
+
+class Job(NamedTuple):
+    """What every phase of a training is given.
+
+    Attributes:
+        start: what it starts from.
+        train: the parameters.
+        seed: of everything random.
+        checkpoints: the round's folder for them; each phase has its own below.
+        progress: makes the progress line.
+        inputs: digest of rows, start, seed and versions.
+    """
+
+    start: Start
+    train: Train
+    seed: int
+    checkpoints: Path
+    progress: Callable[..., Progress]
+    inputs: str
+
+    def claim(self, phase: str, settings: Optimiser) -> tuple[Path, Path | None]:
+        """Return the phase's checkpoint folder, and the checkpoint to go on from."""
+        folder = self.checkpoints / phase
+        keys = [self.inputs, phase, self.train.device, self.train.precision, settings.model_dump(mode="json")]
+        return folder, checkpoint.claim(folder, checkpoint.digest(keys))
+
+
+class Trained(NamedTuple):
+    """What a trainer leaves: the plain model, its curve, steps, seconds, and the step it went on from."""
+
+    model: Any
+    curve: tuple[dict[str, float], ...]
+    steps: int
+    seconds: float
+    resumed_from: int
+
+
+def run_trainer(
+    trainer: Any,
+    label: str,
+    steps: int,
+    job: Job,
+    resume: Path | None = None,
+    before_release: Callable[[], object] = lambda: None,
+) -> Trained:
+    """Train, from a checkpoint if there is one, and return the model with its adapters merged.
+
+    ``before_release`` is called with training done and the trainer still whole.
+
+    Raises:
+        ArenaError: the loss is no longer a number.
+    """
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    resumed = int(resume.name.split("-")[1]) if resume else 0
+    start = time.monotonic()
+    with job.progress(label, steps, "steps") as line, open(os.devnull, "w") as void:
+        trainer.add_callback(Watch(line))
+        with contextlib.redirect_stdout(void):  # PPO announces itself on standard output
+            if resume:
+                trainer.train(resume_from_checkpoint=str(resume))
+            else:
+                trainer.train()
+    points = curve(trainer.state.log_history)
+    broken = next((point for point in points if not math.isfinite(point["loss"])), None)
+    if broken:
+        raise ArenaError(
+            f"{label}: the loss at step {broken['step']:.0f} is {broken['loss']}: training has diverged",
+            where="train",
+            mend="lower learning_rate, or use precision: fp32",
+        )
+    before_release()
+    model = merged(trainer.model.policy if label == "ppo" else trainer.model)
+    done = Trained(model, points, int(trainer.state.global_step), time.monotonic() - start, resumed)
+    release(trainer)
+    return done
+
+
+def release(trainer: Any) -> None:
+    """Let go of gradients, optimiser and reference, so that the next phase does not pay for them."""
+    for parameter in trainer.model.parameters():
+        parameter.grad = None
+    trainer.optimizer = trainer.lr_scheduler = None
+    trainer.callback_handler.optimizer = trainer.callback_handler.lr_scheduler = None
+    trainer.accelerator.free_memory()
+    for name in ("ref_model", "reward_model", "value_model"):
+        if hasattr(trainer, name):
+            setattr(trainer, name, None)
+    gc.collect()

@@ -1,0 +1,84 @@
+"""PPO: the start answers the pairs' prompts, the reward model scores, a value model predicts the score.
+
+TRL's trainer cannot go on from a checkpoint: a killed PPO starts again.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from arena_learning.train.arguments import common_arguments, plan
+from arena_learning.train.encode import Encoded
+from arena_learning.train.load import load_policy, load_scorer
+from arena_learning.train.loop import Job, Trained, run_trainer
+from arena_learning.train.lora import lora_config
+from arena_learning.train.reward import RewardModel
+
+if TYPE_CHECKING:
+    from arena_learning.params import Ppo
+
+ROLLOUT = 8  # prompts answered and scored at once: bounds the logits that are held (each token's is the vocabulary)
+
+
+def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: RewardModel) -> Trained:
+    """Train the start with PPO on encoded prompts."""
+    from datasets import Dataset
+    from trl.experimental.ppo import PPOConfig, PPOTrainer
+
+    laid = plan(settings, len(encoded.rows))
+    folder, _ = job.claim("ppo", settings)
+    mark = folder / "started"
+    if mark.is_file():
+        sys.stderr.write("ppo: interrupted before; PPO cannot go on from a checkpoint and starts again\n")
+    mark.touch()
+    job.start.tokenizer.padding_side = "left"  # prompts of one batch end together
+    shared = common_arguments(settings, job.train, laid, folder, job.seed) | {"save_strategy": "no"}
+    trainer = PPOTrainer(
+        args=PPOConfig(
+            **shared,
+            num_ppo_epochs=settings.ppo_epochs,
+            num_mini_batches=1,
+            kl_coef=settings.kl,
+            response_length=settings.max_tokens,
+            temperature=settings.temperature,
+            stop_token="eos",
+            missing_eos_penalty=settings.missing_eos_penalty or None,
+            local_rollout_forward_batch_size=min(ROLLOUT, laid.device_batch * laid.accumulation),
+            num_sample_generations=0,
+        ),
+        processing_class=job.start.tokenizer,
+        model=_sampler(load_policy(job.start)),
+        ref_model=None if settings.lora_rank else load_policy(job.start),
+        reward_model=load_scorer(job.start, reward.folder, job.seed),
+        value_model=_value_model(job, settings, reward),
+        train_dataset=Dataset.from_list(encoded.rows),
+        eval_dataset=Dataset.from_list(encoded.rows[:1]),  # TRL wants one; nothing is evaluated
+        peft_config=lora_config(settings),
+    )
+    steps = int(trainer.args.num_total_batches)
+    return run_trainer(trainer, "ppo", steps, job)
+
+
+def _sampler(model: Any) -> Any:
+    """Clear the sampling defaults that a model brings: a repetition penalty, say, would shift PPO's probabilities."""
+    from transformers import GenerationConfig
+
+    own = model.generation_config
+    model.generation_config = GenerationConfig(
+        bos_token_id=own.bos_token_id, eos_token_id=own.eos_token_id, pad_token_id=own.pad_token_id
+    )
+    return model
+
+
+def _value_model(job: Job, settings: Ppo, reward: RewardModel) -> Any:
+    """Return the value model: the reward model, with adapters of its own where the policy has them."""
+    model = load_scorer(job.start, reward.folder, job.seed)
+    config = lora_config(settings, scorer=True)
+    if config is not None:
+        from peft import inject_adapter_in_model
+
+        config.modules_to_save = None
+        model = inject_adapter_in_model(config, model)
+        model.score.weight.requires_grad_(True)
+    return model

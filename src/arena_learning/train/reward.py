@@ -1,0 +1,104 @@
+"""The reward model: a score head on the start, trained to put the winner above the loser."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from arena_learning.rows import read_json, write_json
+from arena_learning.train.arguments import common_arguments, plan
+from arena_learning.train.checkpoint import drop_checkpoints
+from arena_learning.train.encode import Encoded
+from arena_learning.train.load import load_scorer
+from arena_learning.train.loop import Job, run_trainer
+from arena_learning.train.lora import lora_config
+from arena_learning.train.report import Phase
+from arena_learning.train.save import write_model
+from arena_learning.train.stage import fresh_beside, move_into_place
+
+if TYPE_CHECKING:
+    from arena_learning.params import Optimiser
+
+HELD_OUT = 0.125  # of the instructions, where there are enough pairs for it to say something
+ENOUGH = 20
+# Keeps the scores of a pair around zero, so that PPO's penalties and its value model start on their scale.
+CENTRE = 0.01
+DONE = "phase.json"
+
+
+class RewardModel(NamedTuple):
+    """A trained reward model: its folder, what the report says of it, seconds, and the step it went on from."""
+
+    folder: Path
+    phase: Phase
+    seconds: float
+    resumed_from: int
+
+
+def train_reward(job: Job, settings: Optimiser, encoded: Encoded) -> RewardModel:
+    """Train the reward model and save it below the checkpoints; one that a killed PPO left there is used again."""
+    from datasets import Dataset
+    from trl import RewardConfig, RewardTrainer
+
+    folder, resume = job.claim("reward", settings)
+    finished = folder / "model"
+    if (finished / DONE).is_file():
+        phase = Phase.model_validate(read_json(finished / DONE))
+        return RewardModel(finished, phase, 0.0, phase.steps)
+    seen, unseen = hold_out(encoded.rows, job.seed)
+    laid = plan(settings, len(seen))
+    trainer = RewardTrainer(
+        model=load_scorer(job.start, job.start.folder, job.seed),
+        args=RewardConfig(
+            **common_arguments(settings, job.train, laid, folder, job.seed),
+            max_length=None,  # dropped and counted in encode.py
+            center_rewards_coefficient=CENTRE,
+            per_device_eval_batch_size=1,  # a mean over batches is one over pairs only if all are equally large
+        ),
+        train_dataset=Dataset.from_list([_pair(row) for row in seen]),
+        processing_class=job.start.tokenizer,
+        peft_config=lora_config(settings, scorer=True),
+    )
+    accuracy: list[float] = []
+    trained = run_trainer(
+        trainer, "reward", laid.steps, job, resume, before_release=lambda: accuracy.append(_accuracy(trainer, unseen))
+    )
+    count = encoded.count.model_copy(update={"held_out": len(unseen)})
+    figures = {"held_out_accuracy": accuracy[0]} if unseen else {}
+    phase = Phase(name="reward", rows=count, steps=trained.steps, curve=trained.curve, figures=figures)
+    temporary = fresh_beside(finished)
+    write_model(trained.model, job.start, temporary)
+    write_json(temporary / DONE, phase.model_dump(mode="json"))
+    move_into_place(temporary, finished)
+    drop_checkpoints(folder)
+    return RewardModel(finished, phase, trained.seconds, trained.resumed_from)
+
+
+def hold_out(rows: list[dict[str, Any]], seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Split pairs into seen and unseen ones by instruction: no instruction is on both sides."""
+    ids = sorted({row["instruction"] for row in rows}, key=lambda name: _drawn(name, seed))
+    if len(rows) < ENOUGH or len(ids) < ENOUGH:
+        return rows, []
+    unseen = set(ids[: math.ceil(HELD_OUT * len(ids))])
+    kept = [row for row in rows if row["instruction"] not in unseen]
+    return kept, [row for row in rows if row["instruction"] in unseen]
+
+
+def _drawn(name: str, seed: int) -> str:
+    return hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()
+
+
+def _pair(row: dict[str, Any]) -> dict[str, list[int]]:
+    return {side: row["prompt_ids"] + row[side] for side in ("chosen_ids", "rejected_ids")}
+
+
+def _accuracy(trainer: Any, unseen: list[dict[str, Any]]) -> float:
+    """Return the share of unseen pairs whose winner has the higher reward."""
+    from datasets import Dataset
+
+    if not unseen:
+        return math.nan
+    figures = trainer.evaluate(Dataset.from_list([_pair(row) for row in unseen]))
+    return float(figures["eval_accuracy"])

@@ -1,0 +1,176 @@
+"""A training in this process: load, check, encode, train, measure, save."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from arena_learning.progress import Progress
+from arena_learning.rows import PreferenceRow, SftRow
+from arena_learning.train import encode
+from arena_learning.train.arguments import choose_device
+from arena_learning.train.checkpoint import digest, weights_digest
+from arena_learning.train.load import load_start, quiet_libraries
+from arena_learning.train.loop import Job, Trained
+from arena_learning.train.measure import peak_memory_mb, relative_change
+from arena_learning.train.report import Cost, Method, Phase, RowCount, TrainReport, WeightChange
+from arena_learning.train.save import write_model
+from arena_learning.train.stage import copy_model, fresh_beside, move_into_place, no_rows
+from arena_learning.train.symptoms import symptoms
+
+if TYPE_CHECKING:
+    from arena_learning.params import Train
+
+LIBRARIES = ("torch", "transformers", "trl", "peft")
+# The reward model is a judge to be asked again, not a start to train from: half the size is enough.
+REWARD_DTYPE = "bfloat16"
+
+
+@dataclass
+class Session:
+    """One call of `train_round`; see there for the fields."""
+
+    method: Method
+    init: Path
+    out: Path
+    params: Train
+    seed: int
+    checkpoints: Path
+    trust_remote_code: bool
+    progress: Callable[..., Progress]
+    phases: list[Phase] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    resumed: dict[str, int] = field(default_factory=dict)
+    reward_folder: Path | None = None
+
+    def run(self, rows: Sequence[SftRow] | Sequence[PreferenceRow]) -> TrainReport:
+        """Train on ``rows``, write the model, and report."""
+        quiet_libraries()
+        device = choose_device(self.params)
+        began = time.monotonic()
+        job = self._job(rows)
+        encoder = encode.Encoder(job.start.tokenizer, job.start.chat)
+        self.seconds["prepare"] = time.monotonic() - began
+        trained = self._train(job, encoder, rows)
+        if trained is None:
+            copy_model(self.init, self.out)
+            return self._report(device, WeightChange(), rows=0)
+        began = time.monotonic()
+        change = self._save(job, trained)
+        self.seconds["save"] = time.monotonic() - began
+        return self._report(device, change, rows=self.phases[-1].rows.kept)
+
+    def _job(self, rows: Sequence[SftRow] | Sequence[PreferenceRow]) -> Job:
+        from transformers import set_seed
+
+        set_seed(self.seed)
+        start = load_start(self.init, self.trust_remote_code)
+        content = [row.model_dump(mode="json") for row in rows]
+        versions = {name: version(name) for name in LIBRARIES}
+        inputs = digest([self.method, self.seed, content, weights_digest(self.init), versions])
+        return Job(start, self.params, self.seed, self.checkpoints, self.progress, inputs)
+
+    def _train(self, job: Job, encoder: encode.Encoder, rows: Sequence[Any]) -> Trained | None:
+        """Run the method's trainers; None where no row is left to learn from."""
+        if self.method == "ppo":
+            return self._train_ppo(job, encoder, rows)
+        if self.method == "sft":
+            from arena_learning.train.sft import train_sft
+
+            encoded = encode.encode_sft(encoder, rows, self.params.sft.max_length)
+            trained = train_sft(job, self.params.sft, encoded) if encoded.rows else None
+        else:
+            from arena_learning.train.dpo import train_dpo
+
+            encoded = encode.encode_pairs(encoder, rows, self.params.dpo.max_length, cut_long=True)
+            trained = train_dpo(job, self.params.dpo, encoded) if encoded.rows else None
+        self._note(self.method, encoded.count, trained)
+        return trained
+
+    def _train_ppo(self, job: Job, encoder: encode.Encoder, rows: Sequence[Any]) -> Trained | None:
+        from arena_learning.train.ppo import train_ppo
+        from arena_learning.train.reward import train_reward
+
+        settings = self.params.ppo
+        pairs = encode.encode_pairs(encoder, rows, settings.reward.max_length, cut_long=False)
+        prompts = encode.encode_prompts(encoder, rows, settings.max_length - settings.max_tokens)
+        if not pairs.rows or not prompts.rows:
+            self._note("reward", pairs.count, None)
+            self._note("ppo", prompts.count, None)
+            return None
+        reward = train_reward(job, settings.reward, pairs)
+        self.phases.append(reward.phase)
+        self.seconds["reward"] = reward.seconds
+        if reward.resumed_from:
+            self.resumed["reward"] = reward.resumed_from
+        self.reward_folder = reward.folder
+        trained = train_ppo(job, settings, prompts, reward)
+        self._note("ppo", prompts.count, trained)
+        return trained
+
+    def _note(self, name: Any, count: RowCount, trained: Trained | None) -> None:
+        if trained is None:
+            self.phases.append(Phase(name=name, rows=count))
+            return
+        self.phases.append(_phase(name, count, trained))
+        self.seconds[name] = trained.seconds
+        if trained.resumed_from:
+            self.resumed[name] = trained.resumed_from
+
+    def _save(self, job: Job, trained: Trained) -> WeightChange:
+        before = relative_change(self.init, trained.model.state_dict())
+        temporary = fresh_beside(self.out)
+        write_model(trained.model, job.start, temporary)
+        after = relative_change(self.init, temporary)
+        if self.reward_folder is not None:
+            self._save_reward(job, self.reward_folder, temporary / "reward_model")
+        move_into_place(temporary, self.out)
+        return WeightChange(before_saving=before, after_saving=after)
+
+    def _save_reward(self, job: Job, trained: Path, folder: Path) -> None:
+        from arena_learning.train.load import load_scorer
+
+        write_model(load_scorer(job.start, trained, self.seed), job.start, folder, dtype=REWARD_DTYPE)
+        shutil.rmtree(trained, ignore_errors=True)
+
+    def _report(self, device: str, change: WeightChange, rows: int) -> TrainReport:
+        settings = getattr(self.params, self.method)
+        found = symptoms(self.phases, change, settings) if rows else [no_rows("all were dropped")]
+        for line in found:
+            sys.stderr.write(f"warning: {line}\n")
+        speed = {
+            phase.name: phase.rows.tokens * settings.epochs / self.seconds[phase.name]
+            for phase in self.phases
+            if phase.name in ("sft", "dpo") and phase.name not in self.resumed and self.seconds.get(phase.name)
+        }
+        return TrainReport(
+            method=self.method,
+            rows=rows,
+            phases=tuple(self.phases),
+            weight_change=change,
+            settings=settings.model_dump(mode="json") | {"seed": self.seed, "precision": self.params.precision},
+            versions={name: version(name) for name in LIBRARIES},
+            device=device,
+            warnings=tuple(found),
+            cost=Cost(
+                seconds={name: round(value, 2) for name, value in self.seconds.items()},
+                tokens_per_second={name: round(value, 1) for name, value in speed.items()},
+                peak_memory_mb=round(peak_memory_mb()),
+                resumed_from=self.resumed,
+            ),
+        )
+
+
+def _phase(name: Any, count: RowCount, trained: Trained) -> Phase:
+    figures = {}
+    if name == "ppo":
+        # An entry of the curve may stand for several updates, so the share is of those that were logged.
+        logged = len(trained.curve) * trained.curve[-1]["episode"] / trained.steps if trained.curve else 0.0
+        figures = {"sampled": round(logged), "ended": sum(point["ended"] for point in trained.curve)}
+    return Phase(name=name, rows=count, steps=trained.steps, curve=trained.curve, figures=figures)

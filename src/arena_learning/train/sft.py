@@ -1,0 +1,38 @@
+"""Supervised fine-tuning on the winners' answers (loss on the answer and its end-of-turn only)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from arena_learning.train.arguments import common_arguments, plan
+from arena_learning.train.encode import Encoded
+from arena_learning.train.load import load_policy
+from arena_learning.train.loop import Job, Trained, run_trainer
+from arena_learning.train.lora import lora_config
+
+if TYPE_CHECKING:
+    from arena_learning.params import Sft
+
+__all__: Sequence[str] = ("train_sft",)
+
+
+def train_sft(job: Job, settings: Sft, encoded: Encoded) -> Trained:
+    """Fine-tune the start on encoded rows."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    laid = plan(settings, len(encoded.rows))
+    folder, resume = job.claim("sft", settings)
+    trainer = SFTTrainer(
+        model=load_policy(job.start),
+        args=SFTConfig(
+            **common_arguments(settings, job.train, laid, folder, job.seed),
+            max_length=None,  # cut and counted in encode.py
+            loss_type="nll",
+        ),
+        train_dataset=Dataset.from_list(encoded.rows),
+        processing_class=job.start.tokenizer,
+        peft_config=lora_config(settings),
+    )
+    return run_trainer(trainer, "sft", laid.steps, job, resume)
