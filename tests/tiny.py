@@ -1,4 +1,4 @@
-"""A tiny Llama with a ChatML template, built on the fly: what the tests train, serve and export instead of weights."""
+"""A tiny Llama with a ChatML template, built on the fly: what the tests train, serve and export."""
 
 from __future__ import annotations
 
@@ -17,15 +17,21 @@ CHATML = (
 CORPUS = (
     "system user assistant You are a helpful AI assistant",
     "Name a colour. Name a river. Name a planet. What is two and two? How many legs has a spider?",
-    "The colour is blue. The river is the Danube. The planet is Mars. Two and two is four. It has eight legs.",
+    "The colour is blue. The river is the Danube. The planet is Mars. Two and two is four. It has eight.",
     "I do not know that. Write a list of three items about the sea, the sky and the land.",
 )
 
 
 def build_tiny_model(
-    folder: Path, *, seed: int = 0, hidden: int = 64, layers: int = 2, template: str = CHATML, vocab: int = 400
+    folder: Path,
+    *,
+    seed: int = 0,
+    hidden: int = 64,
+    layers: int = 2,
+    template: str = CHATML,
+    vocab: int = 400,
 ) -> Path:
-    """Write a Llama of about 0.2 M weights (fp32 safetensors) with its tokenizer to ``folder``; same seed, same bytes.
+    """Write a tiny Llama (fp32 safetensors) and its tokenizer to ``folder``; same seed, same bytes.
 
     As in SmolLM2, pad and eos are both ``<|im_end|>`` and the embeddings are tied. Takes about a second.
     """

@@ -7,17 +7,16 @@ from typing import Any, NamedTuple
 
 from arena_learning.engines.base import Completion, Engine, Sampling
 from arena_learning.progress import Progress
-from arena_learning.rows import Instruction, Response, Turn
+from arena_learning.rows import Instruction, Response
 from arena_learning.store import Store, store_key
 
 
 class Contestant(NamedTuple):
-    """A model that can be asked: its name, engine, sampling and system prompt."""
+    """A model that can be asked: its name, engine (which knows its system prompt) and sampling."""
 
     name: str
     engine: Engine
     sampling: Sampling
-    system: str = ""
 
 
 class Asked(NamedTuple):
@@ -48,8 +47,7 @@ def ask(contestant: Contestant, instructions: Sequence[Instruction], store: Stor
             missing = [i for i in batch if keys[i] not in known]
             todo = list(batch) if missing and not engine.batch_exact else missing
             if todo:
-                conversations = [conversation(instructions[i], contestant.system) for i in todo]
-                completions = engine.respond(conversations, contestant.sampling)
+                completions = engine.respond([instructions[i].turns for i in todo], contestant.sampling)
                 new = {keys[i]: completion for i, completion in zip(todo, completions, strict=True)}
                 store.put("response", {key: completion._asdict() for key, completion in new.items()})
                 known.update(new)
@@ -64,20 +62,12 @@ def ask(contestant: Contestant, instructions: Sequence[Instruction], store: Stor
     )
 
 
-def conversation(instruction: Instruction, system: str) -> list[Turn]:
-    """Return the instruction's turns, the contestant's system prompt first unless the instruction has one."""
-    turns = list(instruction.turns)
-    if system and turns[0].role != "system":
-        return [Turn(role="system", content=system), *turns]
-    return turns
-
-
 def _key(contestant: Contestant, instruction: Instruction) -> bytes:
     """Return the answer's key: all that could change it, never the contestant's name."""
     sampling: dict[str, Any] = contestant.sampling.model_dump()
     if contestant.sampling.temperature == 0:
         sampling |= {"top_p": 1.0, "seed": 0}
-    turns = [turn.model_dump() for turn in conversation(instruction, contestant.system)]
+    turns = [turn.model_dump() for turn in instruction.turns]
     return store_key("response", {"engine": contestant.engine.fingerprint, "sampling": sampling, "turns": turns})
 
 

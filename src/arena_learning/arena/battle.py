@@ -7,7 +7,6 @@ from statistics import fmean
 from typing import Any
 
 from arena_learning.arena.ask import Asked, Contestant, ask
-from arena_learning.errors import ArenaError, suggest
 from arena_learning.params import NONE, Params
 from arena_learning.paths import Paths
 from arena_learning.points import words
@@ -50,16 +49,18 @@ def ask_contestant(
     Raises:
         ArenaError: an unknown contestant, or one that cannot answer.
     """
-    if name not in params.contestants:
-        raise ArenaError(f"no contestant '{name}'", where="params.yaml", mend=suggest(name, params.contestants))
+    from arena_learning.engines.build import open_engine
+
     if not instructions:
         return Asked([], 0, 0.0, 0)
-    contestant = _open(name, instructions, params, paths)
+    opponent = params.opponents.get(name)
+    sampling = (opponent.sampling if opponent else None) or params.sampling
+    engine = open_engine(name, params, paths, instructions)
     try:
         with Store(paths.store, fresh=fresh) as store:
-            return ask(contestant, instructions, store)
+            return ask(Contestant(name, engine, sampling), instructions, store)
     finally:
-        contestant.engine.close()
+        engine.close()
 
 
 def answer_metrics(asked: Asked) -> dict[str, Any]:
@@ -76,13 +77,3 @@ def answer_metrics(asked: Asked) -> dict[str, Any]:
         "seconds": round(asked.seconds, 1),
         "tokens_per_second": round(asked.tokens / asked.seconds, 1) if asked.seconds else None,
     }
-
-
-def _open(name: str, instructions: Sequence[Instruction], params: Params, paths: Paths) -> Contestant:
-    from arena_learning.engines.build import open_model, open_opponent
-
-    if name not in params.opponents:
-        return Contestant(name, open_model(paths.model(name), params, paths), params.sampling)
-    opponent = params.opponents[name]
-    engine = open_opponent(opponent, params, paths.root, instructions)
-    return Contestant(name, engine, opponent.sampling or params.sampling, opponent.system)

@@ -84,7 +84,7 @@ def play_all(
     known = by_id(instructions)
     judged = {}
     for name in params.evaluate.judges:
-        judge = open_judge(params.judges[name], params, paths.root)
+        judge = open_judge(name, params, paths)
         try:
             with Store(paths.store, fresh=fresh) as store:
                 judged[name] = play(

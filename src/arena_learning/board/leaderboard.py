@@ -107,7 +107,7 @@ def judge_labels(params: Params, paths: Paths) -> dict[str, str]:
     """Return the label that each evaluation judge puts on its games, by the judge's name."""
     labels = {}
     for name in params.evaluate.judges:
-        judge = open_judge(params.judges[name], params, paths.root)
+        judge = open_judge(name, params, paths)
         labels[name] = judge.label
         judge.close()
     return labels

@@ -1,4 +1,4 @@
-"""From parameters to an engine: what a contestant's name, a model folder or an opponent's entry answers with."""
+"""From parameters to an engine: for a contestant's name, a model folder, or an opponent's entry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from arena_learning.paths import Paths
     from arena_learning.rows import Instruction
 
-# The types each engine serves weights in; the first is taken where an opponent's engine does not know serving.dtype.
+# The types each engine serves weights in. An opponent whose engine knows no serving.dtype gets the first.
 DTYPES = {"openvino": ("q8_0", "f16"), "transformers": ("fp32", "bf16", "f16")}
 
 
@@ -86,7 +86,7 @@ def open_folder(
 def open_opponent(
     opponent: Opponent, params: Params, paths: Paths, instructions: Sequence[Instruction] = (), *, where: str
 ) -> Engine:
-    """Return the engine of an opponent, or of a judge's model written as one; ``where`` names it in errors."""
+    """Return the engine of an opponent, or of a judge's model written as one; errors name ``where``."""
     if opponent.engine == "recorded":
         from arena_learning.engines.recorded import Recorded
 

@@ -1,30 +1,33 @@
 """Conversations to tokens and back, the same for every engine that holds a model's tokenizer.
 
-What a user or a model wrote is data: where it spells a special token (``<|im_end|>``), a space is put after that
-token's first character (``< |im_end|>``), so that it stays text which reads the same and can end no turn.
+What a user or a model wrote is data: where it spells a special token (``<|im_end|>``), a space is put after
+that token's first character (``< |im_end|>``), so that it stays text, reads the same and can end no turn.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
-from functools import cached_property
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from arena_learning.engines.base import Completion, Conversation
 from arena_learning.engines.weights import check_folder
 from arena_learning.errors import ArenaError
 from arena_learning.rows import FinishReason, Turn, canonical
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 _MARK = re.compile(
     r"<.+>|\[.+\]|\{.+\}", re.DOTALL
 )  # how an added token that is not special may still look like a control
 
 
-def neutralise(text: str, specials: Iterable[str]) -> str:
-    """Return ``text`` with every special token in it broken by a space, so that a tokenizer reads it as text."""
+def neutralise(text: str, specials: tuple[str, ...]) -> str:
+    """Return ``text`` with a space in every special token, so that a tokenizer reads it as text."""
     pattern = _pattern(specials)
     if pattern is None:
         return text
@@ -33,10 +36,10 @@ def neutralise(text: str, specials: Iterable[str]) -> str:
     return text
 
 
-def special_tokens(tokenizer: Any) -> list[str]:
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
     """Return the tokens of a Hugging Face tokenizer that must never come from what someone wrote."""
     added = tokenizer.added_tokens_decoder.values()
-    return sorted({str(token) for token in added if token.special or _MARK.fullmatch(str(token))})
+    return tuple(sorted({str(token) for token in added if token.special or _MARK.fullmatch(str(token))}))
 
 
 def with_system(conversation: Conversation, system: str) -> list[Turn]:
@@ -49,7 +52,7 @@ def with_system(conversation: Conversation, system: str) -> list[Turn]:
 def share_out(
     texts: Sequence[str], reasons: Sequence[FinishReason], counts: Sequence[tuple[int, int]], seconds: float
 ) -> list[Completion]:
-    """Return completions from their parts, the call's wall time shared out by tokens (``counts``: prompt, completion)."""
+    """Return completions, the call's wall time shared out by tokens (``counts``: prompt, completion)."""
     total = sum(prompt + completion for prompt, completion in counts) or 1
     return [
         Completion(text, reason, prompt, completion, seconds * (prompt + completion) / total)
@@ -90,7 +93,7 @@ class Chat:
         self.context: int = (
             getattr(config, "max_position_embeddings", None) or self.tokenizer.model_max_length
         )
-        self._specials = _pattern(special_tokens(self.tokenizer))
+        self.specials = special_tokens(self.tokenizer)
 
     @cached_property
     def digest(self) -> str:
@@ -99,7 +102,7 @@ class Chat:
 
     @cached_property
     def stop_ids(self) -> list[int]:
-        """The tokens that end an answer: end of text, and what the template puts after an assistant's turn."""
+        """The tokens that end an answer: end of text, and what the template puts after the assistant."""
         from transformers import GenerationConfig
 
         ends = {self.tokenizer.eos_token_id}
@@ -134,7 +137,7 @@ class Chat:
             if len(prompt) >= self.context:
                 start = conversations[number][-1].content[:60]
                 raise ArenaError(
-                    f"a prompt of {len(prompt)} tokens does not fit the context of {self.context}: {start!r}...",
+                    f"a prompt of {len(prompt)} tokens does not fit the context of {self.context}: {start!r}",
                     where=str(self.folder),
                     mend="drop or shorten that conversation",
                 )
@@ -150,7 +153,7 @@ class Chat:
     def _render(self, turns: Sequence[Turn], *, add_generation_prompt: bool) -> str:
         from jinja2 import TemplateError
 
-        messages = [{"role": turn.role, "content": self._safe(turn.content)} for turn in turns]
+        messages = [{"role": turn.role, "content": neutralise(turn.content, self.specials)} for turn in turns]
         try:
             text: str = self.tokenizer.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=add_generation_prompt
@@ -164,13 +167,9 @@ class Chat:
             ) from None
         return text
 
-    def _safe(self, content: str) -> str:
-        if self._specials is None or not self._specials.search(content):
-            return content
-        return neutralise(content, special_tokens(self.tokenizer))
 
-
-def _pattern(specials: Iterable[str]) -> re.Pattern[str] | None:
+@lru_cache(maxsize=8)
+def _pattern(specials: tuple[str, ...]) -> re.Pattern[str] | None:
     """Return a pattern of the special tokens, longest first; a token of one character cannot be broken."""
     words = sorted((word for word in set(specials) if len(word) > 1), key=lambda word: (-len(word), word))
     return re.compile("|".join(map(re.escape, words))) if words else None

@@ -1,7 +1,7 @@
 """Export a model folder as GGUF: for the OpenVINO engine, llama.cpp and Ollama.
 
-Metadata and tokenizer come from a template: the GGUF that the base came from. A base that never was a GGUF gets
-metadata made from its configuration (`gguf_metadata`).
+Metadata and tokenizer come from a template: the GGUF that the base came from. A base that never was a GGUF
+gets metadata made from its configuration (`gguf_metadata`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -20,6 +21,7 @@ from arena_learning.rows import read_json
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from gguf import GGMLQuantizationType
 
 GgufType = Literal["f16", "q8_0"]
 EXPORT_VERSION = (
@@ -37,7 +39,8 @@ def export_gguf(model_dir: Path, template_gguf: Path | None, out: Path, dtype: G
 
     Args:
         model_dir: folder with safetensors, config.json and tokenizer.
-        template_gguf: the GGUF that its base came from, or None: then metadata are made from the configuration.
+        template_gguf: the GGUF that its base came from, or None: then metadata are made from the
+            configuration.
         out: the file to write.
         dtype: type of the matrices; norms and biases stay F32.
 
@@ -113,23 +116,22 @@ def _write(
 ) -> None:
     import gguf
 
-    writer = gguf.GGUFWriter(path, architecture)
-    for key, field in fields.items():
-        if key != "general.architecture":  # the writer has set it
-            writer.add_key_value(key, field.value, field.kind, sub_type=field.items)
-    file_type = gguf.LlamaFileType.MOSTLY_F16 if dtype == "f16" else gguf.LlamaFileType.MOSTLY_Q8_0
-    writer.add_file_type(file_type)
-    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    for name, tensor in tensors:
-        kind = _tensor_type(tensor, dtype)
-        writer.add_tensor(name, gguf.quants.quantize(tensor, kind), raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    with closing(gguf.GGUFWriter(path, architecture)) as writer:
+        for key, field in fields.items():
+            if key != "general.architecture":  # the writer has set it
+                writer.add_key_value(key, field.value, field.kind, sub_type=field.items)
+        file_type = gguf.LlamaFileType.MOSTLY_F16 if dtype == "f16" else gguf.LlamaFileType.MOSTLY_Q8_0
+        writer.add_file_type(file_type)
+        writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+        for name, tensor in tensors:
+            kind = _tensor_type(tensor, dtype)
+            writer.add_tensor(name, gguf.quants.quantize(tensor, kind), raw_dtype=kind)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
 
 
-def _tensor_type(tensor: npt.NDArray[np.float32], dtype: GgufType) -> Any:
+def _tensor_type(tensor: npt.NDArray[np.float32], dtype: GgufType) -> GGMLQuantizationType:
     from gguf import GGMLQuantizationType
 
     if tensor.ndim == 1:

@@ -115,7 +115,7 @@ def _tokenizer_metadata(model_dir: Path, width: int) -> dict[str, Field]:
 
 
 def _tokens(state: dict[str, Any], width: int) -> tuple[list[str], list[int]]:
-    """Return the vocabulary in order of ids, filled up to the width of the embedding, and the tokens' kinds."""
+    """Return the tokens in order of ids, filled up to the width of the embedding, and their kinds."""
     vocabulary: dict[str, int] = dict(state["model"]["vocab"])
     special = {}
     for added in state["added_tokens"]:
@@ -134,7 +134,7 @@ def _pre_name(state: dict[str, Any]) -> str | None:
     return None
 
 
-def _essence(part: Any) -> Any:
+def _essence(part: object) -> object:
     """Return a pre-tokenizer's settings without `trim_offsets`, which changes no token."""
     if isinstance(part, dict):
         return {key: _essence(value) for key, value in part.items() if key != "trim_offsets"}

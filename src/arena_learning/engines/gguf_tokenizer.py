@@ -1,18 +1,24 @@
 """A GGUF file's byte-level BPE tokenizer, rebuilt exactly.
 
-Transformers' own conversion gives every Llama-architecture file the GPT-2 pre-tokenizer and takes the end-of-text
-token from the wrong field: then numbered lists are cut otherwise than in the model's training, and answers do not stop.
+Transformers' own conversion gives every Llama-architecture file the GPT-2 pre-tokenizer and takes the token
+that ends a text from the wrong field. Numbered lists are then cut otherwise than in the model's training (two
+line breaks before a digit are two tokens, not one), and the token that starts a turn is taken for its end.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from arena_learning.errors import ArenaError
 
 if TYPE_CHECKING:
+    from gguf import GGUFReader
+    from tokenizers import Tokenizer
+    from tokenizers.pre_tokenizers import PreTokenizer
     from transformers import PreTrainedTokenizerFast
+
+T = TypeVar("T", str, int, list[str], list[int])
 
 CONTROL, USER_DEFINED = 3, 4  # of gguf.TokenType
 
@@ -21,7 +27,7 @@ _LLAMA3 = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
-# tokenizer.ggml.pre -> how text is cut before BPE: "gpt2", "digits" (each digit alone, then gpt2) or a pattern.
+# tokenizer.ggml.pre -> how text is cut before BPE: "gpt2", "digits" (each digit alone, then gpt2) or a regex
 SPLITS = {
     "gpt-2": "gpt2",
     "smollm": "digits",
@@ -34,10 +40,11 @@ SPLITS = {
 }
 
 
-def field(reader: Any, key: str, default: Any = None) -> Any:
-    """Return the value of a GGUF field, or ``default`` where it is absent."""
+def field(reader: GGUFReader, key: str, default: T) -> T:
+    """Return the value of a GGUF field, or ``default`` (of the same type) where it is absent."""
     found = reader.get_field(key)
-    return default if found is None else found.contents()
+    value: T = default if found is None else found.contents()
+    return value
 
 
 def load_gguf_tokenizer(path: Path) -> PreTrainedTokenizerFast:
@@ -50,50 +57,52 @@ def load_gguf_tokenizer(path: Path) -> PreTrainedTokenizerFast:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     reader = GGUFReader(str(path))
-    tokens = field(reader, "tokenizer.ggml.tokens", [])
+    tokens: list[str] = field(reader, "tokenizer.ggml.tokens", [])
     named = {
         name: tokens[index]
         for name, key in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding"))
-        if (index := field(reader, f"tokenizer.ggml.{key}_token_id")) is not None
+        if (index := field(reader, f"tokenizer.ggml.{key}_token_id", -1)) >= 0
     }
+    architecture = field(reader, "general.architecture", "")
     named.setdefault("pad", named.get("eos", tokens[0]))
     settings: dict[str, Any] = {f"{name}_token": token for name, token in named.items()}
     settings |= {
-        "chat_template": field(reader, "tokenizer.chat_template"),
+        "chat_template": field(reader, "tokenizer.chat_template", "") or None,
         "clean_up_tokenization_spaces": False,
-        "model_max_length": field(reader, f"{field(reader, 'general.architecture')}.context_length"),
+        "model_max_length": field(reader, f"{architecture}.context_length", 0) or None,
     }
-    if field(reader, "tokenizer.ggml.model") != "gpt2":
+    if field(reader, "tokenizer.ggml.model", "") != "gpt2":
         # SentencePiece files: transformers cuts them rightly, only the special tokens need mending.
         converted = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
         return PreTrainedTokenizerFast(tokenizer_object=converted.backend_tokenizer, **settings)
     return PreTrainedTokenizerFast(tokenizer_object=_byte_level(reader, tokens, path), **settings)
 
 
-def _byte_level(reader: Any, tokens: list[str], path: Path) -> Any:
+def _byte_level(reader: GGUFReader, tokens: list[str], path: Path) -> Tokenizer:
     """Return the `tokenizers.Tokenizer` of a byte-level BPE file."""
     from tokenizers import AddedToken, Tokenizer, decoders, models
 
     pre = field(reader, "tokenizer.ggml.pre", "gpt-2")
     if pre not in SPLITS:
         raise ArenaError(
-            f"the tokenizer cuts text by '{pre}', which is not known here (known: {', '.join(sorted(SPLITS))})",
+            f"the tokenizer cuts text by '{pre}'; known here: {', '.join(sorted(SPLITS))}",
             where=str(path),
             mend="use the model's safetensors folder as weights.source",
         )
-    merges = [tuple(merge.split(" ")) for merge in field(reader, "tokenizer.ggml.merges")]
+    lines: list[str] = field(reader, "tokenizer.ggml.merges", [])
+    merges = [(left, right) for left, _, right in (merge.partition(" ") for merge in lines)]
     vocabulary = {token: index for index, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=SPLITS[pre] == _LLAMA3))
     tokenizer.pre_tokenizer = pre_tokenizer(pre)
     tokenizer.decoder = decoders.ByteLevel()
-    kinds = field(reader, "tokenizer.ggml.token_type")
+    kinds: list[int] = field(reader, "tokenizer.ggml.token_type", [])
     for token, kind in zip(tokens, kinds, strict=True):
         if kind in (CONTROL, USER_DEFINED):
             tokenizer.add_tokens([AddedToken(token, normalized=False, special=kind == CONTROL)])
     return tokenizer
 
 
-def pre_tokenizer(pre: str) -> Any:
+def pre_tokenizer(pre: str) -> PreTokenizer:
     """Return the pre-tokenizer that ``tokenizer.ggml.pre`` names."""
     from tokenizers import Regex, pre_tokenizers
 

@@ -1,8 +1,8 @@
 """The OpenVINO GenAI engine: the fastest on a CPU. Continuous batching over a GGUF export of the model.
 
-By default OpenVINO computes in whatever type the processor has (bf16 here, f32 there), quantises activations on the
-way and packs the cache into 8 bits; then an answer depends on the machine and on what else is in the batch. All
-three are switched off: greedy answers are the same alone and in any batch, at about two thirds of the speed.
+By default OpenVINO computes in whatever type the processor has (bf16 here, f32 there), quantises activations
+on the way and packs the cache into 8 bits; then an answer depends on the machine and on what else is in the
+batch. All three are switched off: answers are the same alone and in any batch, at two thirds of the speed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from arena_learning.engines.base import Completion, Conversation, Sampling
 from arena_learning.engines.chat import Chat, share_out
@@ -19,6 +19,9 @@ from arena_learning.engines.gguf_export import EXPORT_VERSION, GgufType
 from arena_learning.engines.weights import weights_digest
 from arena_learning.errors import ArenaError
 from arena_learning.rows import FinishReason
+
+if TYPE_CHECKING:
+    import openvino_genai
 
 PROPERTIES = {
     "INFERENCE_PRECISION_HINT": "f32",
@@ -115,7 +118,7 @@ class OpenVino:
             counts.append((len(prompt), len(answer)))
         return share_out(texts, reasons, counts, time.perf_counter() - start)
 
-    def _config(self, sampling: Sampling, prompt_tokens: int) -> Any:
+    def _config(self, sampling: Sampling, prompt_tokens: int) -> openvino_genai.GenerationConfig:
         import openvino_genai
 
         config = openvino_genai.GenerationConfig()

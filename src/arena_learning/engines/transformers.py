@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from arena_learning.engines.base import Completion, Conversation, Sampling
 from arena_learning.engines.chat import Chat, share_out
 from arena_learning.engines.weights import weights_digest
 from arena_learning.errors import ArenaError
 from arena_learning.rows import FinishReason
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 PER_CALL = 2  # batches a call: enough to put prompts of like length together
 
@@ -140,7 +143,7 @@ def _device(wanted: str) -> str:
     return wanted
 
 
-def _load(folder: Path, dtype: str, device: str, trust_remote_code: bool) -> Any:
+def _load(folder: Path, dtype: str, device: str, trust_remote_code: bool) -> PreTrainedModel:
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -155,4 +158,5 @@ def _load(folder: Path, dtype: str, device: str, trust_remote_code: bool) -> Any
         )
     except (OSError, ValueError) as error:
         raise ArenaError(f"cannot load the model: {str(error).splitlines()[0]}", where=str(folder)) from error
-    return model.to(device).eval()
+    placed: PreTrainedModel = model.to(device).eval()
+    return placed

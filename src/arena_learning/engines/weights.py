@@ -1,4 +1,4 @@
-"""Weights: find a source, write it as a folder of fp32 safetensors, and tell folders apart by their content."""
+"""Weights: find a source, write it as a folder of fp32 safetensors, tell folders apart by their content."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from arena_learning.errors import ArenaError
-from arena_learning.rows import canonical
+from arena_learning.params import NONE
+from arena_learning.rows import canonical, read_json, write_json, write_text
 
 if TYPE_CHECKING:
-    from arena_learning.params import Weights
+    from arena_learning.params import Params, Weights
+    from arena_learning.paths import Paths
 
 WHERE = "weights.source"
+SOURCE_FILE = "arena_source.json"  # in the base's folder: where it came from
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 # What can change an answer, of all the files a model folder may hold.
@@ -28,7 +31,7 @@ _DIGESTED = re.compile(
     r"|(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab)\.json"
     r"|(tokenizer|spiece|vocab)\.model|merges\.txt|vocab\.txt"
 )
-file_digests: dict[tuple[str, int, int], str] = {}
+_file_digests: dict[tuple[str, int, int], str] = {}
 
 
 class Source(NamedTuple):
@@ -97,7 +100,7 @@ def check_folder(folder: Path) -> None:
     """Check that ``folder`` holds a model in safetensors.
 
     Raises:
-        ArenaError: it does not exist, or holds no safetensors; pickled weights are refused, since to load is to run them.
+        ArenaError: it does not exist or holds no safetensors. Pickled weights are refused: to load is to run.
     """
     if not folder.is_dir():
         raise ArenaError(
@@ -118,16 +121,37 @@ def check_folder(folder: Path) -> None:
 
 
 def template_of(source: str) -> Path | None:
-    """Return the GGUF file that exports of this base and of what is trained from it take their metadata from."""
+    """Return the GGUF file that exports of this base, and of what is trained from it, take as a template."""
     found = resolve(source)
     return found.path if found.kind == "gguf" else None
+
+
+def template_for(folder: Path, source: str = "") -> Path | None:
+    """Return the template for exports of the model in ``folder``, or None where its base never was a GGUF.
+
+    Args:
+        folder: a model's folder.
+        source: the base's source, as in the parameters; empty: what `prepare_base` noted in the folder, if
+            it did.
+    """
+    noted = folder / SOURCE_FILE
+    if not source and noted.is_file():
+        source = read_json(noted)["source"]
+    return template_of(source) if source else None
+
+
+def make_weights(params: Params, paths: Paths) -> dict[str, Any]:
+    """Make the base's folder, and the empty one that stands for the model of a round without one."""
+    prepared = prepare_base(params.weights, paths.model("base"))
+    write_text(paths.model(NONE) / "README.md", "No model: the target of a round that learns labels.\n")
+    return {"source": prepared.source, "parameters": prepared.parameters, "digest": prepared.digest}
 
 
 def prepare_base(weights: Weights, out: Path) -> Prepared:
     """Write the base model into the folder ``out``: fp32 safetensors, tokenizer and chat template.
 
-    Training starts from it, so it is fp32: in bf16 most of a small update would be rounded away. The folder appears
-    whole or not at all.
+    Training starts from it, so it is fp32: in bf16 most of a small update would be rounded away. The folder
+    appears whole or not at all.
 
     Raises:
         ArenaError: the source cannot be found or loaded, or has no chat template.
@@ -145,6 +169,7 @@ def prepare_base(weights: Weights, out: Path) -> Prepared:
         with _no_bars():
             model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+        write_json(folder / SOURCE_FILE, {"source": weights.source, "revision": weights.revision})
         for path in folder.iterdir():
             path.chmod(0o644)
     return Prepared(out, weights.source, parameters, weights_digest(out))
@@ -152,6 +177,7 @@ def prepare_base(weights: Weights, out: Path) -> Prepared:
 
 def _load(source: Source, weights: Weights) -> tuple[Any, Any]:
     """Return the source's model in fp32 and its tokenizer."""
+    os.environ.setdefault("TQDM_DISABLE", "1")  # the one switch of the GGUF reader's bar
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -184,10 +210,7 @@ def _load(source: Source, weights: Weights) -> tuple[Any, Any]:
 
 
 def weights_digest(folder: Path) -> str:
-    """Return the SHA-256 over the folder's weights, configuration, tokenizer and chat template.
-
-    Files are hashed once in a process as long as size and time stay the same.
-    """
+    """Return the SHA-256 over the folder's weights, configuration, tokenizer and chat template."""
     check_folder(folder)
     total = hashlib.sha256()
     for path in sorted(folder.iterdir()):
@@ -197,12 +220,13 @@ def weights_digest(folder: Path) -> str:
 
 
 def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, hashed once in a process as long as size and time stay the same."""
     stat = path.stat()
     key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
-    if key not in file_digests:
+    if key not in _file_digests:
         with path.open("rb") as file:
-            file_digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
-    return file_digests[key]
+            _file_digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
+    return _file_digests[key]
 
 
 @contextmanager

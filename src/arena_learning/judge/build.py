@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from arena_learning import params as p
 from arena_learning.engines.base import Sampling
 from arena_learning.judge.base import Judge
+from arena_learning.paths import Paths
 
 
-def open_judge(judge: p.Judge, params: p.Params, root: Path) -> Judge:
-    """Open a judge; what it needs is imported here and not before.
+def open_judge(name: str, params: p.Params, paths: Paths) -> Judge:
+    """Open the judge called ``name``; what it needs is imported here and not before.
 
     Raises:
         ArenaError: its model, template or embeddings cannot be had.
     """
+    judge = params.judges[name]
     if judge.kind == "rubric":
         from arena_learning.judge.rubric import RubricJudge
 
@@ -34,5 +34,6 @@ def open_judge(judge: p.Judge, params: p.Params, root: Path) -> Judge:
         base_url=judge.base_url,
         api_key_env=judge.api_key_env,
     )
-    template = JudgeTemplate(judge.template, root)
-    return LlmJudge(open_opponent(opponent, params, root), template, sampling, judge.attempts)
+    template = JudgeTemplate(judge.template, paths.root)
+    engine = open_opponent(opponent, params, paths, where=f"judges.{name}")
+    return LlmJudge(engine, template, sampling, judge.attempts)

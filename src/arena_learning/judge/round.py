@@ -22,7 +22,7 @@ def judge_round(name: str, params: Params, paths: Paths, *, fresh: bool = False)
     target = None if this.target == NONE else this.target
     pairings = schedule(sorted(instructions), target, sorted(params.opponents), params.battle.mode, params.seed)
     pairings = pairings if target else []
-    judge = open_judge(params.judges[params.judge.name], params, paths.root)
+    judge = open_judge(params.judge.name, params, paths)
     try:
         with Store(paths.store, fresh=fresh) as store:
             judged = play(

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
 from arena_learning.judge.base import Presentation, Verdict
-from arena_learning.judge.text_quality import function_word_share, overlap, repetition
+from arena_learning.judge.flaws import Flaw, find_flaws
 from arena_learning.points import Check, Point, check, parse_point, sentences, words
 from arena_learning.pool.embeddings import Embedder, shared_embedder
 from arena_learning.rows import Instruction, Response
@@ -23,7 +24,6 @@ VERSION = "1"
 # Cosines between a semantic point and unrelated, related and paraphrasing sentences, as measured on the pool:
 # coverage rises linearly between the two.
 _COSINE_NONE, _COSINE_FULL = 0.30, 0.72
-_STRUCTURED = ("json", "table", "code", "bullets", "numbered", "lines")
 
 
 class Score(NamedTuple):
@@ -73,10 +73,12 @@ class RubricJudge:
             if self._content_only and not point.is_content:
                 continue
             earned.append((point, Check(seen.met * _credit(point, substance), seen.seen)))
-        quality, flaws = self._quality(instruction, response, points)
-        value = 1 + 9 * _share(earned) * quality
+        flaws = find_flaws(instruction, response, points)
+        if response.finish_reason == "length" and not self._content_only:
+            flaws.append(Flaw(0.9, "cut off"))
+        value = 1 + 9 * _share(earned) * prod(flaw.factor for flaw in flaws)
         lines = [f"[{c.met:.2f} x {p.weight:g}] {p.describe()}: {c.seen}" for p, c in earned]
-        return Score(_halves(value), "\n".join([*lines, *flaws]))
+        return Score(_halves(value), "\n".join([*lines, *(flaw.what for flaw in flaws)]))
 
     def _verdict(self, presentation: Presentation) -> Verdict:
         instruction, first, second = presentation
@@ -96,39 +98,6 @@ class RubricJudge:
         cosine = float(np.max(vectors[1:] @ vectors[0]))
         met = (cosine - _COSINE_NONE) / (_COSINE_FULL - _COSINE_NONE)
         return Check(round(min(1.0, max(0.0, met)), 2), f"cosine {cosine:.2f}")
-
-    def _quality(
-        self, instruction: Instruction, response: Response, points: Sequence[Point]
-    ) -> tuple[float, list[str]]:
-        """Return a factor from 0 to 1 and the flaws that lowered it."""
-        text, flaws, quality = response.text, [], 1.0
-        tokens = words(text)
-        loops = repetition(text)
-        if loops > 0.2:
-            quality *= max(0.2, 1.0 - loops)
-            flaws.append(f"repeats itself ({loops:.0%})")
-        low = next((p.min for p in points if p.kind == "length" and p.min), 0)
-        if len(tokens) < low / 2:
-            quality *= 0.5
-            flaws.append(f"only {len(tokens)} words where {low} are the least")
-        prose = not any(p.kind == "format" and p.form in _STRUCTURED for p in points) and "```" not in text
-        normal = function_word_share(instruction.reference) if instruction.reference else 0.4
-        if prose and len(tokens) >= 4 and normal > 0.3 and function_word_share(text) < 0.18:
-            quality *= 0.3
-            flaws.append("reads as a list of keywords or another language")
-        rubric_words = [p.text for p in points] + [" ".join(p.any) for p in points]
-        if overlap(text, rubric_words) > 0.5:
-            quality *= 0.2
-            flaws.append("pastes the rubric")
-        asked = [turn.content for turn in instruction.turns]
-        usual = overlap(instruction.reference, asked) if instruction.reference else 0.0
-        if (echoed := overlap(text, asked)) > max(0.5, usual + 0.2):
-            quality *= 0.5
-            flaws.append(f"echoes the conversation ({echoed:.0%})")
-        if response.finish_reason == "length" and not self._content_only:
-            quality *= 0.9
-            flaws.append("cut off")
-        return quality, flaws
 
     def _embed_ahead(self, presentations: Sequence[Presentation]) -> None:
         """Embed all texts of a batch at once: many short texts in one call are several times faster."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
-from arena_learning.points import words
+from arena_learning.points import sentences, words
 
 # The commonest English words that carry grammar rather than substance.
 FUNCTION_WORDS = frozenset(
@@ -15,6 +17,16 @@ FUNCTION_WORDS = frozenset(
     "these they this those through to too under until up us was we were what when where which while who why will with "
     "would you your i'm it's don't i'll you're that's can't isn't let's".split()
 )
+
+# After these a noun phrase must follow; what cannot open one, or end a sentence, shows words out of order.
+_DETERMINERS = frozenset("an the my your his its our their every".split())
+_PREPOSITIONS = frozenset("of from at into".split())
+_NO_OPENERS = frozenset(
+    "and or but of is are was were be been has had have do does did will would could should because if than so".split()
+)
+_NO_NOUNS = _NO_OPENERS | _DETERMINERS | frozenset("to at for with from by he we they it you that these those".split())
+_STARTS = re.compile(r"[^\W\d_]{3,}[.!?] +([^\W\d_])")
+_FEWEST = 5  # words from which a share says something
 
 
 def repetition(text: str, size: int = 4) -> float:
@@ -46,3 +58,32 @@ def overlap(text: str, sources: Sequence[str], size: int = 5) -> float:
         if tuple(tokens[i : i + size]) in known:
             copied[i : i + size] = [True] * size
     return sum(copied) / len(tokens)
+
+
+def jumble(text: str) -> float:
+    """Return the share of places where words stand out of order: near 0 in prose.
+
+    Looked at are determiners and prepositions without what must follow, and sentences that start in lower case.
+    Texts with fewer than two such places are taken as prose.
+    """
+    starts = _STARTS.findall(text)
+    places, wrong = len(starts), sum(letter.islower() for letter in starts)
+    for sentence in sentences(text):
+        for word, following in pairwise([*words(sentence), "and"]):
+            if word in _DETERMINERS or word in _PREPOSITIONS:
+                places += 1
+                wrong += following in (_NO_NOUNS if word in _DETERMINERS else _NO_OPENERS)
+    return wrong / places if wrong > 1 else 0.0
+
+
+def drawn_share(text: str, source: str) -> float:
+    """Return the share of the content words of ``text`` that stand in ``source``, in any order (0 if it has few).
+
+    A ``*`` in the source stands for any ending of the word before it.
+    """
+    content = [token for token in words(text) if token not in FUNCTION_WORDS]
+    if len(content) < _FEWEST:
+        return 0.0
+    known = set(words(source))
+    stems = tuple(stem for chunk in source.split() if chunk.endswith("*") for stem in words(chunk)[-1:])
+    return sum(t in known or t.startswith(stems) for t in content) / len(content)

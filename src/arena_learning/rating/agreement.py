@@ -1,11 +1,11 @@
 """Agreement of an arena's ratings with a reference arena's, as the Arena Learning paper measures it.
 
-Two contestants are separated when their intervals do not overlap; intervals that only touch do not overlap. Over the
+Two contestants are separated when their intervals do not overlap; intervals that only touch do not. Over the
 contestants that both arenas rate (arXiv 2407.10627, section 4.2):
 
 - Spearman's correlation of the two ratings, average ranks for ties;
-- human agreement: over the pairs that the reference separates, +1 if the bench separates them the same way, -1 if the
-  other way, 0 if it does not separate them; the mean;
+- human agreement: over the pairs that the reference separates, +1 if the bench separates them the same way,
+  -1 if the other way, 0 if it does not separate them; the mean;
 - differentiation: the share of all pairs that the bench separates.
 """
 
@@ -79,8 +79,8 @@ def consistency(bench: pd.DataFrame | str | Path, reference: pd.DataFrame | str 
         reference: the same of the reference.
 
     Raises:
-        ArenaError: a column is missing, a name comes twice, an interval is upside down or a value is no number (with
-            the row), or fewer than two contestants are rated by both.
+        ArenaError: a column is missing, a name comes twice, an interval is upside down or a value is no
+            number (with the row), or fewer than two contestants are rated by both.
     """
     first, second = _board(bench, "bench"), _board(reference, "reference")
     names = sorted(first.keys() & second.keys())
@@ -137,9 +137,9 @@ def _ranks(values: Floats) -> Floats:
 
 
 def _separation(bounds: Bounds) -> Floats:
-    """Return +1 where the row is above the column, -1 where below, 0 where intervals overlap or touch."""
-    above = bounds.lower[:, None] > bounds.upper[None, :]
-    return above.astype(np.float64) - above.T
+    """Return +1 where the row is above the column, -1 where below, 0 where intervals overlap."""
+    above = (bounds.lower[:, None] >= bounds.upper[None, :]).astype(np.float64)
+    return np.asarray(above - above.T)
 
 
 def _board(table: pd.DataFrame | str | Path, name: str) -> dict[str, tuple[float, float, float]]:

@@ -79,7 +79,7 @@ class Where:
         self.source, self.first_line = source, first_line
 
     def row(self, index: int) -> str:
-        """Return ``source: row N`` for the 0-based ``index``, with the line of the file where that is known."""
+        """Return ``source: row N`` for the 0-based ``index``, and the line of the file if known."""
         line = f" (line {index + self.first_line})" if self.first_line else ""
         return f"{self.source}: row {index + 1}{line}"
 
@@ -97,8 +97,9 @@ def battles_from_frame(table: pd.DataFrame, source: str = "battles") -> Battles:
         The battles; rows whose count is 0 are left out.
 
     Raises:
-        ArenaError: a column is missing, the table is empty, a verdict is unknown, a contestant meets itself, a
-            name or prompt is missing, or a number is negative or not a number; with the row (1 is the first).
+        ArenaError: a column is missing, the table is empty, a verdict is unknown, a contestant meets itself,
+            a name or prompt is missing, or a number is negative or not a number; with the row (1 is the
+            first).
     """
     import pyarrow as pa
 
@@ -113,7 +114,9 @@ def battles_from_frame(table: pd.DataFrame, source: str = "battles") -> Battles:
         try:
             columns[name] = pa.chunked_array([pa.array(column, from_pandas=True)])
         except (pa.ArrowInvalid, pa.ArrowTypeError):
-            columns[name] = pa.chunked_array([pa.array(column.map(str, na_action="ignore"), from_pandas=True)])
+            columns[name] = pa.chunked_array(
+                [pa.array(column.map(str, na_action="ignore"), from_pandas=True)]
+            )
     return battles_from_arrow(pa.table(columns), Where(source), present=names)
 
 
@@ -149,11 +152,12 @@ def battles_from_arrow(table: pa.Table, where: Where, present: list[str] | None 
 
 
 def known_columns() -> list[str]:
+    """Return the names of all columns that the room reads."""
     sides = [f"{name}_{side}" for name in SIDE_COLUMNS for side in "ab"]
     return [*REQUIRED, "count", "weight", "prompt_id", *sides]
 
 
-def _codes(table: pa.Table, name: str, where: Where) -> tuple[list[object], Codes]:
+def _codes(table: pa.Table, name: str, where: Where) -> tuple[pa.Array, Codes]:
     """Return a column's distinct values and each row's index into them; a missing value is an error."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -164,17 +168,16 @@ def _codes(table: pa.Table, name: str, where: Where) -> tuple[list[object], Code
     array = column.unify_dictionaries().combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks)
-    indices = array.indices
+    indices, values = array.indices, array.dictionary
     if indices.null_count:
         row = int(np.flatnonzero(np.asarray(indices.is_null()))[0])
         raise ArenaError(f"{name} is missing", where=where.row(row))
-    values = array.dictionary.to_pylist()
     codes = indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
-    for code, value in enumerate(values):
-        if value is None or value == "":
-            rows = np.flatnonzero(codes == code)
-            if len(rows):
-                raise ArenaError(f"{name} is empty", where=where.row(int(rows[0])))
+    empty = pc.fill_null(pc.equal(pc.cast(values, pa.string()), ""), True)
+    for code in np.flatnonzero(np.asarray(empty)):
+        rows = np.flatnonzero(codes == code)
+        if len(rows):
+            raise ArenaError(f"{name} is empty", where=where.row(int(rows[0])))
     return values, codes
 
 
@@ -184,11 +187,14 @@ def _contestants(table: pa.Table, where: Where) -> tuple[tuple[str, ...], Codes,
     for name in ("model_a", "model_b"):
         values, codes = _codes(table, name, where)
         used = np.bincount(codes, minlength=len(values)) > 0
-        sides.append(([str(value) for value in values], codes, used))
-    models = sorted({name for values, _, used in sides for name, is_used in zip(values, used, strict=True) if is_used})
+        sides.append(([str(value) for value in values.to_pylist()], codes, used))
+    models = sorted(
+        {name for values, _, used in sides for name, is_used in zip(values, used, strict=True) if is_used}
+    )
     place = {name: i for i, name in enumerate(models)}
     a, b = (
-        np.array([place.get(name, -1) for name in values], dtype=np.int32)[codes] for values, codes, _ in sides
+        np.array([place.get(name, -1) for name in values], dtype=np.int32)[codes]
+        for values, codes, _ in sides
     )
     same = a == b
     if same.any():
@@ -198,7 +204,8 @@ def _contestants(table: pa.Table, where: Where) -> tuple[tuple[str, ...], Codes,
 
 
 def _points(table: pa.Table, where: Where) -> NDArray[np.int8]:
-    values, codes = _codes(table, "winner", where)
+    verdicts, codes = _codes(table, "winner", where)
+    values = verdicts.to_pylist()
     points = np.array([VERDICTS.get(str(value), -1) for value in values], dtype=np.int8)
     rows = points[codes]
     if (points < 0).any() and (unknown := rows < 0).any():
@@ -220,8 +227,12 @@ def _prompts(table: pa.Table, where: Where) -> tuple[Codes | None, int]:
     column = table.column("prompt_id")
     if str(column.type).startswith("dictionary") and column.num_chunks == 1:
         dictionary = column.chunk(0).dictionary
-        if len(pc.unique(dictionary)) != len(dictionary):  # a writer may repeat values; a prompt is one cluster
-            table = table.set_column(table.schema.get_field_index("prompt_id"), "prompt_id", column.cast("string"))
+        if len(pc.unique(dictionary)) != len(
+            dictionary
+        ):  # a writer may repeat values; a prompt is one cluster
+            table = table.set_column(
+                table.schema.get_field_index("prompt_id"), "prompt_id", column.cast("string")
+            )
     _, codes = _codes(table, "prompt_id", where)
     used = np.bincount(codes) > 0
     if used.all():
@@ -230,7 +241,9 @@ def _prompts(table: pa.Table, where: Where) -> tuple[Codes | None, int]:
     return place[codes], int(used.sum())
 
 
-def _numbers(table: pa.Table, name: str, where: Where, *, whole: bool = False, signed: bool = False) -> Floats | None:
+def _numbers(
+    table: pa.Table, name: str, where: Where, *, whole: bool = False, signed: bool = False
+) -> Floats | None:
     """Return a column of finite numbers, or None where it is absent or all ones."""
     if name not in table.column_names:
         return None
@@ -251,7 +264,11 @@ def _numbers(table: pa.Table, name: str, where: Where, *, whole: bool = False, s
         kind = "a whole number" if whole else "a number"
         limit = "" if signed else ", 0 or more"
         raise ArenaError(f"{name} is {column[row].as_py()!r}, not {kind}{limit}", where=where.row(row))
-    return None if name in ("count", "weight") and bool((numbers == 1).all()) else np.asarray(numbers, dtype=np.float64)
+    return (
+        None
+        if name in ("count", "weight") and bool((numbers == 1).all())
+        else np.asarray(numbers, dtype=np.float64)
+    )
 
 
 def _number(value: object) -> float:
@@ -268,7 +285,9 @@ def _sides(table: pa.Table, where: Where) -> dict[str, Sides]:
         held = [column for column in both if column in table.column_names]
         if len(held) == 1:
             missing = both[1] if held == both[:1] else both[0]
-            raise ArenaError(f"column {held[0]!r} without {missing!r}", where=where.source, mend="give both or none")
+            raise ArenaError(
+                f"column {held[0]!r} without {missing!r}", where=where.source, mend="give both or none"
+            )
         if held:
             a, b = (_numbers(table, column, where, signed=name == "score") for column in both)
             assert a is not None

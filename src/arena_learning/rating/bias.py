@@ -59,9 +59,9 @@ def position_bias(table: pd.DataFrame | Battles) -> BattleBias:
     """Measure position and length bias.
 
     Args:
-        table: one row a judged game, first position in ``model_a`` (`battles_from_frame`). Flips need ``prompt_id``
-            and both orders of a pair on a prompt; where an order was judged several times, verdicts are matched in
-            the order of rows. Length bias needs ``length_a`` and ``length_b``.
+        table: one row a judged game, first position in ``model_a`` (`battles_from_frame`). Flips need
+            ``prompt_id`` and both orders of a pair on a prompt; where an order was judged several times,
+            verdicts are matched in the order of rows. Length bias needs ``length_a`` and ``length_b``.
 
     Raises:
         ArenaError: the table is not as it must be.
@@ -101,7 +101,9 @@ def _both_orders(battles: Battles) -> tuple[np.ndarray, np.ndarray]:
     if battles.prompt is None:
         return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
     if battles.count is not None:
-        raise ArenaError("verdicts with a count cannot be matched with their swaps", mend="give one row a game")
+        raise ArenaError(
+            "verdicts with a count cannot be matched with their swaps", mend="give one row a game"
+        )
     size = len(battles.models)
     low, high = np.minimum(battles.a, battles.b), np.maximum(battles.a, battles.b)
     key = (battles.prompt.astype(np.int64) * size + low) * size + high

@@ -60,9 +60,9 @@ class Fit(NamedTuple):
 def rate(table: pd.DataFrame | Battles, params: RatingParams | None = None) -> RatingResult:
     """Rate contestants by a Bradley-Terry model of their battles.
 
-    The probability that a beats b is ``1 / (1 + 10 ** ((rating_b - rating_a) / scale))``; ratings are the maximum
-    likelihood estimate (Hunter 2004), and finite also for undefeated and winless contestants, by a prior that
-    connected data do not get (`arena_learning.rating.graph`).
+    The probability that a beats b is ``1 / (1 + 10 ** ((rating_b - rating_a) / scale))``; ratings are the
+    maximum likelihood estimate (Hunter 2004), and finite also for undefeated and winless contestants, by a
+    prior that connected data do not get (`arena_learning.rating.graph`).
 
     Args:
         table: battles, as `battles_from_frame` takes them, or as read by `read_battles`.
@@ -83,7 +83,7 @@ def rate(table: pd.DataFrame | Battles, params: RatingParams | None = None) -> R
         raise ArenaError("no column 'prompt_id' to cluster by", mend="add it, or use cluster: battle")
     by_prompt = battles.prompt is not None and params.cluster != "battle"
     fit = fit_battles(battles, params)
-    if params.interval == "bootstrap" and params.bootstrap:
+    if params.interval == "bootstrap" and params.bootstrap:  # 0 resamples ask for the sandwich
         return _by_bootstrap(battles, fit, params, by_prompt)
     return _by_sandwich(battles, fit, params, by_prompt)
 
@@ -105,7 +105,7 @@ def fit_battles(battles: Battles, params: RatingParams) -> Fit:
 
 
 def within_reach(games: Games) -> Games:
-    """Keep the number of ties half a battle from none and from all, so that Davidson's parameter is finite."""
+    """Keep the number of ties half a battle from none and all, so that Davidson's parameter is finite."""
     if games.ties is None:
         return games
     total = games.games.sum(axis=0)
@@ -168,9 +168,17 @@ def _by_bootstrap(battles: Battles, fit: Fit, params: RatingParams, by_prompt: b
 
 def _by_sandwich(battles: Battles, fit: Fit, params: RatingParams, by_prompt: bool) -> RatingResult:
     meat = (meat_by_prompt if by_prompt else meat_by_battle)(battles, fit.folded, fit.theta, params.ties)
+    size = len(battles.models)
+    return sandwich_result(battles, fit, params, (fit.inverse @ meat @ fit.inverse)[:size, :size], by_prompt)
+
+
+def sandwich_result(
+    battles: Battles, fit: Fit, params: RatingParams, covariance: Floats, by_prompt: bool
+) -> RatingResult:
+    """Make the result of a fit and the covariance of its log-strengths, ``(models, models)``."""
     clusters = battles.prompts if by_prompt else round(float(battles.repeats.sum()))
     size = len(battles.models)
-    covariance = (fit.inverse @ meat @ fit.inverse)[:size, :size] * (params.scale / math.log(10)) ** 2
+    covariance = covariance * (params.scale / math.log(10)) ** 2
     if params.anchor is not None:
         index = battles.models.index(params.anchor[0])
         change = np.eye(size)
@@ -183,7 +191,9 @@ def _by_sandwich(battles: Battles, fit: Fit, params: RatingParams, by_prompt: bo
     spread = np.sqrt(np.maximum(variance[:, None] + variance[None, :] - 2 * covariance, 0))
     above = elo[:, None] - elo[None, :] - factor * spread > 0
     bounds = Bounds(elo - reach, elo + reach)
-    return _result(battles, fit, params, bounds, above, covariance=covariance, clusters=clusters, by_prompt=by_prompt)
+    return _result(
+        battles, fit, params, bounds, above, covariance=covariance, clusters=clusters, by_prompt=by_prompt
+    )
 
 
 def _result(
@@ -221,7 +231,9 @@ def _result(
     won, played = _crosstable(fit.folded)
     return RatingResult(
         ratings=rows,
-        diagnosis=diagnose(battles.models, fit.groups, fit.parts, (wins, tied, losses), clusters, by_prompt, params),
+        diagnosis=diagnose(
+            battles.models, fit.groups, fit.parts, (wins, tied, losses), clusters, by_prompt, params
+        ),
         params=params,
         models=models,
         elo=elo,

@@ -46,31 +46,28 @@ def diagnose(
     several = np.bincount(groups)[groups] > 1
     undefeated = alone & several & (losses + counted == 0) & (wins > 0)
     winless = alone & several & (wins + counted == 0) & (losses > 0)
+    won, lost = "won all", "won none of"
     findings += [
-        Finding(
-            "undefeated",
-            f"{models[i]} won all its {wins[i]} battles: its rating is finite only by the prior (as if it had also "
-            "tied once with each part of the field it met), and how far it is ahead is not known",
-            (models[i],),
-        )
-        for i in np.flatnonzero(undefeated)
+        _by_prior("undefeated", models[i], won, wins[i], "ahead") for i in np.flatnonzero(undefeated)
     ]
-    findings += [
-        Finding(
-            "winless",
-            f"{models[i]} won none of its {losses[i]} battles: its rating is finite only by the prior (as if it had "
-            "also tied once with each part of the field it met), and how far it is behind is not known",
-            (models[i],),
-        )
-        for i in np.flatnonzero(winless)
-    ]
+    findings += [_by_prior("winless", models[i], lost, losses[i], "behind") for i in np.flatnonzero(winless)]
     findings += _one_sided(models, groups, parts, undefeated | winless)
     if clusters < FEW_CLUSTERS:
         kind = "prompts" if by_prompt else "battles"
         findings.append(
-            Finding("few_clusters", f"only {clusters} {kind}: intervals are a rough guess below {FEW_CLUSTERS}")
+            Finding(
+                "few_clusters", f"only {clusters} {kind}: intervals are a rough guess below {FEW_CLUSTERS}"
+            )
         )
     return findings
+
+
+def _by_prior(kind: str, model: str, did: str, battles: int, where: str) -> Finding:
+    message = (
+        f"{model} {did} its {battles} battles: its rating is finite only by the prior (as if it had also tied "
+        f"once with each part of the field it met), and how far it is {where} is not known"
+    )
+    return Finding(kind, message, (model,))
 
 
 def _names(models: tuple[str, ...], members: np.ndarray, most: int = 8) -> str:
@@ -90,14 +87,14 @@ def _unconnected(models: tuple[str, ...], groups: Ints, params: RatingParams) ->
     return [
         Finding(
             "unconnected",
-            f"{number} groups never met, so that ratings and ranks compare only within each ({pinned}): {lists}",
+            f"{number} groups never met: ratings and ranks compare only within each ({pinned}): {lists}",
             tuple(models[i] for members in held[1:] for i in members),
         )
     ]
 
 
 def _one_sided(models: tuple[str, ...], groups: Ints, parts: Ints, named: np.ndarray) -> list[Finding]:
-    """Name the parts that won or lost all their battles against the rest, if not a single contestant named before."""
+    """Name the parts that won or lost all battles against the rest, but for contestants named before."""
     findings = []
     for group in range(int(groups.max()) + 1):
         inside = [part for part in np.unique(parts[groups == group]) if not named[parts == part].all()]
@@ -110,8 +107,8 @@ def _one_sided(models: tuple[str, ...], groups: Ints, parts: Ints, named: np.nda
         findings.append(
             Finding(
                 "one_sided",
-                f"between these parts of the field one side won every battle, so that only the prior says how far they "
-                f"are apart: {lists}",
+                "between these parts of the field one side won every battle, so that only the prior says how "
+                f"far they are apart: {lists}",
                 tuple(models[i] for members in held for i in members),
             )
         )

@@ -1,10 +1,10 @@
 """The maximum likelihood fit of Bradley-Terry and Davidson models on folded battles.
 
-With ``d`` the difference of two log-strengths and ``nu`` the tie parameter, Davidson (1970) gives a win, a loss
-and a tie the weights ``exp(d/2)``, ``exp(-d/2)`` and ``nu``; ``nu = 0`` is Bradley-Terry, where a tie may count as
-half a win. Both are exponential families in (points, ties), so the log-likelihood is concave and one gradient and
-one Hessian serve both. Arrays are ``(pairs, problems)`` or ``(parameters, problems)``: the problems are resamples
-of one data set, fitted at once.
+With ``d`` the difference of two log-strengths and ``nu`` the tie parameter, Davidson (1970) gives a win, a
+loss and a tie the weights ``exp(d/2)``, ``exp(-d/2)`` and ``nu``; ``nu = 0`` is Bradley-Terry, where a tie
+may count as half a win. Both are exponential families in (points, ties), so the log-likelihood is concave and
+one gradient and one Hessian serve both. Arrays are ``(pairs, problems)`` or ``(parameters, problems)``: the
+problems are resamples of one data set, fitted at once.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def log_likelihood(pairs: Pairs, games: Games, theta: Floats) -> Floats:
     return np.asarray(value.sum(axis=0) + tied)
 
 
-class NotConverged(ArithmeticError):
+class NotConvergedErrorError(ArithmeticError):
     """A fit whose last step was still longer than `TOLERANCE`; it does not happen on checked battles."""
 
 
@@ -154,7 +154,7 @@ def newton(pairs: Pairs, games: Games, groups: Ints, start: Floats | None = None
         Log-strengths ``(models, problems)``, and below them the log tie parameter if ties are modelled.
 
     Raises:
-        NotConverged: a step was still longer than `TOLERANCE` after 60 steps.
+        NotConvergedErrorError: a step was still longer than `TOLERANCE` after 60 steps.
     """
     size = pairs.models + (games.ties is not None)
     problems = games.games.shape[1]
@@ -173,15 +173,19 @@ def _newton_block(pairs: Pairs, games: Games, groups: Ints, theta: Floats) -> Fl
         data, here = games.take(live), out[:, live]
         slope = gradient(pairs, data, here)
         matrix = grounded(information(pairs, data, here), groups)
-        step = np.linalg.solve(matrix, slope.T[:, :, None])[:, :, 0].T
+        step: Floats = np.linalg.solve(matrix, slope.T[:, :, None])[:, :, 0].T.astype(np.float64)
         length = np.abs(step).max(axis=0, initial=0.0)
-        step *= np.minimum(1.0, _LONGEST_STEP / np.maximum(length, 1e-300))
+        step = np.asarray(
+            step * np.minimum(1.0, _LONGEST_STEP / np.maximum(length, 1e-300)), dtype=np.float64
+        )
         # Close to the top rounding hides the gain, and Newton needs no damping there.
         out[:, live] = here + np.where(length > 1e-3, _damped(pairs, data, here, step), step)
         live = live[length > TOLERANCE]
         if not len(live):
             return out
-    raise NotConverged(f"{len(live)} of {theta.shape[1]} fits still moved after {_NEWTON_STEPS} Newton steps")
+    raise NotConvergedErrorError(
+        f"{len(live)} of {theta.shape[1]} fits still moved after {_NEWTON_STEPS} Newton steps"
+    )
 
 
 def _damped(pairs: Pairs, games: Games, theta: Floats, step: Floats) -> Floats:
@@ -199,9 +203,9 @@ def _damped(pairs: Pairs, games: Games, theta: Floats, step: Floats) -> Floats:
 def refit(pairs: Pairs, games: Games, groups: Ints, theta: Floats, inverse: Floats) -> Floats:
     """Fit many resamples of data whose fit is known.
 
-    All resamples share the known fit's inverse information as the matrix of their steps (the chord method), so a
-    step of all of them costs one matrix product; steps shrink by about the resamples' relative change of the
-    information. Those that do not converge so get Newton steps of their own.
+    All resamples share the known fit's inverse information as the matrix of their steps (the chord method),
+    so a step of all of them costs one matrix product; steps shrink by about the resamples' relative change of
+    the information. Those that do not converge so get Newton steps of their own.
 
     Args:
         pairs: who met whom.
@@ -234,6 +238,7 @@ def refit(pairs: Pairs, games: Games, groups: Ints, theta: Floats, inverse: Floa
         if moving.mean() < 0.5:
             kept = np.flatnonzero(moving)
             live, here, data, before = live[kept], here[:, kept], data.take(kept), length[kept]
+            moving = moving[kept]
     else:
         lost.append(live[moving])
     rest = np.unique(np.concatenate(lost))

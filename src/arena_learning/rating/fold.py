@@ -78,19 +78,18 @@ def fold(battles: Battles) -> Folded:
     """Fold battles into pairs and outcomes."""
     size = len(battles.models)
     swapped = battles.a > battles.b
-    lo = np.where(swapped, battles.b, battles.a)
-    hi = np.where(swapped, battles.a, battles.b)
     points = np.where(swapped, np.int8(2) - battles.points, battles.points)
-    key = lo.astype(np.int32 if 3 * size * size < 2**31 else np.int64) * size
-    key += hi
-    key *= 3
-    key += points
+    kind = np.int32 if 3 * size * size < 2**31 else np.int64
+    low, high = np.minimum(battles.a, battles.b), np.maximum(battles.a, battles.b)
+    key = low.astype(kind)
+    np.multiply(key, 3 * size, out=key)
+    np.add(key, 3 * high + points, out=key)
     if 3 * size * size <= _DENSE_CELLS:
         held = (np.bincount(key, minlength=3 * size * size).reshape(-1, 3) > 0).any(axis=1)
         pair_ids = np.flatnonzero(held)
         place = (np.cumsum(held, dtype=np.int32) - 1).astype(np.int32)
         lut = (3 * place[:, None] + np.arange(3, dtype=np.int32)).ravel()
-        row_cell = lut[key]
+        row_cell: Codes = lut[key]
     else:
         pair_ids, inverse = np.unique(key // 3, return_inverse=True)
         row_cell = (3 * inverse + key % 3).astype(np.int32)

@@ -1,10 +1,10 @@
 """Who can be compared: unconnected groups, one-sided pairs, and the small prior that keeps ratings finite.
 
-The likelihood of a Bradley-Terry model has a finite maximum only if, within each group of contestants that met,
-everybody has beaten (or tied with) everybody else by some chain of battles (Ford 1957): the graph of wins is strongly
-connected. Where it is not, its strong parts are linked by tied battles: one between each two parts that met, shared
-over their pairs in proportion to the pairs' battles. So a contestant that won all its n battles is rated as if it
-had won n + 1/2 of n + 1. Connected data get no prior at all.
+The likelihood of a Bradley-Terry model has a finite maximum only if, within each group of contestants that
+met, everybody has beaten (or tied with) everybody else by some chain of battles (Ford 1957): the graph of
+wins is strongly connected. Where it is not, its strong parts are linked by tied battles: one between each two
+parts that met, shared over their pairs in proportion to the pairs' battles. So a contestant that won all its
+n battles is rated as if it had won n + 1/2 of n + 1. Connected data get no prior at all.
 """
 
 from __future__ import annotations
@@ -85,14 +85,16 @@ def bridges(pairs: Pairs, games: Floats, points: Floats, met: Floats) -> tuple[F
         pairs: who met whom.
         games: weight of each pair's battles, ``(pairs,)``.
         points: points of each pair's lower contestant, ``(pairs,)``.
-        met: each pair's battles in the whole data (a resample may have lost some), by which a tie is shared out.
+        met: each pair's battles in the whole data (a resample may have lost some), by which a tie is shared
+            out.
 
     Returns:
-        Tied battles to add to each pair ``(pairs,)``, all 0 if none are needed; and each contestant's strong part.
+        Tied battles to add to each pair ``(pairs,)``, all 0 if none are needed; and each contestant's strong
+        part.
     """
     part = strong_parts(_beat(pairs, games, points))
     first, second = part[pairs.lo], part[pairs.hi]
-    between = first != second
+    between = (first != second) & (met > 0)
     extra = np.zeros(len(pairs))
     if between.any():
         low, high = np.minimum(first, second)[between], np.maximum(first, second)[between]
@@ -105,9 +107,9 @@ def bridges(pairs: Pairs, games: Floats, points: Floats, met: Floats) -> tuple[F
 class Lifeline:
     """Finds, among many resamples of one data set, the few whose maximum is not finite.
 
-    From the data's graph of wins it keeps the widest trees from one contestant of each group to all and back. A
-    resample in which no branch is lost is strongly connected, which costs one look at few numbers; only the others
-    are searched. The data must be strongly connected within each group (after `bridges`).
+    From the data's graph of wins it keeps the widest trees from one contestant of each group to all and back.
+    A resample in which no branch is lost is strongly connected, which costs one look at few numbers; only the
+    others are searched. The data must be strongly connected within each group (after `bridges`).
 
     Args:
         pairs: who met whom.
@@ -141,7 +143,9 @@ class Lifeline:
             return games
         extra = np.zeros(games.games.shape)
         for column in columns:
-            extra[:, column], _ = bridges(self._pairs, games.games[:, column], games.points[:, column], self._met)
+            extra[:, column], _ = bridges(
+                self._pairs, games.games[:, column], games.points[:, column], self._met
+            )
         return games.plus_ties(extra)
 
 

@@ -9,11 +9,13 @@ import numpy as np
 
 from arena_learning.errors import ArenaError, suggest
 from arena_learning.rating.battles import Battles, battles_from_frame
-from arena_learning.rating.fold import fold
+from arena_learning.rating.fold import fold, games_of
 from arena_learning.rating.intervals import half_width
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from arena_learning.rating.arrays import Floats
 
 
 class WinRate(NamedTuple):
@@ -37,8 +39,8 @@ class WinRate(NamedTuple):
 def win_rate_against(table: pd.DataFrame | Battles, baseline: str, *, level: float = 0.95) -> list[WinRate]:
     """Return each contestant's win rate against a baseline, the best first.
 
-    The interval is the mean's by clusters: ``rate ± t * sqrt(n / (n - 1) * sum_g (points_g - rate * weight_g)^2) /
-    weight``, over the n prompts (or battles) g, cut off at 0 and 1.
+    The interval is the mean's by clusters: ``rate ± t * n / (n - 1) * sqrt(sum_g (points_g - rate *
+    weight_g)^2) / weight``, over the n prompts (or battles) g, cut off at 0 and 1.
 
     Args:
         table: battles, as `battles_from_frame` takes them.
@@ -50,21 +52,50 @@ def win_rate_against(table: pd.DataFrame | Battles, baseline: str, *, level: flo
     """
     battles = table if isinstance(table, Battles) else battles_from_frame(table)
     if baseline not in battles.models:
-        raise ArenaError(f"the baseline {baseline!r} fought no battle", mend=suggest(baseline, battles.models))
+        raise ArenaError(
+            f"the baseline {baseline!r} fought no battle", mend=suggest(baseline, battles.models)
+        )
     base = battles.models.index(baseline)
     first, second = battles.a == base, battles.b == base
     model = np.where(first, battles.b, battles.a)
     points = np.where(first, 2 - battles.points, battles.points) / 2
+    met = first | second
     rates = [
-        _rate_of(battles, np.flatnonzero((first | second) & (model == code)), points, level)
-        for code in np.unique(model[first | second])
+        _rate(battles, np.flatnonzero(met & (model == code)), points, battles.models[code], level)
+        for code in np.unique(model[met])
     ]
     return sorted(rates, key=lambda rate: (-rate.rate, rate.model))
 
 
-def _rate_of(battles: Battles, rows: np.ndarray, points: np.ndarray, level: float) -> WinRate:
-    code = next(iter(set(battles.a[rows[:1]]) | set(battles.b[rows[:1]])))
-    both = {int(battles.a[rows[0]]), int(battles.b[rows[0]])}
-    common = both.intersection(*({int(battles.a[row]), int(battles.b[row])} for row in rows[-1:]))
-    assert code in common
-    raise NotImplementedError
+def _rate(battles: Battles, rows: np.ndarray, points: Floats, model: str, level: float) -> WinRate:
+    """Return the mean of ``points`` over some rows with its clustered interval."""
+    repeats = battles.repeats[rows]
+    weight = np.ones(len(rows)) if battles.weight is None else battles.weight[rows]
+    mass, won = repeats * weight, points[rows]
+    total = mass.sum()
+    mean = float((mass * won).sum() / total)
+    if battles.prompt is None:
+        clusters = round(float(repeats.sum()))
+        spread = float((repeats * (weight * (won - mean)) ** 2).sum())
+    else:
+        held, cluster = np.unique(battles.prompt[rows], return_inverse=True)
+        clusters = len(held)
+        spread = float((np.bincount(cluster, weights=mass * (won - mean)) ** 2).sum())
+    reach = half_width(level, clusters, True) * math.sqrt(spread) / float(total)
+    return WinRate(model, mean, max(0.0, mean - reach), min(1.0, mean + reach), round(float(repeats.sum())))
+
+
+def average_win_rates(table: pd.DataFrame | Battles) -> dict[str, float]:
+    """Return each contestant's win rate averaged over the opponents it met, each opponent alike, best first.
+
+    Raises:
+        ArenaError: the table is not as it must be.
+    """
+    battles = table if isinstance(table, Battles) else battles_from_frame(table)
+    folded = fold(battles)
+    games = games_of(folded.cells[:, None], "half")
+    share = games.points / games.games
+    ones = np.ones_like(share)
+    mean = folded.pairs.scatter(share, 1 - share) / folded.pairs.scatter(ones, ones)
+    rates = {model: float(mean[code, 0]) for code, model in enumerate(battles.models)}
+    return dict(sorted(rates.items(), key=lambda item: (-item[1], item[0])))

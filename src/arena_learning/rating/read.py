@@ -25,8 +25,8 @@ def read_battles(path: str | Path) -> Battles:
     """Read a battle log.
 
     Args:
-        path: a ``.csv``, ``.jsonl`` (or ``.ndjson``) or ``.parquet`` file, the first two also as ``.gz``; columns as
-            in `battles_from_frame`. Names and prompts in Parquet are fastest as dictionaries.
+        path: a ``.csv``, ``.jsonl`` (or ``.ndjson``) or ``.parquet`` file, the first two also as ``.gz``;
+            columns as in `battles_from_frame`. Names and prompts in Parquet are fastest as dictionaries.
 
     Raises:
         ArenaError: the file cannot be read, or a row is not as it must be; with its number.
@@ -52,7 +52,9 @@ def _read_parquet(path: Path) -> Battles:
     try:
         names = pq.read_schema(path).names
         wanted = [name for name in known_columns() if name in names]
-        table = pq.read_table(path, columns=wanted, read_dictionary=[name for name in _ID_COLUMNS if name in names])
+        table = pq.read_table(
+            path, columns=wanted, read_dictionary=[name for name in _ID_COLUMNS if name in names]
+        )
     except (pa.ArrowInvalid, OSError) as error:
         raise ArenaError(f"not a Parquet file: {error}", where=str(path)) from error
     return battles_from_arrow(table, Where(str(path)), present=names)

@@ -1,7 +1,7 @@
 """Bootstrap resamples of battles or of whole prompts, folded without touching the rows again.
 
-A resample of battles is one multinomial draw over the cells. A resample of prompts weighs each prompt by how often
-it was drawn; rows sorted by cell turn that into sums of runs, for many resamples at a time.
+A resample of battles is one multinomial draw over the cells. A resample of prompts weighs each prompt by how
+often it was drawn; rows sorted by cell turn that into sums of runs, for many resamples at a time.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class BattleResampler:
         self._cells = len(folded.cells)
         if battles.weight is None:
             counts, self._weight = folded.cells, None
-            self._cell: NDArray[np.intp] = np.arange(self._cells)
+            self._cell: NDArray[np.int64] = np.arange(self._cells)
         else:
             kinds, kind = np.unique(battles.weight, return_inverse=True)
             key, inverse = np.unique(folded.row_cell * np.int64(len(kinds)) + kind, return_inverse=True)
-            counts = np.bincount(inverse, weights=battles.count, minlength=len(key))
+            counts = np.bincount(inverse, weights=battles.repeats, minlength=len(key)).astype(np.float64)
             self._cell, self._weight = key // len(kinds), kinds[key % len(kinds)]
         self.clusters = round(float(counts.sum()))
         self._share = counts / counts.sum()
@@ -82,21 +82,24 @@ class PromptResampler:
 
     def draw(self, generator: np.random.Generator, number: int) -> Floats:
         """Return the cells of ``number`` resamples, ``(3 * pairs, number)``."""
-        times = np.empty((self.clusters, number), dtype=np.uint8 if self._mass is None else np.float64)
+        kind = np.uint8 if self._mass is None else np.float64
+        times: NDArray[np.uint8 | np.uint32 | np.float64] = np.empty((self.clusters, number), dtype=kind)
         for column in range(number):
             drawn = generator.integers(0, self.clusters, self.clusters, dtype=np.int32)
             counts = np.bincount(drawn, minlength=self.clusters)
-            if times.dtype == np.uint8 and counts.max() > 255:  # out of reach of chance, but not of a small world
+            if (
+                times.dtype == np.uint8 and counts.max() > 255
+            ):  # out of reach of chance, but not of a small world
                 times = times.astype(np.uint32)
             times[:, column] = counts
         return self._cells_of(times)
 
-    def _cells_of(self, times: NDArray[np.generic]) -> Floats:
+    def _cells_of(self, times: NDArray[np.uint8 | np.uint32 | np.float64]) -> Floats:
         """Sum each cell's rows, each as often as its prompt was drawn, a slice of cells at a time."""
         out = np.zeros((self._cells, times.shape[1]))
         exact: type[np.generic] = np.float64
         if self._mass is None:
-            small = self._largest * int(times.max(initial=1)) < 2**16  # type: ignore[arg-type, call-overload]
+            small = self._largest * int(times.max(initial=1)) < 2**16
             exact = np.uint16 if small else np.uint32
         starts, filled = self._starts, np.flatnonzero(np.diff(self._starts))
         first = 0
@@ -108,7 +111,7 @@ class PromptResampler:
             rows = slice(begin, starts[cells[-1] + 1])
             drawn = times[self._prompt[rows]]
             if self._mass is not None:
-                drawn = drawn * self._mass[rows, None]
+                drawn = np.multiply(drawn, self._mass[rows, None])
             out[cells] = np.add.reduceat(drawn, starts[cells] - begin, axis=0, dtype=exact)
             first = last
         return out
@@ -119,7 +122,7 @@ def _order_by(cell: Codes, cells: int) -> NDArray[np.intp]:
     return np.argsort(cell.astype(np.uint16) if cells <= 2**16 else cell, kind="stable")
 
 
-def _sum_runs(values: Floats, cell: NDArray[np.intp], cells: int) -> Floats:
+def _sum_runs(values: Floats, cell: NDArray[np.int64], cells: int) -> Floats:
     """Sum rows of equal cell; ``cell`` is sorted."""
     out = np.zeros((cells, values.shape[1]))
     heads = np.flatnonzero(np.r_[True, cell[1:] != cell[:-1]])

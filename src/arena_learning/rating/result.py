@@ -25,12 +25,14 @@ class RatingParams:
     """How to rate.
 
     Attributes:
-        anchor: a contestant and the rating it keeps; without one the mean rating is 1000. Groups that never met the
-            anchor's have a mean of 1000 each.
+        anchor: a contestant and the rating it keeps; without one the mean rating is 1000. Groups that never
+            met the anchor's have a mean of 1000 each.
         scale: Elo points of a tenfold change of the odds; 400 by convention.
-        ties: ``half`` counts a tie as half a win for both, ``drop`` leaves ties out, ``davidson`` models them.
+        ties: ``half`` counts a tie as half a win for both, ``drop`` leaves ties out, ``davidson`` models
+            them.
         bootstrap: number of resamples; 0 chooses the sandwich interval.
-        cluster: what is drawn independently: ``prompt``, ``battle``, or ``auto``, prompts where they are known.
+        cluster: what is drawn independently: ``prompt``, ``battle``, or ``auto``, prompts where they are
+            known.
         interval: ``bootstrap`` for percentiles of resamples, ``sandwich`` for the estimator without them.
         level: nominal coverage of intervals, between 0 and 1.
         seed: seed of the resamples; equal seeds give equal intervals.
@@ -82,8 +84,8 @@ class Rating:
         losses: lost.
         rank_lower: best rank that the differences to the others allow, 1 the highest, within its group.
         rank_upper: worst rank.
-        group: number of the group of contestants that met, 0 the anchor's or else the largest; ratings compare only
-            within a group.
+        group: number of the group of contestants that met, 0 the anchor's or else the largest; ratings
+            compare only within a group.
     """
 
     model: str
@@ -219,7 +221,8 @@ class RatingResult:
             expected: as the ratings say, in place of what was observed.
 
         Returns:
-            A table by rating, highest first; NaN where two never met (and, for ``expected``, cannot be compared).
+            A table by rating, highest first; NaN where two never met (and, for ``expected``, cannot be
+            compared).
         """
         import pandas as pd
 
@@ -234,7 +237,9 @@ class RatingResult:
             rates = np.where(self.groups[:, None] == self.groups[None, :], rates, np.nan)
             np.fill_diagonal(rates, np.nan)
         else:
-            rates = np.divide(self.won, self.played, out=np.full(self.won.shape, np.nan), where=self.played > 0)
+            rates = np.divide(
+                self.won, self.played, out=np.full(self.won.shape, np.nan), where=self.played > 0
+            )
         return pd.DataFrame(rates[np.ix_(order, order)], index=names, columns=names)
 
     def to_frame(self) -> pd.DataFrame:

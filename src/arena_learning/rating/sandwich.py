@@ -25,8 +25,8 @@ def cell_residuals(folded: Folded, theta: Floats, ties: Ties) -> tuple[Floats, F
         ties: how ties count; under ``drop`` a tie's score is 0.
 
     Returns:
-        Points less expected points of the pair's lower contestant, ``(3 * pairs,)``; and tie less probability of a
-        tie (Davidson only).
+        Points less expected points of the pair's lower contestant, ``(3 * pairs,)``; and tie less probability
+        of a tie (Davidson only).
     """
     pairs = folded.pairs
     log_nu = theta[-1:] if ties == "davidson" else None
@@ -44,7 +44,7 @@ def meat_by_battle(battles: Battles, folded: Folded, theta: Floats, ties: Ties) 
     squares = folded.cells
     if battles.weight is not None:
         mass = battles.repeats * battles.weight**2
-        squares = np.bincount(folded.row_cell, weights=mass, minlength=len(folded.cells))
+        squares = np.bincount(folded.row_cell, weights=mass, minlength=len(folded.cells)).astype(np.float64)
     residual, tie = cell_residuals(folded, theta, ties)
     out = np.zeros((size, size))
     of_pair = (squares * residual**2).reshape(-1, 3).sum(axis=1)
@@ -85,7 +85,7 @@ def meat_by_prompt(battles: Battles, folded: Folded, theta: Floats, ties: Ties) 
 
 
 def _prompt_blocks(battles: Battles, size: int) -> list[tuple[slice | np.ndarray, np.ndarray, int]]:
-    """Cut the prompts into blocks whose scores fit into memory: their rows, codes within the block, number."""
+    """Cut the prompts into blocks whose scores fit into memory: rows, codes within the block, number."""
     assert battles.prompt is not None
     block = max(1, _SCORE_NUMBERS // size)
     if battles.prompts <= block:

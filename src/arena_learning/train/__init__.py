@@ -1,7 +1,8 @@
 """Training: a round's rows become the next target, with TRL.
 
-`train_round` is the whole room: it reads the rows, checks the chat template, trains (SFT, DPO, or a reward model and
-then PPO; all weights or LoRA), and writes the model with a report. Importing this package loads neither torch nor TRL.
+`train_round` is the whole room: it reads the rows, checks the chat template, trains (SFT, DPO, or a reward
+model and then PPO; all weights or LoRA), and writes the model with a report. Importing this package loads
+neither torch nor TRL.
 """
 
 from __future__ import annotations

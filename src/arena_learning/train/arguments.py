@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from arena_learning.params import Optimiser, Train
 
 CURVE_POINTS = 200  # a long training logs a mean over several steps
-CHECKPOINTS = 3  # at these fractions of a training (the last one is the model itself): few, for each is three models
+CHECKPOINTS = (
+    3  # at these fractions of a training (the last one is the model itself): few, for each is three models
+)
 
 
 class Plan(NamedTuple):
@@ -33,7 +35,7 @@ def plan(settings: Optimiser, rows: int) -> Plan:
 
 
 def warmup_steps(ratio: float, steps: int) -> int:
-    """Return the steps of rising rate. The first of them has rate 0, so a single one would only waste a step."""
+    """Return the steps of rising rate; a single one would only waste a step, for the first has rate 0."""
     rising = math.floor(ratio * steps)
     return rising if rising > 1 else 0
 
@@ -48,11 +50,15 @@ def choose_device(train: Train) -> str:
 
     there = torch.cuda.is_available()
     if train.device == "cuda" and not there:
-        raise ArenaError("there is no GPU that torch can use", where="train.device", mend="set it to auto or cpu")
+        raise ArenaError(
+            "there is no GPU that torch can use", where="train.device", mend="set it to auto or cpu"
+        )
     return "cuda" if there and train.device != "cpu" else "cpu"
 
 
-def common_arguments(settings: Optimiser, train: Train, laid: Plan, folder: Path, seed: int) -> dict[str, Any]:
+def common_arguments(
+    settings: Optimiser, train: Train, laid: Plan, folder: Path, seed: int
+) -> dict[str, Any]:
     """Return the arguments of `transformers.TrainingArguments` that every trainer shares."""
     return {
         "output_dir": str(folder),

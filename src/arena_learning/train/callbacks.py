@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from arena_learning.progress import Progress
 
-# The trainers' names for what a curve calls otherwise; the rest keep theirs. Left out: what depends on the clock, and
-# counts that a resumed training starts anew.
+# The trainers' names for what a curve calls otherwise; the rest keep theirs. Left out: what depends on the
+# clock, and counts that a resumed training starts anew.
 RENAMED = {
     "learning_rate": "lr",
     "objective/kl": "kl",
@@ -22,7 +22,15 @@ RENAMED = {
     "policy/clipfrac_avg": "clip_fraction",
     "val/num_eos_tokens": "ended",
 }
-LEFT_OUT = ("step", "epoch", "eps", "num_tokens", "total_flos", "policy/entropy_avg", "objective/non_score_reward")
+LEFT_OUT = (
+    "step",
+    "epoch",
+    "eps",
+    "num_tokens",
+    "total_flos",
+    "policy/entropy_avg",
+    "objective/non_score_reward",
+)
 TIMED = ("_runtime", "_per_second")
 
 
@@ -33,23 +41,34 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
         self.line = line
         self.note = ""
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: object
+    ) -> None:
         """Count what an interrupted training has done before."""
         if state.global_step:
             self.line.advance(state.global_step, f"resumed at step {state.global_step}")
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **rest: Any) -> None:
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **rest: object,
+    ) -> None:
         """Remember the loss."""
         loss = (logs or {}).get("loss", (logs or {}).get("loss/policy_avg"))
         self.note = f"loss {float(loss):.4f}" if loss is not None else self.note
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: object
+    ) -> None:
         """Advance by one step."""
         self.line.advance(1, self.note)
 
 
 def curve(history: list[dict[str, Any]]) -> tuple[dict[str, float], ...]:
-    """Return a trainer's log as a curve: `step`, `loss`, `lr`, and what the trainer adds (evaluation left out)."""
+    """Return a trainer's log as a curve: `step`, `loss`, `lr`, and what the trainer adds."""
     points = []
     for entry in history:
         if "loss" not in entry and "loss/policy_avg" not in entry:

@@ -1,7 +1,7 @@
 """Checkpoints of an interrupted training: whose they are, which is whole, and when they go.
 
-A checkpoint's optimiser, schedule and random state are pickles by torch's format; transformers loads them with
-``weights_only=True``, which runs no code. Weights are safetensors.
+A checkpoint's optimiser, schedule and random state are in torch's format, which is a pickle; transformers
+loads them with ``weights_only=True``, which runs no code. Weights are safetensors.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def weights_digest(folder: Path) -> str:
 
 
 def claim(folder: Path, inputs: str) -> Path | None:
-    """Make ``folder`` the checkpoint folder of the training with this digest; return a checkpoint to go on from.
+    """Make ``folder`` the checkpoint folder of the training with this digest; return one to go on from.
 
     Checkpoints of other inputs, and half-written ones, are removed.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arena_learning.train.arguments import common_arguments, plan
 from arena_learning.train.encode import Encoded
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 def train_dpo(job: Job, settings: Dpo, encoded: Encoded) -> Trained:
     """Train the start on encoded pairs.
 
-    The start's log-probabilities are computed once, before the first step: no second model in memory, and no second
-    forward pass in later epochs.
+    The start's log-probabilities are computed once, before the first step: no second model in memory, and no
+    second forward pass in later epochs.
     """
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 
     class EncodedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # TRL is untyped here
-        """TRL's trainer on rows that are token ids already (it would render and cut them itself, uncounted)."""
+        """TRL's trainer on rows that are token ids already (it would render and cut them, uncounted)."""
 
-        def _prepare_dataset(self, dataset: Any, *rest: Any) -> Any:
+        def _prepare_dataset(self, dataset: Dataset, *rest: object) -> Dataset:
             return dataset
 
     laid = plan(settings, len(encoded.rows))

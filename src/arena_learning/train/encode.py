@@ -1,17 +1,20 @@
-"""Rows to token ids, once and for all trainers, so that every row that is dropped or cut is counted with its reason.
+"""Rows to token ids, for all trainers, so that every row that is dropped or cut is counted with its reason.
 
-(TRL drops and cuts silently: DPO drops a prompt that fills the length, the reward trainer a pair that exceeds it.)
+(TRL does it silently: DPO drops a prompt that fills the length, the reward trainer a pair that exceeds it.)
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arena_learning.rows import PreferenceRow, SftRow, Turn
 from arena_learning.train.report import RowCount
 from arena_learning.train.template import ChatFormat, render
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 CONTROL = "control token in the text"
 MISMATCH = "prompt is not the start of the conversation"
@@ -25,7 +28,7 @@ class Encoded(NamedTuple):
     """Rows ready for a trainer, and what became of them."""
 
     rows: list[dict[str, Any]]
-    count: RowCount
+    tally: RowCount
 
 
 class Encoder:
@@ -36,7 +39,7 @@ class Encoder:
         chat: what `check_template` found.
     """
 
-    def __init__(self, tokenizer: Any, chat: ChatFormat) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: ChatFormat) -> None:
         self.tokenizer, self.chat = tokenizer, chat
 
     def prompt(self, turns: Sequence[Turn]) -> list[int]:
@@ -44,12 +47,12 @@ class Encoder:
         return render(self.tokenizer, [turn.model_dump() for turn in turns], prompt=True)
 
     def answer(self, turns: Sequence[Turn], answer: Sequence[Turn], prompt: list[int]) -> list[int] | None:
-        """Return the ids of the answer with its end-of-turn, or None if the prompt does not stand before it."""
+        """Return the ids of the answer with its end-of-turn; None if the prompt does not stand before it."""
         whole = render(self.tokenizer, [turn.model_dump() for turn in (*turns, *answer)])
         if whole[: len(prompt)] != prompt:
             return None
         ids = whole[len(prompt) :]
-        # What the template writes after the end of the turn (a line break) is never generated: not to be learnt.
+        # What the template writes after the end of the turn (a line break) is never generated: not learnt.
         return ids[: len(ids) - ids[::-1].index(self.chat.end_of_turn)]
 
     def has_control(self, *parts: Sequence[Turn]) -> bool:
@@ -77,7 +80,9 @@ def encode_sft(encoder: Encoder, rows: Sequence[SftRow], max_length: int) -> Enc
     return Encoded(kept, _count(rows, kept, dropped, cut, tokens, trained))
 
 
-def encode_pairs(encoder: Encoder, rows: Sequence[PreferenceRow], max_length: int, *, cut_long: bool) -> Encoded:
+def encode_pairs(
+    encoder: Encoder, rows: Sequence[PreferenceRow], max_length: int, *, cut_long: bool
+) -> Encoded:
     """Encode preference pairs: ``prompt_ids``, ``chosen_ids``, ``rejected_ids`` (and ``instruction``, their id).
 
     Args:
@@ -93,7 +98,9 @@ def encode_pairs(encoder: Encoder, rows: Sequence[PreferenceRow], max_length: in
         prompt = encoder.prompt(row.prompt)
         chosen = encoder.answer(row.prompt, row.chosen, prompt)
         rejected = encoder.answer(row.prompt, row.rejected, prompt)
-        reason = _refuse(encoder, (row.prompt, row.chosen, row.rejected), prompt, (chosen, rejected), max_length)
+        reason = _refuse(
+            encoder, (row.prompt, row.chosen, row.rejected), prompt, (chosen, rejected), max_length
+        )
         if reason or chosen is None or rejected is None:
             dropped[reason] += 1
             continue

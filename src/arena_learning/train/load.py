@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from arena_learning.errors import ArenaError
 from arena_learning.train.template import ChatFormat, check_template
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class Start(NamedTuple):
     """What a training starts from: the tokenizer as set for training, and the chat format."""
 
     folder: Path
-    tokenizer: Any
+    tokenizer: PreTrainedTokenizerBase
     chat: ChatFormat
     trust_remote_code: bool
 
@@ -33,7 +36,7 @@ def quiet_libraries() -> None:
 
 
 def load_start(folder: Path, trust_remote_code: bool) -> Start:
-    """Load the tokenizer of the model in ``folder`` and check its chat template. Raises as `check_template`."""
+    """Load the tokenizer of the model in ``folder`` and check its template. Raises as `check_template`."""
     from transformers import AutoTokenizer
 
     if not list(folder.glob("*.safetensors")):
@@ -42,7 +45,9 @@ def load_start(folder: Path, trust_remote_code: bool) -> Start:
             where=str(folder),
             mend="convert the model: load it once and save it with save_pretrained",
         )
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=trust_remote_code
+    )
     chat = check_template(tokenizer, eos_ids(folder), str(folder))
     return Start(folder, tokenizer, chat, trust_remote_code)
 
@@ -57,11 +62,13 @@ def eos_ids(folder: Path) -> set[int]:
         if value is not None:
             return {value} if isinstance(value, int) else set(value)
     raise ArenaError(
-        "no eos_token_id: generation would never stop", where=str(folder), mend="name it in generation_config.json"
+        "no eos_token_id: generation would never stop",
+        where=str(folder),
+        mend="name it in generation_config.json",
     )
 
 
-def load_policy(start: Start) -> Any:
+def load_policy(start: Start) -> PreTrainedModel:
     """Load the causal language model in fp32, its pad token set for training."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -76,8 +83,8 @@ def load_policy(start: Start) -> Any:
     return _for_training(model, start)
 
 
-def load_scorer(start: Start, folder: Path, seed: int) -> Any:
-    """Load a model with one number as its output: the model in ``folder`` with a score head, new if it has none."""
+def load_scorer(start: Start, folder: Path, seed: int) -> PreTrainedModel:
+    """Load the model in ``folder`` with one number as its output: a score head, new if it has none."""
     import torch
     from transformers import AutoModelForSequenceClassification, set_seed
     from trl.trainer.reward_trainer import suppress_seqcls_warning
@@ -95,7 +102,7 @@ def load_scorer(start: Start, folder: Path, seed: int) -> Any:
     return _for_training(model, start)
 
 
-def _for_training(model: Any, start: Start) -> Any:
+def _for_training(model: PreTrainedModel, start: Start) -> PreTrainedModel:
     model.config.pad_token_id = start.chat.pad
     model.config.use_cache = False
     if getattr(model, "generation_config", None) is not None:

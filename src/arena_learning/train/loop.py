@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from arena_learning.errors import ArenaError
 from arena_learning.progress import Progress
@@ -19,6 +19,8 @@ from arena_learning.train.load import Start
 from arena_learning.train.lora import merged
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel, Trainer
+
     from arena_learning.params import Optimiser, Train
 
 
@@ -51,7 +53,7 @@ class Job(NamedTuple):
 class Trained(NamedTuple):
     """What a trainer leaves: the plain model, its curve, steps, seconds, and the step it went on from."""
 
-    model: Any
+    model: PreTrainedModel
     curve: tuple[dict[str, float], ...]
     steps: int
     seconds: float
@@ -59,7 +61,7 @@ class Trained(NamedTuple):
 
 
 def run_trainer(
-    trainer: Any,
+    trainer: Trainer,
     label: str,
     steps: int,
     job: Job,
@@ -100,7 +102,7 @@ def run_trainer(
     return done
 
 
-def release(trainer: Any) -> None:
+def release(trainer: Trainer) -> None:
     """Let go of gradients, optimiser and reference, so that the next phase does not pay for them."""
     for parameter in trainer.model.parameters():
         parameter.grad = None

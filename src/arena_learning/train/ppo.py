@@ -6,7 +6,7 @@ TRL's trainer cannot go on from a checkpoint: a killed PPO starts again.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arena_learning.train.arguments import common_arguments, plan
 from arena_learning.train.encode import Encoded
@@ -16,9 +16,13 @@ from arena_learning.train.lora import lora_config
 from arena_learning.train.reward import RewardModel
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from arena_learning.params import Ppo
 
-ROLLOUT = 8  # prompts answered and scored at once: bounds the logits that are held (each token's is the vocabulary)
+ROLLOUT = (
+    8  # prompts answered and scored at once: bounds the logits that are held (each token's is the vocabulary)
+)
 
 
 def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: RewardModel) -> Trained:
@@ -60,8 +64,8 @@ def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: RewardModel) ->
     return run_trainer(trainer, "ppo", steps, job)
 
 
-def _sampler(model: Any) -> Any:
-    """Clear the sampling defaults that a model brings: a repetition penalty, say, would shift PPO's probabilities."""
+def _sampler(model: PreTrainedModel) -> PreTrainedModel:
+    """Clear the model's sampling defaults: a repetition penalty would shift PPO's probabilities."""
     from transformers import GenerationConfig
 
     own = model.generation_config
@@ -71,7 +75,7 @@ def _sampler(model: Any) -> Any:
     return model
 
 
-def _value_model(job: Job, settings: Ppo, reward: RewardModel) -> Any:
+def _value_model(job: Job, settings: Ppo, reward: RewardModel) -> PreTrainedModel:
     """Return the value model: the reward model, with adapters of its own where the policy has them."""
     model = load_scorer(job.start, reward.folder, job.seed)
     config = lora_config(settings, scorer=True)

@@ -1,12 +1,15 @@
-"""What a training says of itself: rows in and out with reasons, the curve, how far the weights moved, what it cost."""
+"""What a training says of itself: rows in and out, the curve, how far the weights moved, what it cost."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from arena_learning.rows import Row
 
 Method = Literal["sft", "dpo", "ppo"]
+Name = Literal["sft", "dpo", "reward", "ppo"]
 
 
 class RowCount(Row):
@@ -24,15 +27,15 @@ class RowCount(Row):
 
     given: int = 0
     kept: int = 0
-    dropped: dict[str, int] = {}
-    cut: dict[str, int] = {}
+    dropped: dict[str, int] = Field(default_factory=dict)
+    cut: dict[str, int] = Field(default_factory=dict)
     tokens: int = 0
     trained_tokens: int = 0
     held_out: int = 0
 
 
 class WeightChange(Row):
-    """Norm of the change over the norm of the start, over all weights: as trained, and as read back from the files."""
+    """Norm of the change over the norm of the start, over all weights: as trained, and as read back."""
 
     before_saving: float = 0.0
     after_saving: float = 0.0
@@ -49,11 +52,11 @@ class Phase(Row):
         figures: single numbers at the end, such as held-out accuracy.
     """
 
-    name: Literal["sft", "dpo", "reward", "ppo"]
+    name: Name
     rows: RowCount
     steps: int = 0
     curve: tuple[dict[str, float], ...] = ()
-    figures: dict[str, float] = {}
+    figures: dict[str, float] = Field(default_factory=dict)
 
 
 class Cost(Row):
@@ -66,10 +69,10 @@ class Cost(Row):
         resumed_from: the step that each phase went on from, if it was interrupted before.
     """
 
-    seconds: dict[str, float] = {}
-    tokens_per_second: dict[str, float] = {}
+    seconds: dict[str, float] = Field(default_factory=dict)
+    tokens_per_second: dict[str, float] = Field(default_factory=dict)
     peak_memory_mb: float = 0.0
-    resumed_from: dict[str, int] = {}
+    resumed_from: dict[str, int] = Field(default_factory=dict)
 
 
 class TrainReport(Row):
@@ -93,11 +96,15 @@ class TrainReport(Row):
     rows: int
     phases: tuple[Phase, ...] = ()
     weight_change: WeightChange = WeightChange()
-    settings: dict[str, Any] = {}
-    versions: dict[str, str] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
     device: str = "cpu"
     warnings: tuple[str, ...] = ()
     cost: Cost = Cost()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as JSON values."""
+        return self.model_dump(mode="json")
 
     def metrics(self) -> dict[str, Any]:
         """Return the report without its cost and without the curves: what a metrics file shows."""
@@ -107,5 +114,5 @@ class TrainReport(Row):
         return flat
 
     def curve(self) -> list[dict[str, Any]]:
-        """Return one entry a logged step over all phases, with its `phase`: a line of a training curve's file."""
+        """Return one entry a logged step over all phases, with its `phase`."""
         return [{"phase": phase.name, **point} for phase in self.phases for point in phase.curve]

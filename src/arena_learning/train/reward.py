@@ -19,6 +19,8 @@ from arena_learning.train.save import write_model
 from arena_learning.train.stage import fresh_beside, move_into_place
 
 if TYPE_CHECKING:
+    from trl import RewardTrainer
+
     from arena_learning.params import Optimiser
 
 HELD_OUT = 0.125  # of the instructions, where there are enough pairs for it to say something
@@ -29,7 +31,7 @@ DONE = "phase.json"
 
 
 class RewardModel(NamedTuple):
-    """A trained reward model: its folder, what the report says of it, seconds, and the step it went on from."""
+    """A trained reward model: its folder, its part of the report, seconds, the step it went on from."""
 
     folder: Path
     phase: Phase
@@ -38,7 +40,7 @@ class RewardModel(NamedTuple):
 
 
 def train_reward(job: Job, settings: Optimiser, encoded: Encoded) -> RewardModel:
-    """Train the reward model and save it below the checkpoints; one that a killed PPO left there is used again."""
+    """Train the reward model and save it below the checkpoints; a killed PPO's is used again."""
     from datasets import Dataset
     from trl import RewardConfig, RewardTrainer
 
@@ -55,7 +57,7 @@ def train_reward(job: Job, settings: Optimiser, encoded: Encoded) -> RewardModel
             **common_arguments(settings, job.train, laid, folder, job.seed),
             max_length=None,  # dropped and counted in encode.py
             center_rewards_coefficient=CENTRE,
-            per_device_eval_batch_size=1,  # a mean over batches is one over pairs only if all are equally large
+            per_device_eval_batch_size=1,  # accuracy is a mean over batches: each pair must weigh the same
         ),
         train_dataset=Dataset.from_list([_pair(row) for row in seen]),
         processing_class=job.start.tokenizer,
@@ -63,9 +65,14 @@ def train_reward(job: Job, settings: Optimiser, encoded: Encoded) -> RewardModel
     )
     accuracy: list[float] = []
     trained = run_trainer(
-        trainer, "reward", laid.steps, job, resume, before_release=lambda: accuracy.append(_accuracy(trainer, unseen))
+        trainer,
+        "reward",
+        laid.steps,
+        job,
+        resume,
+        before_release=lambda: accuracy.append(_accuracy(trainer, unseen)),
     )
-    count = encoded.count.model_copy(update={"held_out": len(unseen)})
+    count = encoded.tally.model_copy(update={"held_out": len(unseen)})
     figures = {"held_out_accuracy": accuracy[0]} if unseen else {}
     phase = Phase(name="reward", rows=count, steps=trained.steps, curve=trained.curve, figures=figures)
     temporary = fresh_beside(finished)
@@ -94,7 +101,7 @@ def _pair(row: dict[str, Any]) -> dict[str, list[int]]:
     return {side: row["prompt_ids"] + row[side] for side in ("chosen_ids", "rejected_ids")}
 
 
-def _accuracy(trainer: Any, unseen: list[dict[str, Any]]) -> float:
+def _accuracy(trainer: RewardTrainer, unseen: list[dict[str, Any]]) -> float:
     """Return the share of unseen pairs whose winner has the higher reward."""
     from datasets import Dataset
 

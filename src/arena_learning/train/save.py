@@ -1,15 +1,18 @@
-"""Writing a model's folder so that it serves as its start does: fp32 safetensors, tokenizer and template untouched."""
+"""Writing a model's folder that serves as its start does: fp32 safetensors, tokenizer and template untouched."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from arena_learning.train.load import Start
 
-# Everything beside the weights and their configuration is copied as it is, so that pad, eos and the chat template stay
-# those of the start: training's own pad token is never saved.
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# Everything beside the weights and their configuration is copied as it is, so that pad, eos and the chat template
+# stay those of the start: training's own pad token is never saved.
 COPIED = (
     "tokenizer*",
     "special_tokens_map.json",
@@ -23,7 +26,7 @@ COPIED = (
 )
 
 
-def write_model(model: Any, start: Start, folder: Path, *, dtype: str = "float32") -> None:
+def write_model(model: PreTrainedModel, start: Start, folder: Path, *, dtype: str = "float32") -> None:
     """Save a trained model (no adapters left) with all that its start has beside the weights."""
     import torch
     from transformers import AutoConfig

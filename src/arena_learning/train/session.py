@@ -19,7 +19,7 @@ from arena_learning.train.checkpoint import digest, weights_digest
 from arena_learning.train.load import load_start, quiet_libraries
 from arena_learning.train.loop import Job, Trained
 from arena_learning.train.measure import peak_memory_mb, relative_change
-from arena_learning.train.report import Cost, Method, Phase, RowCount, TrainReport, WeightChange
+from arena_learning.train.report import Cost, Method, Name, Phase, RowCount, TrainReport, WeightChange
 from arena_learning.train.save import write_model
 from arena_learning.train.stage import copy_model, fresh_beside, move_into_place, no_rows
 from arena_learning.train.symptoms import symptoms
@@ -90,7 +90,7 @@ class Session:
 
             encoded = encode.encode_pairs(encoder, rows, self.params.dpo.max_length, cut_long=True)
             trained = train_dpo(job, self.params.dpo, encoded) if encoded.rows else None
-        self._note(self.method, encoded.count, trained)
+        self._note(self.method, encoded.tally, trained)
         return trained
 
     def _train_ppo(self, job: Job, encoder: encode.Encoder, rows: Sequence[Any]) -> Trained | None:
@@ -101,8 +101,8 @@ class Session:
         pairs = encode.encode_pairs(encoder, rows, settings.reward.max_length, cut_long=False)
         prompts = encode.encode_prompts(encoder, rows, settings.max_length - settings.max_tokens)
         if not pairs.rows or not prompts.rows:
-            self._note("reward", pairs.count, None)
-            self._note("ppo", prompts.count, None)
+            self._note("reward", pairs.tally, None)
+            self._note("ppo", prompts.tally, None)
             return None
         reward = train_reward(job, settings.reward, pairs)
         self.phases.append(reward.phase)
@@ -111,10 +111,10 @@ class Session:
             self.resumed["reward"] = reward.resumed_from
         self.reward_folder = reward.folder
         trained = train_ppo(job, settings, prompts, reward)
-        self._note("ppo", prompts.count, trained)
+        self._note("ppo", prompts.tally, trained)
         return trained
 
-    def _note(self, name: Any, count: RowCount, trained: Trained | None) -> None:
+    def _note(self, name: Name, count: RowCount, trained: Trained | None) -> None:
         if trained is None:
             self.phases.append(Phase(name=name, rows=count))
             return
@@ -140,21 +140,22 @@ class Session:
         shutil.rmtree(trained, ignore_errors=True)
 
     def _report(self, device: str, change: WeightChange, rows: int) -> TrainReport:
-        settings = getattr(self.params, self.method)
+        settings, precision = getattr(self.params, self.method), self.params.precision
         found = symptoms(self.phases, change, settings) if rows else [no_rows("all were dropped")]
         for line in found:
             sys.stderr.write(f"warning: {line}\n")
+        seconds = {name: value for name, value in self.seconds.items() if value and name not in self.resumed}
         speed = {
-            phase.name: phase.rows.tokens * settings.epochs / self.seconds[phase.name]
+            phase.name: phase.rows.tokens * settings.epochs / seconds[phase.name]
             for phase in self.phases
-            if phase.name in ("sft", "dpo") and phase.name not in self.resumed and self.seconds.get(phase.name)
+            if phase.name in ("sft", "dpo") and phase.name in seconds
         }
         return TrainReport(
             method=self.method,
             rows=rows,
             phases=tuple(self.phases),
             weight_change=change,
-            settings=settings.model_dump(mode="json") | {"seed": self.seed, "precision": self.params.precision},
+            settings=settings.model_dump(mode="json") | {"seed": self.seed, "precision": precision},
             versions={name: version(name) for name in LIBRARIES},
             device=device,
             warnings=tuple(found),
@@ -167,7 +168,7 @@ class Session:
         )
 
 
-def _phase(name: Any, count: RowCount, trained: Trained) -> Phase:
+def _phase(name: Name, count: RowCount, trained: Trained) -> Phase:
     figures = {}
     if name == "ppo":
         # An entry of the curve may stand for several updates, so the share is of those that were logged.

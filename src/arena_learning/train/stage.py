@@ -33,8 +33,8 @@ def train_round(
 ) -> TrainReport:
     """Train the model at ``init`` on a round's rows and write the new one to ``out``, whole or not at all.
 
-    Killed while training, it goes on from its last complete checkpoint when it is called again with the same inputs,
-    and ends as if nothing had happened; PPO itself starts again (its reward model is kept).
+    Killed while training, it goes on from its last complete checkpoint when it is called again with the same
+    inputs, and ends as if nothing had happened; PPO itself starts again (its reward model is kept).
 
     Args:
         method: ``sft`` reads ``sft``; ``dpo`` and ``ppo`` read ``preferences``.
@@ -49,11 +49,11 @@ def train_round(
         progress: what makes the progress line: called with label, total and unit.
 
     Returns:
-        The report. With no rows to learn from, ``out`` is a copy of ``init``, `rows` is 0, and a warning says so.
+        The report. With no rows to learn from, ``out`` is a copy of ``init``, `rows` is 0, a warning says so.
 
     Raises:
-        ArenaError: ``init`` is no model, its chat template never ends a turn, the rows are malformed, or the device
-            is not there.
+        ArenaError: ``init`` is no model, its chat template never ends a turn, the rows are malformed, or the
+            device is not there.
     """
     if method not in ("sft", "dpo", "ppo"):
         raise ArenaError(f"unknown method '{method}'", mend="use sft, dpo or ppo")
@@ -65,7 +65,7 @@ def train_round(
     if not rows:
         copy_model(init, out)
         shutil.rmtree(checkpoints, ignore_errors=True)
-        return TrainReport(method=method, rows=0, warnings=(f"{no_rows(str(source))}",))
+        return TrainReport(method=method, rows=0, warnings=(no_rows(str(source)),))
 
     from arena_learning.train.session import Session  # torch and TRL, only now
 
@@ -87,12 +87,14 @@ def train_round(
 def copy_model(init: Path, out: Path) -> None:
     """Copy a model's folder to ``out``, whole or not at all."""
     temporary = fresh_beside(out)
-    shutil.copytree(init, temporary, ignore=shutil.ignore_patterns("reward_model", *SWEPT), dirs_exist_ok=True)
+    shutil.copytree(
+        init, temporary, ignore=shutil.ignore_patterns("reward_model", *SWEPT), dirs_exist_ok=True
+    )
     move_into_place(temporary, out)
 
 
 def fresh_beside(out: Path) -> Path:
-    """Return a new empty folder beside ``out``, on the same file system; an older one of a killed run is removed."""
+    """Return a new empty folder beside ``out``, on its file system; a killed run's is removed."""
     temporary = out.parent / f".{out.name}.new"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -100,7 +102,7 @@ def fresh_beside(out: Path) -> Path:
 
 
 def move_into_place(temporary: Path, out: Path) -> None:
-    """Put ``temporary`` where ``out`` is: a folder cannot be replaced in one step, so the old one goes first."""
+    """Put ``temporary`` where ``out`` is (a folder is not replaced in one step: the old one goes first)."""
     if out.is_symlink() or out.is_file():
         out.unlink()
     else:

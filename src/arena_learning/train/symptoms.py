@@ -22,8 +22,8 @@ def symptoms(phases: Sequence[Phase], change: WeightChange, settings: Optimiser)
     found = []
     if change.before_saving < STILL:
         found.append(
-            f"the weights hardly moved (relative change {change.before_saving:.1e}): the new model will answer, and "
-            "rate, as its start does; raise learning_rate or epochs"
+            f"the weights hardly moved (relative change {change.before_saving:.1e}): the new model will "
+            "answer, and rate, as its start does; raise learning_rate or epochs"
         )
     elif change.after_saving < SAVED * change.before_saving:
         found.append(
@@ -41,8 +41,8 @@ def _rows(phase: Phase) -> list[str]:
     cut = sum(rows.cut.values())
     if rows.kept and cut > MANY_CUT * rows.kept:
         found.append(
-            f"{phase.name}: {cut} of {rows.kept} rows were cut before the answer's end: the model may answer without "
-            "ever ending; raise max_length or drop long answers (dataset.max_words)"
+            f"{phase.name}: {cut} of {rows.kept} rows were cut before the answer's end: the model may answer "
+            "without ever ending; raise max_length or drop long answers (dataset.max_words)"
         )
     lost = {reason: count for reason, count in rows.dropped.items() if reason != REPEATED}
     if sum(lost.values()) * 2 > rows.given:
@@ -56,13 +56,13 @@ def _figures(phase: Phase) -> list[str]:
     accuracy = phase.figures.get("held_out_accuracy")
     if accuracy is not None and accuracy <= 0.5:
         found.append(
-            f"reward: no better than chance on {phase.rows.held_out} unseen pairs (accuracy {accuracy:.2f}): PPO will "
-            "push the answers in no good direction; more pairs, or a higher learning_rate of the reward model"
+            f"reward: no better than chance on {phase.rows.held_out} unseen pairs (accuracy {accuracy:.2f}): "
+            "PPO will push the answers in no good direction; give it more pairs, or a higher learning_rate"
         )
     sampled = phase.figures.get("sampled", 0.0)
     if sampled and phase.figures.get("ended", 0.0) < FEW_ENDED * sampled:
         found.append(
-            f"ppo: {phase.figures['ended']:.0f} of {sampled:.0f} sampled answers ended within max_tokens: their "
-            "rewards are those of half answers; raise max_tokens"
+            f"ppo: {phase.figures['ended']:.0f} of {sampled:.0f} sampled answers ended within max_tokens: "
+            "most rewards are those of half answers; raise max_tokens"
         )
     return found

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
 from arena_learning.errors import ArenaError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 SAMPLE = (
     {"role": "user", "content": "Name a colour."},
@@ -16,7 +20,15 @@ LONGER = (
     {"role": "assistant", "content": "Green."},
 )
 # Tokens that models of the common families carry and never use in a conversation, best first.
-PAD_CANDIDATES = ("<|endoftext|>", "<|pad|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>", "<unk>", "<|PAD_TOKEN|>")
+PAD_CANDIDATES = (
+    "<|endoftext|>",
+    "<|pad|>",
+    "<pad>",
+    "[PAD]",
+    "<|finetune_right_pad_id|>",
+    "<unk>",
+    "<|PAD_TOKEN|>",
+)
 
 
 class ChatFormat(NamedTuple):
@@ -27,7 +39,7 @@ class ChatFormat(NamedTuple):
     control: tuple[str, ...]
 
 
-def check_template(tokenizer: Any, eos: set[int], where: str) -> ChatFormat:
+def check_template(tokenizer: PreTrainedTokenizerBase, eos: set[int], where: str) -> ChatFormat:
     """Return the chat format, and set the tokenizer's eos and pad for training (in memory only).
 
     Args:
@@ -53,27 +65,31 @@ def check_template(tokenizer: Any, eos: set[int], where: str) -> ChatFormat:
     return ChatFormat(end_of_turn, pad, control_words(tokenizer))
 
 
-def render(tokenizer: Any, turns: Any, *, prompt: bool = False) -> list[int]:
+def render(
+    tokenizer: PreTrainedTokenizerBase, turns: Iterable[dict[str, str]], *, prompt: bool = False
+) -> list[int]:
     """Return the ids of a conversation; with ``prompt`` it is left open for the assistant."""
     return list(
-        tokenizer.apply_chat_template(list(turns), tokenize=True, return_dict=False, add_generation_prompt=prompt)
+        tokenizer.apply_chat_template(
+            list(turns), tokenize=True, return_dict=False, add_generation_prompt=prompt
+        )
     )
 
 
-def control_words(tokenizer: Any) -> tuple[str, ...]:
-    """Return the texts that the tokenizer reads as control tokens: they have no place in a turn's content."""
+def control_words(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """Return the texts that the tokenizer reads as control tokens: a turn's content may not hold them."""
     added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
     return tuple(sorted({*added, *map(str, tokenizer.all_special_tokens)}))
 
 
-def _end_of_turn(tokenizer: Any, eos: set[int], where: str) -> int:
+def _end_of_turn(tokenizer: PreTrainedTokenizerBase, eos: set[int], where: str) -> int:
     ends = set()
     for turns in (SAMPLE, LONGER):
         prompt, whole = render(tokenizer, turns[:-1], prompt=True), render(tokenizer, turns)
         if whole[: len(prompt)] != prompt:
             raise ArenaError(
-                "the chat template renders a prompt that is not the start of the whole conversation, so prompt and "
-                "answer cannot be told apart in training",
+                "the chat template renders a prompt that is not the start of the whole conversation, so prompt "
+                "and answer cannot be told apart in training",
                 where=where,
                 mend="make add_generation_prompt write what the template writes before an assistant's turn",
             )
@@ -83,12 +99,12 @@ def _end_of_turn(tokenizer: Any, eos: set[int], where: str) -> int:
         if len(stops) != 1 or tail.strip():
             shown = tokenizer.decode(answer)
             raise ArenaError(
-                f"an answer must end in exactly one end-of-turn that stops generation; the template writes {shown!r} "
-                f"and generation stops at {sorted(tokenizer.convert_ids_to_tokens(sorted(eos)))}: a model trained on "
-                "this never learns to stop, while its loss looks healthy",
+                "an answer must end in exactly one end-of-turn that stops generation; the template "
+                f"writes {shown!r} and generation stops at {tokenizer.convert_ids_to_tokens(sorted(eos))}: a model "
+                "trained on this never learns to stop, while its loss looks healthy",
                 where=where,
-                mend="end the assistant's turn in the chat template, and name that token in generation_config.json "
-                "(eos_token_id)",
+                mend="end the assistant's turn in the chat template, and name that token in "
+                "generation_config.json (eos_token_id)",
             )
         ends.add(answer[stops[0]])
     if len(ends) != 1:
@@ -96,8 +112,8 @@ def _end_of_turn(tokenizer: Any, eos: set[int], where: str) -> int:
     return int(ends.pop())
 
 
-def _pad(tokenizer: Any, used: set[int], where: str) -> int:
-    """Return a token that stands in no conversation: PPO masks every token equal to pad, ends of turns included."""
+def _pad(tokenizer: PreTrainedTokenizerBase, used: set[int], where: str) -> int:
+    """Return a token that stands in no conversation: PPO masks every token that equals pad."""
     known = tokenizer.get_vocab()
     others = sorted(token for token in control_words(tokenizer))
     for token in (tokenizer.pad_token, *PAD_CANDIDATES, tokenizer.unk_token, *others):

@@ -1,0 +1,216 @@
+"""Battles that the adaptive schedule needs against all-play-all, on simulated arenas with published ratings.
+
+    python benchmarks/rating_schedule.py ../shared/data/arena_published_20240904.csv
+
+Each arena draws 30 models from the published list; a battle is won with the probability that its published
+ratings give. Both schedules look with the same intervals, valid at all looks. Reported are medians over
+arenas of the battles until (1) Spearman with the true ratings is 0.99 or more and every pair of true
+neighbours 20 Elo or more apart is separated the right way, and (2) the adaptive schedule stops by itself,
+which cannot see the true ratings. The bound is what the best fixed design would need if it knew the true
+ratings: the variances of all the separable neighbours' differences brought to what separates them at one half
+    power, for the fewest battles (`design_bound`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from arena_learning.rating.agreement import spearman
+from arena_learning.rating.fit import grounded, information, newton
+from arena_learning.rating.fold import Games, Pairs
+from arena_learning.rating.graph import bridges
+from arena_learning.rating.schedule import ScheduleParams, Standing, allocate, battle_information
+from arena_learning.rating.stopping import Adjacent, Boundary, adjacent_pairs, settled
+
+UNIT = 400 / math.log(10)
+TARGET = 0.99
+
+
+class Arena:
+    """A simulated arena: counts and points of each pair, and the fit of them."""
+
+    def __init__(self, elo: np.ndarray, generator: np.random.Generator) -> None:
+        self.elo, self.generator = elo, generator
+        size = len(elo)
+        self.pairs = Pairs(size, *np.triu_indices(size, 1))
+        self.share = 1 / (1 + 10 ** ((elo[self.pairs.hi] - elo[self.pairs.lo]) / 400))
+        self.games = np.zeros(len(self.pairs))
+        self.points = np.zeros(len(self.pairs))
+        self.theta: np.ndarray | None = None
+
+    def play(self, counts: np.ndarray) -> None:
+        self.games += counts
+        self.points += self.generator.binomial(counts.astype(np.int64), self.share)
+
+    def stand(self) -> Standing:
+        size = len(self.elo)
+        groups = np.zeros(size, dtype=np.int64)
+        extra, _ = bridges(self.pairs, self.games, self.points, self.games)
+        games = Games(self.games[:, None], self.points[:, None]).plus_ties(extra[:, None])
+        self.theta = newton(self.pairs, games, groups, self.theta)
+        inverse = np.linalg.inv(grounded(information(self.pairs, games, self.theta), groups)[0])
+        elo = self.theta[:, 0] * UNIT
+        return Standing(elo, inverse * UNIT**2, inverse, battle_information(elo, 400))
+
+
+def reached(standing: Standing, elo: np.ndarray, boundary: Boundary) -> bool:
+    """Whether the ranking correlates and all true neighbours that can be separated are, the right way."""
+    rho = spearman(standing.elo, elo)
+    if rho is None or rho < TARGET:
+        return False
+    for upper, lower in separable(elo, boundary.gap):
+        c = standing.covariance
+        error = math.sqrt(c[upper, upper] + c[lower, lower] - 2 * c[upper, lower])
+        if standing.elo[upper] - standing.elo[lower] <= boundary.reach(error):
+            return False
+    return True
+
+
+def separable(elo: np.ndarray, gap: float) -> list[tuple[int, int]]:
+    order = np.argsort(-elo)
+    return [(i, j) for i, j in zip(order[:-1], order[1:], strict=True) if elo[i] - elo[j] >= gap]
+
+
+class Run(NamedTuple):
+    battles: int
+    stopped: int
+    stopped_right: bool
+
+
+def run_adaptive(elo: np.ndarray, params: ScheduleParams, seed: int, limit: int) -> Run:
+    """Play adaptively; returns the battles to the target, those to its own stop, and whether it had the target."""
+    arena, size = Arena(elo, np.random.default_rng(seed)), len(elo)
+    room = np.triu(np.full((size, size), 10**9), 1)
+    start = np.zeros((size, size))
+    for _ in range(params.start // 2):
+        ring = arena.generator.permutation(size)
+        low, high = np.minimum(ring, np.roll(ring, 1)), np.maximum(ring, np.roll(ring, 1))
+        start[low, high] += 1
+    arena.play(start[arena.pairs.lo, arena.pairs.hi])
+    boundary = Boundary(params.gap, params.level)
+    target = stop = 0
+    right = False
+    while arena.games.sum() < limit and not (target and stop):
+        total = int(arena.games.sum())
+        standing = arena.stand()
+        neighbours: list[Adjacent] = adjacent_pairs(standing.elo, standing.covariance, boundary)
+        now = reached(standing, elo, boundary)
+        target = target or (total if now else 0)
+        if settled(neighbours) and not stop:
+            stop, right = total, now
+        batch = max(params.least, math.ceil(params.growth * total))
+        counts = allocate(standing, neighbours, room, batch, params)
+        arena.play(counts[arena.pairs.lo, arena.pairs.hi])
+    return Run(target or limit, stop or limit, right)
+
+
+def run_all(elo: np.ndarray, params: ScheduleParams, seed: int, limit: int) -> Run:
+    """Play every pair equally often; the same looks."""
+    arena = Arena(elo, np.random.default_rng(seed))
+    boundary = Boundary(params.gap, params.level)
+    each, target, stop, right = 1, 0, 0, False
+    arena.play(np.ones(len(arena.pairs)))
+    while arena.games.sum() < limit and not (target and stop):
+        standing = arena.stand()
+        now = reached(standing, elo, boundary)
+        total = int(arena.games.sum())
+        target = target or (total if now else 0)
+        if not stop and settled(adjacent_pairs(standing.elo, standing.covariance, boundary)):
+            stop, right = total, now
+        more = max(1, math.ceil(0.05 * each))
+        each += more
+        arena.play(np.full(len(arena.pairs), float(more)))
+    return Run(target or limit, stop or limit, right)
+
+
+class Bound(NamedTuple):
+    """Fewest battles that separate the separable neighbours, and those of equal play; ``gap`` is the design's proof."""
+
+    best: float
+    equal: float
+    proven: float
+
+
+def design_bound(elo: np.ndarray, boundary: Boundary, steps: int = 4000) -> Bound:
+    """Solve for the design that needs fewest battles, knowing the true ratings.
+
+    Minimises over shares w of the battles the largest of ``variance_k(w) / wanted_k`` by multiplicative
+    updates of a smooth maximum. ``proven`` is a lower bound on the same by the equivalence theorem.
+    """
+    size = len(elo)
+    asked = separable(elo, boundary.gap)
+    upper, lower = (np.array(side) for side in zip(*asked, strict=True))
+    wanted = np.array([(boundary.error_for(elo[i] - elo[j]) / UNIT) ** 2 for i, j in asked])
+    info = battle_information(elo, 400)
+    low, high = np.triu_indices(size, 1)
+    value = info[low, high]
+
+    def solve(share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        weight = np.zeros((size, size))
+        weight[low, high] = share * value
+        weight += weight.T
+        matrix = np.diag(weight.sum(axis=1)) - weight + np.ones((size, size)) / size
+        inverse = np.linalg.inv(matrix)
+        reach = inverse[:, upper] - inverse[:, lower]
+        return reach, (reach[upper, range(len(upper))] - reach[lower, range(len(upper))]) / wanted
+
+    equal = float(solve(np.full(len(low), 1 / len(low)))[1].max())
+    share = np.full(len(low), 1 / len(low))
+    best, proven = equal, 0.0
+    for step in range(steps):
+        sharp = 2 + 30 * min(1.0, 2 * step / steps)
+        reach, ratio = solve(share)
+        best = min(best, float(ratio.max()))
+        push = (ratio / ratio.max()) ** (sharp - 1)
+        push /= push.sum()
+        # For weights push, min over designs of sum push * ratio is a lower bound on the minimal maximum.
+        gain = value * (((reach[low] - reach[high]) ** 2) * (push / wanted)).sum(axis=1)
+        average = float((push * ratio).sum())
+        proven = max(proven, average**2 / float(gain.max()))
+        share = share * np.sqrt(gain / max(float((share * gain).sum()), 1e-300))
+        share = np.maximum(share, 1e-12) / np.maximum(share, 1e-12).sum()
+    return Bound(best, equal, proven)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("published", help="CSV with model and rating")
+    parser.add_argument("--arenas", type=int, default=10)
+    parser.add_argument("--models", type=int, default=30)
+    parser.add_argument("--limit", type=int, default=2_000_000)
+    options = parser.parse_args()
+    published = pd.read_csv(options.published).rating.to_numpy()
+    params = ScheduleParams()
+    boundary = Boundary(params.gap, params.level)
+    rows = []
+    print(
+        "arena separable      all adaptive ratio |     best    equal ratio proven | all stops adaptive ratio right"
+    )
+    for seed in range(options.arenas):
+        generator = np.random.default_rng(seed)
+        elo = np.sort(generator.choice(published, options.models, replace=False))[::-1]
+        one, other = (run(elo, params, seed, options.limit) for run in (run_all, run_adaptive))
+        bound = design_bound(elo, boundary)
+        row = (other.battles / one.battles, bound.best / bound.equal, other.stopped / one.stopped)
+        rows.append(row)
+        print(
+            f"{seed:5} {len(separable(elo, params.gap)):9} {one.battles:8} {other.battles:8} {row[0]:5.3f} | "
+            f"{bound.best:8.0f} {bound.equal:8.0f} {row[1]:5.3f} {bound.proven / bound.best:6.3f} | "
+            f"{one.stopped:9} {other.stopped:8} {row[2]:5.3f} {other.stopped_right!s:>5}",
+            flush=True,
+        )
+    names = ("adaptive / all", "best possible / all", "own stop: adaptive / all")
+    for name, column in zip(names, zip(*rows, strict=True), strict=True):
+        print(f"median {name}: {statistics.median(column):.3f} (from {min(column):.3f} to {max(column):.3f})")
+
+
+if __name__ == "__main__":
+    main()

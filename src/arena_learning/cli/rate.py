@@ -1,0 +1,70 @@
+"""`arena rate`: rate the models of any battle log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("rate")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--anchor", metavar="NAME=ELO", help="A model and the rating it keeps.  [default: the mean is 1000]"
+)
+@click.option("--scale", default=400.0, show_default=True, help="Elo points of a tenfold change of the odds.")
+@click.option(
+    "--ties",
+    type=click.Choice(["half", "drop", "davidson"]),
+    default="half",
+    show_default=True,
+    help="Half a win for both, left out, or modelled.",
+)
+@click.option("--bootstrap", default=1000, show_default=True, help="Resamples; 0 for the sandwich interval.")
+@click.option(
+    "--cluster",
+    type=click.Choice(["auto", "prompt", "battle"]),
+    default="auto",
+    show_default=True,
+    help="What is drawn independently: prompts where prompt_id is known, or battles.",
+)
+@click.option("--level", default=0.95, show_default=True, help="Nominal coverage of intervals.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the resamples.")
+@click.option("--style", is_flag=True, help="Also rate with length and markdown held equal.")
+@click.option("--elo", is_flag=True, help="Also online Elo (K = 4), averaged over 20 shuffles.")
+@click.option("--baseline", metavar="NAME", help="Also win rates against this model.")
+@click.option("--bias", is_flag=True, help="Also position and length bias.")
+@click.option("--json", "form", flag_value="json", help="Print JSON.")
+@click.option("--csv", "form", flag_value="csv", help="Print the ratings as CSV.")
+def command(
+    file: Path,
+    anchor: str | None,
+    scale: float,
+    ties: str,
+    bootstrap: int,
+    cluster: str,
+    level: float,
+    seed: int,
+    style: bool,
+    elo: bool,
+    baseline: str | None,
+    bias: bool,
+    form: str | None,
+) -> None:
+    """Rate the models of FILE, a battle log in CSV, JSONL or Parquet.
+
+    Columns: model_a, model_b, winner (model_a, model_b, tie or tie (bothbad)); optional are count, weight,
+    prompt_id, score_a/b, length_a/b, headers_a/b, lists_a/b and bold_a/b.
+    """
+    from arena_learning.rating.report import Extras, rate_file, render
+
+    params = {
+        "scale": scale,
+        "ties": ties,
+        "bootstrap": bootstrap,
+        "cluster": cluster,
+        "level": level,
+        "seed": seed,
+    }
+    extras = Extras(style=style, elo=elo, baseline=baseline, bias=bias)
+    click.echo(render(rate_file(file, anchor, params, extras), form or "table"), nl=False)

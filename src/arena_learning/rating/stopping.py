@@ -1,0 +1,107 @@
+"""When a ranking is settled: intervals that stay valid however often one looks.
+
+An ordinary 95 % interval holds for one look. Who looks after every batch and stops at the first that leaves
+out 0 is wrong far more often. Here the interval of a difference with standard error ``s`` reaches as far as
+Robbins' normal mixture does (Robbins 1970; Howard et al. 2021, section 3.2): with ``V = 1 / s^2``,
+
+    reach = sqrt((V + rho) * log((V + rho) / (rho * alpha^2))) / V
+
+which holds at all looks together with probability ``1 - alpha``. ``rho`` is chosen so that it is narrowest
+where it
+matters: where it reaches just as far as the smallest gap that must be told apart.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from arena_learning.rating.arrays import Floats
+
+# One-sided 10 % quantile of the normal distribution. To give a pair up as close is no claim that needs an
+# interval valid at all looks: it costs at worst a pair that could have been separated.
+UNLIKELY = 1.2816
+State = Literal["separated", "close", "open"]
+
+
+class Adjacent(NamedTuple):
+    """Two contestants next to each other in the ranking.
+
+    Attributes:
+        upper: index of the higher rated.
+        lower: index of the other.
+        gap: difference of their ratings, Elo points.
+        error: its standard error.
+        reach: how far its interval, valid at all looks, reaches to either side.
+        state: ``separated`` if the interval leaves out 0; ``close`` if it leaves out a gap as large as must
+            be told apart, or is so narrow that such a gap would have shown; else ``open``.
+    """
+
+    upper: int
+    lower: int
+    gap: float
+    error: float
+    reach: float
+    state: State
+
+
+class Boundary:
+    """The reach of intervals that are valid at all looks.
+
+    Args:
+        gap: smallest difference that must be told apart, Elo points.
+        level: coverage at all looks together.
+    """
+
+    def __init__(self, gap: float, level: float) -> None:
+        self.gap, self.alpha = gap, 1 - level
+        # V / rho that minimises the reach at V, to first order (Howard et al. 2021, equation 36).
+        tuned = -2 * math.log(self.alpha) + math.log(1 - 2 * math.log(self.alpha))
+        factor = math.sqrt((1 + 1 / tuned) * math.log((1 + tuned) / self.alpha**2))
+        self._rho = (factor / gap) ** 2 / tuned
+
+    def reach(self, error: float) -> float:
+        """Return the reach at a standard error, Elo points."""
+        precision = error**-2
+        total = precision + self._rho
+        return math.sqrt(total * math.log(total / (self._rho * self.alpha**2))) / precision
+
+    def error_for(self, gap: float) -> float:
+        """Return the standard error at which a difference of ``gap`` is just told from 0."""
+        low, high = 0.0, gap
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.reach(middle) <= gap else (low, middle)
+        return low
+
+
+def adjacent_pairs(elo: Floats, covariance: Floats, boundary: Boundary) -> list[Adjacent]:
+    """Look at the neighbours in the ranking, the highest first.
+
+    Args:
+        elo: ratings, ``(models,)``.
+        covariance: their covariance, Elo points squared, ``(models, models)``.
+        boundary: the reach of intervals.
+    """
+    order = np.argsort(-elo, kind="stable")
+    found = []
+    for upper, lower in zip(order[:-1].tolist(), order[1:].tolist(), strict=True):
+        gap = float(elo[upper] - elo[lower])
+        variance = covariance[upper, upper] + covariance[lower, lower] - 2 * covariance[upper, lower]
+        error = math.sqrt(max(float(variance), 1e-12))
+        reach = boundary.reach(error)
+        state: State = "open"
+        if gap > reach:
+            state = "separated"
+        elif gap + UNLIKELY * error < boundary.gap or reach <= boundary.gap:
+            state = "close"
+        found.append(Adjacent(upper, lower, gap, error, reach, state))
+    return found
+
+
+def settled(found: list[Adjacent]) -> bool:
+    """Whether no pair of neighbours is open: each with a gap that must be told apart is separated."""
+    return all(pair.state != "open" for pair in found)

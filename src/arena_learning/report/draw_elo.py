@@ -1,0 +1,149 @@
+"""Elo over rounds: the target's ratings with intervals, the opponents as bands behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from arena_learning.report.draw_style import BANDS, BLUE, GREY, SOFT, new_figure, short, title
+from arena_learning.report.words import elo, plural
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Rating = Mapping[str, Any]
+
+# The least height of the window: without it a field that is level would look torn apart.
+_LEAST_SPAN = 120.0
+# Names are written straight up to this many rounds, then slanted.
+_STRAIGHT = 6
+
+
+class _Window(NamedTuple):
+    low: float
+    high: float
+
+
+def elo_over_rounds(judge: str, board: Mapping[str, Any], index: Mapping[str, int]) -> Figure:
+    """Draw one judge's ratings of the base and the rounds.
+
+    Args:
+        judge: the judge's name.
+        board: its board.
+        index: each round's index, the x; the base stands one before the first.
+    """
+    ratings = {r["model"]: r for r in board["ratings"]}
+    first = min(index.values(), default=1) - 1
+    places = {"base": first, **index}
+    chain = sorted((name for name in places if name in ratings), key=lambda name: places[name])
+    others = [r for name, r in ratings.items() if name not in places]
+    window, shown, hidden = fit_window([ratings[name] for name in chain], others)
+
+    figure = new_figure(max(6.4, 1.05 * len(chain) + 3.4), 4.4)
+    axes = figure.add_subplot()
+    axes.grid(axis="y")
+    xs = [places[name] for name in chain]
+    span = (min(xs) - 0.55, max(xs) + 0.55) if xs else (-1, 1)
+    axes.set_xlim(*span)
+    axes.set_ylim(*window)
+    _bands(axes, shown)
+    _points(axes, xs, [ratings[name] for name in chain])
+    slanted = len(chain) > _STRAIGHT
+    axes.set_xticks(xs, [short(name) for name in chain], rotation=35 if slanted else 0, ha="right" if slanted else "center")
+    axes.set_ylabel("rating (Elo)")
+    axes.set_xlabel("round")
+    _hidden(axes, hidden, window)
+    title(axes, "Elo over rounds", _below(judge, board))
+    return figure
+
+
+def fit_window(
+    chain: Sequence[Rating], others: Sequence[Rating]
+) -> tuple[_Window, list[Rating], list[Rating]]:
+    """Return the range of ratings to show, the opponents that fit into it, and those that do not.
+
+    An opponent fits if showing its interval at most doubles the height that the rounds' own intervals take: a strong
+    one would otherwise press the rounds into a flat line.
+    """
+    ends = [value for r in chain for value in (r["lower"], r["rating"], r["upper"])] or [1000.0]
+    low, high = min(ends), max(ends)
+    missing = max(0.0, _LEAST_SPAN - (high - low)) / 2
+    low, high = low - missing, high + missing
+    reach = (high - low) / 2
+    shown = [r for r in others if r["lower"] >= low - reach and r["upper"] <= high + reach]
+    low = min([low, *(r["lower"] for r in shown)])
+    high = max([high, *(r["upper"] for r in shown)])
+    room = 0.10 * (high - low)
+    return _Window(low - 1.3 * room, high + 1.3 * room), shown, [r for r in others if r not in shown]
+
+
+def _bands(axes: Axes, shown: Sequence[Rating]) -> None:
+    from matplotlib.transforms import blended_transform_factory
+
+    beside = blended_transform_factory(axes.transAxes, axes.transData)
+    low, high = axes.get_ylim()
+    heights = spread([r["rating"] for r in shown], 0.055 * (high - low))
+    for r, colour, height in zip(shown, _cycle(len(shown)), heights, strict=True):
+        axes.axhspan(r["lower"], r["upper"], color=colour, alpha=0.13, linewidth=0)
+        axes.axhline(r["rating"], color=colour, linewidth=1.2, linestyle=(0, (5, 3)))
+        axes.text(
+            1.01, height, f"{short(r['model'])} {r['rating']:.0f}", transform=beside, color=colour, va="center", fontsize=9
+        )
+
+
+def spread(values: Sequence[float], least: float) -> list[float]:
+    """Return heights near ``values`` that are ``least`` apart, so that labels do not overlap."""
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    heights = list(values)
+    for below, above in zip(order, order[1:], strict=False):
+        heights[above] = max(heights[above], heights[below] + least)
+    return heights
+
+
+def _points(axes: Axes, xs: Sequence[int], chain: Sequence[Rating]) -> None:
+    ys = [r["rating"] for r in chain]
+    reach = [[r["rating"] - r["lower"] for r in chain], [r["upper"] - r["rating"] for r in chain]]
+    axes.plot(xs, ys, color=BLUE, linewidth=1.2, alpha=0.45, zorder=2)
+    axes.errorbar(xs, ys, yerr=reach, fmt="none", ecolor=BLUE, elinewidth=2.2, capsize=5, capthick=2.2, zorder=3)
+    fixed = [r["lower"] == r["upper"] for r in chain]
+    axes.scatter(
+        xs, ys, s=58, facecolors=["white" if f else BLUE for f in fixed], edgecolors=BLUE, linewidths=2, zorder=4
+    )
+    for x, r, is_fixed in zip(xs, chain, fixed, strict=True):
+        axes.annotate(
+            f"{r['rating']:.0f}" + (" (anchor)" if is_fixed else ""),
+            (x, r["rating"]),
+            xytext=(0, -19) if is_fixed else (9, 5),
+            textcoords="offset points",
+            ha="center" if is_fixed else "left",
+            fontsize=9.5,
+            fontweight="bold",
+            # A white edge keeps the number readable where the line or a band passes behind it.
+            bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
+            zorder=5,
+        )
+
+
+def _hidden(axes: Axes, hidden: Sequence[Rating], window: _Window) -> None:
+    """Name at the edge of the axes who is rated outside of them."""
+    for sign, y, va in (("▲", 0.985, "top"), ("▼", 0.015, "bottom")):
+        beyond = [r for r in hidden if (r["rating"] > (window.low + window.high) / 2) == (sign == "▲")]
+        if beyond:
+            lines = [f"{sign} {short(r['model'])} {r['rating']:.0f} ({r['lower']:.0f} to {r['upper']:.0f})" for r in beyond]
+            axes.text(0.012, y, "\n".join(lines), transform=axes.transAxes, va=va, fontsize=9, color=SOFT)
+
+
+def _cycle(count: int) -> list[str]:
+    return [BANDS[i % len(BANDS)] for i in range(count)] or [GREY]
+
+
+def _below(judge: str, board: Mapping[str, Any]) -> str:
+    text = f"judge '{judge}', {plural(board['instructions'], 'test instruction')}, bars and bands: 95 % intervals"
+    gain = board["gain"]
+    if gain:
+        text += (
+            f"\n{gain['to']} over {gain['from']}: {elo(gain['difference'])} "
+            f"({elo(gain['lower'])} to {elo(gain['upper'])}), {gain['verdict']}"
+        )
+    return text

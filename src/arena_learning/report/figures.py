@@ -1,0 +1,127 @@
+"""The figures of reports/figures: which there are, and how they are saved. What they look like stands in draw_*.py."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from arena_learning.params import Params
+from arena_learning.paths import Paths
+from arena_learning.report.places import ARENA, Duel, judge_names, read_place, target_of
+from arena_learning.report.tables import ordered_boards
+from arena_learning.rows import read_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Resolution of the files: sharp on a phone at half the width, and small enough to stand inside a page.
+DPI = 160
+
+
+class FigureFile(NamedTuple):
+    """A figure's file, what it is about, and the same in words for those who cannot see it.
+
+    `broad` asks for a page's whole width.
+    """
+
+    path: Path
+    title: str
+    alt: str
+    broad: bool = False
+
+
+def make_figures(params: Params, paths: Paths) -> list[FigureFile]:
+    """Draw all figures from the files of the leaderboard and of the rounds; equal files give equal bytes.
+
+    Raises:
+        ArenaError: the leaderboard, the test set's battles or a round's battles are missing.
+    """
+    import matplotlib.style
+
+    from arena_learning.report.draw_style import STYLE
+
+    leaderboard = read_json(paths.leaderboard)
+    files = _files(paths, leaderboard)
+    with matplotlib.style.context(["default", STYLE]):
+        drawn = _draw(params, paths, leaderboard)
+        for file in files:
+            _save(drawn[file.path.name], file.path)
+    return files
+
+
+def list_figures(paths: Paths, leaderboard: Mapping[str, Any]) -> list[FigureFile]:
+    """Return the figures that `make_figures` has drawn, without drawing them; those not there are left out."""
+    return [file for file in _files(paths, leaderboard) if file.path.is_file()]
+
+
+def _files(paths: Paths, leaderboard: Mapping[str, Any]) -> list[FigureFile]:
+    judge = leaderboard["judge"]
+    named = [
+        (
+            _elo_name(name, leaderboard),
+            f"Elo over rounds by the judge '{name}'",
+            f"Ratings of the base and of each round with 95 % intervals, by the judge {name}, as in its leaderboard.",
+        )
+        for name, _ in ordered_boards(leaderboard)
+    ]
+    named += [
+        (
+            "win_rates.png",
+            f"Who beats whom on the test set, by the judge '{judge}'",
+            "A matrix of win rates: the row's contestant against the column's. Each leaderboard has it as a table.",
+        ),
+        (
+            "categories.png",
+            f"Scores by category before and after, by the judge '{judge}'",
+            "Mean score of the base and of the last round in each category, with the interval of the difference.",
+        ),
+        (
+            "gaps.png",
+            "How each round's target fared in the battles it learnt from",
+            "A histogram a round: the target's score less its opponent's, lost, tied and won battles apart.",
+        ),
+    ]
+    return [FigureFile(paths.figures / name, title, alt, name == "gaps.png") for name, title, alt in named]
+
+
+def _elo_name(judge: str, leaderboard: Mapping[str, Any]) -> str:
+    return "elo.png" if judge == leaderboard["judge"] else f"elo_{judge}.png"
+
+
+def _draw(params: Params, paths: Paths, leaderboard: Mapping[str, Any]) -> dict[str, Figure]:
+    """Return all figures by file name."""
+    from arena_learning.report import draw_battles, draw_elo
+
+    judge = leaderboard["judge"]
+    arena = read_place(ARENA, params, paths).duels
+    names = judge_names((d.battle for d in arena), params)
+    own = [d for d in arena if names[d.battle.judge] == judge]
+    index = {name: params.rounds[name].index for name in params.ordered_rounds}
+    drawn = {
+        _elo_name(name, leaderboard): draw_elo.elo_over_rounds(name, board, index)
+        for name, board in ordered_boards(leaderboard)
+    }
+    drawn["win_rates.png"] = draw_battles.win_rates(judge, leaderboard["boards"][judge])
+    drawn["categories.png"] = draw_battles.categories(judge, own, "base", ["base", *params.ordered_rounds][-1])
+    drawn["gaps.png"] = draw_battles.gaps(
+        {name: _target_duels(name, params, paths) for name in params.ordered_rounds}, params
+    )
+    return drawn
+
+
+def _target_duels(name: str, params: Params, paths: Paths) -> list[Duel]:
+    """Return the duels of a round's target; a round without one has none."""
+    target = target_of(name, params)
+    if target is None:
+        return []
+    return [d for d in read_place(name, params, paths).duels if target in (d.battle.a, d.battle.b)]
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write the figure as PNG, whole or not at all, without the metadata that tell the library's version."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+    os.replace(temporary, path)

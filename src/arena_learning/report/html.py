@@ -1,0 +1,82 @@
+"""The report: one HTML page that holds everything and asks the network for nothing.
+
+What a model wrote reaches the page only as escaped text. A Content-Security-Policy forbids every request, and every
+script and style but the two of this page, which it names by their hashes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from arena_learning.params import Params
+from arena_learning.paths import Paths
+from arena_learning.report import html_view
+from arena_learning.report.figures import FigureFile, list_figures
+from arena_learning.report.words import number, percent, plural
+from arena_learning.rows import read_json, write_text
+
+_FOLDER = Path(__file__).parent
+
+
+def make_report(params: Params, paths: Paths) -> Path:
+    """Write the report from the files of the leaderboard and of the rounds, and return its path.
+
+    Figures and rounds that are not there yet are left out. Equal files give equal bytes.
+
+    Raises:
+        ArenaError: the leaderboard or the test set's battles are missing.
+    """
+    leaderboard = read_json(paths.leaderboard)
+    rounds = html_view.round_views(params, paths)
+    page = render(
+        {
+            "boards": html_view.board_views(leaderboard, params),
+            "rounds": rounds,
+            "health": html_view.health_rows(leaderboard, rounds),
+            "figures": [_figure(file) for file in list_figures(paths, leaderboard)],
+            "battles": html_view.battle_views(params, paths, leaderboard["judge"]),
+            "chosen_by": params.judge.name,
+            "seed": params.seed,
+            "places": [*(one["name"] for one in rounds), "test set"],
+        }
+    )
+    write_text(paths.report, page)
+    return paths.report
+
+
+def render(context: dict[str, Any]) -> str:
+    """Return the page for ``context``; every value in it is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"shown": html_view.shown, "percent": percent, "number": number}
+    environment.globals |= {"plural": plural}
+    # The two files are ours and are given no value: they alone are not escaped.
+    style, script = (environment.get_template(f"report_{name}.jinja").render() for name in ("style", "script"))
+    return environment.get_template("report.html.jinja").render(
+        style=Markup(style),  # noqa: S704
+        script=Markup(script),  # noqa: S704
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        **context,
+    )
+
+
+def _figure(file: FigureFile) -> dict[str, Any]:
+    data = base64.b64encode(file.path.read_bytes()).decode("ascii")
+    return {"title": file.title, "alt": file.alt, "uri": f"data:image/png;base64,{data}", "broad": file.broad}
+
+
+def _hash(text: str) -> str:
+    """Return the source expression by which a Content-Security-Policy knows an inline text."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

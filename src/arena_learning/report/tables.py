@@ -1,0 +1,147 @@
+"""The leaderboard's JSON as text for a terminal, and as Markdown for a README. Pure functions of the dict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from arena_learning.report.words import elo, gain_sentence, number, percent, plural
+
+Board = Mapping[str, Any]
+
+_HEAD = ("#", "contestant", "rating", "95 % interval", "battles", "W/T/L", "mean words", "cut off", "repetition")
+_LEFT = {"contestant", "from", "to", "verdict", "judge"}
+
+
+class Table(NamedTuple):
+    """Column heads and rows of text."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def leaderboard_text(leaderboard: Mapping[str, Any]) -> str:
+    """Return all boards of reports/leaderboard.json as fixed-width text, the first judge's first."""
+    return "\n\n".join(
+        board_text(name, board, leaderboard["answers"]) for name, board in ordered_boards(leaderboard)
+    )
+
+
+def leaderboard_markdown(leaderboard: Mapping[str, Any]) -> str:
+    """Return all boards as Markdown, each under a heading of the third level."""
+    return "\n\n".join(
+        board_markdown(name, board, leaderboard["answers"]) for name, board in ordered_boards(leaderboard)
+    )
+
+
+def ordered_boards(leaderboard: Mapping[str, Any]) -> list[tuple[str, Board]]:
+    """Return the boards by judge: the leaderboard's own judge first, then the others by name."""
+    boards: dict[str, Board] = leaderboard["boards"]
+    return sorted(boards.items(), key=lambda item: (item[0] != leaderboard["judge"], item[0]))
+
+
+def board_text(judge: str, board: Board, answers: Mapping[str, Any]) -> str:
+    """Return one judge's board as fixed-width text."""
+    parts = [_title(judge, board), fixed_width(ratings_table(board, answers))]
+    if board["gain"]:
+        parts.append(gain_sentence(board["gain"]))
+    if len(board["steps"]) > 1:
+        parts.append(fixed_width(steps_table(board)))
+    parts.append("\n".join(_notes(board)))
+    return "\n\n".join(part for part in parts if part)
+
+
+def board_markdown(judge: str, board: Board, answers: Mapping[str, Any]) -> str:
+    """Return one judge's board as Markdown."""
+    parts = [f"### {_title(judge, board)}", markdown_table(ratings_table(board, answers))]
+    if board["gain"]:
+        parts.append(f"**{gain_sentence(board['gain'])}**")
+    if len(board["steps"]) > 1:
+        parts.append(markdown_table(steps_table(board)))
+    parts.append("\n".join(f"- {line}" for line in _notes(board)))
+    return "\n\n".join(part for part in parts if part)
+
+
+def ratings_table(board: Board, answers: Mapping[str, Any]) -> Table:
+    """Return the ratings, highest first; a rank is a span where the intervals allow several."""
+    rows = []
+    for r in board["ratings"]:
+        said = answers.get(r["model"], {})
+        rows.append(
+            (
+                rank(r),
+                r["model"],
+                f"{r['rating']:.0f}",
+                interval(r),
+                str(r["battles"]),
+                f"{r['wins']}/{r['ties']}/{r['losses']}",
+                number(said.get("mean_words"), 0),
+                number(said.get("cut_off"), 0),
+                number(said.get("repetition"), 3),
+            )
+        )
+    return Table(_HEAD, rows)
+
+
+def steps_table(board: Board) -> Table:
+    """Return the rating differences from each round to the next, with what their intervals show."""
+    rows = [
+        (s["from"], s["to"], elo(s["difference"]), f"{elo(s['lower'])} to {elo(s['upper'])}", s["verdict"])
+        for s in board["steps"]
+    ]
+    return Table(("from", "to", "Elo", "95 % interval", "verdict"), rows)
+
+
+def rank(rating: Mapping[str, Any]) -> str:
+    """Return a contestant's rank, or the span of ranks that the differences to the others allow."""
+    low, high = rating["rank_lower"], rating["rank_upper"]
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def interval(rating: Mapping[str, Any]) -> str:
+    """Return a rating's interval, or ``anchor`` for the contestant whose rating is fixed."""
+    if rating["lower"] == rating["upper"]:
+        return "anchor"
+    return f"{rating['lower']:.0f} to {rating['upper']:.0f}"
+
+
+def fixed_width(table: Table) -> str:
+    """Return a table for a terminal: numbers to the right, names to the left, a rule under the head."""
+    lines = [table.head, *table.rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(table.head))]
+
+    def line_of(cells: Sequence[str]) -> str:
+        padded = [
+            cell.ljust(width) if head in _LEFT else cell.rjust(width)
+            for cell, width, head in zip(cells, widths, table.head, strict=True)
+        ]
+        return "  ".join(padded).rstrip()
+
+    rule = "  ".join("-" * width for width in widths)
+    return "\n".join([line_of(table.head), rule, *(line_of(row) for row in table.rows)])
+
+
+def markdown_table(table: Table) -> str:
+    """Return a table in Markdown; a bar in a cell is escaped."""
+    rule = [":--" if head in _LEFT else "--:" for head in table.head]
+    lines = [table.head, rule, *table.rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _title(judge: str, board: Board) -> str:
+    instructions = plural(board["instructions"], "instruction")
+    return f"Leaderboard by the judge '{judge}' on {instructions}"
+
+
+def _notes(board: Board) -> list[str]:
+    """Return the judge's health, why battles are unscored, and what the diagnosis says."""
+    health = board["health"]
+    lines = [
+        f"judge: {plural(health['battles'], 'battle')}, ties {percent(health['tie_rate'])}, "
+        f"flips between the orders {percent(health['flip_rate'])}, unscored {percent(health['unscored_rate'])}"
+    ]
+    reasons = health.get("unscored_reasons") or {}
+    if reasons:
+        listed = "; ".join(f"{reason} ({count})" for reason, count in reasons.items())
+        lines.append(f"unscored games: {listed}")
+    return lines + [f"note: {finding}" for finding in board["diagnosis"]]

@@ -1,0 +1,230 @@
+"""A round's figures under stable names. docs/tracking.md has the table; a test holds the two together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from arena_learning.params import NONE, Params
+from arena_learning.rows import Battle
+from arena_learning.track.read import Document, Files, RoundFiles, mapping, number, records
+from arena_learning.track.shown import Point
+
+Figures = dict[str, float | None]
+
+
+def round_figures(name: str, files: Files, params: Params) -> dict[str, float]:
+    """Return all figures of a round that its files hold, by metric name."""
+    this = files.rounds[name]
+    figures: Figures = {
+        **board_figures(name, files.board),
+        **_win_rates(name, files.board),
+        **_battle(this),
+        **_data(this.card),
+        **_train(this.train),
+        **_cost(this),
+        **_monitors(this, files, params),
+    }
+    return {key: value for key, value in figures.items() if value is not None}
+
+
+def flywheel_points(files: Files, params: Params) -> list[Point]:
+    """Return the figures of all rounds, stepped by the round's index; the anchor stands at step -1.
+
+    Left out are those with many names: scores by category, win rates but those against the base, and reasons.
+    """
+    points: list[Point] = []
+    anchor = params.evaluate.anchor
+    if anchor not in files.rounds:
+        start = {**board_figures(anchor, files.board), **_answers(anchor, files.board)}
+        points += [Point(key, value, -1) for key, value in start.items() if value is not None]
+    for name, this in files.rounds.items():
+        for key, value in round_figures(name, files, params).items():
+            if key.startswith("win_rate/") and not key.endswith("/base"):
+                continue
+            if not key.startswith(("score/", "data/left_out/", "data/chosen_from/")):
+                points.append(Point(key, value, this.this.index))
+    last = max((this.this.index for this in files.rounds.values()), default=0)
+    for judge, board in mapping(files.board, "boards").items():
+        for suffix, field in (("", "difference"), ("_lower", "lower"), ("_upper", "upper")):
+            found = number(board, "gain", field)
+            if found is not None:
+                points.append(Point(f"gain/{slug(judge)}{suffix}", found, last))
+    return points
+
+
+def board_figures(contestant: str, board: Document) -> Figures:
+    """Return rating, interval and step from the round before on each judge's board; scores by category."""
+    figures: Figures = {}
+    for judge, own in mapping(board, "boards").items():
+        for rating in records(own, "ratings"):
+            if rating.get("model") == contestant:
+                figures[f"elo/{slug(judge)}"] = number(rating, "rating")
+                figures[f"elo/{slug(judge)}_lower"] = number(rating, "lower")
+                figures[f"elo/{slug(judge)}_upper"] = number(rating, "upper")
+        for step in records(own, "steps"):
+            if step.get("to") == contestant:
+                figures[f"step/{slug(judge)}"] = number(step, "difference")
+                figures[f"step/{slug(judge)}_lower"] = number(step, "lower")
+                figures[f"step/{slug(judge)}_upper"] = number(step, "upper")
+    first = board.get("judge")
+    if isinstance(first, str):
+        for category, scores in mapping(board, "boards", first, "categories").items():
+            figures[f"score/{slug(category)}"] = number(scores, contestant)
+    return figures
+
+
+def _win_rates(name: str, board: Document) -> Figures:
+    return {
+        f"win_rate/{slug(judge)}/{slug(other)}": number(rate)
+        for judge, own in mapping(board, "boards").items()
+        for other, rate in mapping(own, "win_rates", name).items()
+    }
+
+
+def _battle(this: RoundFiles) -> Figures:
+    """How the round's target fared on its own split, ties as halves, and what it wrote there."""
+    against = mapping(this.judge, "against").values()
+    wins, ties, losses = (sum(number(o, k) or 0.0 for o in against) for k in ("wins", "ties", "losses"))
+    own = mapping(this.battle, "contestants", this.this.target)
+    answers = number(own, "answers")
+    cut_off = number(own, "cut_off")
+    decided = wins + ties + losses
+    return {
+        "battle/battles": number(this.judge, "battles"),
+        "battle/target_win_rate": (wins + ties / 2) / decided if decided else None,
+        "battle/target_mean_words": number(own, "mean_words"),
+        "battle/target_cut_off_rate": cut_off / answers if answers and cut_off is not None else None,
+        "battle/mean_gap": number(this.judge, "mean_gap"),
+        "battle/first_position_share": number(this.judge, "first_position_share"),
+    }
+
+
+def _data(card: Document) -> Figures:
+    figures: Figures = {
+        f"data/{key}": number(card, key)
+        for key in (
+            "instructions",
+            "rows",
+            "rows_new",
+            "rows_accumulated",
+            "mean_gap",
+            "mean_words_learnt",
+            "mean_words_rejected",
+            "orders_disagree",
+        )
+    }
+    for key in ("left_out", "chosen_from"):
+        figures |= {f"data/{key}/{slug(what)}": number(count) for what, count in mapping(card, key).items()}
+    return figures
+
+
+def _train(train: Document) -> Figures:
+    points = curve(train)
+    losses = [loss for point in points if (loss := number(point, "loss")) is not None]
+    return {
+        "train/rows": number(train, "rows"),
+        "train/steps": sum(number(phase, "steps") or 0.0 for phase in phases(train)) if train else None,
+        "train/loss_first": losses[0] if losses else None,
+        "train/loss_last": losses[-1] if losses else None,
+        "train/weight_change": number(train, "weight_change", "after_saving"),
+        "train/weight_change_before_saving": number(train, "weight_change", "before_saving"),
+        "train/peak_memory_mb": number(train, "cost", "peak_memory_mb"),
+    }
+
+
+def _cost(this: RoundFiles) -> Figures:
+    answering = mapping(this.battle, "contestants").values()
+    return {
+        "seconds/answer": _total(answering, "seconds"),
+        "seconds/judge": number(this.judge, "seconds"),
+        "seconds/train": _sum(mapping(this.train, "cost", "seconds").values()),
+        "tokens/answer": _total(answering, "tokens"),
+        "tokens/judge": number(this.judge, "tokens"),
+        "tokens/train": _sum(number(phase, "rows", "tokens") for phase in phases(this.train)),
+    }
+
+
+def _monitors(this: RoundFiles, files: Files, params: Params) -> Figures:
+    """What says that a round goes wrong while its rating may still rise."""
+    points = [point for point in curve(this.train) if point.get("phase", "ppo") == "ppo"]
+    kl = [value for point in points if (value := number(point, "kl")) is not None]
+    reward = [value for point in points if (value := number(point, "reward")) is not None]
+    scorer = next((phase for phase in phases(this.train) if phase.get("name") == "reward"), {})
+    figures: Figures = {
+        "monitor/longer_wins": number(this.judge, "longer_wins"),
+        "monitor/flip_rate": number(this.judge, "flip_rate"),
+        "monitor/tie_rate": number(this.judge, "tie_rate"),
+        "monitor/unscored_rate": number(this.judge, "unscored_rate"),
+        "monitor/target_chosen_share": number(this.card, "target_chosen_share"),
+        "monitor/kl": kl[-1] if kl else None,
+        "monitor/kl_max": max(kl) if kl else None,
+        "monitor/reward": reward[-1] if reward else None,
+        "monitor/reward_change": reward[-1] - reward[0] if reward else None,
+        "monitor/reward_model_accuracy": number(scorer, "figures", "held_out_accuracy"),
+        **_answers(this.name, files.board),
+    }
+    for judge, share in agreement(this.name, files.arena, params.evaluate.judges).items():
+        figures[f"monitor/agreement/{slug(judge)}"] = share
+    return figures
+
+
+def _answers(contestant: str, board: Document) -> Figures:
+    """Length and repetition of a contestant's answers to the test set."""
+    own = mapping(board, "answers", contestant)
+    answers = number(own, "answers")
+    cut_off = number(own, "cut_off")
+    return {
+        "monitor/mean_words": number(own, "mean_words"),
+        "monitor/cut_off_rate": cut_off / answers if answers and cut_off is not None else None,
+        "monitor/repetition": number(own, "repetition"),
+    }
+
+
+def agreement(contestant: str, battles: Sequence[Battle], judges: Sequence[str]) -> dict[str, float | None]:
+    """Return how often each further judge names the first judge's winner.
+
+    Counted are the contestant's battles that both decided. The battles' file holds the judges' labels in the
+    order of ``judges``; if it holds others, nothing is said.
+    """
+    labels = list(dict.fromkeys(battle.judge for battle in battles))
+    if len(labels) != len(judges):
+        return {}
+    winners: dict[str, dict[tuple[str, str, str], str]] = {label: {} for label in labels}
+    for b in battles:
+        if contestant in (b.a, b.b) and b.winner in ("a", "b"):
+            winners[b.judge][b.instruction_id, b.a, b.b] = b.winner
+    first = winners[labels[0]]
+    shares: dict[str, float | None] = {}
+    for judge, label in list(zip(judges, labels, strict=True))[1:]:
+        both = first.keys() & winners[label].keys()
+        shares[judge] = sum(first[key] == winners[label][key] for key in both) / len(both) if both else None
+    return shares
+
+
+def phases(train: Document) -> list[Document]:
+    """Return the trainers that ran, in order."""
+    return records(train, "phases")
+
+
+def curve(train: Document) -> list[Document]:
+    """Return the training curve: points with their `phase`, from one list or from the phases' own."""
+    if "curve" in train:
+        return records(train, "curve")
+    return [
+        {"phase": phase.get("name"), **point} for phase in phases(train) for point in records(phase, "curve")
+    ]
+
+
+def slug(text: str) -> str:
+    """Return ``text`` as a part of a metric's name: letters, digits, dots, dashes and underscores."""
+    return re.sub(r"[^\w.-]+", "_", text, flags=re.ASCII).strip("_") or NONE
+
+
+def _sum(values: Iterable[object]) -> float | None:
+    numbers = [v for value in values if (v := number(value)) is not None]
+    return sum(numbers) if numbers else None
+
+
+def _total(items: Iterable[object], key: str) -> float | None:
+    return _sum([number(item, key) for item in items])

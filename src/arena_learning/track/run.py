@@ -1,0 +1,103 @@
+"""`track`: make MLflow show what the files hold."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from arena_learning.errors import ArenaError
+from arena_learning.params import Params
+from arena_learning.paths import Paths
+from arena_learning.rows import canonical
+from arena_learning.track.figures import slug
+from arena_learning.track.read import read_files
+from arena_learning.track.store import opened, redact, settle_environment, store_uri
+from arena_learning.track.views import stale, views
+from arena_learning.track.writer import upsert
+
+WORKSPACE = "workspace"
+
+
+@dataclass
+class TrackReport:
+    """What `track` did.
+
+    Attributes:
+        store: where the runs are.
+        logged: runs that were written.
+        unchanged: runs that showed the same already.
+        removed: runs whose files are gone.
+        warnings: what a user should look at.
+        failed: whether tracking was given up; the store then shows what it showed before, or part of it.
+        seconds: how long it took.
+    """
+
+    store: str
+    logged: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    failed: bool = False
+    seconds: float = 0.0
+
+
+def track(params: Params, paths: Paths, rebuild: bool = False) -> TrackReport:
+    """Show the project's files in MLflow. Called again, it changes only what has changed.
+
+    All files are read before anything is written: a malformed one leaves the store as it was. Nothing that
+    fails here is raised, for files are the truth and the runs only a view of them.
+
+    Args:
+        params: the parameters in force.
+        paths: the project.
+        rebuild: write all runs anew from the files alone.
+    """
+    began = time.monotonic()
+    report = TrackReport(store=redact(store_uri(paths)))
+    with _forgiven(report):
+        files = read_files(params, paths)
+        report.warnings += stale(files, params)
+        shown = views(files, params, paths)
+        if not shown:
+            report.warnings.append("nothing to show: no stage of a round has left a file; run `dvc repro`")
+        with opened(paths) as store:
+            done = upsert(store, scope(store.project, params), shown, rebuild=rebuild)
+        report.logged, report.unchanged, report.removed = done.logged, done.unchanged, done.removed
+    report.seconds = round(time.monotonic() - began, 2)
+    return report
+
+
+def scope(project: str, params: Params) -> str:
+    """Return what the runs of one flywheel share: the project, the DVC experiment, and all parameters.
+
+    Other parameters make another flywheel beside the one that is there, so that the two can be compared.
+    """
+    digest = hashlib.sha256(canonical(params.model_dump(mode="json")).encode()).hexdigest()
+    return "/".join((project, slug(os.environ.get("DVC_EXP_NAME") or WORKSPACE), digest[:12]))
+
+
+@contextmanager
+def _forgiven(report: TrackReport) -> Iterator[None]:
+    """Turn what files, databases and servers can do wrong into a warning."""
+    settle_environment()
+    import sqlite3
+
+    from alembic.util.exc import CommandError
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except ArenaError as error:
+        report.warnings.append(redact(str(error)))
+        report.failed = True
+    except (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, OSError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        report.warnings.append(
+            redact(f"MLflow ({report.store}): {first}\n  mend: set it right, then run `arena track` again")
+        )
+        report.failed = True

@@ -1,0 +1,81 @@
+"""The OpenVINO engine on the tiny model, exported on the way."""
+
+from __future__ import annotations
+
+import pytest
+from engine_conformance import PLAIN, EngineConformance, ask, check_close
+
+from arena_learning.engines.base import Sampling
+from arena_learning.errors import ArenaError
+
+pytest.importorskip("openvino_genai", reason="needs the extra 'laptop'")
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory):
+    return tmp_path_factory.mktemp("exports")
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_model, exports):
+    from arena_learning.engines.openvino import OpenVino
+
+    engine = OpenVino(tiny_model, exports, dtype="f16", batch_size=4)
+    yield engine
+    engine.close()
+
+
+class TestConformance(EngineConformance):
+    pass
+
+
+def test_agrees_with_the_transformers_engine(tiny_model, engine):
+    from arena_learning.engines.transformers import Transformers
+
+    other = Transformers(tiny_model, batch_size=4, device="cpu")
+    mine, theirs = (e.respond(PLAIN, Sampling(max_tokens=1)) for e in (engine, other))
+    assert [a.prompt_tokens for a in mine] == [a.prompt_tokens for a in theirs]
+    # F16 weights and another order of sums may turn a near tie of a random model, seldom.
+    assert sum(a.text == b.text for a, b in zip(mine, theirs, strict=True)) >= len(PLAIN) - 1
+
+
+def test_an_answer_ends_at_the_end_of_turn(engine):
+    answers = engine.respond([*PLAIN, PLAIN[0]], Sampling(max_tokens=300, temperature=1.5, seed=1))
+    assert {a.finish_reason for a in answers} == {"stop", "length"}
+    assert not any("<|im_end|>" in a.text for a in answers)
+
+
+def test_sampled_answers_are_the_same_alone_and_in_a_batch(engine):
+    sampling = Sampling(max_tokens=20, temperature=1.0, top_p=0.9, seed=5)
+    together = engine.respond(PLAIN, sampling)
+    assert [engine.respond([c], sampling)[0].text for c in PLAIN] == [a.text for a in together]
+
+
+def test_a_repetition_penalty_changes_the_answer(engine):
+    plain, penalised = (
+        engine.respond(PLAIN, Sampling(max_tokens=30, repetition_penalty=penalty)) for penalty in (1.0, 1.9)
+    )
+    assert [a.text for a in plain] != [a.text for a in penalised]
+
+
+def test_an_answer_is_cut_where_the_context_ends(engine):
+    (answer,) = engine.respond([ask("z" * 420)], Sampling(max_tokens=500))
+    assert answer.prompt_tokens + answer.completion_tokens <= 512
+    with pytest.raises(ArenaError, match="does not fit the context of 512"):
+        engine.respond([ask("a b c d " * 500)], Sampling())
+
+
+def test_a_file_that_openvino_cannot_read_is_an_error_that_names_it(tiny_model, tmp_path, engine, exports):
+    from arena_learning.engines.openvino import OpenVino
+
+    for export in exports.glob("*.gguf"):
+        (tmp_path / export.name).write_bytes(b"GGUF but not really")
+    with pytest.raises(ArenaError, match="OpenVINO cannot load the export"):
+        OpenVino(tiny_model, tmp_path, dtype="f16")
+
+
+def test_close_gives_the_model_back(tiny_model, exports):
+    from arena_learning.engines.openvino import OpenVino
+
+    check_close(OpenVino(tiny_model, exports, dtype="f16"))

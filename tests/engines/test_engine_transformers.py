@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+from engine_conformance import PLAIN, EngineConformance, ask, check_close
+
+from arena_learning.engines.base import Sampling
+from arena_learning.engines.transformers import Transformers
+from arena_learning.errors import ArenaError
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_model):
+    return Transformers(tiny_model, batch_size=4, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def one_by_one(tiny_model):
+    return Transformers(tiny_model, batch_size=1, device="cpu", system="Answer in verse.")
+
+
+class TestConformance(EngineConformance):
+    pass
+
+
+class TestConformanceOneByOne(EngineConformance):
+    @pytest.fixture
+    def engine(self, one_by_one):
+        return one_by_one
+
+
+def test_only_single_rows_are_promised_exact(engine, one_by_one):
+    assert not engine.batch_exact
+    assert one_by_one.batch_exact
+
+
+def test_an_answer_ends_at_the_end_of_turn(engine):
+    # A random model of 400 tokens ends a turn in about one of 400 steps: of 8 answers of 300 tokens some do.
+    answers = engine.respond([*PLAIN, PLAIN[0]], Sampling(max_tokens=300, temperature=1.0, seed=1))
+    assert {a.finish_reason for a in answers} == {"stop", "length"}
+    assert all(a.completion_tokens < 300 for a in answers if a.finish_reason == "stop")
+    assert not any("<|im_end|>" in a.text for a in answers)
+
+
+def test_greedy_agrees_with_plain_generate(tiny_model, engine):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    messages = [{"role": "user", "content": "Name a colour."}]
+    prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    ids = torch.tensor([prompt])
+    output = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False)
+    (answer,) = engine.respond([ask("Name a colour.")], Sampling(max_tokens=12))
+    assert answer.text == tokenizer.decode(output[0, len(prompt) :], skip_special_tokens=True)
+    assert answer.prompt_tokens == len(prompt)
+
+
+def test_the_system_prompt_and_type_are_in_the_fingerprint(tiny_model, engine):
+    other = Transformers(tiny_model, batch_size=4, dtype="bf16", device="cpu", system="Be brief.")
+    changed = {key for key, value in other.fingerprint.items() if engine.fingerprint[key] != value}
+    assert changed == {"dtype", "system"}
+    (answer,) = other.respond(PLAIN[:1], Sampling(max_tokens=4))
+    assert answer.prompt_tokens != engine.respond(PLAIN[:1], Sampling(max_tokens=4))[0].prompt_tokens
+
+
+def test_a_prompt_beyond_the_context_is_refused(engine):
+    with pytest.raises(ArenaError, match="does not fit the context of 512"):
+        engine.respond([ask("a b c d " * 500)], Sampling())
+
+
+def test_an_answer_is_cut_where_the_context_ends(engine):
+    long = ask("z" * 420)
+    (answer,) = engine.respond([long], Sampling(max_tokens=500))
+    assert answer.prompt_tokens + answer.completion_tokens <= 512
+
+
+def test_bad_settings_are_refused(tiny_model, tmp_path, monkeypatch):
+    import torch
+
+    with pytest.raises(ArenaError, match="cannot be served in q8_0"):
+        Transformers(tiny_model, dtype="q8_0", device="cpu")
+    with pytest.raises(ArenaError, match="no such model folder"):
+        Transformers(tmp_path / "nothing")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ArenaError, match="no CUDA GPU"):
+        Transformers(tiny_model, device="cuda")
+
+
+def test_close_gives_the_model_back(tiny_model):
+    check_close(Transformers(tiny_model, device="cpu"))

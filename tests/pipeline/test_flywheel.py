@@ -1,0 +1,100 @@
+"""One iteration by `dvc repro` in a temporary git repository: real stages, real trainers, a tiny model."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.project import make_project, read_params, run, write_params
+from tiny import build_tiny_model
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.torch, pytest.mark.slow]
+
+LINK = {"adds_to": "none", "labels": "none"}
+ROUNDS = {
+    "sft-i1": {"index": 0, "method": "sft", "split": "d1", "target": "base", "init": "base", "threshold": 0.5, **LINK},
+    "dpo-i1": {"index": 1, "method": "dpo", "split": "d2", "target": "sft-i1", "init": "sft-i1", "threshold": 0.5, **LINK},
+    "ppo-i1": {"index": 2, "method": "ppo", "split": "d3", "target": "dpo-i1", "init": "dpo-i1", "threshold": 0.5, **LINK},
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project after its first `dvc repro`."""
+    model = build_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
+    root = make_project(
+        tmp_path_factory.mktemp("flywheel"), model, rounds=ROUNDS, splits={"d1": 4, "d2": 4, "d3": 4}
+    )
+    run(root, "dvc", "repro", timeout=560)
+    return root
+
+
+def test_every_round_is_trained_and_rated(project: Path) -> None:
+    board = json.loads((project / "reports" / "leaderboard.json").read_text(encoding="utf-8"))
+    assert {r["model"] for r in board["ratings"]} == {"base", "expert", "plain", *ROUNDS}
+    base = next(r for r in board["ratings"] if r["model"] == "base")
+    assert base["rating"] == pytest.approx(1000)
+    assert board["gain"]["from"] == "base"
+    assert board["gain"]["to"] == "ppo-i1"
+    for name in ROUNDS:
+        report = json.loads((project / "data" / "rounds" / name / "train_metrics.json").read_text(encoding="utf-8"))
+        assert report["rows"] > 0
+        assert (project / "models" / name / "model.safetensors").is_file()
+
+
+def test_both_orders_of_every_pair_are_played(project: Path) -> None:
+    games = _rows(project / "data" / "rounds" / "sft-i1" / "games.jsonl")
+    # 4 instructions x 3 pairs of {base, expert, plain} x 2 orders
+    assert len(games) == 24
+    assert {(g["instruction_id"], g["first"], g["second"]) for g in games} == {
+        (g["instruction_id"], g["second"], g["first"]) for g in games
+    }
+
+
+def test_every_instruction_is_a_row_or_has_a_reason(project: Path) -> None:
+    for name in ROUNDS:
+        card = json.loads((project / "data" / "rounds" / name / "card.json").read_text(encoding="utf-8"))
+        assert card["instructions"] == card["rows_new"] + sum(card["left_out"].values()) == 4
+
+
+def test_a_second_repro_runs_nothing(project: Path) -> None:
+    start = time.monotonic()
+    output = run(project, "dvc", "repro")
+    assert "Running stage" not in output
+    assert time.monotonic() - start < 120  # not a timing of the product: only that nothing was trained
+
+
+def test_a_new_threshold_reruns_the_dataset_and_what_follows_but_judges_nothing(project: Path) -> None:
+    params = read_params(project)
+    before = json.loads(json.dumps(params))
+    params["rounds"]["dpo-i1"]["threshold"] = 1.0
+    write_params(project, params)
+    try:
+        output = run(project, "dvc", "repro", "--dry")
+    finally:
+        write_params(project, before)
+    planned = {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+    assert "dataset@dpo-i1" in planned
+    assert not {"battle@dpo-i1", "judge@dpo-i1"} & planned
+    assert not {stage for stage in planned if stage.endswith("@sft-i1")}
+
+
+def test_track_and_show_read_what_was_made(project: Path) -> None:
+    run(project, "arena", "track", "--strict")
+    assert (project / "mlruns" / "mlflow.db").is_file()
+    text = run(project, "arena", "leaderboard", "--print")
+    assert "ppo-i1" in text
+    assert "not separated" in text or "gain" in text or "fall" in text
+    assert run(project, "arena", "show", "round", "sft-i1")
+
+
+def test_answering_again_from_the_store_pays_nothing(project: Path) -> None:
+    output = json.loads(run(project, "arena", "battle", "sft-i1", "--json").split("\n{", 1)[-1].join(["{", ""]))
+    assert output["paid"] == 0
+
+
+def _rows(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

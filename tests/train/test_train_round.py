@@ -1,0 +1,240 @@
+"""Real trainings of a tiny model, by every method."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from arena_learning.errors import ArenaError
+from arena_learning.params import Train
+from arena_learning.progress import Progress
+from arena_learning.train import train_round
+from tiny import END_OF_TURN, write_preferences, write_sft
+
+pytestmark = [
+    pytest.mark.torch,
+    # Third parties' own: what they warn of is not this project's to mend.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
+]
+
+FACTS = [
+    ("Name a colour.", "The colour is blue."),
+    ("Name a river.", "The river is the Danube."),
+    ("Name a planet.", "The planet is Mars."),
+    ("What is two and two?", "Two and two is four."),
+]
+PAIRS = [(question, answer, "I do not know that.") for question, answer in FACTS]
+
+
+class Quiet(Progress):
+    """Counts without a word."""
+
+    def _write(self, now, note):
+        pass
+
+
+def optimiser(**over):
+    return {
+        "epochs": 1,
+        "learning_rate": 1e-3,
+        "batch_size": 4,
+        "device_batch_size": 2,
+        "max_length": 128,
+    } | over
+
+
+@pytest.fixture
+def train(tiny_model, tmp_path):
+    """Train the tiny model: `train(method, sft={...})` gives the report and the folder."""
+    sft = write_sft(tmp_path / "sft.jsonl", FACTS)
+    preferences = write_preferences(tmp_path / "preferences.jsonl", PAIRS)
+
+    def run(method, *, name="out", init=tiny_model, progress=Quiet, seed=1, **sections):
+        params = Train.model_validate({"device": "cpu", **sections})
+        report = train_round(
+            method,
+            init=init,
+            out=tmp_path / name,
+            sft=sft,
+            preferences=preferences,
+            params=params,
+            seed=seed,
+            checkpoints=tmp_path / "checkpoints",
+            progress=progress,
+        )
+        return report, tmp_path / name
+
+    run.sft, run.preferences, run.checkpoints = sft, preferences, tmp_path / "checkpoints"
+    return run
+
+
+def answers(folder, questions):
+    """Return the model's greedy answers, as any engine would load it."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    texts = []
+    for question in questions:
+        turns = [{"role": "user", "content": question}]
+        ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+        made = model.generate(torch.tensor([ids]), max_new_tokens=20, do_sample=False)
+        texts.append(tokenizer.decode(made[0, len(ids) :]))
+    return texts
+
+
+def weights(folder):
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def test_import_is_light():
+    code = "import sys, arena_learning.train; sys.exit('torch' in sys.modules or 'trl' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("rank", [0, 16])
+def test_sft_learns_four_answers_and_their_ends(train, rank):
+    settings = optimiser(epochs=60, learning_rate=1e-2 if rank else 5e-3, lora_rank=rank)
+    report, folder = train("sft", sft=settings)
+    expected = [f"{answer}{END_OF_TURN}" for _, answer in FACTS]
+    assert answers(folder, [question for question, _ in FACTS]) == expected
+    (phase,) = report.phases
+    assert phase.curve[-1]["loss"] < 0.2 < phase.curve[0]["loss"]
+    assert report.weight_change.before_saving > 1e-3
+    assert report.weight_change.after_saving == pytest.approx(report.weight_change.before_saving, rel=1e-6)
+    assert not report.warnings
+
+
+def test_the_model_serves_as_its_start_does(train, tiny_model):
+    _, folder = train("sft", sft=optimiser(lora_rank=4))
+    written = {path.name for path in folder.iterdir()}
+    assert written == {path.name for path in tiny_model.iterdir()}
+    assert not [name for name in written if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
+    for name in written - {"model.safetensors", "config.json"}:
+        assert (folder / name).read_bytes() == (tiny_model / name).read_bytes(), name
+    config, before = (json.loads((place / "config.json").read_text()) for place in (folder, tiny_model))
+    assert config == before
+    assert all(str(tensor.dtype) == "torch.float32" for tensor in weights(folder).values())
+    assert weights(folder).keys() == weights(tiny_model).keys()
+    assert not train.checkpoints.exists()
+
+
+def test_dpo_widens_the_margin(train):
+    report, _ = train("dpo", dpo=optimiser(epochs=4))
+    (phase,) = report.phases
+    assert phase.curve[0]["loss"] == pytest.approx(0.6931, abs=1e-3)  # log 2: policy and reference are equal
+    assert phase.curve[-1]["rewards/margins"] > 0.1
+    assert phase.curve[-1]["loss"] < 0.6
+    assert phase.rows.kept == 4
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_ppo_trains_a_reward_model_and_the_policy(train, rank):
+    questions = [f"What is {n} and {n}?" for n in range(24)]
+    write_preferences(
+        train.preferences, [(question, "Two.", "I do not know that.") for question in questions]
+    )
+    settings = optimiser(
+        max_tokens=6, batch_size=8, lora_rank=rank, reward=optimiser(epochs=4, lora_rank=rank)
+    )
+    report, folder = train("ppo", ppo=settings)
+    reward, ppo = report.phases
+    assert reward.rows.held_out == 3  # an eighth of 24 instructions
+    assert reward.figures["held_out_accuracy"] == 1.0
+    assert ppo.steps == 3
+    assert {"step", "loss", "lr", "kl", "entropy", "reward", "value_loss", "ended"} <= set(ppo.curve[0])
+    assert ppo.figures["sampled"] == 24
+    assert report.weight_change.after_saving > 1e-6
+    assert {path.name for path in (folder / "reward_model").iterdir()} >= {"model.safetensors", "config.json"}
+    lines = report.curve()
+    assert [line["phase"] for line in lines].count("ppo") == 3
+    json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_no_rows_copy_the_start_and_say_so(train, tiny_model):
+    train.preferences.write_text("")
+    report, folder = train("dpo")
+    assert report.rows == 0
+    assert "no rows to learn from" in report.warnings[0]
+    assert (folder / "model.safetensors").read_bytes() == (tiny_model / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("method", ["sft", "ppo"])
+def test_rows_that_are_all_dropped_copy_the_start_and_are_counted(train, method):
+    settings = {"sft": optimiser(max_length=8), "ppo": optimiser(max_length=8, max_tokens=4)}
+    report, folder = train(method, **{method: settings[method]})
+    assert report.rows == 0
+    assert all(phase.rows.given == 4 for phase in report.phases)
+    assert report.phases[-1].rows.kept == 0
+    assert (folder / "model.safetensors").is_file()
+
+
+def test_a_rate_that_moves_nothing_is_a_warning(train):
+    report, _ = train("sft", sft=optimiser(learning_rate=1e-12))
+    assert any("hardly moved" in warning for warning in report.warnings)
+
+
+def test_many_cut_rows_are_a_warning(train):
+    report, _ = train("sft", sft=optimiser(max_length=30))
+    assert report.phases[0].rows.cut
+    assert any("without ever ending" in warning for warning in report.warnings)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing in the code under test may catch it."""
+
+
+def killer(at):
+    class Killer(Quiet):
+        def advance(self, count=1, note=""):
+            super().advance(count, note)
+            if self.label != "ppo" and self.done == at:
+                raise Killed
+
+    return Killer
+
+
+@pytest.mark.parametrize(("method", "rank"), [("sft", 0), ("sft", 4), ("dpo", 0), ("ppo", 0)])
+def test_a_killed_training_resumes_and_ends_as_an_undisturbed_one(train, method, rank):
+    settings = optimiser(epochs=6, batch_size=2, lora_rank=rank)  # 12 steps, a checkpoint after 4 and 8
+    if method == "ppo":  # the reward model resumes, PPO runs once
+        settings = optimiser(max_tokens=4, reward=settings)
+    whole, folder = train(method, name="whole", **{method: settings})
+    with pytest.raises(Killed):
+        train(method, name="resumed", progress=killer(6), **{method: settings})
+    assert [path.name for path in train.checkpoints.rglob("checkpoint-*")] == ["checkpoint-4"]
+    resumed, again = train(method, name="resumed", **{method: settings})
+    assert resumed.cost.resumed_from == {"reward" if method == "ppo" else method: 4}
+    assert resumed.metrics() == whole.metrics()
+    assert resumed.curve() == whole.curve()
+    assert all(bool((weights(folder)[name] == tensor).all()) for name, tensor in weights(again).items())
+
+
+def test_checkpoints_of_other_rows_or_half_written_ones_are_not_used(train, capsys):
+    settings = optimiser(epochs=6, batch_size=2)
+    with pytest.raises(Killed):
+        train("sft", progress=killer(10), sft=settings)
+    (checkpoint,) = train.checkpoints.rglob("checkpoint-*")
+    (checkpoint / "trainer_state.json").write_text('{"global_step"')
+    report, _ = train("sft", sft=settings)
+    assert not report.cost.resumed_from
+    with pytest.raises(Killed):
+        train("sft", progress=killer(6), sft=settings)
+    write_sft(train.sft, FACTS[:3])
+    report, _ = train("sft", sft=settings)
+    assert not report.cost.resumed_from
+    assert "starts anew" in capsys.readouterr().err
+
+
+def test_what_a_user_can_mend_is_said(train, tmp_path):
+    with pytest.raises(ArenaError, match="no model here"):
+        train("sft", init=tmp_path / "nowhere")
+    with pytest.raises(ArenaError, match="torch sees no GPU"):
+        train("sft", device="cuda", sft=optimiser())
+    with pytest.raises(ArenaError, match="diverged"):
+        train("sft", sft=optimiser(learning_rate=1.0, epochs=60, batch_size=1))
