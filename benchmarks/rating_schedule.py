@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -74,7 +75,7 @@ def reached(standing: Standing, elo: np.ndarray, boundary: Boundary) -> bool:
 
 def separable(elo: np.ndarray, gap: float) -> list[tuple[int, int]]:
     order = np.argsort(-elo)
-    return [(i, j) for i, j in zip(order[:-1], order[1:], strict=True) if elo[i] - elo[j] >= gap]
+    return [(i, j) for i, j in pairwise(order) if elo[i] - elo[j] >= gap]
 
 
 class Run(NamedTuple):
@@ -84,7 +85,7 @@ class Run(NamedTuple):
 
 
 def run_adaptive(elo: np.ndarray, params: ScheduleParams, seed: int, limit: int) -> Run:
-    """Play adaptively; returns the battles to the target, those to its own stop, and whether it had the target."""
+    """Play adaptively, past its own stop if it has not reached the target by then."""
     arena, size = Arena(elo, np.random.default_rng(seed)), len(elo)
     room = np.triu(np.full((size, size), 10**9), 1)
     start = np.zeros((size, size))
@@ -105,7 +106,7 @@ def run_adaptive(elo: np.ndarray, params: ScheduleParams, seed: int, limit: int)
         if settled(neighbours) and not stop:
             stop, right = total, now
         batch = max(params.least, math.ceil(params.growth * total))
-        counts = allocate(standing, neighbours, room, batch, params)
+        counts = allocate(standing, room, batch, params)
         arena.play(counts[arena.pairs.lo, arena.pairs.hi])
     return Run(target or limit, stop or limit, right)
 
@@ -130,7 +131,7 @@ def run_all(elo: np.ndarray, params: ScheduleParams, seed: int, limit: int) -> R
 
 
 class Bound(NamedTuple):
-    """Fewest battles that separate the separable neighbours, and those of equal play; ``gap`` is the design's proof."""
+    """Battles of the best design found, those of equal play, and a proven lower bound of the best."""
 
     best: float
     equal: float

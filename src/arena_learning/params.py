@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from arena_learning.engines.base import Sampling
 from arena_learning.errors import ArenaError, suggest
+from arena_learning.read_yaml import read_yaml
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
@@ -25,7 +25,7 @@ NONE = "none"
 class Section(BaseModel):
     """Base of all sections: frozen, unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Weights(Section):
@@ -330,14 +330,12 @@ def load_params(path: Path) -> Params:
     """Read params.yaml.
 
     Raises:
-        ArenaError: not YAML, an unknown key, a value out of its range, or a reference to nothing: all of them at once.
+        ArenaError: not YAML or a doubled key; else all unknown keys, bad values and references to nothing at once.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = read_yaml(path)
     except FileNotFoundError:
         raise ArenaError("no such file", where=str(path), mend="make one with `arena init`") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ArenaError(f"not YAML: {' '.join(str(error).split())}", where=str(path)) from None
     if not isinstance(raw, dict):
         raise ArenaError("expected a mapping", where=str(path), mend="make one with `arena init`")
     return parse_params(raw, str(path))

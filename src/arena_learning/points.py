@@ -6,6 +6,7 @@ import json
 import re
 import unicodedata
 from dataclasses import dataclass
+from math import inf, isfinite
 from typing import Any, NamedTuple
 
 from arena_learning.errors import ArenaError, suggest
@@ -31,7 +32,9 @@ _UNITS = dict(
 _TENS = dict(
     zip("twenty thirty forty fifty sixty seventy eighty ninety".split(), range(20, 100, 10), strict=True)
 )
-_NUMBER = re.compile(r"(?<![\w.])[-−]?\d[\d,  ]*(?:\.\d+)?")
+# Thousands marks stand before groups of three digits: "1,250", "1 250"; "3, 4" and "3 4" are two numbers.
+_NUMBER = re.compile(r"(?<![\w.])[-−]?(?:\d{1,3}(?:[,\u00a0\u202f ]\d{3})+(?!\d)|\d+)(?:\.\d+)?")
+_LONGEST = 40  # digits; what is longer is no number that a rubric asks for
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
@@ -88,7 +91,7 @@ def parse_point(raw: object, where: str) -> Point:
     if not isinstance(raw, dict):
         raise ArenaError(f"a rubric point must be an object, not {type(raw).__name__}", where=where)
     kind = raw.get("kind")
-    if kind not in _FIELDS:
+    if not isinstance(kind, str) or kind not in _FIELDS:
         raise ArenaError(f"unknown rubric point kind {kind!r}", where=where, mend=suggest(str(kind), _FIELDS))
     unknown = set(raw) - _FIELDS[kind] - {"kind", "weight", "note"}
     if unknown:
@@ -100,7 +103,7 @@ def parse_point(raw: object, where: str) -> Point:
     try:
         point = Point(
             kind=kind,
-            weight=float(raw["weight"]),
+            weight=float(raw.get("weight", 0.0)),
             any=_strings(raw.get("any", ())),
             value=float(raw.get("value", 0.0)),
             tolerance=float(raw.get("tolerance", 0.0)),
@@ -110,7 +113,7 @@ def parse_point(raw: object, where: str) -> Point:
             keys=_strings(raw.get("keys", ())),
             text=str(raw.get("text", "")),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ArenaError(f"bad {kind!r} point: {error}", where=where) from None
     _demand(point, raw, where)
     return point
@@ -164,12 +167,13 @@ def numbers(text: str) -> list[float]:
     """Return the numbers in ``text``: digits (with thousands marks) and English words up to ninety-nine."""
     found = []
     for match in _NUMBER.findall(text):
-        digits = re.sub(r"[,  ]", "", match).replace("−", "-").rstrip(".")
-        if re.fullmatch(r"-?\d{1,30}(?:\.\d+)?", digits):
-            # "3-4" is a range, not minus four: the sign counts only where the text gives it alone.
-            found.append(float(digits))
-            if digits.startswith("-"):
-                found.append(-float(digits))
+        plain = match.replace("−", "-")
+        # "100 200" may be one number or two: both readings count.
+        for reading in {re.sub(r"[,\s]", "", plain), *plain.split()}:
+            digits = reading.replace(",", "")
+            if len(digits) <= _LONGEST:
+                # "from -4": a dash may be a sign or not.
+                found += [float(digits), abs(float(digits))] if digits.startswith("-") else [float(digits)]
     tokens = words(text.replace("-", " "))
     for i, word in enumerate(tokens):
         if word in _UNITS:
@@ -205,10 +209,10 @@ def _check_format(point: Point, text: str) -> Check:
             "no JSON" if value is None else f"keys missing: {missing}" if missing else "JSON",
         )
     if point.form == "code":
-        code = "```" in text or len(re.findall(r"^\s*\S.*(?:[(){}=;:]|--)\s*.*$", text, re.M)) >= 1
+        code = "```" in text or re.search(r"^[^\S\n]*\S.*(?:[(){}=;:]|--)", text, re.M)
         return Check(1.0 if code else 0.0, "code" if code else "no code")
     if point.form == "table":
-        rows = len(re.findall(r"^\s*\|.*\|\s*$", text, re.M))
+        rows = len(re.findall(r"^[^\S\n]*\|.*\|[^\S\n]*$", text, re.M))
         return Check(1.0 if rows >= 3 else 0.0, f"{rows} table rows")
     count = _count(point.form, text)
     return Check(_within(count, point.min, point.max), f"{count} {point.form}")
@@ -216,9 +220,9 @@ def _check_format(point: Point, text: str) -> Check:
 
 def _count(form: str, text: str) -> int:
     if form == "bullets":
-        return len(re.findall(r"^\s*[-*•–]\s+\S", text, re.M))
+        return len(re.findall(r"^[^\S\n]*[-*•–][^\S\n]+\S", text, re.M))
     if form == "numbered":
-        return len(re.findall(r"^\s*(?:\*\*)?\(?\d{1,2}[.):]\s*\S", text, re.M))
+        return len(re.findall(r"^[^\S\n]*(?:\*\*)?\(?\d{1,2}[.):][^\S\n]*\S", text, re.M))
     if form == "lines":
         return sum(1 for line in text.splitlines() if line.strip())
     if form == "paragraphs":
@@ -227,7 +231,7 @@ def _count(form: str, text: str) -> int:
 
 
 def _read_json(text: str) -> Any:
-    fenced = re.search(r"```(?:json)?\s*\n(.*?)```", text, re.S)
+    fenced = re.search(r"```(?:json)?[^\S\n]*\n(.*?)```", text, re.S)
     body = fenced.group(1) if fenced else text
     start = min((i for i in (body.find("{"), body.find("[")) if i >= 0), default=-1)
     if start < 0:
@@ -250,7 +254,7 @@ def _within(count: int, low: int | None, high: int | None) -> float:
     if low is not None and count < low:
         return max(0.0, 2 * count / low - 1)
     if high is not None and count > high:
-        return max(0.0, 2 - count / high)
+        return max(0.0, 2 - count / high) if high else 0.0
     return 1.0
 
 
@@ -270,12 +274,19 @@ def _whole(raw: object) -> int | None:
 
 def _demand(point: Point, raw: dict[str, Any], where: str) -> None:
     problems = []
-    if not 0 < point.weight <= 10:
+    if "weight" not in raw:
+        problems.append("'weight' is missing")
+    elif not 0 < point.weight <= 10:
         problems.append(f"weight {point.weight:g} is outside 0 to 10")
     if point.kind in ("states", "avoids") and not point.any:
         problems.append("'any' needs at least one phrase")
+    problems += [f"no word in the phrase {phrase!r}" for phrase in point.any if not _phrase_tokens(phrase)]
     if point.kind == "number" and "value" not in raw:
         problems.append("'value' is missing")
+    if not isfinite(point.value):
+        problems.append(f"value {point.value} is no number")
+    if not 0 <= point.tolerance < inf:
+        problems.append(f"tolerance {point.tolerance:g} is not 0 or more")
     if point.kind == "semantic" and not point.text.strip():
         problems.append("'text' is empty")
     if point.kind == "length" and point.min is None and point.max is None:

@@ -27,7 +27,7 @@ Winner = Literal["a", "b", "tie", "unscored"]
 class Row(BaseModel):
     """Base of all rows: frozen, and unknown fields are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Turn(Row):
@@ -193,11 +193,16 @@ def read_rows(path: Path, kind: type[R]) -> list[R]:
 
 def iter_rows(path: Path, kind: type[R]) -> Iterator[R]:
     """Yield the rows of a JSON Lines file; see `read_rows`."""
+    return (row for _, row in numbered_rows(path, kind))
+
+
+def numbered_rows(path: Path, kind: type[R]) -> Iterator[tuple[int, R]]:
+    """Yield line numbers and rows of a JSON Lines file (blank lines are passed over); see `read_rows`."""
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    yield _parse(line, kind, f"{path}, line {number}")
+                    yield number, _parse(line, kind, f"{path}, line {number}")
     except FileNotFoundError:
         raise ArenaError("no such file", where=str(path), mend="run the stage that makes it") from None
     except UnicodeDecodeError as error:

@@ -46,7 +46,10 @@ class Store:
 
     def __init__(self, path: Path, *, fresh: bool = False) -> None:
         self._path, self._fresh = path, fresh
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArenaError(f"its folder cannot be made: {error.strerror}", where=str(path)) from None
         try:
             self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -78,7 +81,8 @@ class Store:
             try:
                 self._db.executemany("INSERT OR REPLACE INTO memory (key, kind, value) VALUES (?, ?, ?)", rows)
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a full disk has rolled back already
+                    self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
@@ -86,7 +90,10 @@ class Store:
 
     def count(self, kind: Kind) -> int:
         """Return how many values of ``kind`` are remembered."""
-        (number,) = self._db.execute("SELECT COUNT(*) FROM memory WHERE kind = ?", (kind,)).fetchone()
+        try:
+            (number,) = self._db.execute("SELECT COUNT(*) FROM memory WHERE kind = ?", (kind,)).fetchone()
+        except sqlite3.Error as error:
+            raise self._failed(error) from None
         return int(number)
 
     def close(self) -> None:

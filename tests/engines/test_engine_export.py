@@ -43,7 +43,7 @@ def f16(tiny_model, tmp_path_factory):
     return export_gguf(tiny_model, None, tmp_path_factory.mktemp("exports") / "tiny.gguf", "f16")
 
 
-# Weights of about 0.02 are rounded by 2^-12 of themselves in F16, by up to 1/254 of a block's largest in Q8_0;
+# Weights of about 0.02 are rounded by 2^-12 of themselves in F16, by 1/254 of a block's largest in Q8_0;
 # through two layers the logits (about 0.1 large) move by some 1e-4 and 1e-3.
 @pytest.mark.parametrize(("dtype", "close"), [("f16", 3e-4), ("q8_0", 1e-2)])
 @pytest.mark.parametrize("templated", [False, True])

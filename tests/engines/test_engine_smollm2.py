@@ -83,28 +83,26 @@ def test_the_export_holds_the_models_tensors(paths, engine):
         down = weights.get_tensor("model.layers.7.mlp.down_proj.weight")
         query = weights.get_tensor("model.layers.7.self_attn.q_proj.weight")
     back = dequantize(tensors["blk.7.ffn_down.weight"].data, tensors["blk.7.ffn_down.weight"].tensor_type)
-    assert (
-        np.abs(back - down).max() <= np.abs(down).max() / 127
-    )  # half a step of the largest block, and F16's scale
+    assert np.abs(back - down).max() <= np.abs(down).max() / 127  # half a step, and F16's scale
     back = dequantize(tensors["blk.7.attn_q.weight"].data, tensors["blk.7.attn_q.weight"].tensor_type)
     # Head 0 of 64 rows: row 1 of the pairs is row 32 of the halves.
     assert np.abs(back[1] - query[32]).max() <= np.abs(query).max() / 127
 
 
 def test_the_served_logits_are_those_of_the_model(paths, engine):
-    """The first token of each answer is what transformers computes in fp32, on the weights as served or as kept."""
+    """The first token of each answer is what transformers computes in fp32 from the weights as kept."""
     import torch
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(paths.model("base"), dtype=torch.float32)
-    questions = [ask(f"Tell me about {topic}.") for topic in TOPICS]
+    questions = [ask(f"Tell me about {topic}.") for topic in TOPICS[:5]]
     answers = engine.respond(questions, Sampling(max_tokens=1))
     same = 0
     for prompt, answer in zip(engine.chat.encode(questions), answers, strict=True):
         with torch.inference_mode():
             best = int(model(torch.tensor([prompt])).logits[0, -1].argmax())
         same += engine.chat.decode([best]) == answer.text
-    assert same >= len(TOPICS) - 1
+    assert same >= len(questions) - 1
 
 
 def test_make_weights_makes_the_folder_of_no_model_too(paths, monkeypatch):

@@ -1,4 +1,4 @@
-"""A project folder as the stages would leave it, made of real rows but without any model: what the report reads."""
+"""A project folder as the stages would leave it, made of real rows but without any model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arena_learning.judge.merge import merge_games
 from arena_learning.params import NONE, Params, load_params
 from arena_learning.paths import Paths
 from arena_learning.points import words
-from arena_learning.rows import Battle, Game, Instruction, Response, SftRow, Turn, write_json, write_rows
+from arena_learning.rows import Battle, Game, Instruction, Response, Turn, write_json, write_rows
 
 CATEGORIES = ("coding", "mathematics", "writing")
 # What each contestant's answers are worth on average, 1 to 10.
@@ -26,7 +26,10 @@ HOSTILE = (
 
 
 def build(
-    root: Path, rounds: Sequence[str] = ("sft-i1", "dpo-i1"), instructions: int = 8, judges: Sequence[str] = ("rubric",)
+    root: Path,
+    rounds: Sequence[str] = ("sft-i1", "dpo-i1"),
+    instructions: int = 8,
+    judges: Sequence[str] = ("rubric",),
 ) -> tuple[Params, Paths]:
     """Write params.yaml and every file up to the leaderboard below ``root``."""
     root.mkdir(parents=True, exist_ok=True)
@@ -47,17 +50,26 @@ def _yaml(rounds: Sequence[str], judges: Sequence[str]) -> str:
     lines, previous = [], "base"
     for i, name in enumerate(rounds):
         method = name.split("-")[0]
+        if name.endswith("-i0"):  # the first fine-tuning: recorded answers as labels, no battles
+            lines.append(
+                f"  {name}: {{index: {i}, method: sft, split: d{i + 1}, target: none, "
+                "init: base, threshold: 1.0, labels: expert}\n"
+            )
+            previous = name
+            continue
         lines.append(
-            f"  {name}: {{index: {i}, method: {method}, split: d{i + 1}, target: {previous}, init: {previous}, "
-            "threshold: 1.0}\n"
+            f"  {name}: {{index: {i}, method: {method}, split: d{i + 1}, target: {previous}, "
+            f"init: {previous}, threshold: 1.0}}\n"
         )
         previous = name
+    splits = ", ".join(f"d{i}: 8" for i in range(1, 10))
     return (
-        "seed: 7\nweights: {source: none}\npool: {splits: {d1: 8}, test: 8}\n"
-        "opponents:\n  expert: {engine: recorded, model: e.jsonl}\n  plain: {engine: recorded, model: p.jsonl}\n"
+        f"seed: 7\nweights: {{source: none}}\npool: {{splits: {{{splits}}}, test: 8}}\n"
+        "opponents:\n  expert: {engine: recorded, model: e.jsonl}\n"
+        "  plain: {engine: recorded, model: p.jsonl}\n"
         f"judges:\n{kinds}judge: {{name: {judges[0]}}}\n"
         f"evaluate: {{judges: [{', '.join(judges)}], bootstrap: 200}}\n"
-        f"rounds:\n{''.join(lines)}"
+        f"rounds:{chr(10) + ''.join(lines) if lines else ' {}'}\n"
     )
 
 
@@ -106,7 +118,10 @@ def _play(
 
 
 def _game(instruction: Instruction, first: str, second: str, judge: str) -> Game:
-    scores = {"score_first": _score(instruction, first, judge), "score_second": _score(instruction, second, judge)}
+    scores = {
+        "score_first": _score(instruction, first, judge),
+        "score_second": _score(instruction, second, judge),
+    }
     shared = {"instruction_id": instruction.id, "judge": f"{judge} v1", "first": first, "second": second}
     if instruction.id.endswith("-5") and "plain" in (first, second):
         return Game(**shared, unscored="no score line", attempts=3)
@@ -116,7 +131,7 @@ def _game(instruction: Instruction, first: str, second: str, judge: str) -> Game
 def _round(name: str, params: Params, paths: Paths, count: int) -> None:
     this = params.rounds[name]
     instructions = [_instruction(this.split, n) for n in range(count)]
-    contestants = sorted([this.target, *params.opponents])
+    contestants = sorted([this.target, *params.opponents]) if this.target != NONE else [this.labels]
     responses = [_response(i, c) for i in instructions for c in contestants]
     games, battles = _play(instructions, contestants, params.judge.name)
     write_rows(paths.split(this.split), instructions)
@@ -125,8 +140,14 @@ def _round(name: str, params: Params, paths: Paths, count: int) -> None:
     write_rows(paths.battles(name), battles)
     known = {(r.instruction_id, r.contestant): r for r in responses}
     against = win_counts(battles, this.target)
-    health = {"judge": battles[0].judge, **judge_health(games, battles, known), "target": this.target}
-    write_json(paths.stage_metrics(name, "judge"), {**health, "against": against, "seconds": 1.0, "tokens": 0})
+    health = {
+        "judge": f"{params.judge.name} v1",
+        **judge_health(games, battles, known),
+        "target": this.target,
+    }
+    write_json(
+        paths.stage_metrics(name, "judge"), {**health, "against": against, "seconds": 1.0, "tokens": 0}
+    )
     make_dataset(name, params, paths)
 
 
@@ -139,7 +160,9 @@ def _arena(params: Params, paths: Paths, test: Sequence[Instruction]) -> None:
     write_rows(paths.arena_battles, [b for _, battles in played.values() for b in battles])
     health = {judge: judge_health(games, battles, responses) for judge, (games, battles) in played.items()}
     write_json(paths.arena_metrics, health)
-    boards = {judge: {**board(battles, params), "health": health[judge]} for judge, (_, battles) in played.items()}
+    boards = {
+        judge: {**board(battles, params), "health": health[judge]} for judge, (_, battles) in played.items()
+    }
     first = boards[params.evaluate.judges[0]]
     answers = {
         c: {
@@ -153,6 +176,3 @@ def _arena(params: Params, paths: Paths, test: Sequence[Instruction]) -> None:
     shared = {key: first[key] for key in ("ratings", "gain", "steps")}
     table = {**shared, "judge": params.evaluate.judges[0], "answers": answers, "boards": boards}
     write_json(paths.leaderboard, table)
-
-
-__all__ = ["HOSTILE", "SftRow", "build"]

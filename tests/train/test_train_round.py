@@ -14,11 +14,7 @@ from arena_learning.progress import Progress
 from arena_learning.train import train_round
 from tiny import END_OF_TURN, write_preferences, write_sft
 
-pytestmark = [
-    pytest.mark.torch,
-    # Third parties' own: what they warn of is not this project's to mend.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
-]
+pytestmark = pytest.mark.torch
 
 FACTS = [
     ("Name a colour.", "The colour is blue."),
@@ -97,17 +93,25 @@ def test_import_is_light():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("rank", [0, 16])
-def test_sft_learns_four_answers_and_their_ends(train, rank):
-    settings = optimiser(epochs=60, learning_rate=1e-2 if rank else 5e-3, lora_rank=rank)
-    report, folder = train("sft", sft=settings)
-    expected = [f"{answer}{END_OF_TURN}" for _, answer in FACTS]
-    assert answers(folder, [question for question, _ in FACTS]) == expected
+def test_sft_learns_four_answers_and_their_ends_and_lora_other_ones_on_top(train):
+    report, taught = train("sft", name="taught", sft=optimiser(epochs=60, learning_rate=5e-3))
+    questions = [question for question, _ in FACTS]
+    assert answers(taught, questions) == [f"{answer}{END_OF_TURN}" for _, answer in FACTS]
     (phase,) = report.phases
     assert phase.curve[-1]["loss"] < 0.2 < phase.curve[0]["loss"]
     assert report.weight_change.before_saving > 1e-3
     assert report.weight_change.after_saving == pytest.approx(report.weight_change.before_saving, rel=1e-6)
     assert not report.warnings
+
+    swapped = [(question, FACTS[place - 1][1]) for place, (question, _) in enumerate(FACTS)]
+    write_sft(train.sft, swapped)
+    settings = optimiser(epochs=40, learning_rate=1e-2, lora_rank=16)
+    report, folder = train("sft", init=taught, sft=settings)
+    assert answers(folder, questions) == [f"{answer}{END_OF_TURN}" for _, answer in swapped]
+    assert weights(folder).keys() == weights(taught).keys()  # merged: no adapters left
+    assert bool(
+        (weights(folder)["model.embed_tokens.weight"] == weights(taught)["model.embed_tokens.weight"]).all()
+    )
 
 
 def test_the_model_serves_as_its_start_does(train, tiny_model):
@@ -189,11 +193,11 @@ class Killed(BaseException):
     """Stands for a kill: nothing in the code under test may catch it."""
 
 
-def killer(at):
+def killer(label, at):
     class Killer(Quiet):
         def advance(self, count=1, note=""):
             super().advance(count, note)
-            if self.label != "ppo" and self.done == at:
+            if self.label == label and self.done == at:
                 raise Killed
 
     return Killer
@@ -205,26 +209,46 @@ def test_a_killed_training_resumes_and_ends_as_an_undisturbed_one(train, method,
     if method == "ppo":  # the reward model resumes, PPO runs once
         settings = optimiser(max_tokens=4, reward=settings)
     whole, folder = train(method, name="whole", **{method: settings})
+    phase = "reward" if method == "ppo" else method
     with pytest.raises(Killed):
-        train(method, name="resumed", progress=killer(6), **{method: settings})
+        train(method, name="resumed", progress=killer(phase, 6), **{method: settings})
     assert [path.name for path in train.checkpoints.rglob("checkpoint-*")] == ["checkpoint-4"]
     resumed, again = train(method, name="resumed", **{method: settings})
-    assert resumed.cost.resumed_from == {"reward" if method == "ppo" else method: 4}
+    assert resumed.cost.resumed_from == {phase: 4}
     assert resumed.metrics() == whole.metrics()
     assert resumed.curve() == whole.curve()
     assert all(bool((weights(folder)[name] == tensor).all()) for name, tensor in weights(again).items())
 
 
+def test_a_killed_ppo_starts_again_with_the_reward_model_that_was_done(train, capsys):
+    settings = optimiser(max_tokens=4, batch_size=2, reward=optimiser())
+    whole, folder = train("ppo", name="whole", ppo=settings)
+    with pytest.raises(Killed):
+        train("ppo", name="again", progress=killer("ppo", 1), ppo=settings)
+    report, again = train("ppo", name="again", ppo=settings)
+    assert "starts again" in capsys.readouterr().err
+    assert report.cost.seconds["reward"] == 0
+    assert report.metrics() == whole.metrics()
+    assert report.curve() == whole.curve()
+    assert all(bool((weights(folder)[name] == tensor).all()) for name, tensor in weights(again).items())
+
+
+def test_ppo_ends_with_prompts_that_fill_no_batch(train):
+    write_preferences(train.preferences, PAIRS[:3])  # 2 x 2 rows would be more than there are
+    report, _ = train("ppo", ppo=optimiser(max_tokens=4, reward=optimiser()))
+    assert report.phases[-1].steps == 2
+
+
 def test_checkpoints_of_other_rows_or_half_written_ones_are_not_used(train, capsys):
     settings = optimiser(epochs=6, batch_size=2)
     with pytest.raises(Killed):
-        train("sft", progress=killer(10), sft=settings)
+        train("sft", progress=killer("sft", 10), sft=settings)
     (checkpoint,) = train.checkpoints.rglob("checkpoint-*")
     (checkpoint / "trainer_state.json").write_text('{"global_step"')
     report, _ = train("sft", sft=settings)
     assert not report.cost.resumed_from
     with pytest.raises(Killed):
-        train("sft", progress=killer(6), sft=settings)
+        train("sft", progress=killer("sft", 6), sft=settings)
     write_sft(train.sft, FACTS[:3])
     report, _ = train("sft", sft=settings)
     assert not report.cost.resumed_from
@@ -234,7 +258,19 @@ def test_checkpoints_of_other_rows_or_half_written_ones_are_not_used(train, caps
 def test_what_a_user_can_mend_is_said(train, tmp_path):
     with pytest.raises(ArenaError, match="no model here"):
         train("sft", init=tmp_path / "nowhere")
-    with pytest.raises(ArenaError, match="torch sees no GPU"):
+    with pytest.raises(ArenaError, match="no GPU that torch can use"):
         train("sft", device="cuda", sft=optimiser())
+
+
+def test_a_loss_that_is_no_number_is_an_error_and_writes_nothing(train, tiny_model, tmp_path):
+    import shutil
+
+    from safetensors.torch import save_file
+
+    broken = shutil.copytree(tiny_model, tmp_path / "broken")
+    tensors = weights(broken)
+    tensors["model.norm.weight"][0] = float("nan")
+    save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ArenaError, match="diverged"):
-        train("sft", sft=optimiser(learning_rate=1.0, epochs=60, batch_size=1))
+        train("sft", init=broken, sft=optimiser())
+    assert not (tmp_path / "out").exists()

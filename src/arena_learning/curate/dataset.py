@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from arena_learning.curate.select import Choice, Rules, choose_label, choose_pair
+from arena_learning.curate.select import Choice, Rules, choose_label, choose_pair, unfit
 from arena_learning.params import NONE, Params, Round
 from arena_learning.paths import Paths
 from arena_learning.points import words
@@ -70,7 +70,7 @@ def curate(
     for instruction in sorted(instructions, key=lambda i: i.id):
         own = answers[instruction.id]
         if target is None and this.method == "sft":
-            outcome = _labelled(name, this, instruction, own, curated)
+            outcome = _labelled(name, this, instruction, own, rules, curated)
         elif target is not None and this.method == "sft":
             choice = choose_label(by_instruction[instruction.id], target, own, rules)
             outcome = _keep(name, instruction, own, choice, rules, curated, pair=False)
@@ -82,12 +82,19 @@ def curate(
 
 
 def _labelled(
-    name: str, this: Round, instruction: Instruction, own: Mapping[str, Response], curated: Curated
+    name: str,
+    this: Round,
+    instruction: Instruction,
+    own: Mapping[str, Response],
+    rules: Rules,
+    curated: Curated,
 ) -> str:
     """Learn a recorded contestant's answer without a battle (the paper's SFT-I0)."""
     response = own.get(this.labels)
-    if response is None or not response.text.strip() or response.finish_reason == "length":
-        return "no usable label"
+    if response is None:
+        return "no label"
+    if problem := unfit(response, rules.max_words):
+        return problem.replace("winner's answer", "label")
     provenance = Provenance(
         round=name,
         instruction_id=instruction.id,

@@ -95,7 +95,7 @@ def _against(battle: Battle, target: str) -> Choice | None:
 def _best(choices: Sequence[Choice], responses: Mapping[str, Response], rules: Rules, key) -> Choice | str:  # type: ignore[no-untyped-def]  # noqa: ANN001
     usable, reason = [], ""
     for choice in choices:
-        problem = _unfit(responses[choice.winner], rules.max_words)
+        problem = unfit(responses[choice.winner], rules.max_words)
         if problem:
             reason = problem
         else:
@@ -108,7 +108,7 @@ def _best(choices: Sequence[Choice], responses: Mapping[str, Response], rules: R
     )
 
 
-def _unfit(response: Response, max_words: int) -> str:
+def unfit(response: Response, max_words: int) -> str:
     """Return why an answer must not be learnt, or an empty string."""
     if not response.text.strip():
         return "the winner's answer is empty"

@@ -7,6 +7,7 @@ batch. All three are switched off: answers are the same alone and in any batch, 
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from arena_learning.engines.exports import exported
 from arena_learning.engines.gguf_export import EXPORT_VERSION, GgufType
 from arena_learning.engines.weights import weights_digest
 from arena_learning.errors import ArenaError
-from arena_learning.rows import FinishReason
+from arena_learning.rows import FinishReason, canonical
 
 if TYPE_CHECKING:
     import openvino_genai
@@ -106,7 +107,7 @@ class OpenVino:
         prompts = self.chat.encode(conversations)
         results = self._pipeline.generate(
             [openvino.Tensor(np.array([prompt], dtype=np.int64)) for prompt in prompts],
-            [self._config(sampling, len(prompt)) for prompt in prompts],
+            [self._config(sampling, prompt) for prompt in prompts],
         )
         texts: list[str] = []
         reasons: list[FinishReason] = []
@@ -118,17 +119,20 @@ class OpenVino:
             counts.append((len(prompt), len(answer)))
         return share_out(texts, reasons, counts, time.perf_counter() - start)
 
-    def _config(self, sampling: Sampling, prompt_tokens: int) -> openvino_genai.GenerationConfig:
+    def _config(self, sampling: Sampling, prompt: list[int]) -> openvino_genai.GenerationConfig:
         import openvino_genai
 
         config = openvino_genai.GenerationConfig()
-        config.max_new_tokens = min(sampling.max_tokens, self.chat.context - prompt_tokens)
+        config.max_new_tokens = min(sampling.max_tokens, self.chat.context - len(prompt))
         config.stop_token_ids = set(self.chat.stop_ids)
         config.repetition_penalty = sampling.repetition_penalty
         config.do_sample = sampling.temperature > 0
         if config.do_sample:
             config.temperature, config.top_p = sampling.temperature, sampling.top_p
-            config.rng_seed = sampling.seed
+            # One seed for all would give every conversation the same throws; with the prompt in it they
+            # differ, and stay the same in any batch.
+            mixed = hashlib.sha256(canonical([sampling.seed, prompt]).encode()).hexdigest()
+            config.rng_seed = int(mixed[:8], 16)
         return config
 
     def close(self) -> None:

@@ -28,9 +28,9 @@ class Answer(BaseModel):
 class Recorded:
     """Gives the answers of a JSON Lines file of ``{"id": instruction id, "text": answer}``.
 
-    Sampling changes nothing, ``max_tokens`` included: the answers are what they are, and all have ended by
-    themselves. Tokens are counted as words between white space. A file may answer more than is asked here, since
-    one file serves all splits; `unused` says how many.
+    Sampling changes nothing, not even ``max_tokens``: the answers are what they are, and all have ended by
+    themselves. Tokens are counted as words between white space. A file may answer more than is asked here
+    (one serves all splits); `unused` says how many.
 
     Args:
         file: the answers.

@@ -36,4 +36,4 @@ def open_judge(name: str, params: p.Params, paths: Paths) -> Judge:
     )
     template = JudgeTemplate(judge.template, paths.root)
     engine = open_opponent(opponent, params, paths, where=f"judges.{name}")
-    return LlmJudge(engine, template, sampling, judge.attempts)
+    return LlmJudge(judge.model, engine, template, sampling, judge.attempts)

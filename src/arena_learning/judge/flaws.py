@@ -1,4 +1,4 @@
-"""What lowers a response's score whatever it covers: loops, pasted rubrics, echoes, jumbled words, truncation."""
+"""What lowers a score whatever the response covers: loops, pasted rubrics, echoes, words out of order."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Flaw(NamedTuple):
 
 
 def find_flaws(instruction: Instruction, response: Response, points: Sequence[Point]) -> list[Flaw]:
-    """Return the response's flaws but truncation.
+    """Return the response's flaws (truncation is the judge's own matter).
 
-    What the reference answer does as well is no flaw: some answers must repeat the question or say the rubric's words.
+    What the reference does as well is no flaw: some answers must repeat the question or say the rubric's words.
     """
     text, reference = response.text, instruction.reference or ""
     return [
@@ -55,8 +55,9 @@ def _no_prose(text: str, reference: str, points: Sequence[Point]) -> Iterator[Fl
         yield Flaw(0.2, "its words stand in no order")
     if any(p.kind == "format" and p.form in _STRUCTURED for p in points):
         return
+    count, share = len(words(text)), function_word_share(text)
     normal = function_word_share(reference) if reference else 0.4
-    if len(words(text)) >= 4 and normal > 0.3 and function_word_share(text) < 0.18:
+    if (count >= 4 and normal > 0.3 and share < 0.18) or (count >= 8 and normal > 0.15 and share < 0.03):
         yield Flaw(0.3, "reads as a list of keywords or another language")
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 from arena_learning.engines.base import Engine, Sampling
 from arena_learning.judge.base import Presentation, Verdict
 from arena_learning.judge.parse import read_scores
 from arena_learning.judge.template import JudgeTemplate
-from arena_learning.rows import Turn
+from arena_learning.rows import Turn, canonical
 
 # Greedy decoding repeats a malformed verdict word for word: a retry samples.
 _RETRY_TEMPERATURE = 0.7
@@ -18,22 +19,27 @@ class LlmJudge:
     """Asks an engine for two scores and an explanation.
 
     Args:
+        model: the model's name, for the label of its games.
         engine: answers the judge's prompts.
         template: the prompt.
         sampling: of the first attempt; later ones sample with other seeds.
         attempts: how often a malformed verdict is asked again before it is unscored.
     """
 
-    def __init__(self, engine: Engine, template: JudgeTemplate, sampling: Sampling, attempts: int) -> None:
+    def __init__(
+        self, model: str, engine: Engine, template: JudgeTemplate, sampling: Sampling, attempts: int
+    ) -> None:
         self._engine, self._template, self._sampling, self._attempts = engine, template, sampling, attempts
         self.batch_size = engine.batch_size
-        self.label = f"llm {template.name}@{template.digest}"
         self.fingerprint = {
             **engine.fingerprint,
-            "judge": self.label,
+            "judge": f"llm {template.name}@{template.digest}",
             "sampling": sampling.model_dump_json(),
             "attempts": str(attempts),
         }
+        # Two models with one template are two judges, and their games stand in one file.
+        whole = hashlib.sha256(canonical(self.fingerprint).encode()).hexdigest()
+        self.label = f"{self.fingerprint['judge']} {whole[:8]}"
 
     def score(self, presentations: Sequence[Presentation]) -> list[Verdict]:
         """Score each presentation; malformed verdicts are asked again, then unscored with the last reason."""

@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_LINE = re.compile(r"^[\s*_#>-]*Score[\s_-]*([AB])[\s*_]*[:=][\s*_]*(-?\d+(?:\.\d+)?)(?:\s*/\s*10)?", re.I | re.M)
+# A score line, or a second score behind the first on its line. Neither pattern crosses a line.
+_SCORE = re.compile(
+    r"(?:^[ \t*_#>-]*|(?<=\d)[*_]*[,;|]?[ \t]+[*_]*)"
+    r"Score[ \t_-]*([AB])[ \t*_]*[:=][ \t*_]*(-?\d{1,9}(?:\.\d{1,9})?)(?![\d.]*\d)(?:[ \t]*/[ \t]*10\b)?",
+    re.I | re.M,
+)
 
 
 class Scores(NamedTuple):
@@ -21,14 +26,18 @@ def read_scores(text: str) -> Scores:
 
     Scores outside 1-10 are malformed, not clipped.
     """
-    found = [(m.group(1).upper(), float(m.group(2))) for m in _LINE.finditer(text)]
+    found = [(m.group(1).upper(), float(m.group(2))) for m in _SCORE.finditer(text)]
     if not found:
         return Scores(None, None, "no score line" if text.strip() else "an empty verdict")
-    for (x, first), (y, second) in reversed(list(zip(found, found[1:], strict=False))):
-        if x == y:
-            continue
-        a, b = (first, second) if x == "A" else (second, first)
-        if not (1 <= a <= 10 and 1 <= b <= 10):
-            return Scores(None, None, "a score outside 1 to 10")
-        return Scores(a, b)
-    return Scores(None, None, f"only a score for {found[-1][0]}")
+    last: dict[str, float] | None = None
+    pending: dict[str, float] = {}
+    for letter, score in found:
+        # A letter said again starts anew: what stood before it is no verdict.
+        pending = {letter: score} if letter in pending else {**pending, letter: score}
+        if len(pending) == 2:
+            last, pending = pending, {}
+    if last is None:
+        return Scores(None, None, f"only a score for {found[-1][0]}")
+    if not all(1 <= score <= 10 for score in last.values()):
+        return Scores(None, None, "a score outside 1 to 10")
+    return Scores(last["A"], last["B"])

@@ -33,14 +33,15 @@ def filter_instructions(
     kept: list[Instruction] = []
     texts: dict[str, str] = {}
     prefixes: dict[str, str] = {}
+    blocked = [word for b in filters.blocked if (word := fold(b))]
     near = _NearDuplicates(filters.near_duplicate) if filters.near_duplicate else None
     for instruction in instructions:
         folded = fold(conversation_text(instruction))
         prefix = instruction.turns[-1].content[: filters.same_prefix]
         reason, like = "", ""
-        if any(re.search(rf"(?<!\w){re.escape(b.lower())}(?!\w)", folded) for b in filters.blocked):
+        if any(re.search(rf"(?<!\w){re.escape(b)}(?!\w)", folded) for b in blocked):
             reason = "blocked"
-        elif len(instruction.turns[-1].content) < filters.min_chars:
+        elif len(instruction.turns[-1].content.strip()) < filters.min_chars:
             reason = "too short"
         elif filters.same_prefix and prefix in prefixes:
             reason, like = "same prefix", prefixes[prefix]
@@ -74,7 +75,8 @@ class _NearDuplicates:
     """Finds texts whose word 3-grams have an estimated Jaccard similarity above the threshold."""
 
     def __init__(self, threshold: float) -> None:
-        self._lsh = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS)
+        # The index misses some pairs at its own threshold, and takes none near 1: it proposes more, `find` decides.
+        self._lsh = MinHashLSH(threshold=min(0.9, 0.9 * threshold), num_perm=_PERMUTATIONS)
         self._threshold = threshold
         self._hashes: dict[str, MinHash] = {}
 

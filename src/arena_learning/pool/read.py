@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from arena_learning.errors import ArenaError
 from arena_learning.points import parse_point
-from arena_learning.rows import Instruction, Row, iter_rows
+from arena_learning.rows import Instruction, Row, numbered_rows
 
 
 class RecordedAnswer(Row):
-    """One line of a recorded opponent's file."""
+    """One line of a recorded opponent's file; other keys may stand beside these."""
+
+    model_config = ConfigDict(extra="ignore")
 
     id: str = Field(min_length=1)
     text: str
@@ -27,11 +29,11 @@ def read_pool(path: Path) -> list[Instruction]:
     """
     seen: dict[str, int] = {}
     instructions = []
-    for number, instruction in enumerate(iter_rows(path, Instruction), 1):
-        where = f"{path}, row {number}"
+    for number, instruction in numbered_rows(path, Instruction):
+        where = f"{path}, line {number}"
         if instruction.id in seen:
             raise ArenaError(
-                f"the id {instruction.id!r} is used already in row {seen[instruction.id]}",
+                f"the id {instruction.id!r} is used already in line {seen[instruction.id]}",
                 where=where,
                 mend="give each instruction an id of its own",
             )
@@ -51,9 +53,9 @@ def read_answers(path: Path) -> dict[str, str]:
         ArenaError: a malformed line or an id answered twice; names file and line.
     """
     answers: dict[str, str] = {}
-    for number, row in enumerate(iter_rows(path, RecordedAnswer), 1):
+    for number, row in numbered_rows(path, RecordedAnswer):
         if row.id in answers:
-            raise ArenaError(f"the instruction {row.id!r} is answered twice", where=f"{path}, row {number}")
+            raise ArenaError(f"the instruction {row.id!r} is answered twice", where=f"{path}, line {number}")
         answers[row.id] = row.text
     return answers
 

@@ -27,7 +27,7 @@ from arena_learning.rating.stopping import Adjacent, Boundary, adjacent_pairs, s
 if TYPE_CHECKING:
     import pandas as pd
 
-    from arena_learning.rating.arrays import Floats, Ints
+    from arena_learning.rating.arrays import Bools, Floats, Ints
 
 # Battles are handed out in at least this many portions, each to the pair that tells most by then.
 _PORTIONS = 40
@@ -37,7 +37,10 @@ _SHARPNESS = 4
 _LEAST_SHARE = 0.1
 # How many standard errors above its estimate a gap is hoped to be.
 HOPE = 1.0
-SHARE = 0.85
+# Differences at least this share of the widest hoped one are asked for together.
+WIDEST = 0.8
+# How many places apart two contestants may be to count as possible neighbours.
+NEAR = 3
 
 
 class Planned(NamedTuple):
@@ -67,8 +70,8 @@ class ScheduleParams:
     gap: float = 20.0
     level: float = 0.95
     budget: int | None = None
-    start: int = 10
-    growth: float = 0.15
+    start: int = 20
+    growth: float = 0.05
     least: int = 20
     scale: float = 400.0
     seed: int = 0
@@ -178,7 +181,7 @@ def plan_adaptive(
             return Plan([], True, "every pair of neighbours is separated or close", neighbours, names)
         reason = f"{still} of {len(asked)} pairs of neighbours are open"
         batch = min(left, max(params.least, math.ceil(params.growth * total)))
-        counts = allocate(standing, asked, room, batch, params)
+        counts = allocate(standing, room, batch, params, new)
     battles = _name(counts, names, instructions, past, params.seed)[:left]
     return Plan(battles, not battles, reason, neighbours, names)
 
@@ -227,40 +230,48 @@ def battle_information(elo: Floats, scale: float) -> Floats:
 
 
 def allocate(
-    standing: Standing, neighbours: Sequence[Adjacent], room: Ints, batch: int, params: ScheduleParams
+    standing: Standing, room: Ints, batch: int, params: ScheduleParams, newcomers: Bools | None = None
 ) -> Ints:
-    """Hand out battles to the pairs that tell most about the open neighbours.
+    """Hand out battles to the pairs that tell most about the ranking.
+
+    Asked for are the differences of contestants up to three places apart (who the true neighbours are is not
+    known yet) that are not separated, of these the widest, as wide as each may be at one standard error above
+    its estimate: they are done soonest, and what merely looks wide shrinks with its error and waits.
 
     Args:
         standing: the ranking so far.
-        neighbours: the pairs that must be settled.
         room: battles that each two can still play, ``(models, models)``, upper triangle.
         batch: how many to hand out at most.
         params: how to choose.
+        newcomers: whether each contestant is new, ``(models,)``; then only their differences are asked for.
 
     Returns:
         Battles of each two, ``(models, models)``, upper triangle.
     """
-    boundary = Boundary(params.gap, params.level)
-    # A gap may be larger than it looks by about its error: who looks separable at best is served first.
-    hoped = [pair.gap + HOPE * pair.error for pair in neighbours]
-    todo = [(pair, hope) for pair, hope in zip(neighbours, hoped, strict=True) if pair.state == "open"]
-    todo = todo or [(p, hope) for p, hope in zip(neighbours, hoped, strict=True) if p.state == "close"]
-    if not todo:  # all separated: any battle is as good as another
-        todo = list(zip(neighbours, hoped, strict=True))
-    most = max(hope for _, hope in todo)
-    todo = [(pair, hope) for pair, hope in todo if hope >= SHARE * most]
-    asked = [pair for pair, _ in todo]
-    upper, lower = np.array([pair.upper for pair in asked]), np.array([pair.lower for pair in asked])
+    boundary, elo, covariance = Boundary(params.gap, params.level), standing.elo, standing.covariance
+    order = np.argsort(-elo, kind="stable")
+    places = range(1, min(NEAR, len(order) - 1) + 1)
+    upper = np.concatenate([order[:-apart] for apart in places])
+    lower = np.concatenate([order[apart:] for apart in places])
+    if newcomers is not None:
+        kept = newcomers[upper] | newcomers[lower]
+        upper, lower = upper[kept], lower[kept]
+    variance = covariance[upper, upper] + covariance[lower, lower] - 2 * covariance[upper, lower]
+    error = np.sqrt(np.maximum(variance, 1e-12))
+    gap = elo[upper] - elo[lower]
+    hoped = gap + HOPE * error
+    todo = gap <= np.array([boundary.reach(one) for one in error])
+    if not todo.any():
+        todo[:] = True
+    todo &= hoped >= WIDEST * hoped[todo].max()
+    upper, lower, error = upper[todo], lower[todo], error[todo]
     unit = params.scale / math.log(10)
     fitted = (
         standing.inverse[upper, upper] + standing.inverse[lower, lower] - 2 * standing.inverse[upper, lower]
     )
     # Battles of one prompt are alike, so that errors are larger than the fit says: by as much as hitherto.
-    inflation = np.array([pair.error for pair in asked]) ** 2 / np.maximum(fitted * unit**2, 1e-12)
-    wanted = (
-        np.array([(boundary.error_for(max(pair.gap, params.gap)) / unit) ** 2 for pair in asked]) / inflation
-    )
+    inflation = error**2 / np.maximum(fitted * unit**2, 1e-12)
+    wanted = np.array([(boundary.error_for(hope) / unit) ** 2 for hope in hoped[todo]]) / inflation
     return spread(standing.inverse, standing.information, (upper, lower), wanted, room, batch)
 
 
@@ -328,7 +339,7 @@ def _room(
 def _first_counts(
     names: tuple[str, ...], spent: Counter[tuple[str, str]], room: Ints, params: ScheduleParams
 ) -> Ints:
-    """Return the battles that bring everybody to the first look: random rings, so that all are connected."""
+    """Return the battles that bring everybody to the first look, in random rings: all are connected."""
     size = len(names)
     place = {name: i for i, name in enumerate(names)}
     fought = np.zeros(size, dtype=np.int64)

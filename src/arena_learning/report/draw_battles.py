@@ -24,17 +24,17 @@ _EDGES = [0.5 * i - 9.25 for i in range(38)]
 
 
 class Change(NamedTuple):
-    """A category's mean score before and after, over ``count`` instructions.
+    """A category's mean score before and after, over so many instructions.
 
-    ``reach`` is half the width of the 95 % interval of the difference (by instruction, Student's t), or None for fewer
-    than two instructions.
+    ``reach`` is half the width of the 95 % interval of the difference (by instruction, Student's t), or None
+    for fewer than two instructions.
     """
 
     category: str
     before: float
     after: float
     reach: float | None
-    count: int
+    instructions: int
 
 
 def win_rates(judge: str, board: Mapping[str, Any]) -> Figure:
@@ -48,8 +48,9 @@ def win_rates(judge: str, board: Mapping[str, Any]) -> Figure:
     figure = new_figure(max(size + 1.2, 6.0), size)
     axes = figure.add_subplot()
     colours = LinearSegmentedColormap.from_list("lost-won", [ORANGE, "#FFFFFF", BLUE])
-    colours.set_bad("#F0F1F4")
-    image = axes.imshow(np.ma.masked_invalid(rates), cmap=colours, vmin=0, vmax=1)
+    image = axes.imshow(
+        np.ma.masked_invalid(rates), cmap=colours.with_extremes(bad="#F0F1F4"), vmin=0, vmax=1
+    )
     labels = [short(name) for name in names]
     axes.set_xticks(range(len(names)), labels, rotation=35, ha="right")
     axes.set_yticks(range(len(names)), labels)
@@ -60,7 +61,7 @@ def win_rates(judge: str, board: Mapping[str, Any]) -> Figure:
             axes.text(j, i, f"{100 * rate:.0f}", ha="center", va="center", color=ink, fontsize=9.5)
     bar = figure.colorbar(image, ax=axes, shrink=0.75, ticks=[0, 0.25, 0.5, 0.75, 1])
     bar.ax.set_yticklabels(["0", "25", "50", "75", "100"])
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.ax.spines[:].set_visible(False)
     count = plural(board["instructions"], "test instruction")
     title(axes, "Win rate in %: row against column", f"judge '{judge}', {count}, ties count half")
     return figure
@@ -81,7 +82,12 @@ def categories(judge: str, duels: Sequence[Duel], before: str, after: str) -> Fi
         axes.scatter([change.before], [y], s=52, facecolors="white", edgecolors=INK, linewidths=1.6, zorder=3)
         axes.scatter([change.after], [y], s=58, color=colour, zorder=4)
         axes.annotate(
-            _difference(change), (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=INK
+            _difference(change),
+            (1.01, y),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=9,
+            color=INK,
         )
     axes.set_yticks(range(len(changes)), [plain(c.category) for c in reversed(changes)])
     axes.set_ylim(-0.6, len(changes) - 0.4)
@@ -90,22 +96,26 @@ def categories(judge: str, duels: Sequence[Duel], before: str, after: str) -> Fi
     title(
         axes,
         f"Scores by category: {short(before)} (open) and {short(after)} (filled)",
-        f"judge '{judge}', {plural(sum(c.count for c in changes), 'test instruction')}\n"
+        f"judge '{judge}', {plural(sum(c.instructions for c in changes), 'test instruction')}\n"
         "shaded: 95 % interval of the difference, drawn around the filled dot",
     )
     return figure
 
 
 def category_changes(duels: Sequence[Duel], before: str, after: str) -> list[Change]:
-    """Return each category's change between two contestants, over the instructions on which both were scored."""
-    scores: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    """Return each category's change between two contestants, where both were scored on an instruction."""
+    scores: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(list))
+    )
     for _, battle, _, _ in duels:
         if battle.score_a is not None and battle.score_b is not None:
             scores[battle.category][battle.instruction_id][battle.a].append(battle.score_a)
             scores[battle.category][battle.instruction_id][battle.b].append(battle.score_b)
     changes = []
     for category, instructions in sorted(scores.items()):
-        pairs = [(fmean(by[before]), fmean(by[after])) for by in instructions.values() if by[before] and by[after]]
+        pairs = [
+            (fmean(by[before]), fmean(by[after])) for by in instructions.values() if by[before] and by[after]
+        ]
         if pairs:
             first, second = zip(*pairs, strict=True)
             reach = _reach([y - x for x, y in pairs])
@@ -138,16 +148,23 @@ def gaps(rounds: Mapping[str, Sequence[Duel]], params: Params) -> Figure:
         fontsize=12.5,
     )
     figure.text(
-        0.012, 0.995 - 0.33 / height, "dashed: the threshold K that a gap must reach before a battle is learnt from",
-        va="top", fontsize=9.5, color=SOFT,
+        0.012,
+        0.995 - 0.33 / height,
+        "dashed: the threshold K that a gap must reach before a battle is learnt from",
+        va="top",
+        fontsize=9.5,
+        color=SOFT,
     )
     return figure
 
 
 def _margins(axes: Axes, name: str, duels: Sequence[Duel], params: Params) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     this = params.rounds[name]
     axes.set_xlim(-9.5, 9.5)
     axes.set_xticks([-9, -6, -3, 0, 3, 6, 9])
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.grid(axis="y")
     if not duels:
         axes.set_yticks([])
@@ -182,10 +199,13 @@ def _reach(differences: Sequence[float]) -> float | None:
 
 def _difference(change: Change) -> str:
     reach = "" if change.reach is None else f" ± {change.reach:.1f}"
-    return f"{change.after - change.before:+.1f}{reach}  (n = {change.count})"
+    return f"{change.after - change.before:+.1f}{reach}  (n = {change.instructions})"
 
 
 def _score_range(axes: Axes, changes: Sequence[Change]) -> None:
-    values = [v for c in changes for v in (c.before, c.after - (c.reach or 0), c.after + (c.reach or 0))] or [1, 10]
+    values = [v for c in changes for v in (c.before, c.after - (c.reach or 0), c.after + (c.reach or 0))] or [
+        1,
+        10,
+    ]
     low, high = max(0.7, min(values) - 0.4), min(10.3, max(values) + 0.4)
     axes.set_xlim(low, high)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from arena_learning.report.draw_style import BANDS, BLUE, GREY, SOFT, new_figure, short, title
+from arena_learning.report.draw_style import BANDS, BLUE, SOFT, new_figure, short, title
 from arena_learning.report.words import elo, plural
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def elo_over_rounds(judge: str, board: Mapping[str, Any], index: Mapping[str, in
     others = [r for name, r in ratings.items() if name not in places]
     window, shown, hidden = fit_window([ratings[name] for name in chain], others)
 
-    figure = new_figure(max(6.4, 1.05 * len(chain) + 3.4), 4.4)
+    figure = new_figure(min(11.0, max(6.4, 1.05 * len(chain) + 3.4)), 4.6)
     axes = figure.add_subplot()
     axes.grid(axis="y")
     xs = [places[name] for name in chain]
@@ -50,7 +51,12 @@ def elo_over_rounds(judge: str, board: Mapping[str, Any], index: Mapping[str, in
     _bands(axes, shown)
     _points(axes, xs, [ratings[name] for name in chain])
     slanted = len(chain) > _STRAIGHT
-    axes.set_xticks(xs, [short(name) for name in chain], rotation=35 if slanted else 0, ha="right" if slanted else "center")
+    axes.set_xticks(
+        xs,
+        [short(name) for name in chain],
+        rotation=35 if slanted else 0,
+        ha="right" if slanted else "center",
+    )
     axes.set_ylabel("rating (Elo)")
     axes.set_xlabel("round")
     _hidden(axes, hidden, window)
@@ -63,8 +69,8 @@ def fit_window(
 ) -> tuple[_Window, list[Rating], list[Rating]]:
     """Return the range of ratings to show, the opponents that fit into it, and those that do not.
 
-    An opponent fits if showing its interval at most doubles the height that the rounds' own intervals take: a strong
-    one would otherwise press the rounds into a flat line.
+    An opponent fits if showing its interval at most doubles the height that the rounds' own intervals take: a
+    strong one would otherwise press the rounds into a flat line.
     """
     ends = [value for r in chain for value in (r["lower"], r["rating"], r["upper"])] or [1000.0]
     low, high = min(ends), max(ends)
@@ -88,7 +94,13 @@ def _bands(axes: Axes, shown: Sequence[Rating]) -> None:
         axes.axhspan(r["lower"], r["upper"], color=colour, alpha=0.13, linewidth=0)
         axes.axhline(r["rating"], color=colour, linewidth=1.2, linestyle=(0, (5, 3)))
         axes.text(
-            1.01, height, f"{short(r['model'])} {r['rating']:.0f}", transform=beside, color=colour, va="center", fontsize=9
+            1.01,
+            height,
+            f"{short(r['model'])} {r['rating']:.0f}",
+            transform=beside,
+            color=colour,
+            va="center",
+            fontsize=9,
         )
 
 
@@ -96,19 +108,29 @@ def spread(values: Sequence[float], least: float) -> list[float]:
     """Return heights near ``values`` that are ``least`` apart, so that labels do not overlap."""
     order = sorted(range(len(values)), key=lambda i: values[i])
     heights = list(values)
-    for below, above in zip(order, order[1:], strict=False):
+    for below, above in pairwise(order):
         heights[above] = max(heights[above], heights[below] + least)
     return heights
 
 
 def _points(axes: Axes, xs: Sequence[int], chain: Sequence[Rating]) -> None:
     ys = [r["rating"] for r in chain]
-    reach = [[r["rating"] - r["lower"] for r in chain], [r["upper"] - r["rating"] for r in chain]]
+    # Drawn from the bounds themselves: with few instructions an interval need not hold the point estimate.
+    middles = [(r["lower"] + r["upper"]) / 2 for r in chain]
+    halves = [(r["upper"] - r["lower"]) / 2 for r in chain]
     axes.plot(xs, ys, color=BLUE, linewidth=1.2, alpha=0.45, zorder=2)
-    axes.errorbar(xs, ys, yerr=reach, fmt="none", ecolor=BLUE, elinewidth=2.2, capsize=5, capthick=2.2, zorder=3)
+    axes.errorbar(
+        xs, middles, yerr=halves, fmt="none", ecolor=BLUE, elinewidth=2.2, capsize=5, capthick=2.2, zorder=3
+    )
     fixed = [r["lower"] == r["upper"] for r in chain]
     axes.scatter(
-        xs, ys, s=58, facecolors=["white" if f else BLUE for f in fixed], edgecolors=BLUE, linewidths=2, zorder=4
+        xs,
+        ys,
+        s=58,
+        facecolors=["white" if f else BLUE for f in fixed],
+        edgecolors=BLUE,
+        linewidths=2,
+        zorder=4,
     )
     for x, r, is_fixed in zip(xs, chain, fixed, strict=True):
         axes.annotate(
@@ -130,16 +152,20 @@ def _hidden(axes: Axes, hidden: Sequence[Rating], window: _Window) -> None:
     for sign, y, va in (("▲", 0.985, "top"), ("▼", 0.015, "bottom")):
         beyond = [r for r in hidden if (r["rating"] > (window.low + window.high) / 2) == (sign == "▲")]
         if beyond:
-            lines = [f"{sign} {short(r['model'])} {r['rating']:.0f} ({r['lower']:.0f} to {r['upper']:.0f})" for r in beyond]
+            lines = [
+                f"{sign} {short(r['model'])} {r['rating']:.0f} ({r['lower']:.0f} to {r['upper']:.0f})"
+                for r in beyond
+            ]
             axes.text(0.012, y, "\n".join(lines), transform=axes.transAxes, va=va, fontsize=9, color=SOFT)
 
 
 def _cycle(count: int) -> list[str]:
-    return [BANDS[i % len(BANDS)] for i in range(count)] or [GREY]
+    return [BANDS[i % len(BANDS)] for i in range(count)]
 
 
 def _below(judge: str, board: Mapping[str, Any]) -> str:
-    text = f"judge '{judge}', {plural(board['instructions'], 'test instruction')}, bars and bands: 95 % intervals"
+    count = plural(board["instructions"], "test instruction")
+    text = f"judge '{judge}', {count}, bars and bands: 95 % intervals"
     gain = board["gain"]
     if gain:
         text += (

@@ -1,4 +1,4 @@
-"""Colours and type of the figures. The colours are Okabe and Ito's, told apart with any kind of colour vision."""
+"""Colours and type of the figures: Okabe and Ito's colours, which any kind of colour vision tells apart."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def short(name: str, longest: int = 18) -> str:
     if len(name) <= longest:
         return name
     head = (longest - 1) // 2
-    return f"{name[:head]}…{name[-(longest - 1 - head):]}"
+    return f"{name[:head]}…{name[-(longest - 1 - head) :]}"
 
 
 def plain(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The figures of reports/figures: which there are, and how they are saved. What they look like stands in draw_*.py."""
+"""The figures of reports/figures: which there are, and how they are saved. Their looks are in draw_*.py."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def make_figures(params: Params, paths: Paths) -> list[FigureFile]:
 
 
 def list_figures(paths: Paths, leaderboard: Mapping[str, Any]) -> list[FigureFile]:
-    """Return the figures that `make_figures` has drawn, without drawing them; those not there are left out."""
+    """Return the figures that `make_figures` has drawn; those that are not there are left out."""
     return [file for file in _files(paths, leaderboard) if file.path.is_file()]
 
 
@@ -62,7 +62,7 @@ def _files(paths: Paths, leaderboard: Mapping[str, Any]) -> list[FigureFile]:
         (
             _elo_name(name, leaderboard),
             f"Elo over rounds by the judge '{name}'",
-            f"Ratings of the base and of each round with 95 % intervals, by the judge {name}, as in its leaderboard.",
+            f"Ratings of the base and of each round with 95 % intervals, as in the leaderboard of {name}.",
         )
         for name, _ in ordered_boards(leaderboard)
     ]
@@ -70,12 +70,12 @@ def _files(paths: Paths, leaderboard: Mapping[str, Any]) -> list[FigureFile]:
         (
             "win_rates.png",
             f"Who beats whom on the test set, by the judge '{judge}'",
-            "A matrix of win rates: the row's contestant against the column's. Each leaderboard has it as a table.",
+            "A matrix of win rates, row against column. Each leaderboard has it as a table.",
         ),
         (
             "categories.png",
             f"Scores by category before and after, by the judge '{judge}'",
-            "Mean score of the base and of the last round in each category, with the interval of the difference.",
+            "Mean score of the base and of the last round in each category, with the difference's interval.",
         ),
         (
             "gaps.png",
@@ -104,7 +104,9 @@ def _draw(params: Params, paths: Paths, leaderboard: Mapping[str, Any]) -> dict[
         for name, board in ordered_boards(leaderboard)
     }
     drawn["win_rates.png"] = draw_battles.win_rates(judge, leaderboard["boards"][judge])
-    drawn["categories.png"] = draw_battles.categories(judge, own, "base", ["base", *params.ordered_rounds][-1])
+    drawn["categories.png"] = draw_battles.categories(
+        judge, own, "base", ["base", *params.ordered_rounds][-1]
+    )
     drawn["gaps.png"] = draw_battles.gaps(
         {name: _target_duels(name, params, paths) for name in params.ordered_rounds}, params
     )

@@ -1,7 +1,7 @@
 """The report: one HTML page that holds everything and asks the network for nothing.
 
-What a model wrote reaches the page only as escaped text. A Content-Security-Policy forbids every request, and every
-script and style but the two of this page, which it names by their hashes.
+What a model wrote reaches the page only as escaped text. A Content-Security-Policy forbids every request, and
+every script and style but the two of this page, which it names by their hashes.
 """
 
 from __future__ import annotations
@@ -62,10 +62,12 @@ def render(context: dict[str, Any]) -> str:
     environment.filters |= {"shown": html_view.shown, "percent": percent, "number": number}
     environment.globals |= {"plural": plural}
     # The two files are ours and are given no value: they alone are not escaped.
-    style, script = (environment.get_template(f"report_{name}.jinja").render() for name in ("style", "script"))
+    style, script = (
+        environment.get_template(f"report_{name}.jinja").render() for name in ("style", "script")
+    )
     return environment.get_template("report.html.jinja").render(
-        style=Markup(style),  # noqa: S704
-        script=Markup(script),  # noqa: S704
+        style=Markup(style),
+        script=Markup(script),
         style_hash=_hash(style),
         script_hash=_hash(script),
         **context,

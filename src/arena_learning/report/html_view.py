@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from arena_learning.errors import ArenaError
 from arena_learning.params import Params
 from arena_learning.paths import Paths
-from arena_learning.report.places import ARENA, Duel, Place, extremes, judge_names, read_place, sample, target_of
+from arena_learning.report.places import (
+    ARENA,
+    Duel,
+    Place,
+    extremes,
+    judge_names,
+    read_place,
+    sample,
+    target_of,
+)
 from arena_learning.report.tables import interval, ordered_boards, rank
 from arena_learning.report.visible import clip, visible
 from arena_learning.report.words import elo, gain_sentence, number, percent, plural, score
@@ -92,7 +102,7 @@ def health_rows(leaderboard: Mapping[str, Any], rounds: Sequence[Mapping[str, An
 
 
 def round_views(params: Params, paths: Paths) -> list[dict[str, Any]]:
-    """Return what each round took in, learnt and left out; a round whose card is not there yet is left out."""
+    """Return what each round took in, learnt and left out; rounds without a card yet are left out."""
     views = []
     for name in params.ordered_rounds:
         card = _optional(paths.card(name))
@@ -112,7 +122,7 @@ def round_views(params: Params, paths: Paths) -> list[dict[str, Any]]:
 
 
 def battle_views(params: Params, paths: Paths, judge: str) -> list[BattleView]:
-    """Return the battles to read: of each round's target, and on the test set of the last round against the base."""
+    """Return the battles to read: of each round's target, and of the last round against the base."""
     views: list[BattleView] = []
     for name in params.ordered_rounds:
         target = target_of(name, params)
@@ -159,7 +169,8 @@ def _battle(place: str, kind: str, duel: Duel, of: str, judge: str) -> BattleVie
         games=[
             {
                 "order": f"{game.first} shown first",
-                "scores": game.unscored or f"{game.first} {score(game.score_first)}, {game.second} {score(game.score_second)}",
+                "scores": game.unscored
+                or f"{game.first} {score(game.score_first)}, {game.second} {score(game.score_second)}",
                 "rationale": game.rationale,
             }
             for game in duel.games
@@ -182,12 +193,14 @@ def _record(against: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
     }
 
 
-def _rating_rows(board: Mapping[str, Any], answers: Mapping[str, Any], params: Params) -> list[dict[str, Any]]:
+def _rating_rows(
+    board: Mapping[str, Any], answers: Mapping[str, Any], params: Params
+) -> list[dict[str, Any]]:
     ends = [value for r in board["ratings"] for value in (r["lower"], r["upper"])]
     low, width = min(ends), max(1.0, max(ends) - min(ends))
 
     def place(value: float) -> float:
-        return round(2 + 96 * (value - low) / width, 2)
+        return float(round(2 + 96 * (value - low) / width, 2))
 
     return [
         {
@@ -213,11 +226,12 @@ def _win_rate_rows(board: Mapping[str, Any]) -> dict[str, list[str]]:
     names = [r["model"] for r in board["ratings"]]
     rates = board["win_rates"]
     return {
-        row: [f"{100 * rates[row][col]:.0f}" if col in rates.get(row, {}) else "" for col in names] for row in names
+        row: [f"{100 * rates[row][col]:.0f}" if col in rates.get(row, {}) else "" for col in names]
+        for row in names
     }
 
 
-def _optional(path: Any) -> dict[str, Any]:
+def _optional(path: Path) -> dict[str, Any]:
     """Return a JSON file's content, or nothing where the stage has not run yet."""
     try:
         found: dict[str, Any] = read_json(path)

@@ -1,4 +1,4 @@
-"""Where battles were fought: a round's split or the test set, read whole, with everything one battle is made of."""
+"""Where battles were fought: a round's split or the test set, with everything that one battle is made of."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def check_place(name: str, params: Params, *, arena: bool = True) -> None:
 def judge_names(battles: Iterable[Battle], params: Params) -> dict[str, str]:
     """Return the name in params.yaml of each judge's label on the test set's battles.
 
-    `evaluate` writes the judges in the order of ``evaluate.judges``, so the names need no judge to be opened. Where
-    the numbers differ (the parameters have changed since), a label is its own name.
+    `evaluate` writes the judges in the order of ``evaluate.judges``, so the names need no judge to be opened.
+    Where the numbers differ (the parameters have changed since), a label is its own name.
     """
     labels = list(dict.fromkeys(battle.judge for battle in battles))
     if len(labels) != len(params.evaluate.judges):
@@ -113,8 +113,12 @@ def extremes(duels: Sequence[Duel], contestant: str, outcome: str, count: int) -
 
 
 def sample(duels: Sequence[Duel], count: int, seed: int) -> list[Duel]:
-    """Return ``count`` duels drawn by a seeded hash: the same ones for the same files, whatever their order."""
-    return sorted(duels, key=lambda d: seeded_rank(seed, "report", d.instruction.id, d.battle.a, d.battle.b))[:count]
+    """Return ``count`` duels drawn by a seeded hash: the same ones whatever their order."""
+
+    def rank(duel: Duel) -> str:
+        return seeded_rank(seed, "report", duel.instruction.id, duel.battle.a, duel.battle.b)
+
+    return sorted(duels, key=rank)[:count]
 
 
 def _duels(

@@ -9,8 +9,18 @@ from arena_learning.report.words import elo, gain_sentence, number, percent, plu
 
 Board = Mapping[str, Any]
 
-_HEAD = ("#", "contestant", "rating", "95 % interval", "battles", "W/T/L", "mean words", "cut off", "repetition")
-_LEFT = {"contestant", "from", "to", "verdict", "judge"}
+_HEAD = (
+    "#",
+    "contestant",
+    "rating",
+    "95 % interval",
+    "battles",
+    "W/T/L",
+    "mean words",
+    "cut off",
+    "repetition",
+)
+_LEFT = {"contestant", "from", "to", "verdict", "category", "where", "round"}
 
 
 class Table(NamedTuple):
@@ -138,7 +148,8 @@ def _notes(board: Board) -> list[str]:
     health = board["health"]
     lines = [
         f"judge: {plural(health['battles'], 'battle')}, ties {percent(health['tie_rate'])}, "
-        f"flips between the orders {percent(health['flip_rate'])}, unscored {percent(health['unscored_rate'])}"
+        f"flips between the orders {percent(health['flip_rate'])}, "
+        f"unscored {percent(health['unscored_rate'])}"
     ]
     reasons = health.get("unscored_reasons") or {}
     if reasons:

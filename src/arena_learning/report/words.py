@@ -19,7 +19,7 @@ def percent(share: float | None) -> str:
 
 
 def elo(points: float) -> str:
-    """Return rating points with their sign; below half a point with a decimal, since an interval may end there."""
+    """Return rating points with their sign; a decimal below half a point: an interval may end there."""
     return f"{round(points):+d}" if round(points) else f"{points:+.1f}" if points else "0"
 
 

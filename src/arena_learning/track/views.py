@@ -46,9 +46,7 @@ def stale(files: Files, params: Params) -> list[str]:
         ]
         for stage, key, was, now in pairs:
             if was is not None and was != now:
-                found.append(
-                    f"{stage}@{name} ran with {key} {was}, params.yaml says {now}: run `dvc repro` first"
-                )
+                found.append(f"{stage}@{name} ran with {key} {was}, params.yaml says {now}: run `dvc repro`")
     return found
 
 

@@ -80,6 +80,7 @@ def common_arguments(
         "seed": seed,
         "data_seed": seed,
         "logging_steps": max(1, laid.steps // CURVE_POINTS),
+        "logging_nan_inf_filter": False,  # a loss that is no number is an error, not the mean of the others
         "save_strategy": "steps",
         "save_steps": max(1, math.ceil(laid.steps / CHECKPOINTS)),
         "save_total_limit": 1,

@@ -29,6 +29,7 @@ LEFT_OUT = (
     "num_tokens",
     "total_flos",
     "policy/entropy_avg",
+    "val/ratio_var",
     "objective/non_score_reward",
 )
 TIMED = ("_runtime", "_per_second")
@@ -40,13 +41,6 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
     def __init__(self, line: Progress) -> None:
         self.line = line
         self.note = ""
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: object
-    ) -> None:
-        """Count what an interrupted training has done before."""
-        if state.global_step:
-            self.line.advance(state.global_step, f"resumed at step {state.global_step}")
 
     def on_log(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from arena_learning.train.arguments import common_arguments, plan
@@ -11,6 +12,9 @@ from arena_learning.train.loop import Job, Trained, run_trainer
 from arena_learning.train.lora import lora_config
 
 if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
     from arena_learning.params import Dpo
 
 
@@ -29,20 +33,30 @@ def train_dpo(job: Job, settings: Dpo, encoded: Encoded) -> Trained:
         def _prepare_dataset(self, dataset: Dataset, *rest: object) -> Dataset:
             return dataset
 
+        def compute_ref_log_probs(
+            self, model: PreTrainedModel, inputs: dict[str, Tensor]
+        ) -> tuple[Tensor, Tensor]:
+            pair: tuple[Tensor, Tensor] = super().compute_ref_log_probs(model, inputs)
+            line.advance()
+            return pair
+
     laid = plan(settings, len(encoded.rows))
     folder, resume = job.claim("dpo", settings)
     columns = ("prompt_ids", "chosen_ids", "rejected_ids")
-    trainer = EncodedDPOTrainer(
-        model=load_policy(job.start),
-        args=DPOConfig(
-            **common_arguments(settings, job.train, laid, folder, job.seed),
-            beta=settings.beta,
-            max_length=None,  # cut and counted in encode.py
-            precompute_ref_log_probs=True,
-            precompute_ref_batch_size=laid.device_batch,
-        ),
-        train_dataset=Dataset.from_list([{name: row[name] for name in columns} for row in encoded.rows]),
-        processing_class=job.start.tokenizer,
-        peft_config=lora_config(settings),
+    arguments = DPOConfig(
+        **common_arguments(settings, job.train, laid, folder, job.seed),
+        beta=settings.beta,
+        max_length=None,  # cut and counted in encode.py
+        precompute_ref_log_probs=True,
+        precompute_ref_batch_size=laid.device_batch,
     )
+    batches = math.ceil(len(encoded.rows) / laid.device_batch)
+    with job.progress("dpo: the start's probabilities", batches, "batches") as line:
+        trainer = EncodedDPOTrainer(
+            model=load_policy(job.start),
+            args=arguments,
+            train_dataset=Dataset.from_list([{name: row[name] for name in columns} for row in encoded.rows]),
+            processing_class=job.start.tokenizer,
+            peft_config=lora_config(settings),
+        )
     return run_trainer(trainer, "dpo", laid.steps, job, resume)

@@ -83,7 +83,7 @@ def encode_sft(encoder: Encoder, rows: Sequence[SftRow], max_length: int) -> Enc
 def encode_pairs(
     encoder: Encoder, rows: Sequence[PreferenceRow], max_length: int, *, cut_long: bool
 ) -> Encoded:
-    """Encode preference pairs: ``prompt_ids``, ``chosen_ids``, ``rejected_ids`` (and ``instruction``, their id).
+    """Encode preference pairs: ``prompt_ids``, ``chosen_ids``, ``rejected_ids``, ``instruction`` (its id).
 
     Args:
         encoder: of the model that is trained.

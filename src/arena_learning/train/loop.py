@@ -7,6 +7,7 @@ import gc
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -80,9 +81,12 @@ def run_trainer(
     trainer.remove_callback(PrinterCallback)
     resumed = int(resume.name.split("-")[1]) if resume else 0
     start = time.monotonic()
-    with job.progress(label, steps, "steps") as line, open(os.devnull, "w") as void:
+    named = f"{label} (from step {resumed})" if resumed else label
+    with job.progress(named, steps - resumed, "steps") as line, open(os.devnull, "w") as void:
         trainer.add_callback(Watch(line))
-        with contextlib.redirect_stdout(void):  # PPO announces itself on standard output
+        # PPO announces itself on standard output, and takes a variance over batches where there is only one.
+        with contextlib.redirect_stdout(void), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r"var\(\): degrees of freedom", category=UserWarning)
             if resume:
                 trainer.train(resume_from_checkpoint=str(resume))
             else:

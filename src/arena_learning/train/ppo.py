@@ -31,6 +31,9 @@ def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: RewardModel) ->
     from trl.experimental.ppo import PPOConfig, PPOTrainer
 
     laid = plan(settings, len(encoded.rows))
+    # A batch larger than the prompts there are is never full: the trainer would wait for it forever.
+    fits = min(settings.batch_size, len(encoded.rows)) // laid.device_batch
+    laid = laid._replace(accumulation=max(1, fits))
     folder, _ = job.claim("ppo", settings)
     mark = folder / "started"
     if mark.is_file():

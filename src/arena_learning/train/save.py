@@ -1,4 +1,4 @@
-"""Writing a model's folder that serves as its start does: fp32 safetensors, tokenizer and template untouched."""
+"""Writing a model that serves as its start does: fp32 safetensors, tokenizer and template untouched."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from arena_learning.train.load import Start
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Everything beside the weights and their configuration is copied as it is, so that pad, eos and the chat template
-# stay those of the start: training's own pad token is never saved.
+# Everything beside the weights and their configuration is copied as it is, so that pad, eos and the chat
+# template stay those of the start: training's own pad token is never saved.
 COPIED = (
     "tokenizer*",
     "special_tokens_map.json",

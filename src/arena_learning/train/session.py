@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -137,7 +136,6 @@ class Session:
         from arena_learning.train.load import load_scorer
 
         write_model(load_scorer(job.start, trained, self.seed), job.start, folder, dtype=REWARD_DTYPE)
-        shutil.rmtree(trained, ignore_errors=True)
 
     def _report(self, device: str, change: WeightChange, rows: int) -> TrainReport:
         settings, precision = getattr(self.params, self.method), self.params.precision

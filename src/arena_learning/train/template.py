@@ -88,7 +88,7 @@ def _end_of_turn(tokenizer: PreTrainedTokenizerBase, eos: set[int], where: str) 
         prompt, whole = render(tokenizer, turns[:-1], prompt=True), render(tokenizer, turns)
         if whole[: len(prompt)] != prompt:
             raise ArenaError(
-                "the chat template renders a prompt that is not the start of the whole conversation, so prompt "
+                "the chat template renders a prompt that is not the start of the conversation, so prompt "
                 "and answer cannot be told apart in training",
                 where=where,
                 mend="make add_generation_prompt write what the template writes before an assistant's turn",
@@ -97,11 +97,11 @@ def _end_of_turn(tokenizer: PreTrainedTokenizerBase, eos: set[int], where: str) 
         stops = [place for place, token in enumerate(answer) if token in eos]
         tail = tokenizer.decode(answer[stops[-1] + 1 :]) if stops else ""
         if len(stops) != 1 or tail.strip():
-            shown = tokenizer.decode(answer)
+            written, stopping = tokenizer.decode(answer), tokenizer.convert_ids_to_tokens(sorted(eos))
             raise ArenaError(
-                "an answer must end in exactly one end-of-turn that stops generation; the template "
-                f"writes {shown!r} and generation stops at {tokenizer.convert_ids_to_tokens(sorted(eos))}: a model "
-                "trained on this never learns to stop, while its loss looks healthy",
+                "an answer must end in exactly one end-of-turn that stops generation; the template writes "
+                f"{written!r} and generation stops at {stopping}: a model trained on this never learns to "
+                "stop, while its loss looks healthy",
                 where=where,
                 mend="end the assistant's turn in the chat template, and name that token in "
                 "generation_config.json (eos_token_id)",

@@ -1,0 +1,89 @@
+"""`arena show`: read one battle, one round, one contestant, or what a judged battle costs."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from arena_learning.cli.common import json_option, open_project
+
+if TYPE_CHECKING:
+    from arena_learning.report.terminal import Page
+
+
+@click.group("show")
+def command() -> None:
+    """Read what happened: battles, rounds, contestants, efficiency."""
+
+
+@command.command("battle")
+@click.argument("place", metavar="ROUND|arena")
+@click.argument("instruction")
+@click.argument("pair", metavar="[A B]", nargs=-1)
+@json_option
+def battle(place: str, instruction: str, pair: tuple[str, ...], as_json: bool) -> None:
+    """Show INSTRUCTION's battles in a round or on the test set: answers, both orders, reasons, result."""
+    from arena_learning.report.show import show_battle
+    from arena_learning.report.show_text import battle_text
+
+    if len(pair) not in (0, 2):
+        raise click.UsageError("name both contestants or none")
+    params, paths = open_project()
+    _print(show_battle(place, instruction, pair, params, paths), battle_text, as_json=as_json)
+
+
+@command.command("round")
+@click.argument("name")
+@json_option
+def round_(name: str, as_json: bool) -> None:
+    """Show what the round NAME learnt from: counts, its data card, the worst losses by category."""
+    from arena_learning.report.show import show_round
+    from arena_learning.report.show_text import round_text
+
+    params, paths = open_project()
+    _print(show_round(name, params, paths), round_text, as_json=as_json)
+
+
+@command.command("contestant")
+@click.argument("name")
+@click.argument("instruction", required=False)
+@json_option
+def contestant(name: str, instruction: str | None, as_json: bool) -> None:
+    """Show NAME's record, or how the answers to one test INSTRUCTION changed over the rounds up to it."""
+    from arena_learning.report.show import show_answers, show_contestant
+    from arena_learning.report.show_text import answers_text, contestant_text
+
+    params, paths = open_project()
+    if instruction is None:
+        _print(show_contestant(name, params, paths), contestant_text, as_json=as_json)
+    else:
+        _print(show_answers(name, instruction, params, paths), answers_text, as_json=as_json)
+
+
+@command.command("efficiency")
+@json_option
+def efficiency(as_json: bool) -> None:
+    """Show seconds for a judged battle and battles a day, beside the paper's figures."""
+    from arena_learning.report.show_text import efficiency_text
+    from arena_learning.track.efficiency import efficiency as measure
+
+    params, paths = open_project()
+    _print(measure(params, paths), efficiency_text, as_json=as_json)
+
+
+def _print(
+    view: Mapping[str, Any], to_text: Callable[[Mapping[str, Any], Page], str], *, as_json: bool
+) -> None:
+    """Print ``view``; what models wrote cannot act on the terminal either way."""
+    from arena_learning.report.terminal import Page
+    from arena_learning.report.visible import safe_json
+
+    if as_json:
+        click.echo(safe_json(view))
+        return
+    page = Page(shutil.get_terminal_size().columns, colour=sys.stdout.isatty())
+    click.echo(to_text(view, page))

@@ -1,0 +1,45 @@
+"""YAML that refuses a key given twice, where the common loader silently takes the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+
+import yaml
+
+from arena_learning.errors import ArenaError
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, but for doubled keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
+        """Build a mapping whose keys are all different."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise _Doubled(key.value, key.start_mark.line + 1)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+class _Doubled(Exception):
+    """A key that stands twice in one mapping, and the line of the second."""
+
+
+def read_yaml(path: Path) -> object:
+    """Return the content of a YAML file.
+
+    Raises:
+        ArenaError: not YAML, or a key that stands twice; names the line.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a safe loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ArenaError(f"not YAML: {' '.join(str(error).split())}", where=str(path)) from None
+    except _Doubled as error:
+        key, line = error.args
+        raise ArenaError(
+            f"the key '{key}' stands twice", where=f"{path}, line {line}", mend="remove one of the two"
+        ) from None

@@ -1,0 +1,279 @@
+"""What `arena show` knows of one battle, one round or one contestant, as plain values ready for JSON."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from arena_learning.errors import ArenaError, suggest
+from arena_learning.judge.health import win_counts
+from arena_learning.params import Params
+from arena_learning.paths import Paths
+from arena_learning.report.places import (
+    ARENA,
+    Duel,
+    Place,
+    check_place,
+    extremes,
+    judge_names,
+    read_place,
+    target_of,
+)
+from arena_learning.rows import Instruction, PreferenceRow, Response, SftRow, by_id, read_json, read_rows
+
+
+def show_battle(
+    place: str, instruction_id: str, pair: Sequence[str], params: Params, paths: Paths
+) -> dict[str, Any]:
+    """Return an instruction's battles: its conversation, the answers, scores and rationale of every order.
+
+    Args:
+        place: a round, or ``arena`` for the test set.
+        instruction_id: which instruction.
+        pair: two contestants, or none for all battles on the instruction.
+        params: the project's parameters.
+        paths: the project's files.
+
+    Raises:
+        ArenaError: an unknown round, instruction or contestant, or a file is missing.
+    """
+    found = read_place(place, params, paths)
+    instruction = _instruction(found, instruction_id)
+    duels = _of_pair(found, instruction_id, pair)
+    shown = sorted({name for d in duels for name in (d.battle.a, d.battle.b)})
+    names = judge_names((d.battle for d in found.duels), params) if place == ARENA else {}
+    return {
+        "place": place,
+        "instruction": instruction.model_dump(mode="json"),
+        "answers": {name: _answer(found.responses[instruction_id, name]) for name in shown},
+        "battles": [
+            {
+                **d.battle.model_dump(
+                    mode="json", exclude={"instruction_id", "category", "games", "rationales"}
+                ),
+                "judge": names.get(d.battle.judge, d.battle.judge),
+                "games": [g.model_dump(mode="json", exclude={"instruction_id", "judge"}) for g in d.games],
+            }
+            for d in duels
+        ],
+    }
+
+
+def _of_pair(place: Place, instruction_id: str, pair: Sequence[str]) -> list[Duel]:
+    """Return an instruction's duels, those between ``pair`` alone if it is given."""
+    duels = [d for d in place.duels if d.instruction.id == instruction_id]
+    met = sorted({name for d in duels for name in (d.battle.a, d.battle.b)})
+    for name in pair:
+        if name not in met:
+            raise ArenaError(
+                f"'{name}' did not battle on '{instruction_id}' in '{place.name}'", mend=suggest(name, met)
+            )
+    if pair:
+        duels = [d for d in duels if {d.battle.a, d.battle.b} == set(pair)]
+        if not duels:
+            raise ArenaError(
+                f"{' and '.join(pair)} did not meet on '{instruction_id}' in '{place.name}'",
+                mend="leave both out to see who did",
+            )
+    return duels
+
+
+def show_round(name: str, params: Params, paths: Paths) -> dict[str, Any]:
+    """Return what a round learnt from: its card, the target's record, and by category its worst loss.
+
+    Raises:
+        ArenaError: an unknown round, or a file is missing.
+    """
+    check_place(name, params, arena=False)
+    target = target_of(name, params)
+    learnt = _learnt(name, params, paths)
+    place = read_place(name, params, paths)
+    own = [d for d in place.duels if target in (d.battle.a, d.battle.b)]
+    return {
+        "round": name,
+        **params.rounds[name].model_dump(mode="json"),
+        "card": read_json(paths.card(name)),
+        "record": win_counts([d.battle for d in own], target) if target else {},
+        "categories": [_category(c, duels, target, learnt) for c, duels in _worst_first(own, target)]
+        if target
+        else [],
+    }
+
+
+def show_contestant(name: str, params: Params, paths: Paths) -> dict[str, Any]:
+    """Return a contestant's record on the test set: rating, win rates and category scores by each judge.
+
+    Raises:
+        ArenaError: an unknown contestant, or the leaderboard is missing.
+    """
+    _check_contestant(name, params)
+    leaderboard = read_json(paths.leaderboard)
+    boards = {}
+    for judge, board in leaderboard["boards"].items():
+        rating = next((r for r in board["ratings"] if r["model"] == name), None)
+        if rating is not None:
+            boards[judge] = {
+                "rating": rating,
+                "win_rates": board["win_rates"].get(name, {}),
+                "categories": {
+                    c: {k: s[k] for k in ("base", name) if k in s} for c, s in board["categories"].items()
+                },
+            }
+    if not boards:
+        raise ArenaError(
+            f"'{name}' is not on the leaderboard", where=str(paths.leaderboard), mend="run `dvc repro`"
+        )
+    return {
+        "contestant": name,
+        "judge": leaderboard["judge"],
+        "answers": leaderboard["answers"].get(name, {}),
+        "boards": boards,
+    }
+
+
+def show_answers(name: str, instruction_id: str, params: Params, paths: Paths) -> dict[str, Any]:
+    """Return how the answers to one test instruction changed over the rounds, the base's first.
+
+    Args:
+        name: a contestant; the rounds up to it are shown, for an opponent all rounds and then the opponent.
+        instruction_id: an instruction of the test set.
+        params: the project's parameters.
+        paths: the project's files.
+
+    Raises:
+        ArenaError: an unknown contestant or instruction, or a file is missing.
+    """
+    _check_contestant(name, params)
+    place = read_place(ARENA, params, paths)
+    instruction = _instruction(place, instruction_id, _elsewhere(instruction_id, params, paths))
+    duels = [d for d in place.duels if d.instruction.id == instruction_id]
+    names = judge_names((d.battle for d in place.duels), params)
+    steps = []
+    for contestant in _chain(name, params):
+        response = place.responses.get((instruction_id, contestant))
+        if response is not None:
+            steps.append(
+                {"contestant": contestant, **_answer(response), "judges": _marks(duels, contestant, names)}
+            )
+    return {"contestant": name, "instruction": instruction.model_dump(mode="json"), "answers": steps}
+
+
+def _chain(name: str, params: Params) -> list[str]:
+    rounds = params.ordered_rounds
+    if name == "base":
+        return ["base"]
+    if name in params.rounds:
+        return ["base", *rounds[: rounds.index(name) + 1]]
+    return ["base", *rounds, name]
+
+
+def _marks(duels: Sequence[Duel], contestant: str, names: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Return by judge the contestant's mean score over its battles, and its battle against the base."""
+    marks: dict[str, dict[str, Any]] = {}
+    for label, judge in names.items():
+        own = [d for d in duels if d.battle.judge == label and contestant in (d.battle.a, d.battle.b)]
+        scores = [
+            value
+            for d in own
+            if (value := d.battle.score_a if d.battle.a == contestant else d.battle.score_b) is not None
+        ]
+        base = next((d for d in own if d.other(contestant) == "base"), None)
+        marks[judge] = {
+            "mean_score": fmean(scores) if scores else None,
+            "against_base": base.outcome(contestant) if base else None,
+        }
+    return marks
+
+
+def _worst_first(duels: Sequence[Duel], target: str | None) -> list[tuple[str, list[Duel]]]:
+    """Return the duels by category, the category with the lowest mean margin first."""
+    groups: dict[str, list[Duel]] = defaultdict(list)
+    for duel in duels:
+        groups[duel.battle.category].append(duel)
+    return sorted(groups.items(), key=lambda item: (_mean_margin(item[1], target) or 0.0, item[0]))
+
+
+def _mean_margin(duels: Sequence[Duel], target: str | None) -> float | None:
+    margins = [m for d in duels if target is not None and (m := d.margin(target)) is not None]
+    return fmean(margins) if margins else None
+
+
+def _category(
+    category: str, duels: Sequence[Duel], target: str | None, learnt: dict[str, str]
+) -> dict[str, Any]:
+    assert target is not None
+    outcomes = Counter(d.outcome(target) for d in duels)
+    instructions = {d.instruction.id for d in duels}
+    worst = next(iter(extremes(duels, target, "lost", 1)), None)
+    return {
+        "category": category,
+        "battles": len(duels),
+        **{key: outcomes[key] for key in ("won", "tie", "lost", "unscored")},
+        "mean_margin": _mean_margin(duels, target),
+        "rows": sum(instruction in learnt for instruction in instructions),
+        "worst_loss": None if worst is None else _loss(worst, target, learnt),
+    }
+
+
+def _loss(duel: Duel, target: str, learnt: dict[str, str]) -> dict[str, Any]:
+    winner = duel.other(target)
+    scores = {duel.battle.a: duel.battle.score_a, duel.battle.b: duel.battle.score_b}
+    return {
+        "instruction": duel.instruction.model_dump(mode="json", include={"id", "turns"}),
+        "winner": winner,
+        "score_winner": scores[winner],
+        "score_target": scores[target],
+        "answer_winner": _answer(duel.answers[winner]),
+        "answer_target": _answer(duel.answers[target]),
+        "learnt_from": learnt.get(duel.instruction.id),
+    }
+
+
+def _learnt(name: str, params: Params, paths: Paths) -> dict[str, str]:
+    """Return whose answer the round learnt, by instruction, without the rows of earlier rounds."""
+    rows: list[SftRow | PreferenceRow] = []
+    if params.rounds[name].method == "sft":
+        rows += read_rows(paths.sft(name), SftRow)
+    else:
+        rows += read_rows(paths.preferences(name), PreferenceRow)
+    return {r.provenance.instruction_id: r.provenance.winner for r in rows if r.provenance.round == name}
+
+
+def _answer(response: Response) -> dict[str, Any]:
+    return {
+        "text": response.text,
+        "finish_reason": response.finish_reason,
+        "tokens": response.completion_tokens,
+    }
+
+
+def _instruction(place: Place, instruction_id: str, mend: str = "") -> Instruction:
+    if instruction_id not in place.instructions:
+        where = "the test set" if place.name == ARENA else f"the split of '{place.name}'"
+        hint = mend or _few(instruction_id, list(place.instructions))
+        raise ArenaError(f"no instruction '{instruction_id}' in {where}", mend=hint)
+    return place.instructions[instruction_id]
+
+
+def _few(word: str, known: Sequence[str]) -> str:
+    """Return a suggestion that does not list hundreds of ids."""
+    hint, _, _ = suggest(word, known).partition("known: ")
+    return f"{hint}{len(known)} are there, such as {', '.join(sorted(known)[:5])}"
+
+
+def _elsewhere(instruction_id: str, params: Params, paths: Paths) -> str:
+    """Return where a training instruction's answers can be read, or nothing if it is in no round's split."""
+    for name in params.ordered_rounds:
+        split = paths.split(params.rounds[name].split)
+        if split.is_file() and instruction_id in by_id(read_rows(split, Instruction)):
+            return f"it is in the split of '{name}': see `arena show battle {name} {instruction_id}`"
+    return ""
+
+
+def _check_contestant(name: str, params: Params) -> None:
+    if name not in params.contestants:
+        raise ArenaError(
+            f"no contestant '{name}'", where="params.yaml", mend=suggest(name, params.contestants)
+        )

@@ -1,0 +1,51 @@
+"""Plain text for a terminal: headings, wrapped paragraphs, and quotes that cannot pass for our own lines."""
+
+from __future__ import annotations
+
+import textwrap
+
+from arena_learning.report.tables import Table, fixed_width
+from arena_learning.report.visible import visible
+
+# Every line of model text stands behind this bar, so that nothing in it looks like a line of the report.
+BAR = "│ "
+
+
+class Page:
+    """Text that grows line by line.
+
+    Args:
+        width: columns to wrap at.
+        colour: whether headings are bold.
+    """
+
+    def __init__(self, width: int, colour: bool = False) -> None:
+        self.width, self.colour = max(40, min(width, 120)), colour
+        self.lines: list[str] = []
+
+    def heading(self, text: str) -> None:
+        """Add a heading after an empty line."""
+        if self.lines:
+            self.lines.append("")
+        text = visible(text)
+        self.lines.append(f"\x1b[1m{text}\x1b[0m" if self.colour else text)
+
+    def line(self, text: str) -> None:
+        """Add a paragraph of our own, wrapped."""
+        self.lines += textwrap.wrap(visible(text), self.width, subsequent_indent="  ") or [""]
+
+    def quote(self, text: str) -> None:
+        """Add what a model or a user wrote: each of its lines wrapped behind a bar, blank ones kept."""
+        for line in (visible(text).strip("\n") or "(empty)").split("\n"):
+            # Indentation is kept, for code; words longer than the line are broken.
+            wrapped = textwrap.wrap(
+                line.expandtabs(4), self.width - len(BAR), drop_whitespace=False, break_on_hyphens=False
+            )
+            self.lines += [f"{BAR}{part}".rstrip() for part in wrapped or [""]]
+
+    def table(self, table: Table) -> None:
+        """Add a table, not wrapped."""
+        self.lines += fixed_width(table).split("\n")
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)

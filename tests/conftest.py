@@ -1,0 +1,67 @@
+"""Makers of rows that tests share; session-wide, so that hypothesis may use them."""
+
+from __future__ import annotations
+
+import pytest
+
+from arena_learning.rows import Battle, Instruction, Response, Turn
+
+
+@pytest.fixture(scope="session")
+def make_instruction():
+    def make(name="i1", text="Name three rivers of Europe.", **fields):
+        turns = fields.pop("turns", (Turn(role="user", content=text),))
+        return Instruction(id=name, turns=turns, **fields)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_response():
+    def make(instruction_id="i1", contestant="base", text="The Danube.", **fields):
+        shared = {"finish_reason": "stop", "prompt_tokens": 5, "completion_tokens": 3}
+        return Response(instruction_id=instruction_id, contestant=contestant, text=text, **{**shared, **fields})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_battle():
+    """Battles from scores: ``make("base", 4, "expert", 7)``; contestants in alphabetical order."""
+
+    def make(a, score_a, b, score_b, instruction_id="i1", **fields):
+        winner = "tie" if score_a == score_b else "a" if score_a > score_b else "b"
+        shared = {"category": "other", "judge": "j", "games": 2, "orders_agree": True, "rationales": ("r1", "r2")}
+        return Battle(
+            instruction_id=instruction_id,
+            a=a,
+            b=b,
+            score_a=score_a,
+            score_b=score_b,
+            winner=winner,
+            gap=abs(score_a - score_b),
+            **{**shared, **fields},
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_params():
+    """The smallest params.yaml as a dict, with whole sections replaced."""
+
+    def make(**sections):
+        rounds = {
+            "sft-i1": dict(index=0, method="sft", split="d1", target="base", init="base", threshold=1.0),
+            "dpo-i1": dict(index=1, method="dpo", split="d2", target="sft-i1", init="sft-i1", threshold=2.0),
+        }
+        return {
+            "weights": {"source": "models/somewhere"},
+            "pool": {"splits": {"d1": 4, "d2": 4}, "test": 4},
+            "opponents": {"expert": {"engine": "recorded", "model": "expert.jsonl"}},
+            "judges": {"rubric": {"kind": "rubric"}},
+            "rounds": rounds,
+            **sections,
+        }
+
+    return make

@@ -1,0 +1,124 @@
+"""The page: complete, self-contained, and proof against what models write."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import pytest
+from synthetic_project import build
+
+from arena_learning.report.figures import make_figures
+from arena_learning.report.html import make_report
+
+
+class Reader(HTMLParser):
+    """Collects tags with their attributes, and the text of scripts and styles."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.inside, self.raw, self.text = [], None, {}, []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.inside = tag if tag in ("script", "style") else None
+
+    def handle_endtag(self, tag):
+        self.inside = None
+
+    def handle_data(self, data):
+        if self.inside:
+            self.raw.setdefault(self.inside, []).append(data)
+        else:
+            self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    params, paths = build(tmp_path_factory.mktemp("html"))
+    make_figures(params, paths)
+    return make_report(params, paths).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def read(page):
+    reader = Reader()
+    reader.feed(page)
+    return reader
+
+
+def test_what_a_model_wrote_stays_text(page, read):
+    # The hostile answer holds a script, quotes, braces, Jinja, a terminal escape, a right-to-left override.
+    assert "alert('x')" not in page
+    said = "".join(read.text)
+    assert "<script>alert('x')</script> \"quoted\" & {{ 7 * 7 }} {% raw %} {answer} " in said
+    assert "שלום" in said
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+    assert "\\x1b[31mred" in said
+    assert "\\u202eright to left" in said
+
+
+def test_there_is_one_script_and_one_style_and_the_policy_names_both(read):
+    policy = next(a["content"] for t, a in read.tags if t == "meta" and "http-equiv" in a)
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    for kind in ("script", "style"):
+        (text,) = read.raw[kind]
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+        assert sum(tag == kind for tag, _ in read.tags) == 1
+
+
+def test_nothing_comes_from_outside_or_runs_from_an_attribute(read):
+    for tag, attributes in read.tags:
+        for name, value in attributes.items():
+            assert not name.startswith("on"), (tag, name)
+            assert name != "style", tag
+            if name in ("src", "href"):
+                assert value.startswith(("data:image/png;base64,", "#")), (tag, value[:40])
+
+
+def test_it_has_every_section_figure_and_round(page, read):
+    ids = {a["id"] for _, a in read.tags if "id" in a}
+    assert {"boards", "figures", "rounds", "health", "battles"} <= ids
+    images = [a for t, a in read.tags if t == "img"]
+    assert len(images) == 4
+    assert all(a["alt"] for a in images)
+    assert re.search(r"dpo-i1 is \d+ Elo above base \(95 % interval", page)
+    assert "no score line" in page
+
+
+def test_every_control_has_a_label_and_battles_open_by_keyboard(page, read):
+    controls = [t for t, _ in read.tags if t in ("select", "input")]
+    assert len(controls) == page.count("<label>")
+    battles = [a for t, a in read.tags if t == "details" and a.get("class", "").startswith("battle")]
+    assert battles
+    assert {a["data-kind"] for a in battles} == {"widest loss", "widest win", "sample"}
+    assert {a["data-place"] for a in battles} == {"sft-i1", "dpo-i1", "test set"}
+    assert sum(t == "summary" for t, _ in read.tags) >= len(battles)
+
+
+def test_the_same_files_give_the_same_page(tmp_path):
+    params, paths = build(tmp_path, rounds=("sft-i1",), instructions=3)
+    first = make_report(params, paths).read_bytes()
+    assert make_report(params, paths).read_bytes() == first
+
+
+@pytest.mark.parametrize("rounds", [(), ("sft-i0", "dpo-i1")])
+def test_no_rounds_and_a_round_without_battles_make_a_page(tmp_path, rounds):
+    params, paths = build(tmp_path, rounds=rounds, instructions=3)
+    page = make_report(params, paths).read_text(encoding="utf-8")
+    assert ("No round has a data card yet." in page) == (not rounds)
+    assert ("learns the answers of expert" in page) == bool(rounds)
+
+
+def test_figures_and_rounds_that_are_not_there_are_left_out(tmp_path):
+    params, paths = build(tmp_path, instructions=3)
+    paths.card("dpo-i1").unlink()
+    paths.battles("dpo-i1").unlink()
+    page = make_report(params, paths).read_text(encoding="utf-8")
+    assert "None have been drawn yet." in page
+    assert "<h3>sft-i1</h3>" in page
+    assert "<h3>dpo-i1</h3>" not in page

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arena_learning.params import Filters
+from arena_learning.pool.filters import Dropped, filter_instructions
+from arena_learning.rows import Turn
+
+LONG = "Describe how a heat pump warms a house in winter although the air outside is colder than the rooms inside"
+
+
+def run(instructions, **filters):
+    kept, dropped = filter_instructions(instructions, Filters(**filters))
+    return [i.id for i in kept], dropped
+
+
+def test_what_is_shorter_than_the_least_is_dropped(make_instruction):
+    pool = [make_instruction("a", "123456789"), make_instruction("b", "1234567890"), make_instruction("c", " hi       ")]
+    kept, dropped = run(pool, min_chars=10)
+    assert kept == ["b"]
+    assert dropped == [Dropped("a", "too short"), Dropped("c", "too short")]
+
+
+def test_a_follow_up_is_measured_by_its_last_turn(make_instruction):
+    turns = tuple(Turn(role=r, content=c) for r, c in (("user", LONG), ("assistant", LONG), ("user", "why?")))
+    assert run([make_instruction("a", turns=turns)])[1] == [Dropped("a", "too short")]
+
+
+def test_the_same_start_drops_the_later_one_only_where_it_is_asked_for(make_instruction):
+    pool = [make_instruction("a", "Name a river in Peru."), make_instruction("b", "Name a river in Chad.")]
+    assert run(pool, near_duplicate=0)[0] == ["a", "b"]
+    assert run(pool, near_duplicate=0, same_prefix=10)[1] == [Dropped("b", "same prefix", "a")]
+
+
+def test_exact_duplicates_differ_in_case_and_white_space_at_most(make_instruction):
+    pool = [make_instruction("a", "Name a  river."), make_instruction("b", "NAME A\nRIVER."), make_instruction("c", LONG)]
+    assert run(pool) == (["a", "c"], [Dropped("b", "exact duplicate", "a")])
+
+
+def test_the_same_question_after_another_conversation_is_no_duplicate(make_instruction):
+    def dialogue(start):
+        turns = (("user", start), ("assistant", f"About {start}"), ("user", "Tell me more, please."))
+        return tuple(Turn(role=r, content=c) for r, c in turns)
+
+    pool = [make_instruction("a", turns=dialogue("Rome")), make_instruction("b", turns=dialogue("Bees"))]
+    assert run(pool)[0] == ["a", "b"]
+
+
+def test_near_duplicates_are_found_and_name_their_twin(make_instruction):
+    # 20 words have 18 3-grams; a new last word changes one of them: Jaccard 17 / 19 = 0.89.
+    pool = [make_instruction("a", LONG), make_instruction("b", f"{LONG.rsplit(' ', 1)[0]} within")]
+    assert run(pool, near_duplicate=0.8) == (["a"], [Dropped("b", "near duplicate", "a")])
+    assert run(pool, near_duplicate=0)[0] == ["a", "b"]
+
+
+def test_half_alike_is_not_near(make_instruction):
+    # The first 10 of 20 words shared: 8 of 28 3-grams, Jaccard 0.29.
+    other = " ".join(LONG.split()[:10]) + " one two three four five six seven eight nine ten"
+    assert run([make_instruction("a", LONG), make_instruction("b", other)], near_duplicate=0.8)[0] == ["a", "b"]
+
+
+@pytest.mark.parametrize("threshold", [0.01, 0.5, 0.99, 1.0])
+def test_any_similarity_threshold_works(make_instruction, threshold):
+    pool = [make_instruction("a", LONG), make_instruction("b", f"{LONG}!")]
+    assert run(pool, near_duplicate=threshold)[0][0] == "a"
+
+
+def test_blocked_words_drop_as_whole_words_whatever_their_case(make_instruction):
+    pool = [make_instruction("a", "How are Bombs made?"), make_instruction("b", "Tell me about bombshells.")]
+    assert run(pool, blocked=["BOMBS"]) == (["b"], [Dropped("a", "blocked")])
+
+
+def test_a_blocked_phrase_is_found_across_white_space_and_with_marks(make_instruction):
+    pool = [make_instruction("a", "a very\nbad   thing (c++) indeed"), make_instruction("b", LONG)]
+    assert run(pool, blocked=["bad  thing"])[0] == ["b"]
+    assert run(pool, blocked=["c++"])[0] == ["b"]
+
+
+def test_an_empty_blocked_word_drops_nothing(make_instruction):
+    assert run([make_instruction("a", LONG)], blocked=["", " "])[0] == ["a"]
+
+
+def test_other_languages_are_dropped(make_instruction):
+    pool = [make_instruction("a", LONG, language="de"), make_instruction("b", "Another long one.", language="en")]
+    assert run(pool) == (["b"], [Dropped("a", "language")])
+    assert run(pool, languages=["de", "en"])[0] == ["a", "b"]
+
+
+def test_a_dropped_row_is_no_ones_twin(make_instruction):
+    pool = [make_instruction("a", LONG, language="de"), make_instruction("b", LONG)]
+    assert run(pool)[0] == ["b"]
+
+
+texts = st.lists(st.text(alphabet="ab \n", min_size=1, max_size=30).filter(str.strip), max_size=12)
+filters = st.fixed_dictionaries(
+    {
+        "min_chars": st.integers(0, 12),
+        "same_prefix": st.integers(0, 3),
+        "near_duplicate": st.sampled_from([0, 0.5, 0.8]),
+        "languages": st.sampled_from([("en",), ("de",), ("en", "de")]),
+        "blocked": st.sampled_from([(), ("a",), ("b a",)]),
+    }
+)
+
+
+@given(texts, filters)
+def test_every_row_is_kept_or_dropped_once_with_a_reason(make_instruction, contents, chosen):
+    pool = [make_instruction(f"i{n}", text) for n, text in enumerate(contents)]
+    kept, dropped = run(pool, **chosen)
+    assert sorted(kept + [d.id for d in dropped]) == sorted(i.id for i in pool)
+    assert all(d.reason for d in dropped)
+    assert all(d.like in kept for d in dropped if d.like)
