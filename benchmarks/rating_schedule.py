@@ -52,8 +52,8 @@ class Arena:
     def stand(self) -> Standing:
         size = len(self.elo)
         groups = np.zeros(size, dtype=np.int64)
-        extra, _ = bridges(self.pairs, self.games, self.points, self.games)
-        games = Games(self.games[:, None], self.points[:, None]).plus_ties(extra[:, None])
+        games = Games(self.games[:, None], self.points[:, None])
+        games = games.plus_even(bridges(self.pairs, games, self.games)[0])
         self.theta = newton(self.pairs, games, groups, self.theta)
         inverse = np.linalg.inv(grounded(information(self.pairs, games, self.theta), groups)[0])
         elo = self.theta[:, 0] * UNIT

@@ -209,7 +209,7 @@ def numbered_rows(path: Path, kind: type[R]) -> Iterator[tuple[int, R]]:
         raise ArenaError(f"not UTF-8: {error.reason}", where=str(path), mend="save it as UTF-8") from None
 
 
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
+def write_rows(path: Path, rows: Iterable[R]) -> None:
     """Write ``rows`` to ``path`` as JSON Lines, atomically, creating its folder."""
     write_text(path, "".join(f"{canonical(row.model_dump(mode='json'))}\n" for row in rows))
 

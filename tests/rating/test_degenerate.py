@@ -8,8 +8,8 @@ import pytest
 
 from arena_learning.errors import ArenaError
 from arena_learning.rating import RatingParams, rate
-from arena_learning.rating.graph import groups_that_met, strong_parts
 from arena_learning.rating.fold import Pairs
+from arena_learning.rating.graph import groups_that_met, strong_parts
 
 SANDWICH = RatingParams(interval="sandwich")
 
@@ -30,8 +30,9 @@ def test_undefeated_and_winless_are_finite_and_named():
 
 
 def test_the_prior_is_one_tie_shared_by_battles():
-    # x beat y 6 times and z twice, y and z are even: one tie in shares of 3/4 and 1/4. y and z, alike in odds 1,
-    # hold x at 8.5 of 9 points if they rate alike; they do: x's share against both is 6.375 / 6.75 = 2.125 / 2.25.
+    # x beat y 6 times and z twice, y and z are even: one tie in shares of 3/4 and 1/4. y and z, alike in odds
+    # 1, hold x at 8.5 of 9 points if they rate alike; they do: x's share against both is 6.375 / 6.75 = 2.125
+    # / 2.25.
     table = battles(
         ("x", "y", "model_a", 6), ("x", "z", "model_a", 2), ("y", "z", "model_a", 5), ("y", "z", "model_b", 5)
     )
@@ -79,7 +80,9 @@ def test_every_resample_is_finite(ties, winner):
 
 
 def test_few_clusters_are_named():
-    table = pd.DataFrame({"model_a": "x", "model_b": "y", "winner": ["model_a", "model_b", "tie"], "prompt_id": [1, 1, 2]})
+    table = pd.DataFrame(
+        {"model_a": "x", "model_b": "y", "winner": ["model_a", "model_b", "tie"], "prompt_id": [1, 1, 2]}
+    )
     (finding,) = rate(table, RatingParams(bootstrap=10)).diagnosis
     assert finding.kind == "few_clusters"
     assert "2 prompts" in finding.message

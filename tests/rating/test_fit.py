@@ -67,7 +67,9 @@ def test_scale_and_anchor():
 
 
 def test_win_rates_and_counts():
-    table = battles(("x", "y", "model_a", 3), ("y", "x", "tie", 1), ("x", "z", "model_b", 2), ("z", "y", "model_b", 1))
+    table = battles(
+        ("x", "y", "model_a", 3), ("y", "x", "tie", 1), ("x", "z", "model_b", 2), ("z", "y", "model_b", 1)
+    )
     result = rate(table, SANDWICH)
     x = result["x"]
     assert (x.battles, x.wins, x.ties, x.losses) == (6, 3, 1, 2)
@@ -114,9 +116,13 @@ def test_equals_evalica(seed):
         theirs = np.log(found.scores.reindex(ours.index))
         assert np.abs((ours - ours.mean()) - (theirs - theirs.mean())).max() < 1e-6
     elo = evalica.elo(*columns, initial=1000.0, base=10.0, scale=400.0, k=4.0).scores
-    assert pd.Series(online_elo(table)).reindex(elo.index).to_numpy() == pytest.approx(elo.to_numpy(), abs=1e-6)
+    assert pd.Series(online_elo(table)).reindex(elo.index).to_numpy() == pytest.approx(
+        elo.to_numpy(), abs=1e-6
+    )
     rates = evalica.average_win_rate(*columns).scores
-    assert pd.Series(average_win_rates(table)).reindex(rates.index).to_numpy() == pytest.approx(rates, abs=1e-6)
+    assert pd.Series(average_win_rates(table)).reindex(rates.index).to_numpy() == pytest.approx(
+        rates, abs=1e-6
+    )
 
 
 OUTCOMES = st.lists(
@@ -146,7 +152,9 @@ def test_order_sides_splits_and_names_change_nothing(rows, random, ties):
         assert elo_of(other, params) == pytest.approx(before, abs=1e-6)
     new = {f"m{i}": f"n{9 - i}" for i in range(5)}
     renamed = table.assign(model_a=table.model_a.map(new), model_b=table.model_b.map(new))
-    assert elo_of(renamed, params) == pytest.approx({new[name]: elo for name, elo in before.items()}, abs=1e-6)
+    assert elo_of(renamed, params) == pytest.approx(
+        {new[name]: elo for name, elo in before.items()}, abs=1e-6
+    )
 
 
 @QUICK

@@ -19,6 +19,7 @@ from arena_learning.rows import (
     write_json,
     write_rows,
 )
+from arena_learning.train.report import Cost, Phase, RowCount, TrainReport, WeightChange
 
 ROUNDS = {
     "sft-i1": {
@@ -164,28 +165,26 @@ def card(name: str, method: str, threshold: float) -> dict:
 
 
 def train_metrics(method: str, params: Params) -> dict:
-    """Two steps of training; PPO's after those of its reward model."""
-    points = [{"step": 1.0, "loss": 2.0, "lr": 1e-5}, {"step": 2.0, "loss": 1.5, "lr": 5e-6}]
-    phases = [{"name": method, "rows": {"given": 1, "kept": 1, "tokens": 50}, "steps": 2, "figures": {}}]
-    curve = [{"phase": method, **point} for point in points]
+    """Two steps of training, 10 s in all; PPO's after those of its reward model."""
+    curve = ({"step": 1.0, "loss": 2.0, "lr": 1e-5}, {"step": 2.0, "loss": 1.5, "lr": 5e-6})
+    rows = RowCount(given=1, kept=1, tokens=50)
+    phases = [Phase(name=method, rows=rows, steps=2, curve=curve)]
     if method == "ppo":
-        for point, kl, reward in zip(curve, (0.5, 0.2), (-1.0, 0.5), strict=True):
-            point |= {"kl": kl, "reward": reward}
+        sampled = ({"kl": 0.5, "reward": -1.0}, {"kl": 0.2, "reward": 0.5})
         figures = {"held_out_accuracy": 0.75}
-        phases.insert(0, {"name": "reward", "rows": {"tokens": 70}, "steps": 2, "figures": figures})
-        curve = [{"phase": "reward", **point} for point in points] + curve
-    return {
-        "method": method,
-        "rows": 1,
-        "phases": phases,
-        "weight_change": {"before_saving": 2e-4, "after_saving": 1.9e-4},
-        "settings": getattr(params.train, method).model_dump(mode="json") | {"seed": params.seed},
-        "versions": {"trl": "1.12.0"},
-        "device": "cpu",
-        "warnings": [],
-        "cost": {"seconds": {"prepare": 1.0, method: 9.0}, "peak_memory_mb": 2048},
-        "curve": curve,
-    }
+        phases = [
+            Phase(name="reward", rows=rows, steps=2, curve=curve, figures=figures),
+            Phase(name="ppo", rows=rows, steps=2, curve=[a | b for a, b in zip(curve, sampled, strict=True)]),
+        ]
+    return TrainReport(
+        method=method,
+        rows=1,
+        phases=phases,
+        weight_change=WeightChange(before_saving=2e-4, after_saving=1.9e-4),
+        settings=getattr(params.train, method).model_dump(mode="json") | {"seed": params.seed},
+        versions={"trl": "1.12.0"},
+        cost=Cost(seconds={"prepare": 1.0, method: 9.0}, peak_memory_mb=2048),
+    ).to_dict()
 
 
 def _board(paths: Paths) -> None:

@@ -37,13 +37,14 @@ def test_figures_of_a_round_are_those_of_its_files(made):
     figures = round_figures("sft-i1", files, params)
     assert figures["elo/rubric_lower"] == 1020
     assert figures["step/reference"] == 50
-    assert figures["win_rate/rubric/base"] == 0.6
+    assert figures["win_rate/rubric_vs_base"] == 0.6
     assert figures["battle/target_win_rate"] == 0.25  # a loss and a tie
     assert figures["battle/target_cut_off_rate"] == 0.5
     assert figures["data/left_out/gap_below_the_threshold"] == 1
-    assert figures["monitor/agreement/reference"] == 0.5
+    assert figures["monitor/agreement_reference"] == 0.5
     assert figures["tokens/answer"] == 300
     assert figures["train/loss_last"] == 1.5
+    assert figures["train/weight_change"] == 1.9e-4
     assert "monitor/kl" not in figures
 
 

@@ -274,3 +274,16 @@ def test_a_loss_that_is_no_number_is_an_error_and_writes_nothing(train, tiny_mod
     with pytest.raises(ArenaError, match="diverged"):
         train("sft", init=broken, sft=optimiser())
     assert not (tmp_path / "out").exists()
+
+
+def test_ppo_takes_one_optimiser_step_for_each_batch(train, monkeypatch):
+    import torch
+
+    policies = []
+    step = torch.optim.AdamW.step
+    monkeypatch.setattr(
+        torch.optim.AdamW, "step", lambda self, *a, **k: (policies.append(1), step(self, *a, **k))[1]
+    )
+    write_preferences(train.preferences, [(f"What is {n} and {n}?", "Two.", "No.") for n in range(8)])
+    train("ppo", ppo=optimiser(max_tokens=4, device_batch_size=1, reward=optimiser(batch_size=8)))
+    assert len(policies) == 1 + 2  # the reward model's one, and 8 prompts in batches of 4

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from arena_learning.cli.common import open_project
@@ -19,4 +17,4 @@ def command(port: int) -> None:
 
     _, paths = open_project(check=False)
     click.echo(f"MLflow: http://{HOST}:{port} (Ctrl-C stops it)")
-    sys.exit(serve(paths, port))
+    serve(paths, port)

@@ -37,9 +37,9 @@ class LlmJudge:
             "sampling": sampling.model_dump_json(),
             "attempts": str(attempts),
         }
-        # Two models with one template are two judges, and their games stand in one file.
+        # Two models (or two samplings) with one template are two judges, and their games stand in one file.
         whole = hashlib.sha256(canonical(self.fingerprint).encode()).hexdigest()
-        self.label = f"{self.fingerprint['judge']} {whole[:8]}"
+        self.label = f"llm {model} {template.name}@{template.digest} {whole[:8]}"
 
     def score(self, presentations: Sequence[Presentation]) -> list[Verdict]:
         """Score each presentation; malformed verdicts are asked again, then unscored with the last reason."""

@@ -23,28 +23,28 @@ def merge_games(games: Sequence[Game], category: str, disagree: str = "average",
     first = games[0]
     a, b = sorted((first.first, first.second))
     scored = [game for game in games if game.unscored is None]
-    shared = {
-        "instruction_id": first.instruction_id,
-        "category": category,
-        "judge": first.judge,
-        "a": a,
-        "b": b,
-        "games": len(scored),
-        "rationales": tuple(game.rationale for game in scored),
-    }
+    battle = Battle(
+        instruction_id=first.instruction_id,
+        category=category,
+        judge=first.judge,
+        a=a,
+        b=b,
+        winner="unscored",
+        games=len(scored),
+        rationales=tuple(game.rationale for game in scored),
+    )
     if len(scored) < expected:
         reasons = sorted({game.unscored for game in games if game.unscored})
-        return Battle(winner="unscored", unscored="; ".join(reasons) or "a game is missing", **shared)
+        return battle.model_copy(update={"unscored": "; ".join(reasons) or "a game is missing"})
     scores = [_scores(game, a) for game in scored]
     agree = len({_winner(*pair) for pair in scores}) == 1 if len(scores) > 1 else None
-    mean_a, mean_b = (sum(column) / len(scores) for column in zip(*scores, strict=True))
-    winner = _winner(mean_a, mean_b)
     if agree is False and disagree == "drop":
-        return Battle(winner="unscored", unscored="the orders disagree", orders_agree=False, **shared)
-    if agree is False and disagree == "tie":
-        winner = "tie"
+        return battle.model_copy(update={"unscored": "the orders disagree", "orders_agree": False})
+    mean_a, mean_b = (sum(column) / len(scores) for column in zip(*scores, strict=True))
+    winner: Winner = "tie" if agree is False and disagree == "tie" else _winner(mean_a, mean_b)
     gap = 0.0 if winner == "tie" else abs(mean_a - mean_b)
-    return Battle(winner=winner, score_a=mean_a, score_b=mean_b, gap=gap, orders_agree=agree, **shared)
+    result = {"winner": winner, "score_a": mean_a, "score_b": mean_b, "gap": gap, "orders_agree": agree}
+    return battle.model_copy(update=result)
 
 
 def _scores(game: Game, a: str) -> tuple[float, float]:

@@ -49,7 +49,7 @@ class JudgeTemplate:
                 response_a=neutralise(first.text),
                 response_b=neutralise(second.text),
             )
-        except TemplateError as error:
+        except (TemplateError, TypeError, ValueError, ArithmeticError) as error:  # what a template's own sums raise
             raise ArenaError(f"the template does not render: {error}", where=self.name) from None
 
 

@@ -64,7 +64,7 @@ def jumble(text: str) -> float:
     """Return the share of places where words stand out of order: near 0 in prose.
 
     Looked at are determiners and prepositions without what must follow, and sentences that start in lower case.
-    Texts with fewer than two such places are taken as prose.
+    A single place out of order is taken for a slip.
     """
     starts = _STARTS.findall(text)
     places, wrong = len(starts), sum(letter.islower() for letter in starts)

@@ -40,8 +40,8 @@ class Fit(NamedTuple):
 
     Attributes:
         folded: the data.
-        games: the data as the fit saw them, one problem, with the tied battles of the prior.
-        prior: these tied battles, ``(pairs, 1)``; all 0 where none were needed.
+        games: the data as the fit saw them, one problem, with the even battles of the prior.
+        prior: these even battles, ``(pairs, 1)``; all 0 where none were needed.
         parts: strongly connected part of each contestant, ``(models,)``.
         groups: group of contestants that met, ``(models,)``.
         theta: log-strengths, each group's mean 0, and below them the log tie parameter, ``(parameters,)``.
@@ -93,23 +93,14 @@ def fit_battles(battles: Battles, params: RatingParams) -> Fit:
     folded = fold(battles)
     pairs = folded.pairs
     cells = folded.cells[:, None]
-    games = within_reach(games_of(cells, params.ties))
+    games = games_of(cells, params.ties)
     met = cells.reshape(-1, 3).sum(axis=1)
     groups = _anchor_first(groups_that_met(pairs), battles.models, params)
-    extra, parts = bridges(pairs, games.games[:, 0], games.points[:, 0], met)
-    prior = extra[:, None]
-    games = games.plus_ties(prior)
+    prior, parts = bridges(pairs, games, met)
+    games = games.plus_even(prior)
     theta = newton(pairs, games, groups)
     matrix = grounded(information(pairs, games, theta), groups)[0]
     return Fit(folded, games, prior, parts, groups, theta[:, 0], np.linalg.inv(matrix))
-
-
-def within_reach(games: Games) -> Games:
-    """Keep the number of ties half a battle from none and all, so that Davidson's parameter is finite."""
-    if games.ties is None:
-        return games
-    total = games.games.sum(axis=0)
-    return Games(games.games, games.points, np.clip(games.ties, np.minimum(0.5, total / 2), total - 0.5))
 
 
 def _anchor_first(groups: Ints, models: tuple[str, ...], params: RatingParams) -> Ints:
@@ -150,7 +141,7 @@ def bootstrap_thetas(battles: Battles, fit: Fit, params: RatingParams, by_prompt
     def one(job: tuple[int, np.random.SeedSequence]) -> Floats:
         number, seed = job
         cells = resampler.draw(np.random.default_rng(seed), number)
-        games = within_reach(games_of(cells, params.ties)).plus_ties(fit.prior)
+        games = games_of(cells, params.ties).plus_even(fit.prior)
         return refit(folded.pairs, lifeline.mend(games), fit.groups, fit.theta, fit.inverse)
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:

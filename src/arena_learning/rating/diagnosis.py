@@ -41,16 +41,20 @@ def diagnose(
     """
     findings = _unconnected(models, groups, params)
     wins, ties, losses = outcomes
-    counted = ties if params.ties != "drop" else np.zeros_like(ties)
+    counted = ties if params.ties == "half" else np.zeros_like(ties)
     alone = np.bincount(parts)[parts] == 1
     several = np.bincount(groups)[groups] > 1
     undefeated = alone & several & (losses + counted == 0) & (wins > 0)
     winless = alone & several & (wins + counted == 0) & (losses > 0)
-    won, lost = "won all", "won none of"
+    battles = "battles" if params.ties == "half" else "decided battles"
     findings += [
-        _by_prior("undefeated", models[i], won, wins[i], "ahead") for i in np.flatnonzero(undefeated)
+        _by_prior("undefeated", models[i], f"won all its {wins[i]} {battles}", "ahead")
+        for i in np.flatnonzero(undefeated)
     ]
-    findings += [_by_prior("winless", models[i], lost, losses[i], "behind") for i in np.flatnonzero(winless)]
+    findings += [
+        _by_prior("winless", models[i], f"won none of its {losses[i]} {battles}", "behind")
+        for i in np.flatnonzero(winless)
+    ]
     findings += _one_sided(models, groups, parts, undefeated | winless)
     if clusters < FEW_CLUSTERS:
         kind = "prompts" if by_prompt else "battles"
@@ -62,10 +66,10 @@ def diagnose(
     return findings
 
 
-def _by_prior(kind: str, model: str, did: str, battles: int, where: str) -> Finding:
+def _by_prior(kind: str, model: str, did: str, where: str) -> Finding:
     message = (
-        f"{model} {did} its {battles} battles: its rating is finite only by the prior (as if it had also tied "
-        f"once with each part of the field it met), and how far it is {where} is not known"
+        f"{model} {did}: its rating is finite only by the prior (as if it had also fought one even battle with "
+        f"each part of the field it met), and how far it is {where} is not known"
     )
     return Finding(kind, message, (model,))
 

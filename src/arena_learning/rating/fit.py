@@ -73,14 +73,14 @@ def gradient(pairs: Pairs, games: Games, theta: Floats) -> Floats:
         games: the data, ``(pairs, problems)``.
         theta: log-strengths ``(models, problems)``, with a last row for the log tie parameter if modelled.
     """
-    log_nu = None if games.ties is None else theta[-1]
+    log_nu = None if games.tied is None else theta[-1]
     difference = theta[pairs.lo] - theta[pairs.hi]
     mean = moments(difference, log_nu)
     residual = games.points - games.games * (mean.share + 0.5)
     slope = pairs.scatter(residual, -residual)
-    if mean.tie is None or games.ties is None:
+    if mean.tie is None or games.tied is None:
         return slope
-    return np.vstack([slope, games.ties - (games.games * mean.tie).sum(axis=0)])
+    return np.vstack([slope, (games.tied - games.games * mean.tie).sum(axis=0)])
 
 
 def information(pairs: Pairs, games: Games, theta: Floats) -> Floats:
@@ -88,7 +88,7 @@ def information(pairs: Pairs, games: Games, theta: Floats) -> Floats:
 
     It is singular along each unconnected group's common shift: see `grounded`.
     """
-    log_nu = None if games.ties is None else theta[-1]
+    log_nu = None if games.tied is None else theta[-1]
     mean = moments(theta[pairs.lo] - theta[pairs.hi], log_nu)
     weight = games.games * mean.variance
     size, problems = theta.shape
@@ -127,17 +127,17 @@ def log_likelihood(pairs: Pairs, games: Games, theta: Floats) -> Floats:
     """Return the log-likelihood of each problem up to a constant, ``(problems,)``."""
     difference = theta[pairs.lo] - theta[pairs.hi]
     half = np.abs(difference) / 2
-    if games.ties is None:
+    if games.tied is None:
         log_total = half + np.log1p(np.exp(-2 * half))
         tied: Floats | float = 0.0
     else:
         log_total = np.logaddexp(half + np.log1p(np.exp(-2 * half)), theta[-1])
-        tied = games.ties * theta[-1]
+        tied = games.tied.sum(axis=0) * theta[-1]
     value = (games.points - games.games / 2) * difference - games.games * log_total
     return np.asarray(value.sum(axis=0) + tied)
 
 
-class NotConvergedErrorError(ArithmeticError):
+class NotConvergedError(ArithmeticError):
     """A fit whose last step was still longer than `TOLERANCE`; it does not happen on checked battles."""
 
 
@@ -154,9 +154,9 @@ def newton(pairs: Pairs, games: Games, groups: Ints, start: Floats | None = None
         Log-strengths ``(models, problems)``, and below them the log tie parameter if ties are modelled.
 
     Raises:
-        NotConvergedErrorError: a step was still longer than `TOLERANCE` after 60 steps.
+        NotConvergedError: a step was still longer than `TOLERANCE` after 60 steps.
     """
-    size = pairs.models + (games.ties is not None)
+    size = pairs.models + (games.tied is not None)
     problems = games.games.shape[1]
     theta = np.zeros((size, problems)) if start is None else start.copy()
     block = max(1, _NEWTON_BLOCK_NUMBERS // (size * size))
@@ -183,7 +183,7 @@ def _newton_block(pairs: Pairs, games: Games, groups: Ints, theta: Floats) -> Fl
         live = live[length > TOLERANCE]
         if not len(live):
             return out
-    raise NotConvergedErrorError(
+    raise NotConvergedError(
         f"{len(live)} of {theta.shape[1]} fits still moved after {_NEWTON_STEPS} Newton steps"
     )
 

@@ -10,12 +10,14 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from arena_learning.rating.arrays import Codes, Floats
+    from arena_learning.rating.arrays import Bools, Codes, Floats
     from arena_learning.rating.battles import Battles
 
 Ties = Literal["half", "drop", "davidson"]
 # Up to this many possible cells a plain count beats sorting.
 _DENSE_CELLS = 4_000_000
+# What rounding may leave of a sum of weights that is 0.
+_NOTHING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -105,22 +107,35 @@ class Games:
     Attributes:
         games: weight of the battles of each pair, ``(pairs, problems)``.
         points: points of the pair's lower contestant, a tie half a point, ``(pairs, problems)``.
-        ties: weight of all ties, ``(problems,)``; None unless ties are modelled (Davidson).
+        tied: weight of each pair's ties, ``(pairs, problems)``; None unless ties are modelled (Davidson).
     """
 
     games: Floats
     points: Floats
-    ties: Floats | None = None
+    tied: Floats | None = None
 
     def take(self, columns: NDArray[np.intp]) -> Games:
         """Return the problems of some columns."""
-        ties = None if self.ties is None else self.ties[columns]
-        return Games(self.games[:, columns], self.points[:, columns], ties)
+        tied = None if self.tied is None else self.tied[:, columns]
+        return Games(self.games[:, columns], self.points[:, columns], tied)
 
-    def plus_ties(self, extra: Floats) -> Games:
-        """Return the games with ``extra`` tied battles in each pair, ``(pairs, problems or 1)``."""
-        ties = None if self.ties is None else self.ties + extra.sum(axis=0)
-        return Games(self.games + extra, self.points + extra / 2, ties)
+    def plus_even(self, extra: Floats) -> Games:
+        """Return the games with even battles added to each pair, ``(pairs, problems or 1)``.
+
+        An even battle is half won and half lost; where ties are modelled, a third won, lost and tied.
+        """
+        tied = None if self.tied is None else self.tied + extra / 3
+        return Games(self.games + extra, self.points + extra / 2, tied)
+
+    def beaten(self) -> tuple[Bools, Bools]:
+        """Say where the lower contestant beat the other, and the reverse, ``(pairs, problems)``.
+
+        A tie beats both ways, unless ties are modelled: then it says nothing of who is stronger.
+        """
+        lost = self.games - self.points
+        if self.tied is None:
+            return self.points > 0, lost > 0
+        return self.points - self.tied / 2 > _NOTHING, lost - self.tied / 2 > _NOTHING
 
 
 def games_of(cells: Floats, ties: Ties) -> Games:
@@ -135,5 +150,15 @@ def games_of(cells: Floats, ties: Ties) -> Games:
     lost, tied, won = cube[:, 0], cube[:, 1], cube[:, 2]
     if ties == "drop":
         return Games(won + lost, won.astype(np.float64))
-    total = tied.sum(axis=0, dtype=np.float64) if ties == "davidson" else None
-    return Games(won + lost + tied, won + tied / 2, total)
+    games = Games(won + lost + tied, won + tied / 2, tied.astype(np.float64) if ties == "davidson" else None)
+    return games if games.tied is None else _with_a_tie(games)
+
+
+def _with_a_tie(games: Games) -> Games:
+    """Give problems without any tie half a tied battle, shared like the others, so that its odds are not 0."""
+    assert games.tied is not None
+    without = ~games.tied.any(axis=0)
+    if not without.any():
+        return games
+    extra = without * (0.5 * games.games / games.games.sum(axis=0))
+    return Games(games.games + extra, games.points + extra / 2, games.tied + extra)

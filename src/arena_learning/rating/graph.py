@@ -2,9 +2,13 @@
 
 The likelihood of a Bradley-Terry model has a finite maximum only if, within each group of contestants that
 met, everybody has beaten (or tied with) everybody else by some chain of battles (Ford 1957): the graph of
-wins is strongly connected. Where it is not, its strong parts are linked by tied battles: one between each two
-parts that met, shared over their pairs in proportion to the pairs' battles. So a contestant that won all its
-n battles is rated as if it had won n + 1/2 of n + 1. Connected data get no prior at all.
+wins is strongly connected. Where it is not, its strong parts are linked by even battles (half won, half
+lost): one between each two parts that met, shared over their pairs in proportion to the pairs' battles. So a
+contestant that won all its n battles is rated as if it had won n + 1/2 of n + 1. Connected data get no prior
+at all.
+
+In Davidson's model ties say nothing of who is stronger, so that they connect nobody; there an even battle is
+a third won, lost and tied, and data without any tie get half a tied battle.
 """
 
 from __future__ import annotations
@@ -14,13 +18,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from arena_learning.rating.arrays import Bools, Floats, Ints
     from arena_learning.rating.fold import Games, Pairs
 
-# Tied battles between two parts of the graph of wins that met and of which one won every time.
-PRIOR_TIES = 1.0
+# Even battles between two parts of the graph of wins that met and of which one won every time.
+PRIOR_BATTLES = 1.0
 
 
 def groups_that_met(pairs: Pairs) -> Ints:
@@ -71,36 +73,31 @@ def _reached(step: Bools, root: int, free: Bools) -> Bools:
     return seen
 
 
-def _beat(pairs: Pairs, games: Floats, points: Floats) -> Bools:
-    matrix = np.zeros((pairs.models, pairs.models), dtype=bool)
-    matrix[pairs.lo, pairs.hi] = points > 0
-    matrix[pairs.hi, pairs.lo] = games - points > 0
-    return matrix
-
-
-def bridges(pairs: Pairs, games: Floats, points: Floats, met: Floats) -> tuple[Floats, Ints]:
-    """Return the tied battles that make one problem's maximum finite.
+def bridges(pairs: Pairs, games: Games, met: Floats) -> tuple[Floats, Ints]:
+    """Return the even battles that make one problem's maximum finite.
 
     Args:
         pairs: who met whom.
-        games: weight of each pair's battles, ``(pairs,)``.
-        points: points of each pair's lower contestant, ``(pairs,)``.
-        met: each pair's battles in the whole data (a resample may have lost some), by which a tie is shared
-            out.
+        games: the problem, one column.
+        met: each pair's battles in the whole data (a resample may have lost some), by which a battle is
+            shared out.
 
     Returns:
-        Tied battles to add to each pair ``(pairs,)``, all 0 if none are needed; and each contestant's strong
-        part.
+        Even battles to add to each pair ``(pairs, 1)``, all 0 if none are needed; and each contestant's
+        strong part.
     """
-    part = strong_parts(_beat(pairs, games, points))
+    beat = np.zeros((pairs.models, pairs.models), dtype=bool)
+    lo_beat, hi_beat = games.beaten()
+    beat[pairs.lo, pairs.hi], beat[pairs.hi, pairs.lo] = lo_beat[:, 0], hi_beat[:, 0]
+    part = strong_parts(beat)
     first, second = part[pairs.lo], part[pairs.hi]
     between = (first != second) & (met > 0)
-    extra = np.zeros(len(pairs))
+    extra = np.zeros((len(pairs), 1))
     if between.any():
         low, high = np.minimum(first, second)[between], np.maximum(first, second)[between]
         _, link = np.unique(low * (part.max() + 1) + high, return_inverse=True)
         share = met[between] / np.bincount(link, weights=met[between])[link]
-        extra[between] = PRIOR_TIES * share
+        extra[between, 0] = PRIOR_BATTLES * share
     return extra, part
 
 
@@ -113,7 +110,7 @@ class Lifeline:
 
     Args:
         pairs: who met whom.
-        games: the data, one problem, with the ties of `bridges`.
+        games: the data, one problem, with the even battles of `bridges`.
         met: each pair's battles in the data, ``(pairs,)``.
         groups: group of each contestant.
     """
@@ -121,8 +118,9 @@ class Lifeline:
     def __init__(self, pairs: Pairs, games: Games, met: Floats, groups: Ints) -> None:
         self._pairs, self._met = pairs, met
         strength = np.zeros((pairs.models, pairs.models))
-        strength[pairs.lo, pairs.hi] = games.points[:, 0]
-        strength[pairs.hi, pairs.lo] = (games.games - games.points)[:, 0]
+        tied = 0.0 if games.tied is None else games.tied[:, 0] / 2
+        strength[pairs.lo, pairs.hi] = games.points[:, 0] - tied
+        strength[pairs.hi, pairs.lo] = (games.games - games.points)[:, 0] - tied
         place = np.full((pairs.models, pairs.models), -1)
         place[pairs.lo, pairs.hi] = np.arange(len(pairs))
         edges = []
@@ -135,18 +133,16 @@ class Lifeline:
         self._lost = np.array([place[j, i] for i, j in edges if i > j], dtype=np.intp)
 
     def mend(self, games: Games) -> Games:
-        """Return the resamples with ties added to those that need them."""
-        alive = (games.points[self._won] > 0).all(axis=0)
-        alive &= ((games.games[self._lost] - games.points[self._lost]) > 0).all(axis=0)
+        """Return the resamples with even battles added to those that need them."""
+        lo_beat, hi_beat = games.beaten()
+        alive = lo_beat[self._won].all(axis=0) & hi_beat[self._lost].all(axis=0)
         columns = np.flatnonzero(~alive)
         if not len(columns):
             return games
         extra = np.zeros(games.games.shape)
         for column in columns:
-            extra[:, column], _ = bridges(
-                self._pairs, games.games[:, column], games.points[:, column], self._met
-            )
-        return games.plus_ties(extra)
+            extra[:, [column]], _ = bridges(self._pairs, games.take(np.array([column])), self._met)
+        return games.plus_even(extra)
 
 
 def _widest_tree(strength: Floats) -> list[tuple[int, int]]:
@@ -163,9 +159,3 @@ def _widest_tree(strength: Floats) -> list[tuple[int, int]]:
         wider = strength[node] > best
         best[wider], parent[wider] = strength[node][wider], node
     return edges
-
-
-def unconnected(groups: Ints) -> list[NDArray[np.intp]]:
-    """Return the members of each group, largest group first."""
-    members = [np.flatnonzero(groups == group) for group in range(groups.max() + 1)]
-    return sorted(members, key=len, reverse=True)

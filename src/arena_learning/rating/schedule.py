@@ -171,11 +171,8 @@ def plan_adaptive(
     else:
         standing = stand(table, names, params)
         neighbours = adjacent_pairs(standing.elo, standing.covariance, Boundary(params.gap, params.level))
-        asked = [
-            pair
-            for pair in neighbours
-            if not newcomers or {names[pair.upper], names[pair.lower]} & set(newcomers)
-        ]
+        new = np.array([name in newcomers for name in names]) if newcomers else None
+        asked = [pair for pair in neighbours if new is None or new[pair.upper] or new[pair.lower]]
         still = sum(pair.state == "open" for pair in asked)
         if settled(asked):
             return Plan([], True, "every pair of neighbours is separated or close", neighbours, names)

@@ -17,7 +17,7 @@ import numpy as np
 from arena_learning.errors import ArenaError
 from arena_learning.rating.battles import SIDE_COLUMNS, Battles, battles_from_frame
 from arena_learning.rating.bradley_terry import fit_battles, rate, sandwich_result
-from arena_learning.rating.fit import TOLERANCE, NotConvergedErrorError, grounded
+from arena_learning.rating.fit import TOLERANCE, NotConvergedError, grounded
 from arena_learning.rating.intervals import half_width
 from arena_learning.rating.result import RatingParams, RatingResult
 
@@ -148,7 +148,7 @@ def _fit(
         if longest < TOLERANCE:
             break
     else:
-        raise NotConvergedErrorError("the fit with styles still moved after 100 Newton steps")
+        raise NotConvergedError("the fit with styles still moved after 100 Newton steps")
     inverse = np.linalg.inv(matrix)
     meat, clusters = _meat(battles, fit, x, mass * residual, params)
     return theta, beta, inverse @ meat @ inverse, clusters

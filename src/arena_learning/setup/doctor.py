@@ -53,11 +53,9 @@ def _machine(paths: Paths) -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    found, missing = [], []
-    for name in _NEEDED:
-        version = _version(name)
-        (found if version else missing).append(f"{name} {version}" if version else name)
-    yield Finding("ok", ", ".join(found))
+    versions = {name: _version(name) for name in _NEEDED}
+    missing = [name for name, version in versions.items() if not version]
+    yield Finding("ok", ", ".join(f"{name} {version}" for name, version in versions.items() if version))
     if missing:
         yield Finding("fail", f"not installed: {', '.join(missing)}", "run `make setup`")
 

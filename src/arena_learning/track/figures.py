@@ -40,7 +40,7 @@ def flywheel_points(files: Files, params: Params) -> list[Point]:
         points += [Point(key, value, -1) for key, value in start.items() if value is not None]
     for name, this in files.rounds.items():
         for key, value in round_figures(name, files, params).items():
-            if key.startswith("win_rate/") and not key.endswith("/base"):
+            if key.startswith("win_rate/") and not key.endswith("_vs_base"):
                 continue
             if not key.startswith(("score/", "data/left_out/", "data/chosen_from/")):
                 points.append(Point(key, value, this.this.index))
@@ -76,7 +76,7 @@ def board_figures(contestant: str, board: Document) -> Figures:
 
 def _win_rates(name: str, board: Document) -> Figures:
     return {
-        f"win_rate/{slug(judge)}/{slug(other)}": number(rate)
+        f"win_rate/{slug(judge)}_vs_{slug(other)}": number(rate)
         for judge, own in mapping(board, "boards").items()
         for other, rate in mapping(own, "win_rates", name).items()
     }
@@ -165,7 +165,7 @@ def _monitors(this: RoundFiles, files: Files, params: Params) -> Figures:
         **_answers(this.name, files.board),
     }
     for judge, share in agreement(this.name, files.arena, params.evaluate.judges).items():
-        figures[f"monitor/agreement/{slug(judge)}"] = share
+        figures[f"monitor/agreement_{slug(judge)}"] = share
     return figures
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
+from typing import NoReturn
 
 from arena_learning.errors import ArenaError
 from arena_learning.paths import Paths
@@ -14,21 +14,17 @@ from arena_learning.track.store import artifacts, database, follow_move, local_u
 HOST = "127.0.0.1"
 
 
-def serve(paths: Paths, port: int) -> int:
-    """Run the server until it is stopped (Ctrl-C) and return its exit code.
+def serve(paths: Paths, port: int) -> NoReturn:
+    """Become the server, so that what stops this process stops it.
 
     Raises:
         ArenaError: there is no store yet, it is on a server already, or the port is taken.
     """
     if store_uri(paths) != local_uri(paths):
-        raise ArenaError(
-            "the runs are on the server of MLFLOW_TRACKING_URI", mend="open that address in a browser"
-        )
+        raise ArenaError("the runs are on a server", where="MLFLOW_TRACKING_URI", mend="open that address")
     command = server_command(paths, port)
-    try:
-        return subprocess.call(command, env=server_environment())
-    except KeyboardInterrupt:
-        return 0
+    sys.stdout.flush()
+    os.execve(command[0], command, server_environment())
 
 
 def server_command(paths: Paths, port: int) -> list[str]:

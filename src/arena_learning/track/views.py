@@ -96,7 +96,8 @@ def _round(this: RoundFiles, files: Files, params: Params, paths: Paths) -> Show
             "arena.method": made.method,
             "mlflow.note.content": note,
         },
-        points=tuple(Point(key, value, made.index) for key, value in figures.items()),
+        # Without a step: MLflow then draws a bar a round, side by side. The flywheel has them stepped.
+        points=tuple(Point(key, value) for key, value in figures.items()),
         tables=(*elo_table(files.board), *battle_table(this, paths)),
         files=(*_pictures(paths), *_attached([paths.card(name)], "")),
         data=tuple(datasets(this, paths)),

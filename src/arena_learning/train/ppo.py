@@ -63,6 +63,8 @@ def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: RewardModel) ->
         eval_dataset=Dataset.from_list(encoded.rows[:1]),  # TRL wants one; nothing is evaluated
         peft_config=lora_config(settings),
     )
+    # By default the last batch of a pass over the prompts takes a step for every row of it, unaccumulated.
+    trainer.accelerator.gradient_state.plugin_kwargs["sync_with_dataloader"] = False
     steps = int(trainer.args.num_total_batches)
     return run_trainer(trainer, "ppo", steps, job)
 
@@ -73,7 +75,11 @@ def _sampler(model: PreTrainedModel) -> PreTrainedModel:
 
     own = model.generation_config
     model.generation_config = GenerationConfig(
-        bos_token_id=own.bos_token_id, eos_token_id=own.eos_token_id, pad_token_id=own.pad_token_id
+        bos_token_id=own.bos_token_id,
+        eos_token_id=own.eos_token_id,
+        pad_token_id=own.pad_token_id,
+        # A sampled pad is taken for the end; as the first token it makes the loss a mean over nothing.
+        suppress_tokens=[own.pad_token_id],
     )
     return model
 

@@ -18,12 +18,12 @@ def by_length(prompt: str, _: int) -> str:
 
 
 def test_a_language_model_judge_conforms():
-    check_judge(LlmJudge(ScriptedEngine(by_length), JudgeTemplate("pairwise-score", Path()), Sampling(), 3))
+    check_judge(LlmJudge("m", ScriptedEngine(by_length), JudgeTemplate("pairwise-score", Path()), Sampling(), 3))
 
 
 def test_a_language_model_judge_that_prints_nonsense_conforms():
     engine = ScriptedEngine(lambda prompt, _: prompt[::-1])
-    check_judge(LlmJudge(engine, JudgeTemplate("pairwise-score", Path()), Sampling(), 2))
+    check_judge(LlmJudge("m", engine, JudgeTemplate("pairwise-score", Path()), Sampling(), 2))
 
 
 def test_the_judge_of_these_tests_conforms():

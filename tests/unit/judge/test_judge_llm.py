@@ -19,7 +19,7 @@ GOOD = "Score-A: 8\nScore-B: 3\nExplanation: because."
 
 def judge_with(script, attempts=3, **sampling) -> tuple[LlmJudge, ScriptedEngine]:
     engine = ScriptedEngine(script)
-    return LlmJudge(engine, JudgeTemplate("pairwise-score", Path()), Sampling(**sampling), attempts), engine
+    return LlmJudge("m", engine, JudgeTemplate("pairwise-score", Path()), Sampling(**sampling), attempts), engine
 
 
 def favours_first(prompt: str, _: int) -> str:
@@ -112,7 +112,7 @@ def test_all_that_changes_a_verdict_is_in_the_fingerprint_and_the_label():
     judges = [judge_with(favours_first)[0], judge_with(favours_first, attempts=1)[0], judge_with(favours_first, seed=1)[0]]
     other = ScriptedEngine(favours_first)
     other.fingerprint = {"engine": "scripted", "version": "2"}
-    judges.append(LlmJudge(other, JudgeTemplate("pairwise-score", Path()), Sampling(), 3))
+    judges.append(LlmJudge("m", other, JudgeTemplate("pairwise-score", Path()), Sampling(), 3))
     assert len({tuple(j.fingerprint.items()) for j in judges}) == len({j.label for j in judges}) == 4
     assert judge_with(favours_first)[0].label == judges[0].label
 

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import pytest
+
+from arena_learning.arena.ask import Contestant, ask
+from arena_learning.arena.battle import answer_metrics, answer_test, battle_round
+from arena_learning.engines.base import Completion, Sampling
+from arena_learning.errors import ArenaError
+from arena_learning.params import parse_params
+from arena_learning.paths import Paths
+from arena_learning.rows import Response, read_json, read_rows, write_rows
+from arena_learning.store import Store
+
+
+class Echo:
+    """Answers with the last turn and the size of the batch it came in; remembers its batches."""
+
+    def __init__(self, batch_size=3, batch_exact=True, fail_at=None):
+        self.fingerprint = {"engine": "echo", "version": "1"}
+        self.batch_size, self.batch_exact, self._fail_at = batch_size, batch_exact, fail_at
+        self.batches = []
+
+    def respond(self, conversations, sampling):
+        if self._fail_at == len(self.batches):
+            raise ArenaError("the endpoint is gone")
+        self.batches.append([c[-1].content for c in conversations])
+        note = "" if self.batch_exact else f" ({len(conversations)})"
+        return [Completion(f"re: {c[-1].content}{note}", "stop", 4, 2, 0.5) for c in conversations]
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def questions(make_instruction):
+    return [make_instruction(f"i{n}", f"Question {n}") for n in range(8)]
+
+
+@pytest.fixture
+def put(tmp_path):
+    def run(engine, instructions, name="base", fresh=False, **sampling):
+        with Store(tmp_path / "store.sqlite", fresh=fresh) as store:
+            return ask(Contestant(name, engine, Sampling(**sampling)), instructions, store)
+
+    return run
+
+
+def sizes(engine):
+    return [len(batch) for batch in engine.batches]
+
+
+def test_answers_come_in_the_order_of_the_instructions(put, questions):
+    asked = put(engine := Echo(), questions)
+    assert [r.instruction_id for r in asked.responses] == [i.id for i in questions]
+    assert asked.responses[3].text == "re: Question 3"
+    assert (asked.paid, asked.tokens, asked.seconds) == (8, 16, 4.0)
+    assert sizes(engine) == [3, 3, 2]
+
+
+def test_a_second_run_pays_nothing_and_costs_what_it_cost(put, questions):
+    first, second = put(Echo(), questions), put(engine := Echo(), questions)
+    assert (second.paid, engine.batches) == (0, [])
+    assert second.responses == first.responses
+    assert (second.tokens, second.seconds) == (first.tokens, first.seconds)
+
+
+def test_only_what_is_missing_is_asked_of_an_engine_whose_batches_do_not_matter(put, questions):
+    put(Echo(), [questions[1], questions[5]])
+    put(engine := Echo(), questions)
+    assert engine.batches == [["Question 0", "Question 2"], ["Question 3", "Question 4"], ["Question 6", "Question 7"]]
+
+
+def test_a_batch_is_asked_whole_or_not_at_all_where_an_answer_depends_on_it(put, questions):
+    with pytest.raises(ArenaError, match="gone"):
+        put(Echo(batch_exact=False, fail_at=1), questions)
+    resumed = put(engine := Echo(batch_exact=False), questions)
+    assert sizes(engine) == [3, 2]  # the first batch was kept whole
+    undisturbed = put(Echo(batch_exact=False), questions, fresh=True)
+    assert resumed.responses == undisturbed.responses
+
+
+def test_a_known_answer_in_a_batch_with_a_new_one_is_asked_again_with_it(put, questions):
+    put(Echo(batch_exact=False), questions[1:2])
+    asked = put(engine := Echo(batch_exact=False), questions)
+    assert sizes(engine) == [3, 3, 2]
+    assert [r.text for r in asked.responses] == [f"re: Question {n} ({3 if n < 6 else 2})" for n in range(8)]
+    assert asked.paid == 8
+
+
+def test_an_answer_belongs_to_the_engine_and_not_to_the_contestants_name(put, questions):
+    put(Echo(), questions, name="base")
+    asked = put(engine := Echo(), questions, name="sft-i1")
+    assert engine.batches == []
+    assert {r.contestant for r in asked.responses} == {"sft-i1"}
+
+
+def test_what_could_change_an_answer_is_paid_again(put, questions):
+    put(Echo(), questions)
+    other = Echo()
+    other.fingerprint = {"engine": "echo", "version": "1", "system": "Be brief."}
+    assert put(other, questions).paid == 8
+    assert put(Echo(), questions, max_tokens=7).paid == 8
+    assert put(Echo(), questions, temperature=0.5).paid == 8
+    assert put(Echo(), questions, temperature=0.5, seed=1).paid == 8
+
+
+def test_what_cannot_change_a_greedy_answer_is_not(put, questions):
+    put(Echo(), questions)
+    assert put(Echo(), questions, seed=1, top_p=0.5).paid == 0
+
+
+def test_the_same_question_under_two_ids_is_asked_once_and_answered_twice(put, make_instruction):
+    twins = [make_instruction("a", "Same?"), make_instruction("b", "Same?")]
+    asked = put(Echo(batch_size=1), twins)
+    assert [r.instruction_id for r in asked.responses] == ["a", "b"]
+    assert asked.paid == 1
+
+
+def test_metrics_count_empty_and_cut_off_answers(put, questions):
+    asked = put(Echo(), questions)
+    responses = [
+        r.model_copy(update={"text": " ", "finish_reason": "length"}) if n < 2 else r
+        for n, r in enumerate(asked.responses)
+    ]
+    metrics = answer_metrics(asked._replace(responses=responses))
+    assert (metrics["answers"], metrics["empty"], metrics["cut_off"]) == (8, 2, 2)
+    assert metrics["mean_words"] == 2.2  # six answers of three words among eight: 18 / 8 = 2.25
+    assert metrics["tokens_per_second"] == 4.0
+
+
+@pytest.fixture
+def recorded(tmp_path, make_params, make_instruction):
+    """A project of recorded contestants on split d1, one of which leaves an answer out."""
+    rounds = {"sft-i0": dict(index=0, method="sft", split="d1", target="none", init="base", threshold=1, labels="expert")}
+    opponents = {name: {"engine": "recorded", "model": f"{name}.jsonl"} for name in ("expert", "torn")}
+    params = parse_params(make_params(rounds=rounds, opponents=opponents), "here")
+    paths = Paths(tmp_path)
+    rows = [make_instruction(f"i{n}", f"Question {n}") for n in range(2)]
+    for split in ("d1", "test"):
+        write_rows(paths.split(split), rows)
+    lines = [f'{{"id": "i{n}", "text": "Answer {n}"}}\n' for n in range(2)]
+    (tmp_path / "expert.jsonl").write_text("".join(lines), encoding="utf-8")
+    (tmp_path / "torn.jsonl").write_text(lines[0], encoding="utf-8")
+    return params, paths
+
+
+def test_a_round_without_a_target_asks_its_labels_only(recorded):
+    params, paths = recorded
+    metrics = battle_round("sft-i0", params, paths)
+    assert [(r.contestant, r.text) for r in read_rows(paths.responses("sft-i0"), Response)] == [
+        ("expert", "Answer 0"),
+        ("expert", "Answer 1"),
+    ]
+    assert metrics["paid"] == 2
+    assert "paid" not in read_json(paths.stage_metrics("sft-i0", "battle"))  # a second run writes the same bytes
+
+
+def test_a_recorded_opponent_with_a_missing_answer_is_named_and_nothing_is_written(recorded):
+    params, paths = recorded
+    with pytest.raises(ArenaError, match="i1") as caught:
+        answer_test("torn", params, paths)
+    assert "torn.jsonl" in str(caught.value)
+    assert not paths.arena_responses("torn").exists()
+
+
+def test_an_unknown_contestant_gets_a_suggestion(recorded):
+    with pytest.raises(ArenaError, match="did you mean 'expert'"):
+        answer_test("exprt", *recorded)

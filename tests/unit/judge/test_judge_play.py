@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import pytest
+from scripted import WordCountJudge
+
+from arena_learning.judge.base import Verdict
+from arena_learning.judge.play import Pairing, play
+from arena_learning.store import Store
+
+
+@pytest.fixture
+def arena(tmp_path, make_instruction, make_response):
+    """Play all of three contestants on two instructions with a judge; answers may be replaced."""
+    instructions = {name: make_instruction(name, category=f"c-{name}") for name in ("i1", "i2")}
+
+    def run(judge, fresh=False, rename=None, pairs=(("a", "b"), ("a", "c"), ("b", "c")), disagree="average", **texts):
+        answers = {"a": "one", "b": "one two", "c": "one two three"} | texts
+        names = rename or {}
+        responses = {
+            (i, names.get(c, c)): make_response(i, names.get(c, c), f"{i} {text}")
+            for i in instructions
+            for c, text in answers.items()
+        }
+        pairings = [Pairing(i, names.get(x, x), names.get(y, y)) for i in instructions for x, y in pairs]
+        with Store(tmp_path / "store.sqlite", fresh=fresh) as store:
+            return play(pairings, instructions, responses, judge, store, disagree=disagree)
+
+    return run
+
+
+def test_every_pair_is_played_in_both_orders_in_canonical_order(arena):
+    judged = arena(WordCountJudge(), pairs=(("c", "b"), ("b", "a"), ("a", "c"), ("a", "b")))
+    assert [(g.instruction_id, g.first, g.second) for g in judged.games[:6]] == [
+        ("i1", "a", "b"),
+        ("i1", "b", "a"),
+        ("i1", "a", "c"),
+        ("i1", "c", "a"),
+        ("i1", "b", "c"),
+        ("i1", "c", "b"),
+    ]
+    assert len(judged.games) == 12
+    # 2, 3 and 4 words: c beats b beats a, by 1 and 2
+    assert [(b.a, b.b, b.winner, b.gap, b.category) for b in judged.battles[:3]] == [
+        ("a", "b", "b", 1, "c-i1"),
+        ("a", "c", "b", 2, "c-i1"),
+        ("b", "c", "b", 1, "c-i1"),
+    ]
+
+
+def test_a_second_run_pays_nothing_and_says_the_same(arena):
+    first, judge = arena(WordCountJudge()), WordCountJudge()
+    second = arena(judge)
+    assert (first.paid, second.paid) == (12, 0)
+    assert judge.presented == []
+    assert (second.games, second.battles) == (first.games, first.battles)
+    # 12 games of 7 tokens and a quarter of a second: what they cost ever
+    assert (second.tokens, second.seconds) == (84, 3.0)
+
+
+def test_fresh_pays_again(arena):
+    arena(WordCountJudge())
+    assert arena(WordCountJudge(), fresh=True).paid == 12
+
+
+def test_a_new_contestant_pays_its_own_games_only_and_a_new_name_pays_nothing(arena):
+    arena(WordCountJudge(), pairs=(("a", "b"),))
+    assert arena(WordCountJudge()).paid == 8
+    assert arena(WordCountJudge(), rename={"a": "zz"}).paid == 0
+
+
+def test_a_new_answer_or_another_judge_pays(arena):
+    arena(WordCountJudge())
+    assert arena(WordCountJudge(), a="another").paid == 8
+    other = WordCountJudge()
+    other.fingerprint = {"judge": "word count v2"}
+    assert arena(other).paid == 12
+
+
+def test_unscored_games_are_kept_apart_and_asked_again(arena):
+    judged = arena(WordCountJudge(), a="nonsense")
+    assert [b.winner for b in judged.battles] == ["unscored", "unscored", "b"] * 2
+    assert {b.unscored for b in judged.battles if b.winner == "unscored"} == {"nonsense"}
+    assert judged.paid == 12
+    again = arena(WordCountJudge(), a="nonsense")
+    assert again.paid == 8  # those of a, in both orders, on both instructions
+    assert again.games == judged.games
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        Verdict(None, None, ""),
+        Verdict(11, 3, ""),
+        Verdict(5, 0.5, ""),
+        Verdict(float("nan"), 5, ""),
+        Verdict(5, None, ""),
+        Verdict(5, 5, "", unscored="refused"),
+        Verdict(None, None, "", unscored=" "),
+    ],
+)
+def test_scores_that_are_none_are_unscored_and_never_stored(arena, verdict):
+    for _ in range(2):
+        judged = arena(WordCountJudge(forced=verdict))
+        assert judged.paid == 12
+        assert all(g.unscored and g.score_first is None for g in judged.games)
+        assert {b.winner for b in judged.battles} == {"unscored"}
+
+
+def test_a_crash_keeps_the_batches_before_it(arena):
+    with pytest.raises(KeyboardInterrupt):
+        arena(WordCountJudge(fail_after=6))
+    resumed = arena(WordCountJudge())
+    assert resumed.paid == 6  # 12 games in batches of 3, two batches kept
+    assert resumed.games == arena(WordCountJudge(), fresh=True).games
+
+
+def test_equal_answers_are_a_tie_judged_once(arena):
+    judged = arena(WordCountJudge(), b="one", pairs=(("a", "b"),))
+    assert judged.paid == 2  # one an instruction: both orders read the same
+    assert [b.winner for b in judged.battles] == ["tie", "tie"]
