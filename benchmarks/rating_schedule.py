@@ -192,9 +192,8 @@ def main() -> None:
     params = ScheduleParams()
     boundary = Boundary(params.gap, params.level)
     rows = []
-    print(
-        "arena separable      all adaptive ratio |     best    equal ratio proven | all stops adaptive ratio right"
-    )
+    head = "arena separable      all adaptive ratio |     best    equal ratio proven | "
+    print(head + "all stops adaptive ratio right")
     for seed in range(options.arenas):
         generator = np.random.default_rng(seed)
         elo = np.sort(generator.choice(published, options.models, replace=False))[::-1]

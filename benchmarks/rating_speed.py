@@ -2,10 +2,11 @@
 
     python benchmarks/rating_speed.py ../shared/data/arena_votes_20240814.csv [--no-peers] [--repeats 5]
 
-The counted votes (model_a, model_b, winner, count) are expanded to one row a vote in dictionary-encoded Parquet, with
-invented prompt ids. Every job runs in a fresh process, again and again in turn with the others'; times are from
-opening the file to the result, without imports, medians over repeats. `first` is the first call in a process (with
-whatever is compiled or loaded then), `again` the second. Peers' bootstraps are run with few resamples and scaled.
+The counted votes (model_a, model_b, winner, count) are expanded to one row a vote in dictionary-encoded
+Parquet, with invented prompt ids. Every job runs in a fresh process, again and again in turn with the
+others'; times are from opening the file to the result, without imports, medians over repeats. `first` is the
+first call in a process (with whatever is compiled or loaded then), `again` the second. Peers' bootstraps are
+run with few resamples and scaled.
 """
 
 from __future__ import annotations
@@ -67,12 +68,16 @@ def environment(folder: Path, packages: list[str]) -> str:
     """Make an environment of its own for a peer; returns its Python."""
     venv.create(folder, with_pip=True)
     python = str(folder / "bin" / "python")
-    subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages], check=True)
+    subprocess.run(
+        [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages], check=True
+    )
     return python
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("votes", type=Path)
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--repeats", type=int, default=5)
@@ -82,7 +87,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "votes.parquet"
-        print(f"{expand(options.votes, file, options.prompts):,} rows, {file.stat().st_size / 1e6:.1f} MB of Parquet")
+        rows = expand(options.votes, file, options.prompts)
+        print(f"{rows:,} rows, {file.stat().st_size / 1e6:.1f} MB of Parquet", flush=True)
         tools = {"this": (sys.executable, "ours.py")}
         for name, packages in {} if options.no_peers else PEERS.items():  # type: ignore[attr-defined]
             folder = (options.environments or Path(scratch)) / name.replace(", ", "-")
@@ -116,7 +122,9 @@ def report(found: dict[tuple[str, str], list[dict[str, float | str]]], tools: li
             ours = ours or again
             times = "" if tool == "this" else f"  {again / ours:8.1f} times"
             note = f"  {runs[0]['note']}" if runs[0].get("note") else ""
-            print(f"  {tool:18} first {first:9.3f} s  again {again:9.3f} s  peak {memory:6.0f} MB{times}{note}")
+            print(
+                f"  {tool:18} first {first:9.3f} s  again {again:9.3f} s  peak {memory:6.0f} MB{times}{note}"
+            )
 
 
 if __name__ == "__main__":

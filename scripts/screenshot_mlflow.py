@@ -1,11 +1,12 @@
 """Take the picture of MLflow that compares the rounds: docs/images/mlflow-rounds.png.
 
-    python scripts/screenshot_mlflow.py [--root FOLDER] [--out FILE] [--charts REGEX] [--width 1600] [--height 1900]
+    python scripts/screenshot_mlflow.py [--root FOLDER] [--out FILE] [--charts REGEX] [--width N] [--height N]
 
-Needs a store (`arena track`) and Chromium (Debian: `apt-get install chromium`). It serves the store on a free port of
-this machine, opens the experiment's charts for the rounds of the newest flywheel in a headless browser, waits until
-every round's name and the charts are on the page, and saves what the browser shows. Nothing on the page is changed but
-what a user can: the filter of the runs, the search of the charts, and the assistant's panel, which is closed.
+Needs a store (`arena track`) and Chromium (Debian: `apt-get install chromium`). It serves the store on a free
+port of this machine, opens the experiment's charts for the rounds of the newest flywheel in a headless
+browser, waits until every round's name and the charts are on the page, and saves what the browser shows.
+Nothing on the page is changed but what a user can: the filter of the runs, the search of the charts, the
+assistant's panel.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from typing import Any
 import aiohttp
 
 from arena_learning.errors import ArenaError
-from arena_learning.paths import project
+from arena_learning.paths import Paths, project
 from arena_learning.track.server import HOST, free_port, server_command, server_environment
 from arena_learning.track.store import opened
 
@@ -42,6 +43,7 @@ CHARTS = (
     "|^monitor/(mean_words|longer_wins|repetition|cut_off_rate|tie_rate|target_chosen_share)$"
 )
 WAIT_SECONDS = 90.0
+SETTLE_LOOKS = 40
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -69,7 +71,7 @@ class Page:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket, self._ids = socket, count(1)
 
-    async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+    async def call(self, method: str, **parameters: object) -> dict[str, Any]:
         """Send a command and return its result."""
         number = next(self._ids)
         await self._socket.send_json({"id": number, "method": method, "params": parameters})
@@ -80,7 +82,7 @@ class Page:
                     raise ArenaError(f"the browser refused {method}: {message['error'].get('message')}")
                 return dict(message["result"])
 
-    async def run(self, script: str) -> Any:
+    async def run(self, script: str) -> object:
         """Run JavaScript and return its value."""
         result = await self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in result:
@@ -111,6 +113,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=1600)
     parser.add_argument("--height", type=int, default=1900)
     options = parser.parse_args()
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # the picture is of the project's own store
     try:
         paths = project(options.root)
         out = options.out or paths.root / "docs" / "images" / "mlflow-rounds.png"
@@ -140,8 +143,8 @@ def find_browser() -> str:
     raise ArenaError("no Chromium on the PATH", mend="Debian and Ubuntu: apt-get install chromium")
 
 
-def newest_rounds(paths: Any) -> tuple[str, list[str], str]:
-    """Return the experiment's id, the names of the newest flywheel's rounds, and the address's query for them.
+def newest_rounds(paths: Paths) -> tuple[str, list[str], str]:
+    """Return the experiment's id, the names of the newest flywheel's rounds, and the query that shows them.
 
     Raises:
         ArenaError: the store holds no round.
@@ -258,9 +261,12 @@ async def picture(page: Page, address: str, names: list[str], options: argparse.
     await page.wait(f"{listed} > 0", "the rounds and their charts")
     await page.run(CLOSE_ASSISTANT)
     await search_charts(page, options.charts)
-    bars = -1
-    while (now := await page.run(listed)) != bars or not now:  # charts are drawn one after the other
-        bars = now
+    drawn: object = None
+    for _ in range(SETTLE_LOOKS):  # charts are drawn one after the other
+        now = await page.run(listed)
+        if now and now == drawn:
+            break
+        drawn = now
         await asyncio.sleep(1.5)
     captured = await page.call("Page.captureScreenshot", format="png")
     return base64.b64decode(captured["data"])
@@ -275,14 +281,19 @@ CLOSE_ASSISTANT = """(() => {
 
 
 async def search_charts(page: Page, regex: str) -> None:
-    """Type the regular expression into the search of the charts."""
+    """Type the regular expression into the search of the charts.
+
+    Raises:
+        ArenaError: there is no such search.
+    """
     found = await page.run(
         "(() => { const box = document.querySelector(\"input[placeholder='Search metric charts']\");"
         " if (!box) return false; box.focus(); return true; })()"
     )
-    if found:
-        await page.call("Input.insertText", text=regex)
-        await asyncio.sleep(1.5)
+    if not found:
+        raise ArenaError("no search of the charts on MLflow's page", mend="this MLflow is another version")
+    await page.call("Input.insertText", text=regex)
+    await asyncio.sleep(1.5)
 
 
 if __name__ == "__main__":

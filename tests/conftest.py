@@ -20,7 +20,9 @@ def make_instruction():
 def make_response():
     def make(instruction_id="i1", contestant="base", text="The Danube.", **fields):
         shared = {"finish_reason": "stop", "prompt_tokens": 5, "completion_tokens": 3}
-        return Response(instruction_id=instruction_id, contestant=contestant, text=text, **{**shared, **fields})
+        return Response(
+            instruction_id=instruction_id, contestant=contestant, text=text, **{**shared, **fields}
+        )
 
     return make
 
@@ -31,7 +33,13 @@ def make_battle():
 
     def make(a, score_a, b, score_b, instruction_id="i1", **fields):
         winner = "tie" if score_a == score_b else "a" if score_a > score_b else "b"
-        shared = {"category": "other", "judge": "j", "games": 2, "orders_agree": True, "rationales": ("r1", "r2")}
+        shared = {
+            "category": "other",
+            "judge": "j",
+            "games": 2,
+            "orders_agree": True,
+            "rationales": ("r1", "r2"),
+        }
         return Battle(
             instruction_id=instruction_id,
             a=a,
@@ -52,8 +60,22 @@ def make_params():
 
     def make(**sections):
         rounds = {
-            "sft-i1": dict(index=0, method="sft", split="d1", target="base", init="base", threshold=1.0),
-            "dpo-i1": dict(index=1, method="dpo", split="d2", target="sft-i1", init="sft-i1", threshold=2.0),
+            "sft-i1": {
+                "index": 0,
+                "method": "sft",
+                "split": "d1",
+                "target": "base",
+                "init": "base",
+                "threshold": 1.0,
+            },
+            "dpo-i1": {
+                "index": 1,
+                "method": "dpo",
+                "split": "d2",
+                "target": "sft-i1",
+                "init": "sft-i1",
+                "threshold": 2.0,
+            },
         }
         return {
             "weights": {"source": "models/somewhere"},

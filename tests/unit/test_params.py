@@ -43,7 +43,9 @@ def test_a_misspelt_key_deep_down_gets_the_keys_of_its_own_section(make_params):
     said = refusal(make_params(train={"ppo": {"reward": {"epoch": 2}}}))
     assert "train.ppo.reward.epoch: unknown key; did you mean 'epochs'?" in said
     assert "kl" not in said
-    said = refusal(make_params(opponents={"expert": {"engine": "recorded", "model": "x", "sampling": {"topp": 1}}}))
+    said = refusal(
+        make_params(opponents={"expert": {"engine": "recorded", "model": "x", "sampling": {"topp": 1}}})
+    )
     assert "did you mean 'top_p'?" in said
 
 
@@ -53,7 +55,9 @@ def test_an_item_named_like_a_key_does_not_mislead_the_suggestion(make_params):
 
 
 def test_an_unknown_judge_or_anchor_gets_a_suggestion(make_params):
-    raw = make_params(judge={"name": "rubrik"}, evaluate={"judges": ["rubric", "refrence"], "anchor": "sft-i2"})
+    raw = make_params(
+        judge={"name": "rubrik"}, evaluate={"judges": ["rubric", "refrence"], "anchor": "sft-i2"}
+    )
     said = refusal(raw)
     assert "judge.name: no judge 'rubrik'; did you mean 'rubric'?" in said
     assert "evaluate.judges: no judge 'refrence'" in said
@@ -71,7 +75,9 @@ def test_reserved_and_doubled_names_are_refused(make_params):
 
 
 def test_an_unknown_split_gets_a_suggestion(make_params):
-    assert "unknown split 'd10'; did you mean 'd1'?" in refusal(make_params(pool={"splits": {"d10": 4}, "test": 4}))
+    assert "unknown split 'd10'; did you mean 'd1'?" in refusal(
+        make_params(pool={"splits": {"d10": 4}, "test": 4})
+    )
 
 
 def test_a_language_model_judge_needs_a_model(make_params):

@@ -36,7 +36,15 @@ def test_outs_stay_in_an_experiments_copy_and_the_stores_at_home(tmp_path, monke
 
 def test_no_two_artefacts_of_two_rounds_share_a_path(tmp_path):
     paths = Paths(tmp_path)
-    kinds = (paths.responses, paths.games, paths.battles, paths.sft, paths.preferences, paths.card, paths.model)
+    kinds = (
+        paths.responses,
+        paths.games,
+        paths.battles,
+        paths.sft,
+        paths.preferences,
+        paths.card,
+        paths.model,
+    )
     stages = [paths.stage_metrics(r, s) for r in ("a", "b") for s in ("battle", "judge", "train")]
     found = [kind(name) for kind in kinds for name in ("a", "b")] + stages
     assert len(set(found)) == len(found)

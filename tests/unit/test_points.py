@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 
@@ -77,7 +78,15 @@ def test_a_number_is_read_as_written(text, value):
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("3, 4", 34), ("in 2020 12 came", 202012), ("21st", 1), ("3-4", -4), ("1,25", 125), ("x2", 2), ("1.5", 5)],
+    [
+        ("3, 4", 34),
+        ("in 2020 12 came", 202012),
+        ("21st", 1),
+        ("3-4", -4),
+        ("1,25", 125),
+        ("x2", 2),
+        ("1.5", 5),
+    ],
 )
 def test_no_number_is_read_that_is_not_there(text, value):
     assert value not in numbers(text)
@@ -245,13 +254,23 @@ def test_any_number_is_found_with_and_without_thousands_marks(number):
     assert number in numbers(f"It is {number:,}!")
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=5), lambda s: st.lists(s, max_size=3)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=5), lambda s: st.lists(s, max_size=3)
+    )
+)
 def test_a_point_of_any_json_is_read_or_refused_but_never_crashes(value):
     for kind in ("states", "number", "length", "format", "semantic", value):
-        raw = {"kind": kind, "weight": 1, "any": value, "value": value, "min": value, "form": value, "text": value}
+        raw = {
+            "kind": kind,
+            "weight": 1,
+            "any": value,
+            "value": value,
+            "min": value,
+            "form": value,
+            "text": value,
+        }
         for field in (*raw, "tolerance", "max", "keys"):
             allowed = {"kind": kind, "weight": 1, field: value}
-            try:
+            with contextlib.suppress(ArenaError):
                 parse_point(json.loads(json.dumps(allowed)), "here")
-            except ArenaError:
-                pass

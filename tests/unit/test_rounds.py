@@ -8,9 +8,31 @@ from arena_learning.rounds import check_round_name, check_rounds
 
 SIZES = {f"d{n}": 4 for n in range(10)}
 CHAIN = {
-    "sft-i1": dict(index=1, method="sft", split="d1", target="base", init="base", threshold=3.0),
-    "dpo-i1": dict(index=2, method="dpo", split="d2", target="sft-i1", init="sft-i1", threshold=2.0),
-    "sft-i2": dict(index=4, method="sft", split="d4", target="dpo-i1", init="base", threshold=1, adds_to="sft-i1"),
+    "sft-i1": {
+        "index": 1,
+        "method": "sft",
+        "split": "d1",
+        "target": "base",
+        "init": "base",
+        "threshold": 3.0,
+    },
+    "dpo-i1": {
+        "index": 2,
+        "method": "dpo",
+        "split": "d2",
+        "target": "sft-i1",
+        "init": "sft-i1",
+        "threshold": 2.0,
+    },
+    "sft-i2": {
+        "index": 4,
+        "method": "sft",
+        "split": "d4",
+        "target": "dpo-i1",
+        "init": "base",
+        "threshold": 1,
+        "adds_to": "sft-i1",
+    },
 }
 
 
@@ -28,15 +50,30 @@ def refusal(make_params, changes, **sections) -> str:
 
 
 def test_the_papers_ten_rounds_are_sound(make_params):
-    rounds = {"sft-i0": dict(method="sft", split="d0", target="none", labels="expert", init="base")}
+    rounds = {
+        "sft-i0": {"method": "sft", "split": "d0", "target": "none", "labels": "expert", "init": "base"}
+    }
     for i in (1, 2, 3):
         last, earlier = f"ppo-i{i - 1}", {m: f"{m}-i{i - 1}" for m in ("sft", "dpo", "ppo")}
         target = "sft-i0" if i == 1 else last
         adds = {m: "none" if i == 1 and m != "sft" else earlier[m] for m in earlier}
-        rounds[f"sft-i{i}"] = dict(method="sft", target=target, init="base", adds_to=adds["sft"])
-        rounds[f"dpo-i{i}"] = dict(method="dpo", target=f"sft-i{i}", init=f"sft-i{i}", adds_to=adds["dpo"])
-        rounds[f"ppo-i{i}"] = dict(method="ppo", target=f"dpo-i{i}", init=f"dpo-i{i}", adds_to=adds["ppo"])
-    whole = {name: {**r, "index": n, "split": f"d{n}", "threshold": 1} for n, (name, r) in enumerate(rounds.items())}
+        rounds[f"sft-i{i}"] = {"method": "sft", "target": target, "init": "base", "adds_to": adds["sft"]}
+        rounds[f"dpo-i{i}"] = {
+            "method": "dpo",
+            "target": f"sft-i{i}",
+            "init": f"sft-i{i}",
+            "adds_to": adds["dpo"],
+        }
+        rounds[f"ppo-i{i}"] = {
+            "method": "ppo",
+            "target": f"dpo-i{i}",
+            "init": f"dpo-i{i}",
+            "adds_to": adds["ppo"],
+        }
+    whole = {
+        name: {**r, "index": n, "split": f"d{n}", "threshold": 1}
+        for n, (name, r) in enumerate(rounds.items())
+    }
     check_rounds(parse_params(make_params(pool={"splits": SIZES, "test": 4}, rounds=whole), "params.yaml"))
 
 
@@ -97,14 +134,24 @@ def test_a_split_without_instructions_is_refused(make_params, size):
 def test_rows_are_only_added_to_rows_of_the_same_method(make_params):
     said = refusal(make_params, {"sft-i2": {"adds_to": "dpo-i1"}})
     assert "rounds.sft-i2.adds_to: sft cannot add to the rows of 'dpo-i1', which is dpo" in said
-    ppo = dict(index=5, method="ppo", split="d5", target="dpo-i1", init="dpo-i1", threshold=1, adds_to="dpo-i1")
+    ppo = {
+        "index": 5,
+        "method": "ppo",
+        "split": "d5",
+        "target": "dpo-i1",
+        "init": "dpo-i1",
+        "threshold": 1,
+        "adds_to": "dpo-i1",
+    }
     assert "ppo cannot add to the rows of 'dpo-i1'" in refusal(make_params, {"ppo-i1": ppo})
 
 
 def test_labels_and_target_exclude_each_other_and_one_is_needed(make_params):
     assert "labels: 'expert' beside the target" in refusal(make_params, {"sft-i1": {"labels": "expert"}})
     assert "neither a target nor labels" in refusal(make_params, {"sft-i1": {"target": "none"}})
-    assert "dpo learns from battles" in refusal(make_params, {"dpo-i1": {"target": "none", "labels": "expert"}})
+    assert "dpo learns from battles" in refusal(
+        make_params, {"dpo-i1": {"target": "none", "labels": "expert"}}
+    )
     said = refusal(make_params, {"sft-i1": {"target": "none", "labels": "expart"}})
     assert "no opponent 'expart'; did you mean 'expert'?" in said
 

@@ -85,7 +85,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
     assert (tmp_path / "out").read_text(encoding="utf-8") == "old"
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"role": "user"}', '{"role": "robot", "content": "x"}', "nonsense"])
+@pytest.mark.parametrize(
+    "line", ["{", "[]", '{"role": "user"}', '{"role": "robot", "content": "x"}', "nonsense"]
+)
 def test_a_malformed_line_is_named_by_file_and_line(tmp_path, line):
     path = tmp_path / "turns.jsonl"
     path.write_text(f'{{"role": "user", "content": "x"}}\n\n{line}\n', encoding="utf-8")
@@ -124,7 +126,15 @@ def test_nan_is_neither_written_nor_read(tmp_path):
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(tmp_path / "x.json", {"loss": math.nan})
     assert not (tmp_path / "x.json").exists()
-    battle = {"instruction_id": "i", "category": "c", "judge": "j", "a": "a", "b": "b", "winner": "tie", "games": 2}
+    battle = {
+        "instruction_id": "i",
+        "category": "c",
+        "judge": "j",
+        "a": "a",
+        "b": "b",
+        "winner": "tie",
+        "games": 2,
+    }
     with pytest.raises(ValidationError, match="finite"):
         Battle.model_validate_json(json.dumps({**battle, "gap": math.nan}))
 
@@ -148,7 +158,9 @@ def test_turns_out_of_order_are_refused(roles, problem):
         Instruction.model_validate({"id": "i", "turns": turns})
 
 
-@pytest.mark.parametrize("roles", ["user", "system user", "user assistant user", "system user assistant user"])
+@pytest.mark.parametrize(
+    "roles", ["user", "system user", "user assistant user", "system user assistant user"]
+)
 def test_conversations_that_end_in_a_user_turn_are_taken(roles):
     turns = [{"role": role, "content": "x"} for role in roles.split()]
     assert Instruction.model_validate({"id": "i", "turns": turns}).multi_turn == ("assistant" in roles)

@@ -93,7 +93,8 @@ def test_a_batch_is_kept_whole_or_not_at_all(path):
 
 def test_two_processes_write_at_once(path):
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, name, str(path)], stdout=subprocess.PIPE) for name in "ab"
+        subprocess.Popen([sys.executable, "-c", WRITER, name, str(path)], stdout=subprocess.PIPE)
+        for name in "ab"
     ]
     for writer in writers:
         writer.communicate(timeout=120)
@@ -147,7 +148,11 @@ def test_a_full_disk_is_told_and_what_was_kept_stays(path):
 def test_a_store_without_its_table_is_an_error_that_can_be_read(path):
     with Store(path) as store:
         store._db.execute("DROP TABLE memory")
-        for use in (lambda: store.get([key(1)]), lambda: store.count("game"), lambda: store.put("game", {key(1): {}})):
+        for use in (
+            lambda: store.get([key(1)]),
+            lambda: store.count("game"),
+            lambda: store.put("game", {key(1): {}}),
+        ):
             with pytest.raises(ArenaError, match="no such table"):
                 use()
 

@@ -14,12 +14,10 @@ from arena_learning.paths import Paths
 @click.option("--force", is_flag=True, help="Replace a params.yaml that is there.")
 def command(profile: str, force: bool) -> None:
     """Write params.yaml from a profile, with the engine and type that fit this machine."""
-    import torch
-
-    from arena_learning.setup.profile import choose_serving, write_params
+    from arena_learning.setup.profile import choose_serving, has_cuda, write_params
 
     paths = Paths(Path.cwd())
-    serving = choose_serving(cuda=torch.cuda.is_available())
+    serving = choose_serving(cuda=has_cuda())
     write_params(profile, paths.profiles, paths.params, serving, force=force)
     click.echo(f"{paths.params.name}: from profile {profile}")
     click.echo(f"  serving.engine: {serving.engine}, serving.dtype: {serving.dtype} ({serving.reason})")

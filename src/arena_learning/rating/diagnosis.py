@@ -68,8 +68,8 @@ def diagnose(
 
 def _by_prior(kind: str, model: str, did: str, where: str) -> Finding:
     message = (
-        f"{model} {did}: its rating is finite only by the prior (as if it had also fought one even battle with "
-        f"each part of the field it met), and how far it is {where} is not known"
+        f"{model} {did}: its rating is finite only by the prior (as if it had also fought one even battle "
+        f"with each part of the field it met), and how far it is {where} is not known"
     )
     return Finding(kind, message, (model,))
 

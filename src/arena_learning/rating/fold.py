@@ -155,7 +155,7 @@ def games_of(cells: Floats, ties: Ties) -> Games:
 
 
 def _with_a_tie(games: Games) -> Games:
-    """Give problems without any tie half a tied battle, shared like the others, so that its odds are not 0."""
+    """Give problems without any tie half a tied battle, shared like the battles, or its odds would be 0."""
     assert games.tied is not None
     without = ~games.tied.any(axis=0)
     if not without.any():

@@ -219,7 +219,7 @@ def stand(table: pd.DataFrame | Battles, names: tuple[str, ...], params: Schedul
 
 
 def battle_information(elo: Floats, scale: float) -> Floats:
-    """Return the Fisher information of one battle of each two, log units, ``(models, models)``; 0 with itself."""
+    """Return the Fisher information of one battle of each two, log units, ``(models, models)``."""
     share = 1 / (1 + 10.0 ** ((elo[None, :] - elo[:, None]) / scale))
     information = share * (1 - share)
     np.fill_diagonal(information, 0)

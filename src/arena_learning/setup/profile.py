@@ -23,6 +23,13 @@ class Serving(NamedTuple):
     reason: str
 
 
+def has_cuda() -> bool:
+    """Return whether this machine has a GPU that torch can use."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def choose_serving(*, cuda: bool) -> Serving:
     """Choose engine and type by what the machine and the environment have."""
     if cuda and importlib.util.find_spec("vllm"):

@@ -23,7 +23,8 @@ def serve(paths: Paths, port: int) -> NoReturn:
     if store_uri(paths) != local_uri(paths):
         raise ArenaError("the runs are on a server", where="MLFLOW_TRACKING_URI", mend="open that address")
     command = server_command(paths, port)
-    sys.stdout.flush()
+    sys.stderr.write(f"MLflow: http://{HOST}:{port} (Ctrl-C stops it)\n")
+    sys.stderr.flush()
     os.execve(command[0], command, server_environment())
 
 

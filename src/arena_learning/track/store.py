@@ -69,9 +69,10 @@ def redact(text: str) -> str:
 
 
 def settle_environment() -> None:
-    """Set what MLflow reads: no telemetry, and no minutes of waiting for a server that is down."""
+    """Set what MLflow reads: no telemetry, no printing, no minutes of waiting for a server that is down."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["DO_NOT_TRACK"] = "1"
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # a line a run, in the midst of --json
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 

@@ -67,7 +67,11 @@ def test_a_second_run_pays_nothing_and_costs_what_it_cost(put, questions):
 def test_only_what_is_missing_is_asked_of_an_engine_whose_batches_do_not_matter(put, questions):
     put(Echo(), [questions[1], questions[5]])
     put(engine := Echo(), questions)
-    assert engine.batches == [["Question 0", "Question 2"], ["Question 3", "Question 4"], ["Question 6", "Question 7"]]
+    assert engine.batches == [
+        ["Question 0", "Question 2"],
+        ["Question 3", "Question 4"],
+        ["Question 6", "Question 7"],
+    ]
 
 
 def test_a_batch_is_asked_whole_or_not_at_all_where_an_answer_depends_on_it(put, questions):
@@ -131,7 +135,17 @@ def test_metrics_count_empty_and_cut_off_answers(put, questions):
 @pytest.fixture
 def recorded(tmp_path, make_params, make_instruction):
     """A project of recorded contestants on split d1, one of which leaves an answer out."""
-    rounds = {"sft-i0": dict(index=0, method="sft", split="d1", target="none", init="base", threshold=1, labels="expert")}
+    rounds = {
+        "sft-i0": {
+            "index": 0,
+            "method": "sft",
+            "split": "d1",
+            "target": "none",
+            "init": "base",
+            "threshold": 1,
+            "labels": "expert",
+        }
+    }
     opponents = {name: {"engine": "recorded", "model": f"{name}.jsonl"} for name in ("expert", "torn")}
     params = parse_params(make_params(rounds=rounds, opponents=opponents), "here")
     paths = Paths(tmp_path)
@@ -152,7 +166,9 @@ def test_a_round_without_a_target_asks_its_labels_only(recorded):
         ("expert", "Answer 1"),
     ]
     assert metrics["paid"] == 2
-    assert "paid" not in read_json(paths.stage_metrics("sft-i0", "battle"))  # a second run writes the same bytes
+    assert "paid" not in read_json(
+        paths.stage_metrics("sft-i0", "battle")
+    )  # a second run writes the same bytes
 
 
 def test_a_recorded_opponent_with_a_missing_answer_is_named_and_nothing_is_written(recorded):

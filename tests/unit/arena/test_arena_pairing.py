@@ -25,7 +25,11 @@ def test_all_play_all_in_alphabetical_pairs():
 
 
 def test_the_target_alone_meets_each_opponent():
-    assert schedule(["i1"], "t", OPPONENTS, "target", 0) == [("i1", "b", "t"), ("i1", "m", "t"), ("i1", "t", "x")]
+    assert schedule(["i1"], "t", OPPONENTS, "target", 0) == [
+        ("i1", "b", "t"),
+        ("i1", "m", "t"),
+        ("i1", "t", "x"),
+    ]
 
 
 def test_split_gives_each_instruction_one_opponent_in_about_equal_shares():
@@ -39,7 +43,11 @@ def test_split_gives_each_instruction_one_opponent_in_about_equal_shares():
 
 
 def test_without_a_target_the_opponents_play_all():
-    assert schedule(["i1"], None, OPPONENTS, "target", 0) == [("i1", "b", "m"), ("i1", "b", "x"), ("i1", "m", "x")]
+    assert schedule(["i1"], None, OPPONENTS, "target", 0) == [
+        ("i1", "b", "m"),
+        ("i1", "b", "x"),
+        ("i1", "m", "x"),
+    ]
 
 
 @pytest.mark.parametrize("mode", ["all", "target", "split"])

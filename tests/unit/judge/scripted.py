@@ -11,13 +11,13 @@ from arena_learning.points import words
 
 
 class ScriptedEngine:
-    """Answers with ``script(prompt's text, number of the call for that prompt)``; remembers what it was asked."""
+    """Answers with ``script(the prompt's text, how often it was asked)``; remembers what it was asked."""
 
-    fingerprint = {"engine": "scripted", "version": "1"}
     batch_exact = True
 
     def __init__(self, script: Callable[[str, int], str], batch_size: int = 4) -> None:
         self._script, self.batch_size = script, batch_size
+        self.fingerprint = {"engine": "scripted", "version": "1"}
         self._calls: dict[str, count[int]] = {}
         self.asked: list[tuple[str, Sampling]] = []
         self.closed = False
@@ -37,7 +37,7 @@ class ScriptedEngine:
 
 
 class WordCountJudge:
-    """Scores a response by its words (1 to 10); refuses what says "nonsense", and gives what it is told to."""
+    """Scores a response by its words (1 to 10); refuses what says "nonsense"; may be told what to say."""
 
     batch_size = 3
     label = "word count v1"

@@ -18,7 +18,9 @@ def by_length(prompt: str, _: int) -> str:
 
 
 def test_a_language_model_judge_conforms():
-    check_judge(LlmJudge("m", ScriptedEngine(by_length), JudgeTemplate("pairwise-score", Path()), Sampling(), 3))
+    check_judge(
+        LlmJudge("m", ScriptedEngine(by_length), JudgeTemplate("pairwise-score", Path()), Sampling(), 3)
+    )
 
 
 def test_a_language_model_judge_that_prints_nonsense_conforms():
@@ -37,7 +39,10 @@ def test_the_rubric_judge_conforms_and_says_why_it_cannot_score(points):
 
     check_judge(RubricJudge(points))
     bare = INSTRUCTION.model_copy(update={"rubric": ()})
-    assert RubricJudge(points).score([present("good", "poor", bare)])[0].unscored == "the instruction has no rubric"
+    assert (
+        RubricJudge(points).score([present("good", "poor", bare)])[0].unscored
+        == "the instruction has no rubric"
+    )
 
 
 @pytest.mark.torch
@@ -46,7 +51,10 @@ def test_the_reference_judge_conforms_and_says_why_it_cannot_score():
 
     check_judge(ReferenceJudge())
     bare = INSTRUCTION.model_copy(update={"reference": None})
-    assert ReferenceJudge().score([present("good", "poor", bare)])[0].unscored == "the instruction has no reference"
+    assert (
+        ReferenceJudge().score([present("good", "poor", bare)])[0].unscored
+        == "the instruction has no reference"
+    )
 
 
 @pytest.mark.torch

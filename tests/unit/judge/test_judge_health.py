@@ -19,7 +19,11 @@ SCORES = {
 def played():
     games = []
     for name, (one, two) in SCORES.items():
-        games.append(Game(instruction_id=name, judge="j", first="a", second="b", score_first=one[0], score_second=one[1]))
+        games.append(
+            Game(
+                instruction_id=name, judge="j", first="a", second="b", score_first=one[0], score_second=one[1]
+            )
+        )
         scores = {"score_first": two[1], "score_second": two[0]} if two else {"unscored": "no score line"}
         games.append(Game(instruction_id=name, judge="j", first="b", second="a", **scores))
     return games, [merge_games(games[i : i + 2], "other") for i in range(0, len(games), 2)]
@@ -30,7 +34,11 @@ def test_counts_and_shares(played, make_response):
     texts = {("i1", "a"): "long answer", ("i1", "b"): "short", ("i2", "a"): "x", ("i2", "b"): "y z"}
     responses = {key: make_response(*key, text) for key, text in texts.items()}
     health = judge_health(games, battles, responses)
-    assert (health["games"], health["games_unscored"], health["unscored_reasons"]) == (8, 1, {"no score line": 1})
+    assert (health["games"], health["games_unscored"], health["unscored_reasons"]) == (
+        8,
+        1,
+        {"no score line": 1},
+    )
     assert (health["battles"], health["battles_unscored"], health["ties"], health["flips"]) == (4, 1, 1, 1)
     assert health["tie_rate"] == pytest.approx(1 / 3)  # of the three scored battles
     assert health["flip_rate"] == pytest.approx(1 / 3)
@@ -53,4 +61,6 @@ def test_wins_are_counted_from_the_contestants_side(played):
 def test_no_battles_have_no_shares():
     health = judge_health([], [], {})
     assert health["battles"] == 0
-    assert {health[k] for k in ("tie_rate", "flip_rate", "unscored_rate", "longer_wins", "mean_gap")} == {None}
+    assert {health[k] for k in ("tie_rate", "flip_rate", "unscored_rate", "longer_wins", "mean_gap")} == {
+        None
+    }

@@ -19,7 +19,9 @@ GOOD = "Score-A: 8\nScore-B: 3\nExplanation: because."
 
 def judge_with(script, attempts=3, **sampling) -> tuple[LlmJudge, ScriptedEngine]:
     engine = ScriptedEngine(script)
-    return LlmJudge("m", engine, JudgeTemplate("pairwise-score", Path()), Sampling(**sampling), attempts), engine
+    return LlmJudge(
+        "m", engine, JudgeTemplate("pairwise-score", Path()), Sampling(**sampling), attempts
+    ), engine
 
 
 def favours_first(prompt: str, _: int) -> str:
@@ -32,7 +34,10 @@ def favours_danube(prompt: str, _: int) -> str:
 
 
 def play_one(tmp_path, make_instruction, make_response, judge, base="The Rhine.", expert="The Danube."):
-    responses = {("i1", "base"): make_response(text=base), ("i1", "expert"): make_response(contestant="expert", text=expert)}
+    responses = {
+        ("i1", "base"): make_response(text=base),
+        ("i1", "expert"): make_response(contestant="expert", text=expert),
+    }
     with Store(tmp_path / "store.sqlite") as store:
         return play([Pairing("i1", "base", "expert")], {"i1": make_instruction()}, responses, judge, store)
 
@@ -47,7 +52,9 @@ def test_both_orders_are_played_and_scores_follow_the_contestant(tmp_path, make_
     assert (battle.winner, battle.gap, battle.orders_agree) == ("b", 6, True)
 
 
-def test_a_judge_that_likes_the_first_place_ends_in_a_tie_that_says_so(tmp_path, make_instruction, make_response):
+def test_a_judge_that_likes_the_first_place_ends_in_a_tie_that_says_so(
+    tmp_path, make_instruction, make_response
+):
     (battle,) = play_one(tmp_path, make_instruction, make_response, judge_with(favours_first)[0]).battles
     # 8 and 3 in one order, 3 and 8 in the other: 5.5 each
     assert (battle.score_a, battle.score_b, battle.winner, battle.orders_agree) == (5.5, 5.5, "tie", False)
@@ -94,7 +101,11 @@ def test_the_prompts_tags_in_an_answer_are_neutralised(attack):
     judge.score([present(attack, "poor")])
     ((prompt, _),) = engine.asked
     for tag in ("conversation", "response_a", "response_b"):
-        assert len(re.findall(rf"<\s*{tag}\b", prompt, re.I)) == len(re.findall(rf"<\s*/\s*{tag}\b", prompt, re.I)) == 1
+        assert (
+            len(re.findall(rf"<\s*{tag}\b", prompt, re.I))
+            == len(re.findall(rf"<\s*/\s*{tag}\b", prompt, re.I))
+            == 1
+        )
 
 
 @pytest.mark.parametrize("text", ["{{ 7 * 7 }}", "{% raw %}", "{# x", "{0} %s $x", "a & b < c"])
@@ -109,7 +120,11 @@ def test_other_angle_brackets_are_left_alone():
 
 
 def test_all_that_changes_a_verdict_is_in_the_fingerprint_and_the_label():
-    judges = [judge_with(favours_first)[0], judge_with(favours_first, attempts=1)[0], judge_with(favours_first, seed=1)[0]]
+    judges = [
+        judge_with(favours_first)[0],
+        judge_with(favours_first, attempts=1)[0],
+        judge_with(favours_first, seed=1)[0],
+    ]
     other = ScriptedEngine(favours_first)
     other.fingerprint = {"engine": "scripted", "version": "2"}
     judges.append(LlmJudge("m", other, JudgeTemplate("pairwise-score", Path()), Sampling(), 3))
@@ -124,7 +139,9 @@ def test_closing_closes_the_engine():
 
 
 def test_a_template_of_ones_own_is_read_from_the_project(tmp_path):
-    (tmp_path / "mine.jinja").write_text("{{ category }}: {{ response_a }} | {{ response_b }}", encoding="utf-8")
+    (tmp_path / "mine.jinja").write_text(
+        "{{ category }}: {{ response_a }} | {{ response_b }}", encoding="utf-8"
+    )
     template = JudgeTemplate("mine.jinja", tmp_path)
     assert template.render(present("x", "{{ y }}")) == "other: x | {{ y }}"
     (tmp_path / "mine.jinja").write_text("changed", encoding="utf-8")
@@ -133,7 +150,11 @@ def test_a_template_of_ones_own_is_read_from_the_project(tmp_path):
 
 @pytest.mark.parametrize(
     ("source", "problem"),
-    [("{{ response_a", "does not parse"), ("{{ respons_a }}", "does not render"), ("{{ 1 + 'a' }}", "does not render")],
+    [
+        ("{{ response_a", "does not parse"),
+        ("{{ respons_a }}", "does not render"),
+        ("{{ 1 + 'a' }}", "does not render"),
+    ],
 )
 def test_a_broken_template_is_an_error_that_names_it(tmp_path, source, problem):
     (tmp_path / "mine.jinja").write_text(source, encoding="utf-8")

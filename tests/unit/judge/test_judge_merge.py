@@ -41,7 +41,11 @@ def test_contestants_stand_in_alphabetical_order_whoever_came_first():
 
 @pytest.mark.parametrize(
     ("disagree", "winner", "gap", "unscored"),
-    [("average", "a", 1.0, None), ("tie", "tie", 0.0, None), ("drop", "unscored", None, "the orders disagree")],
+    [
+        ("average", "a", 1.0, None),
+        ("tie", "tie", 0.0, None),
+        ("drop", "unscored", None, "the orders disagree"),
+    ],
 )
 def test_orders_that_disagree_are_averaged_tied_or_dropped(disagree, winner, gap, unscored):
     # a wins 8 to 4 in one order and loses 5 to 7 in the other: 6.5 against 5.5 on average

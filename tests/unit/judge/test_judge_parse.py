@@ -54,7 +54,9 @@ def test_anything_else_is_no_verdict_and_says_why(text, problem):
     assert read_scores(text) == (None, None, problem)
 
 
-@pytest.mark.parametrize("text", ["\n" * 100_000, "*" * 100_000, "Score-A: 8\n" * 20_000, "1 " * 50_000, "9" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["\n" * 100_000, "*" * 100_000, "Score-A: 8\n" * 20_000, "1 " * 50_000, "9" * 100_000]
+)
 def test_long_rubbish_is_read_in_linear_time(text):
     start = time.process_time()
     assert read_scores(text).problem

@@ -13,7 +13,14 @@ def arena(tmp_path, make_instruction, make_response):
     """Play all of three contestants on two instructions with a judge; answers may be replaced."""
     instructions = {name: make_instruction(name, category=f"c-{name}") for name in ("i1", "i2")}
 
-    def run(judge, fresh=False, rename=None, pairs=(("a", "b"), ("a", "c"), ("b", "c")), disagree="average", **texts):
+    def run(
+        judge,
+        fresh=False,
+        rename=None,
+        pairs=(("a", "b"), ("a", "c"), ("b", "c")),
+        disagree="average",
+        **texts,
+    ):
         answers = {"a": "one", "b": "one two", "c": "one two three"} | texts
         names = rename or {}
         responses = {

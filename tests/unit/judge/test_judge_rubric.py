@@ -58,10 +58,16 @@ def test_the_order_of_a_presentation_changes_nothing(judge, pool, answers):
 
 
 def test_the_weighted_share_of_the_points_met_is_the_score(judge):
-    rubric = ({"kind": "states", "any": ["danube"], "weight": 3}, {"kind": "states", "any": ["delta"], "weight": 1})
+    rubric = (
+        {"kind": "states", "any": ["danube"], "weight": 3},
+        {"kind": "states", "any": ["delta"], "weight": 1},
+    )
     found = score(judge, "It is the Danube that flows there.", with_rubric(*rubric))
     assert found.value == 8.0  # 1 + 9 x 3 / 4 = 7.75, in halves (the even one: 15.5 doubled rounds to 16)
-    assert found.rationale.splitlines() == ["[1.00 x 3] states 'danube': 'danube'", "[0.00 x 1] states 'delta': not stated"]
+    assert found.rationale.splitlines() == [
+        "[1.00 x 3] states 'danube': 'danube'",
+        "[0.00 x 1] states 'delta': not stated",
+    ]
 
 
 def test_form_and_silence_earn_nothing_without_substance(judge):
@@ -127,5 +133,8 @@ def test_hostile_answers_score_low(judge, pool, answers):
     assert fmean(v.score_first > v.score_second for v in verdicts) <= 0.1
     assert fmean(v.score_first >= 6 for v in verdicts) <= 0.05
     # The hardest are an expert's own words in another order, and the rubric's keywords in a sentence.
-    hard = {kind: fmean(v.score_first for v, k in zip(verdicts, kinds, strict=True) if k == kind) for kind in kinds}
+    hard = {
+        kind: fmean(v.score_first for v, k in zip(verdicts, kinds, strict=True) if k == kind)
+        for kind in kinds
+    }
     assert max(hard.values()) <= 5.5, max(hard.items(), key=lambda pair: pair[1])

@@ -5,8 +5,8 @@ import pytest
 from arena_learning.judge.text_quality import drawn_share, function_word_share, jumble, overlap, repetition
 
 PROSE = (
-    "The kitchen tap in my flat has been dripping since Sunday. A bucket under it fills overnight, so a fair amount "
-    "of water is going to waste. Could you please send someone from the workshop this week?"
+    "The kitchen tap in my flat has been dripping since Sunday. A bucket under it fills overnight, so a fair "
+    "amount of water is going to waste. Could you please send someone from the workshop this week?"
 )
 
 
@@ -47,5 +47,7 @@ def test_words_drawn_from_a_source_are_counted_in_any_order():
     source = "photograph* tides ebb moon pulls water sea"
     assert drawn_share("The moon and the sea and the tides and photographs and water", source) == 1
     assert drawn_share("moon sea", source) == 0  # too few to say
-    # of the seven content words (moon, far, every, sea, village, garden, island) moon and sea are the source's
-    assert drawn_share("The moon is far from every sea, village, garden, island", source) == pytest.approx(2 / 7)
+    # of seven content words (moon, far, every, sea, village, garden, island) two are the source's
+    assert drawn_share("The moon is far from every sea, village, garden, island", source) == pytest.approx(
+        2 / 7
+    )

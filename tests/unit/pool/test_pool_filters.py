@@ -8,7 +8,9 @@ from arena_learning.params import Filters
 from arena_learning.pool.filters import Dropped, filter_instructions
 from arena_learning.rows import Turn
 
-LONG = "Describe how a heat pump warms a house in winter although the air outside is colder than the rooms inside"
+LONG = (
+    "Describe how a heat pump warms a house in winter though the air outside is colder than the rooms inside"
+)
 
 
 def run(instructions, **filters):
@@ -17,7 +19,11 @@ def run(instructions, **filters):
 
 
 def test_what_is_shorter_than_the_least_is_dropped(make_instruction):
-    pool = [make_instruction("a", "123456789"), make_instruction("b", "1234567890"), make_instruction("c", " hi       ")]
+    pool = [
+        make_instruction("a", "123456789"),
+        make_instruction("b", "1234567890"),
+        make_instruction("c", " hi       "),
+    ]
     kept, dropped = run(pool, min_chars=10)
     assert kept == ["b"]
     assert dropped == [Dropped("a", "too short"), Dropped("c", "too short")]
@@ -35,7 +41,11 @@ def test_the_same_start_drops_the_later_one_only_where_it_is_asked_for(make_inst
 
 
 def test_exact_duplicates_differ_in_case_and_white_space_at_most(make_instruction):
-    pool = [make_instruction("a", "Name a  river."), make_instruction("b", "NAME A\nRIVER."), make_instruction("c", LONG)]
+    pool = [
+        make_instruction("a", "Name a  river."),
+        make_instruction("b", "NAME A\nRIVER."),
+        make_instruction("c", LONG),
+    ]
     assert run(pool) == (["a", "c"], [Dropped("b", "exact duplicate", "a")])
 
 
@@ -58,7 +68,10 @@ def test_near_duplicates_are_found_and_name_their_twin(make_instruction):
 def test_half_alike_is_not_near(make_instruction):
     # The first 10 of 20 words shared: 8 of 28 3-grams, Jaccard 0.29.
     other = " ".join(LONG.split()[:10]) + " one two three four five six seven eight nine ten"
-    assert run([make_instruction("a", LONG), make_instruction("b", other)], near_duplicate=0.8)[0] == ["a", "b"]
+    assert run([make_instruction("a", LONG), make_instruction("b", other)], near_duplicate=0.8)[0] == [
+        "a",
+        "b",
+    ]
 
 
 @pytest.mark.parametrize("threshold", [0.01, 0.5, 0.99, 1.0])
@@ -83,7 +96,10 @@ def test_an_empty_blocked_word_drops_nothing(make_instruction):
 
 
 def test_other_languages_are_dropped(make_instruction):
-    pool = [make_instruction("a", LONG, language="de"), make_instruction("b", "Another long one.", language="en")]
+    pool = [
+        make_instruction("a", LONG, language="de"),
+        make_instruction("b", "Another long one.", language="en"),
+    ]
     assert run(pool) == (["b"], [Dropped("a", "language")])
     assert run(pool, languages=["de", "en"])[0] == ["a", "b"]
 

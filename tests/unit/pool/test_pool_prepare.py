@@ -54,15 +54,38 @@ def test_hostile_texts_have_vectors():
 
 
 def test_prepare_writes_every_file_and_the_same_bytes_again(tmp_path, make_params):
-    topics = "tides bread bicycles glaciers chess violins bees volcanoes satellites tax poems soap".split()
+    topics = [
+        "tides",
+        "bread",
+        "bicycles",
+        "glaciers",
+        "chess",
+        "violins",
+        "bees",
+        "volcanoes",
+        "satellites",
+        "tax",
+        "poems",
+        "soap",
+    ]
     rows = [
-        {"id": f"{n:02}", "category": "xy"[n % 2], "turns": [{"role": "user", "content": f"What should I know of {t}?"}]}
+        {
+            "id": f"{n:02}",
+            "category": "xy"[n % 2],
+            "turns": [{"role": "user", "content": f"What should I know of {t}?"}],
+        }
         for n, t in enumerate(topics)
     ]
     rows.append({**rows[0], "id": "twin"})
     (tmp_path / "pool.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
     (tmp_path / "expert.jsonl").write_text('{"id": "03", "text": "Ice that flows."}\n', encoding="utf-8")
-    pool = {"instructions": "pool.jsonl", "references": "expert.jsonl", "splits": {"d1": 3}, "validation": 2, "test": 4}
+    pool = {
+        "instructions": "pool.jsonl",
+        "references": "expert.jsonl",
+        "splits": {"d1": 3},
+        "validation": 2,
+        "test": 4,
+    }
     params, paths = parse_params(make_params(pool=pool), "here"), Paths(tmp_path)
 
     card = prepare(params, paths)
@@ -73,7 +96,9 @@ def test_prepare_writes_every_file_and_the_same_bytes_again(tmp_path, make_param
     splits = {p.stem: read_rows(p, Instruction) for p in paths.split("d1").parent.glob("*.jsonl")}
     assert {n: len(r) for n, r in splits.items() if r} == {"d1": 3, "validation": 2, "test": 4}
     assert set(splits) == {"none", "validation", "test", *(f"d{n}" for n in range(10))}
-    assert all(i.reference == ("Ice that flows." if i.id == "03" else None) for r in splits.values() for i in r)
+    assert all(
+        i.reference == ("Ice that flows." if i.id == "03" else None) for r in splits.values() for i in r
+    )
     assert paths.sft("none").read_bytes() == paths.preferences("none").read_bytes() == b""
     before = {p: p.read_bytes() for p in paths.split("d1").parent.iterdir()}
     prepare(params, paths)

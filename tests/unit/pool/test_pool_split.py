@@ -73,7 +73,9 @@ def test_splits_are_disjoint_and_independent_of_the_order_of_the_file(make_pool,
 def test_the_test_set_does_not_change_with_the_training_splits(make_pool, make_params):
     pool = make_pool(x=20, y=12)
     small, large = ({"d1": 2}, {"d1": 9, "d2": 9})
-    one, two = (split_pool(pool, params_for(make_params, s, validation=4, test=8)).splits for s in (small, large))
+    one, two = (
+        split_pool(pool, params_for(make_params, s, validation=4, test=8)).splits for s in (small, large)
+    )
     assert (one["test"], one["validation"]) == (two["test"], two["validation"])
 
 
@@ -83,8 +85,12 @@ def test_too_small_a_pool_says_which_split_goes_short(make_pool, make_params):
 
 
 @given(st.integers(1, 6), st.integers(0, 5), st.integers(0, 5), st.integers(0, 12))
-def test_the_card_accounts_for_every_row(make_pool, make_instruction, make_params, test, validation, size, doubles):
-    pool = make_pool(x=20, y=5) + [make_instruction(f"twin-{n}", f"Question {n} on x") for n in range(doubles)]
+def test_the_card_accounts_for_every_row(
+    make_pool, make_instruction, make_params, test, validation, size, doubles
+):
+    pool = make_pool(x=20, y=5) + [
+        make_instruction(f"twin-{n}", f"Question {n} on x") for n in range(doubles)
+    ]
     card = split_pool(pool, params_for(make_params, {"d3": size}, validation, test)).card()
     assert card["read"] == 25 + doubles
     assert card["read"] == sum(card["dropped"].values()) + sum(card["splits"].values()) + card["unused"]
