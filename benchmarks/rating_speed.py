@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -54,13 +56,19 @@ def expand(votes: Path, target: Path, prompts: int) -> int:
 def run(python: str, script: str, tool: str, job: str, file: Path) -> dict[str, float | str]:
     """Run one job in a fresh process; returns seconds of the first and second call and the peak memory."""
     command = [python, str(HERE / "rating_peers" / script), tool, job, str(file)]
+    # A session of its own: a tool that hangs leaves its workers behind, and these must end with it.
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        output, errors = process.communicate(timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
         return {"error": f"no result in {TIMEOUT} s"}
-    if done.returncode:
-        return {"error": (done.stderr.strip().splitlines() or ["?"])[-1][:150]}
-    result: dict[str, float | str] = json.loads(done.stdout.splitlines()[-1])
+    if process.returncode:
+        return {"error": (errors.strip().splitlines() or ["?"])[-1][:150]}
+    result: dict[str, float | str] = json.loads(output.splitlines()[-1])
     return result
 
 

@@ -34,6 +34,8 @@ _TENS = dict(
 )
 # Thousands marks stand before groups of three digits: "1,250", "1 250"; "3, 4" and "3 4" are two numbers.
 _NUMBER = re.compile(r"(?<![\w.])[-−]?(?:\d{1,3}(?:[,\u00a0\u202f ]\d{3})+(?!\d)|\d+)(?:\.\d+)?")
+# A call, an assignment, an option, or a line that ends as no sentence does; a colon or a bracket is prose too.
+_CODE = re.compile(r"^.*(?:\w\(|[\w\])] ?[-+*/|]?= ?\S|\s--\w|[{};]$)", re.M)
 _LONGEST = 40  # digits; what is longer is no number that a rubric asks for
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
@@ -209,7 +211,7 @@ def _check_format(point: Point, text: str) -> Check:
             "no JSON" if value is None else f"keys missing: {missing}" if missing else "JSON",
         )
     if point.form == "code":
-        code = "```" in text or re.search(r"^[^\S\n]*\S.*(?:[(){}=;:]|--)", text, re.M)
+        code = "```" in text or _CODE.search(text)
         return Check(1.0 if code else 0.0, "code" if code else "no code")
     if point.form == "table":
         rows = len(re.findall(r"^[^\S\n]*\|.*\|[^\S\n]*$", text, re.M))

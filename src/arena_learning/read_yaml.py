@@ -17,13 +17,17 @@ class _Loader(yaml.SafeLoader):
         """Build a mapping whose keys are all different."""
         seen: set[str] = set()
         for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen and key.tag != "tag:yaml.org,2002:merge":
-                raise _Doubled(key.value, key.start_mark.line + 1)
+            if (
+                isinstance(key, yaml.ScalarNode)
+                and key.value in seen
+                and key.tag != "tag:yaml.org,2002:merge"
+            ):
+                raise _DoubledKeyError(key.value, key.start_mark.line + 1)
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
 
 
-class _Doubled(Exception):
+class _DoubledKeyError(Exception):
     """A key that stands twice in one mapping, and the line of the second."""
 
 
@@ -35,10 +39,10 @@ def read_yaml(path: Path) -> object:
         FileNotFoundError: there is no such file.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a safe loader)
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ArenaError(f"not YAML: {' '.join(str(error).split())}", where=str(path)) from None
-    except _Doubled as error:
+    except _DoubledKeyError as error:
         key, line = error.args
         raise ArenaError(
             f"the key '{key}' stands twice", where=f"{path}, line {line}", mend="remove one of the two"

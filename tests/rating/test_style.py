@@ -10,7 +10,7 @@ from arena_learning.rating import RatingParams, rate_with_style
 
 def simulated(effect, rows=12_000):
     """Three contestants, equal but for c, who is stronger; b writes long, and length moves verdicts."""
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(1)
     a, b = np.array([(i, j) for i in range(3) for j in range(3) if i != j])[
         generator.integers(6, size=rows)
     ].T

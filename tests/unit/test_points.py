@@ -156,7 +156,9 @@ def test_a_table_has_a_head_a_rule_and_a_row():
 def test_code_is_a_fence_or_a_line_with_its_marks():
     assert met("```\nx\n```", kind="format", form="code") == 1
     assert met("x = f(1)", kind="format", form="code") == 1
-    assert met("just words", kind="format", form="code") == 0
+    assert met("SELECT name FROM t;", kind="format", form="code") == 1
+    assert met("git log --oneline", kind="format", form="code") == 1
+    assert met("Note: words (and more words) -- just words", kind="format", form="code") == 0
 
 
 def test_words_keep_their_apostrophes_and_lose_their_underscores():

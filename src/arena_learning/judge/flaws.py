@@ -23,7 +23,7 @@ class Flaw(NamedTuple):
 def find_flaws(instruction: Instruction, response: Response, points: Sequence[Point]) -> list[Flaw]:
     """Return the response's flaws (truncation is the judge's own matter).
 
-    What the reference does as well is no flaw: some answers must repeat the question or say the rubric's words.
+    What the reference does as well is no flaw: some answers must repeat the question or the rubric's words.
     """
     text, reference = response.text, instruction.reference or ""
     return [

@@ -49,7 +49,7 @@ def overlap(text: str, sources: Sequence[str], size: int = 5) -> float:
     tokens = words(text)
     if len(tokens) < size:
         return 0.0
-    known = set()
+    known: set[tuple[str, ...]] = set()
     for source in sources:
         other = words(source)
         known.update(tuple(other[i : i + size]) for i in range(len(other) - size + 1))

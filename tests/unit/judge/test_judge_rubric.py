@@ -108,7 +108,7 @@ def test_words_that_the_reference_says_as_well_are_not_pasted(judge):
 
 @pytest.mark.slow
 def test_the_expert_is_preferred_to_the_plain_answer(judge, pool, answers):
-    sample = pool[::6]
+    sample = pool[::9]
     verdicts = judge.score([present(answers["expert"][i.id], answers["plain"][i.id], i) for i in sample])
     wins = sum(v.score_first > v.score_second for v in verdicts)
     losses = sum(v.score_first < v.score_second for v in verdicts)
