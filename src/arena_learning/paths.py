@@ -165,5 +165,7 @@ def project(root: str | Path | None = None) -> Paths:
         if root is not None:
             break
     raise ArenaError(
-        "no params.yaml here or above", where=str(start), mend="run in the project, or make one with `arena init`"
+        "no params.yaml here or above",
+        where=str(start),
+        mend="run in the project, or make one with `arena init`",
     )

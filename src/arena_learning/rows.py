@@ -264,7 +264,9 @@ def _parse(line: str, kind: type[R], where: str) -> R:
     try:
         return kind.model_validate_json(line)
     except ValidationError as error:
-        raise ArenaError(describe_invalid(error), where=where, mend=f"see {kind.__name__} in rows.py") from None
+        raise ArenaError(
+            describe_invalid(error), where=where, mend=f"see {kind.__name__} in rows.py"
+        ) from None
 
 
 def describe_invalid(error: ValidationError) -> str:

@@ -17,11 +17,15 @@ REPOSITORY = Path(__file__).parents[2]
 CATEGORIES = 3
 
 
-def make_project(root: Path, model: Path, *, rounds: dict[str, Any], splits: dict[str, int], test: int = 6) -> Path:
+def make_project(
+    root: Path, model: Path, *, rounds: dict[str, Any], splits: dict[str, int], test: int = 6
+) -> Path:
     """Make a project at ``root`` whose base is the tiny ``model``; returns ``root``."""
     for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(REPOSITORY / name, root / name)
-    shutil.copytree(REPOSITORY / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copytree(
+        REPOSITORY / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+    )
     (root / "mlruns").mkdir()
     _copy_pool(root, sum(splits.values()) + test + 2)
     write_params(root, small_params(model, rounds=rounds, splits=splits, test=test))
@@ -69,7 +73,12 @@ def run(root: Path, *command: str, code: int = 0, timeout: float = 500) -> str:
 
 def environment() -> dict[str, str]:
     """Return an environment that finds this Python's commands and sends nothing anywhere."""
-    quiet = {"DO_NOT_TRACK": "1", "DVC_NO_ANALYTICS": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "HF_HUB_OFFLINE": "1"}
+    quiet = {
+        "DO_NOT_TRACK": "1",
+        "DVC_NO_ANALYTICS": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "HF_HUB_OFFLINE": "1",
+    }
     names = {"GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@example.org"}
     names |= {"GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@example.org"}
     drop = {"DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI"}

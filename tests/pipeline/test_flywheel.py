@@ -15,9 +15,33 @@ pytestmark = [pytest.mark.pipeline, pytest.mark.torch, pytest.mark.slow]
 
 LINK = {"adds_to": "none", "labels": "none"}
 ROUNDS = {
-    "sft-i1": {"index": 0, "method": "sft", "split": "d1", "target": "base", "init": "base", "threshold": 0.5, **LINK},
-    "dpo-i1": {"index": 1, "method": "dpo", "split": "d2", "target": "sft-i1", "init": "sft-i1", "threshold": 0.5, **LINK},
-    "ppo-i1": {"index": 2, "method": "ppo", "split": "d3", "target": "dpo-i1", "init": "dpo-i1", "threshold": 0.5, **LINK},
+    "sft-i1": {
+        "index": 0,
+        "method": "sft",
+        "split": "d1",
+        "target": "base",
+        "init": "base",
+        "threshold": 0.5,
+        **LINK,
+    },
+    "dpo-i1": {
+        "index": 1,
+        "method": "dpo",
+        "split": "d2",
+        "target": "sft-i1",
+        "init": "sft-i1",
+        "threshold": 0.5,
+        **LINK,
+    },
+    "ppo-i1": {
+        "index": 2,
+        "method": "ppo",
+        "split": "d3",
+        "target": "dpo-i1",
+        "init": "dpo-i1",
+        "threshold": 0.5,
+        **LINK,
+    },
 }
 
 
@@ -40,7 +64,9 @@ def test_every_round_is_trained_and_rated(project: Path) -> None:
     assert board["gain"]["from"] == "base"
     assert board["gain"]["to"] == "ppo-i1"
     for name in ROUNDS:
-        report = json.loads((project / "data" / "rounds" / name / "train_metrics.json").read_text(encoding="utf-8"))
+        report = json.loads(
+            (project / "data" / "rounds" / name / "train_metrics.json").read_text(encoding="utf-8")
+        )
         assert report["rows"] > 0
         assert (project / "models" / name / "model.safetensors").is_file()
 
@@ -92,7 +118,9 @@ def test_track_and_show_read_what_was_made(project: Path) -> None:
 
 
 def test_answering_again_from_the_store_pays_nothing(project: Path) -> None:
-    output = json.loads(run(project, "arena", "battle", "sft-i1", "--json").split("\n{", 1)[-1].join(["{", ""]))
+    output = json.loads(
+        run(project, "arena", "battle", "sft-i1", "--json").split("\n{", 1)[-1].join(["{", ""])
+    )
     assert output["paid"] == 0
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arena_learning.arena.battle import answer_metrics
 from arena_learning.arena.ask import Asked
+from arena_learning.arena.battle import answer_metrics
 from arena_learning.board.evaluate import evaluate_split
 from arena_learning.board.leaderboard import board
 from arena_learning.params import Params
@@ -47,7 +47,9 @@ def compare_split(
     return table
 
 
-def paired(battles: Sequence[Battle], names: Sequence[str], anchor: str, seed: int) -> dict[str, dict[str, float]]:
+def paired(
+    battles: Sequence[Battle], names: Sequence[str], anchor: str, seed: int
+) -> dict[str, dict[str, float]]:
     """Return each contestant's mean score and its mean paired difference to the anchor with a 95 % interval."""
     scores = mean_scores(battles)
     shared = sorted(i for i, by in scores.items() if all(name in by for name in names))

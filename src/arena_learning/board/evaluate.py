@@ -28,7 +28,11 @@ def evaluate_test(params: Params, paths: Paths, *, fresh: bool = False) -> dict[
     write_rows(paths.arena_games, games)
     write_rows(paths.arena_battles, battles)
     metrics = {
-        name: {**judge_health(one.games, one.battles, responses), "seconds": round(one.seconds, 1), "tokens": one.tokens}
+        name: {
+            **judge_health(one.games, one.battles, responses),
+            "seconds": round(one.seconds, 1),
+            "tokens": one.tokens,
+        }
         for name, one in judged.items()
     }
     write_json(paths.arena_metrics, metrics)
@@ -87,9 +91,7 @@ def play_all(
         judge = open_judge(name, params, paths)
         try:
             with Store(paths.store, fresh=fresh) as store:
-                judged[name] = play(
-                    pairings, known, responses, judge, store, disagree=params.judge.disagree
-                )
+                judged[name] = play(pairings, known, responses, judge, store, disagree=params.judge.disagree)
         finally:
             judge.close()
     return judged

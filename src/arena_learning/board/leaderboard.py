@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
@@ -62,7 +63,7 @@ def board(battles: Sequence[Battle], params: Params) -> dict[str, Any]:
         "ratings": [r._asdict() if hasattr(r, "_asdict") else dict(vars(r)) for r in result.ratings],
         "diagnosis": [str(d) for d in result.diagnosis],
         "gain": difference(result, chain[0], chain[-1]) if len(chain) > 1 else None,
-        "steps": [difference(result, a, b) for a, b in zip(chain, chain[1:], strict=False)],
+        "steps": [difference(result, a, b) for a, b in pairwise(chain)],
         "win_rates": _win_rates(battles, contestants),
         "categories": _categories(battles, contestants),
         "unscored": sum(b.winner == "unscored" for b in battles),
@@ -81,7 +82,10 @@ def rate_battles(battles: Sequence[Battle], params: Params) -> RatingResult:
         columns=["model_a", "model_b", "winner", "prompt_id"],
     )
     anchor = (params.evaluate.anchor, params.evaluate.anchor_rating)
-    return rate(table, RatingParams(anchor=anchor, bootstrap=params.evaluate.bootstrap, cluster="prompt", seed=params.seed))
+    return rate(
+        table,
+        RatingParams(anchor=anchor, bootstrap=params.evaluate.bootstrap, cluster="prompt", seed=params.seed),
+    )
 
 
 def difference(result: RatingResult, start: str, end: str) -> dict[str, Any]:
@@ -154,7 +158,10 @@ def _answer_stats(contestant: str, responses: Responses) -> dict[str, float]:
 
 def _write_tables(first: Mapping[str, Any], params: Params, paths: Paths) -> None:
     """Write what `dvc plots` draws: ratings by round index, and the win-rate matrix."""
-    index = {params.evaluate.anchor: -1, **{name: params.rounds[name].index for name in params.ordered_rounds}}
+    index = {
+        params.evaluate.anchor: -1,
+        **{name: params.rounds[name].index for name in params.ordered_rounds},
+    }
     ratings = [
         {"round": index[r["model"]], **{k: r[k] for k in ("model", "rating", "lower", "upper")}}
         for r in first["ratings"]

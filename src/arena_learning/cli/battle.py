@@ -15,4 +15,9 @@ def command(round_name: str, fresh: bool, as_json: bool) -> None:
     """Let the target and its opponents answer ROUND's split."""
     from arena_learning.arena.battle import battle_round
 
-    run_stage("battle", round_name, lambda params, paths: battle_round(round_name, params, paths, fresh=fresh), as_json=as_json)
+    run_stage(
+        "battle",
+        round_name,
+        lambda params, paths: battle_round(round_name, params, paths, fresh=fresh),
+        as_json=as_json,
+    )

@@ -14,4 +14,6 @@ def command(round_name: str, as_json: bool) -> None:
     """Turn ROUND's battles into training rows with provenance."""
     from arena_learning.curate.dataset import make_dataset
 
-    run_stage("dataset", round_name, lambda params, paths: make_dataset(round_name, params, paths), as_json=as_json)
+    run_stage(
+        "dataset", round_name, lambda params, paths: make_dataset(round_name, params, paths), as_json=as_json
+    )

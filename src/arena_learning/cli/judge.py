@@ -15,4 +15,9 @@ def command(round_name: str, fresh: bool, as_json: bool) -> None:
     """Judge ROUND's battles in both orders."""
     from arena_learning.judge.round import judge_round
 
-    run_stage("judge", round_name, lambda params, paths: judge_round(round_name, params, paths, fresh=fresh), as_json=as_json)
+    run_stage(
+        "judge",
+        round_name,
+        lambda params, paths: judge_round(round_name, params, paths, fresh=fresh),
+        as_json=as_json,
+    )

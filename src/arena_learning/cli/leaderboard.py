@@ -11,7 +11,9 @@ from arena_learning.rows import read_json
 
 
 @click.command("leaderboard")
-@click.option("--print", "only_print", is_flag=True, help="Print the leaderboard that is there; write nothing.")
+@click.option(
+    "--print", "only_print", is_flag=True, help="Print the leaderboard that is there; write nothing."
+)
 @click.option("--markdown", is_flag=True, help="Print Markdown.")
 @json_option
 def command(only_print: bool, markdown: bool, as_json: bool) -> None:

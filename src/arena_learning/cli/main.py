@@ -56,7 +56,9 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "ARENA", "help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, context_settings={"auto_envvar_prefix": "ARENA", "help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="arena-learning")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context

@@ -19,16 +19,33 @@ def list_rounds(as_json: bool) -> None:
     """Print the rounds in their order."""
     params, paths = open_project(check=False)
     rows = [
-        {"round": name, **params.rounds[name].model_dump(), "trained": (paths.model(name) / "config.json").exists()}
+        {
+            "round": name,
+            **params.rounds[name].model_dump(),
+            "trained": (paths.model(name) / "config.json").exists(),
+        }
         for name in params.ordered_rounds
     ]
     if as_json:
         print_json(rows)
         return
-    keys = ("index", "round", "method", "split", "target", "init", "threshold", "adds_to", "labels", "trained")
+    keys = (
+        "index",
+        "round",
+        "method",
+        "split",
+        "target",
+        "init",
+        "threshold",
+        "adds_to",
+        "labels",
+        "trained",
+    )
     widths = [max(len(key), *(len(str(row[key])) for row in rows)) if rows else len(key) for key in keys]
     for line in [dict(zip(keys, keys, strict=True)), *rows]:
-        click.echo("  ".join(str(line[key]).ljust(width) for key, width in zip(keys, widths, strict=True)).rstrip())
+        click.echo(
+            "  ".join(str(line[key]).ljust(width) for key, width in zip(keys, widths, strict=True)).rstrip()
+        )
 
 
 @command.command("check")

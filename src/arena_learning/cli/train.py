@@ -14,4 +14,6 @@ def command(round_name: str, as_json: bool) -> None:
     """Train ROUND's model by its method."""
     from arena_learning.train.round import train_named
 
-    run_stage("train", round_name, lambda params, paths: train_named(round_name, params, paths), as_json=as_json)
+    run_stage(
+        "train", round_name, lambda params, paths: train_named(round_name, params, paths), as_json=as_json
+    )

@@ -76,7 +76,9 @@ def choose_pair(
     scored = [b for b in own if b.winner != "unscored"]
     if not scored:
         return "unscored" if own else "no battle"
-    decided = [Choice(*((b.a, b.b) if b.winner == "a" else (b.b, b.a)), b) for b in scored if b.winner != "tie"]
+    decided = [
+        Choice(*((b.a, b.b) if b.winner == "a" else (b.b, b.a)), b) for b in scored if b.winner != "tie"
+    ]
     if not decided:
         return "tie"
     wide = [c for c in decided if (c.battle.gap or 0.0) >= rules.threshold]

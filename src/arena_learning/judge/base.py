@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from arena_learning.rows import Instruction, Response
 
@@ -49,3 +50,35 @@ class Judge(Protocol):
     def close(self) -> None:
         """Give back the memory."""
         ...
+
+
+Scored = tuple[int, Verdict]
+
+
+@runtime_checkable
+class StreamingJudge(Protocol):
+    """What a judge may offer besides `Judge`: verdicts as they are finished, in any order, without batches."""
+
+    def stream(self, presentations: Sequence[Presentation]) -> Iterator[list[Scored]]:
+        """Yield groups of (place, verdict); every place comes once. A presentation is read when its turn comes."""
+        ...
+
+
+def verdicts(judge: Judge, presentations: Sequence[Presentation]) -> Iterator[list[Scored]]:
+    """Yield groups of (place, verdict) as `StreamingJudge` does; a judge that does not stream scores by batches."""
+    if isinstance(judge, StreamingJudge):
+        yield from judge.stream(presentations)
+        return
+    places = iter(range(len(presentations)))
+    while batch := list(islice(places, judge.batch_size)):
+        yield list(zip(batch, judge.score([presentations[i] for i in batch]), strict=True))
+
+
+def plays_both_orders(judge: Judge) -> bool:
+    """Whether a pair is presented to ``judge`` in both orders (a judge says otherwise by ``both_orders = False``)."""
+    return bool(getattr(judge, "both_orders", True))
+
+
+def is_remembered(judge: Judge) -> bool:
+    """Whether verdicts go into the store (a judge whose verdicts cost nothing says ``remembered = False``)."""
+    return bool(getattr(judge, "remembered", True))

@@ -33,7 +33,9 @@ def judge_health(
         "tie_rate": _share(sum(b.winner == "tie" for b in battles), len(scored)),
         "flip_rate": _share(sum(not b.orders_agree for b in both), len(both)),
         "unscored_rate": _share(len(battles) - len(scored), len(battles)),
-        "first_position_share": _share(sum((g.score_first or 0) > (g.score_second or 0) for g in decided), len(decided)),
+        "first_position_share": _share(
+            sum((g.score_first or 0) > (g.score_second or 0) for g in decided), len(decided)
+        ),
         "longer_wins": _longer_wins(scored, responses),
         "mean_gap": fmean(b.gap or 0.0 for b in scored) if scored else None,
         "gap_histogram": dict(sorted(Counter(f"{b.gap or 0.0:04.1f}" for b in scored).items())),

@@ -1,4 +1,4 @@
-"""Merging the games of a pair into a battle (the paper's rule is unpublished: scores are averaged, see docs/judge.md)."""
+"""Merging the games of a pair into a battle (the paper does not publish its rule; see docs/judge.md)."""
 
 from __future__ import annotations
 
@@ -51,9 +51,7 @@ def _scores(game: Game, a: str) -> tuple[float, float]:
     """Return the game's scores as (a's, b's)."""
     if game.score_first is None or game.score_second is None:
         raise ValueError(f"a scored game without scores: {game.instruction_id}")
-    return (
-        (game.score_first, game.score_second) if game.first == a else (game.score_second, game.score_first)
-    )
+    return (game.score_first, game.score_second) if game.first == a else (game.score_second, game.score_first)
 
 
 def _winner(score_a: float, score_b: float) -> Winner:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # A score line, or a second score behind the first on its line. Neither pattern crosses a line.
 _SCORE = re.compile(
@@ -11,6 +12,9 @@ _SCORE = re.compile(
     r"Score[ \t_-]*([AB])[ \t*_]*[:=][ \t*_]*(-?\d{1,9}(?:\.\d{1,9})?)(?![\d.]*\d)(?:[ \t]*/[ \t]*10\b)?",
     re.I | re.M,
 )
+_KEYS = {"A": "Score-A", "B": "Score-B"}
+_MOST_BRACES = 200  # opening braces tried as the start of an object: a judge writes one or two
+_OUTSIDE = "a score outside 1 to 10"
 
 
 class Scores(NamedTuple):
@@ -38,6 +42,51 @@ def read_scores(text: str) -> Scores:
             last, pending = pending, {}
     if last is None:
         return Scores(None, None, f"only a score for {found[-1][0]}")
-    if not all(1 <= score <= 10 for score in last.values()):
-        return Scores(None, None, "a score outside 1 to 10")
-    return Scores(last["A"], last["B"])
+    return _checked(last["A"], last["B"])
+
+
+def read_json_scores(text: str) -> Scores:
+    """Return the scores of the last well-formed JSON object in ``text`` that has both, ``Score-A`` and ``Score-B``.
+
+    Strict: the scores are numbers (not words, not booleans), and no key stands twice.
+    """
+    if not text.strip():
+        return Scores(None, None, "an empty verdict")
+    last = None
+    for item in _objects(text):
+        if all(key in item for key in _KEYS.values()):
+            last = item
+    if last is None:
+        return Scores(None, None, "no JSON object with both scores")
+    scores = [last[key] for key in _KEYS.values()]
+    if not all(isinstance(score, int | float) and not isinstance(score, bool) for score in scores):
+        return Scores(None, None, "a score that is no number")
+    return _checked(*scores)
+
+
+def _checked(a: float, b: float) -> Scores:
+    if not all(1 <= score <= 10 for score in (a, b)):
+        return Scores(None, None, _OUTSIDE)
+    return Scores(float(a), float(b))
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    """Return the outermost JSON objects in ``text``, in order."""
+    decoder = json.JSONDecoder(object_pairs_hook=_no_doubles)
+    found, start = [], text.find("{")
+    for _ in range(_MOST_BRACES):
+        if start < 0:
+            break
+        try:
+            item, end = decoder.raw_decode(text, start)
+            found.append(item)
+        except (ValueError, RecursionError):
+            end = start + 1
+        start = text.find("{", end)
+    return found
+
+
+def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise ValueError("a key stands twice")
+    return dict(pairs)

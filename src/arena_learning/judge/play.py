@@ -52,7 +52,9 @@ def play(
     """
     wanted = sorted({Pairing(p.instruction_id, *sorted((p.a, p.b))) for p in pairings})
     presented = [
-        Presentation(instructions[p.instruction_id], responses[p.instruction_id, x], responses[p.instruction_id, y])
+        Presentation(
+            instructions[p.instruction_id], responses[p.instruction_id, x], responses[p.instruction_id, y]
+        )
         for p in wanted
         for x, y in ((p.a, p.b), (p.b, p.a))
     ]
@@ -63,7 +65,9 @@ def play(
     with Progress(f"judge ({judge.label})", len(items), "games") as progress:
         for start in range(0, len(items), judge.batch_size):
             chunk = items[start : start + judge.batch_size]
-            new = dict(zip([k for k, _ in chunk], map(_sound, judge.score([p for _, p in chunk])), strict=True))
+            new = dict(
+                zip([k for k, _ in chunk], map(_sound, judge.score([p for _, p in chunk])), strict=True)
+            )
             store.put("game", {key: v._asdict() for key, v in new.items() if v.unscored is None})
             verdicts.update(new)
             progress.advance(len(chunk))
@@ -110,10 +114,14 @@ def _sound(verdict: Verdict) -> Verdict:
     """Return the verdict, unscored if it claims scores that are none: such a thing must not reach the store."""
     scores = (verdict.score_first, verdict.score_second)
     if verdict.unscored is not None:
-        return verdict._replace(score_first=None, score_second=None, unscored=verdict.unscored.strip() or "no reason")
+        return verdict._replace(
+            score_first=None, score_second=None, unscored=verdict.unscored.strip() or "no reason"
+        )
     if all(score is not None and 1 <= score <= 10 for score in scores):
         return verdict
-    return verdict._replace(score_first=None, score_second=None, unscored="the judge gave no scores from 1 to 10")
+    return verdict._replace(
+        score_first=None, score_second=None, unscored="the judge gave no scores from 1 to 10"
+    )
 
 
 def _from_store(value: dict[str, object]) -> Verdict:

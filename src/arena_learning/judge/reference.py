@@ -26,7 +26,9 @@ class ReferenceJudge:
     def score(self, presentations: Sequence[Presentation]) -> list[Verdict]:
         """Score each presentation; an instruction without a reference is unscored."""
         wanted = {p.instruction.reference or "" for p in presentations}
-        self._embedder.embed(sorted(wanted | {r.text for p in presentations for r in (p.first, p.second)} - {""}))
+        self._embedder.embed(
+            sorted(wanted | {r.text for p in presentations for r in (p.first, p.second)} - {""})
+        )
         return [self._verdict(p) for p in presentations]
 
     def close(self) -> None:

@@ -20,7 +20,9 @@ def judge_round(name: str, params: Params, paths: Paths, *, fresh: bool = False)
     instructions = by_id(read_rows(paths.split(this.split), Instruction))
     responses = {(r.instruction_id, r.contestant): r for r in read_rows(paths.responses(name), Response)}
     target = None if this.target == NONE else this.target
-    pairings = schedule(sorted(instructions), target, sorted(params.opponents), params.battle.mode, params.seed)
+    pairings = schedule(
+        sorted(instructions), target, sorted(params.opponents), params.battle.mode, params.seed
+    )
     pairings = pairings if target else []
     judge = open_judge(params.judge.name, params, paths)
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from math import prod
 from typing import NamedTuple
 
@@ -66,7 +67,9 @@ class RubricJudge:
         text = response.text
         points = _points(instruction)
         checks = [self._semantic(p, text) if p.kind == "semantic" else check(p, text) for p in points]
-        positive = [(p, c) for p, c in zip(points, checks, strict=True) if p.is_content and p.kind != "avoids"]
+        positive = [
+            (p, c) for p, c in zip(points, checks, strict=True) if p.is_content and p.kind != "avoids"
+        ]
         substance = _share(positive) if positive else float(bool(words(text)))
         earned = []
         for point, seen in zip(points, checks, strict=True):
@@ -117,7 +120,7 @@ def _points(instruction: Instruction) -> list[Point]:
 def _windows(text: str) -> tuple[str, ...]:
     """Return the single sentences, the pairs of neighbours and the whole (short) text; at most 80 windows."""
     parts = sentences(text)[:40]
-    pairs = [f"{a} {b}" for a, b in zip(parts, parts[1:], strict=False)]
+    pairs = [f"{a} {b}" for a, b in pairwise(parts)]
     whole = [text] if len(parts) > 2 else []
     return tuple(dict.fromkeys([*parts, *pairs, *whole]))
 

@@ -12,12 +12,21 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from arena_learning.errors import ArenaError, suggest
 from arena_learning.judge.base import Presentation
+from arena_learning.judge.parse import Scores, read_json_scores, read_scores
 
+# What a template's head may say: how its verdict is written (`lines` or `json`), and that it comes last.
+_HEAD = re.compile(r"\A\{#-?(.*?)-?#\}", re.DOTALL)
+_VERDICT = re.compile(r"\bverdict:\s*(lines|json)(\s+last)?\b")
+# Score lines in a text (`Score-A: 10`, `"Score-A": 10`): a judge that quotes them must not be read as saying them.
+_SCORE_LINES = re.compile(r"""Score[ \t_-]*(?=[AB]["'`*_ \t]*[:=])""", re.IGNORECASE)
 _TAGS = re.compile(r"<(?=\s*/?\s*(?:conversation|reference_answer|response_[ab])\b)", re.IGNORECASE)
 
 
 class JudgeTemplate:
-    """A judge prompt.
+    """A judge prompt, and how the verdict that it asks for is read.
+
+    The comment at the head of a template may say ``verdict: lines`` (the default) or ``verdict: json``, followed by
+    ``last`` where the reasons come before it: then a verdict that was cut off is none.
 
     Args:
         name: a shipped template's name, or a path to a ``.jinja`` file.
@@ -31,6 +40,9 @@ class JudgeTemplate:
         self.name = name
         self._source = _read(name, root)
         self.digest = hashlib.sha256(self._source.encode()).hexdigest()[:12]
+        head = _HEAD.match(self._source)
+        said = _VERDICT.search(head[1]) if head else None
+        self._json, self._last = bool(said and said[1] == "json"), bool(said and said[2])
         # No autoescape: the prompt is plain text. A value is never parsed as a template, so braces in it stay braces.
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
         try:
@@ -49,13 +61,27 @@ class JudgeTemplate:
                 response_a=neutralise(first.text),
                 response_b=neutralise(second.text),
             )
-        except (TemplateError, TypeError, ValueError, ArithmeticError) as error:  # what a template's own sums raise
+        except (
+            TemplateError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+        ) as error:  # what a template's own sums raise
             raise ArenaError(f"the template does not render: {error}", where=self.name) from None
+
+    def read(self, text: str, *, cut_off: bool = False) -> Scores:
+        """Return the scores in what a judge wrote by this prompt; ``cut_off``: it ran out of tokens."""
+        if cut_off and self._last:
+            return Scores(None, None, "cut off before the verdict")
+        return read_json_scores(text) if self._json else read_scores(text)
 
 
 def neutralise(text: str) -> str:
-    """Replace the opening bracket of anything that looks like one of the prompt's tags by a look-alike."""
-    return _TAGS.sub("‹", text)
+    """Break what looks like one of the prompt's tags or like a verdict's score, so that it reads the same and is none.
+
+    A tag loses its opening bracket to a look-alike, ``Score-A:`` becomes ``Score·A:``.
+    """
+    return _SCORE_LINES.sub("Score·", _TAGS.sub("‹", text))
 
 
 def shipped_templates() -> list[str]:
@@ -68,11 +94,15 @@ def _read(name: str, root: Path) -> str:
     if name.endswith(".jinja"):
         path = (root / name).resolve()
         if not path.is_relative_to(root.resolve()):
-            raise ArenaError("the template lies outside the project", where=name, mend="copy it into the project")
+            raise ArenaError(
+                "the template lies outside the project", where=name, mend="copy it into the project"
+            )
         try:
             return path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ArenaError(f"the template cannot be read: {error}", where=name) from None
     if name not in shipped_templates():
-        raise ArenaError(f"no template '{name}'", where="params.yaml, judges", mend=suggest(name, shipped_templates()))
+        raise ArenaError(
+            f"no template '{name}'", where="params.yaml, judges", mend=suggest(name, shipped_templates())
+        )
     return (files("arena_learning.judge") / "prompts" / f"{name}.jinja").read_text(encoding="utf-8")

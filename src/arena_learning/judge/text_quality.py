@@ -24,7 +24,11 @@ _PREPOSITIONS = frozenset("of from at into".split())
 _NO_OPENERS = frozenset(
     "and or but of is are was were be been has had have do does did will would could should because if than so".split()
 )
-_NO_NOUNS = _NO_OPENERS | _DETERMINERS | frozenset("to at for with from by he we they it you that these those".split())
+_NO_NOUNS = (
+    _NO_OPENERS
+    | _DETERMINERS
+    | frozenset("to at for with from by he we they it you that these those".split())
+)
 _STARTS = re.compile(r"[^\W\d_]{3,}[.!?] +([^\W\d_])")
 _FEWEST = 5  # words from which a share says something
 

