@@ -63,12 +63,26 @@ def read_params(root: Path) -> dict[str, Any]:
 
 def run(root: Path, *command: str, code: int = 0, timeout: float = 500) -> str:
     """Run a command in the project and return what it printed; fails the test with all of it otherwise."""
-    done = subprocess.run(
+    done = _finish(root, command, timeout)
+    assert done.returncode == code, _story(done)
+    return done.stdout + done.stderr
+
+
+def run_json(root: Path, *command: str, timeout: float = 500) -> Any:
+    """Run a command with ``--json`` and return what it printed on standard output."""
+    done = _finish(root, command, timeout)
+    assert done.returncode == 0, _story(done)
+    return json.loads(done.stdout)
+
+
+def _finish(root: Path, command: tuple[str, ...], timeout: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         command, cwd=root, env=environment(), capture_output=True, text=True, timeout=timeout, check=False
     )
-    output = done.stdout + done.stderr
-    assert done.returncode == code, f"{' '.join(command)} -> {done.returncode}\n{output[-6000:]}"
-    return output
+
+
+def _story(done: subprocess.CompletedProcess[str]) -> str:
+    return f"{' '.join(done.args)} -> {done.returncode}\n{(done.stdout + done.stderr)[-6000:]}"
 
 
 def environment() -> dict[str, str]:

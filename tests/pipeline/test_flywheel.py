@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
 
-from pipeline.project import make_project, read_params, run, write_params
+from pipeline.project import make_project, read_params, run, run_json, write_params
 from tiny import build_tiny_model
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.torch, pytest.mark.slow]
@@ -87,10 +86,8 @@ def test_every_instruction_is_a_row_or_has_a_reason(project: Path) -> None:
 
 
 def test_a_second_repro_runs_nothing(project: Path) -> None:
-    start = time.monotonic()
     output = run(project, "dvc", "repro")
     assert "Running stage" not in output
-    assert time.monotonic() - start < 120  # not a timing of the product: only that nothing was trained
 
 
 def test_a_new_threshold_reruns_the_dataset_and_what_follows_but_judges_nothing(project: Path) -> None:
@@ -118,10 +115,20 @@ def test_track_and_show_read_what_was_made(project: Path) -> None:
 
 
 def test_answering_again_from_the_store_pays_nothing(project: Path) -> None:
-    output = json.loads(
-        run(project, "arena", "battle", "sft-i1", "--json").split("\n{", 1)[-1].join(["{", ""])
-    )
-    assert output["paid"] == 0
+    assert run_json(project, "arena", "battle", "sft-i1", "--json")["paid"] == 0
+
+
+def test_a_mistake_in_the_pool_stops_before_anything_runs(project: Path) -> None:
+    pool = project / "data" / "pool.jsonl"
+    text = pool.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    pool.write_text("\n".join([*lines[:3], lines[3][:-5], *lines[4:]]) + "\n", encoding="utf-8")
+    try:
+        output = run(project, "arena", "prepare", code=2)
+    finally:
+        pool.write_text(text, encoding="utf-8")
+    assert "pool.jsonl, line 4" in output
+    assert "Traceback" not in output
 
 
 def _rows(path: Path) -> list[dict[str, object]]:
