@@ -26,13 +26,15 @@ GRID = {
     "resamples": [100, 300, 1000, 3000],
 }
 JOB = """
-import json, resource, sys, time
+import json, sys, time
 from arena_learning.rating import RatingParams, rate, read_battles
 file, interval, cluster, resamples = sys.argv[1:]
 start = time.perf_counter()
 rate(read_battles(file), RatingParams(interval=interval, cluster=cluster, bootstrap=int(resamples)))
 seconds = time.perf_counter() - start
-print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+# Unlike ru_maxrss, without the memory of the process this was forked from.
+peak = next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(json.dumps([seconds, peak]))
 """
 KINDS = {
     "sandwich": ("sandwich", "prompt"),

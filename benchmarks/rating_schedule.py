@@ -186,10 +186,13 @@ def main() -> None:
     parser.add_argument("published", help="CSV with model and rating")
     parser.add_argument("--arenas", type=int, default=10)
     parser.add_argument("--models", type=int, default=30)
-    parser.add_argument("--limit", type=int, default=2_000_000)
+    parser.add_argument("--limit", type=int, default=600_000)
+    parser.add_argument(
+        "--start", type=int, default=100, help="battles of each contestant before the first look"
+    )
     options = parser.parse_args()
     published = pd.read_csv(options.published).rating.to_numpy()
-    params = ScheduleParams()
+    params = ScheduleParams(start=options.start)
     boundary = Boundary(params.gap, params.level)
     rows = []
     head = "arena separable      all adaptive ratio |     best    equal ratio proven | "

@@ -40,7 +40,7 @@ JOBS = {
     "folded-bootstrap": "1,000 resamples of votes already folded",
 }
 TARGETS = {"ratings": 0.4, "bootstrap": 4.0, "prompts": 20.0, "folded": 0.02, "folded-bootstrap": 4.0}
-TIMEOUT = 300
+TIMEOUT = 120
 
 
 def expand(votes: Path, target: Path, prompts: int) -> int:
@@ -111,6 +111,7 @@ def main() -> None:
                     if turn < wanted and not any("error" in one for one in past):
                         source = options.votes if job.startswith("folded") else file
                         past.append(run(python, script, tool, job, source))
+                        print(f"  {job}, {tool}: {past[-1]}", file=sys.stderr, flush=True)
         report(found, list(tools))
 
 

@@ -2,14 +2,13 @@
 
 import json
 import math
-import resource
 import sys
 import time
 
 import numpy as np
 import pandas as pd
 
-RESAMPLES = {"evalica": 2, "arena-rank": 4, "FastChat, L-BFGS": 20, "FastChat, sklearn": 3}
+RESAMPLES = {"evalica": 1, "arena-rank": 4, "FastChat, L-BFGS": 20, "FastChat, sklearn": 1}
 
 
 def read(file):
@@ -28,7 +27,11 @@ def evalica_job(table, resamples):
     columns = (table.model_a.tolist(), table.model_b.tolist(), winners)
     if resamples:
         return evalica.bootstrap(
-            evalica.bradley_terry, *columns, n_resamples=resamples, bootstrap_method="percentile", random_state=0
+            evalica.bradley_terry,
+            *columns,
+            n_resamples=resamples,
+            bootstrap_method="percentile",
+            random_state=0,
         )
     return evalica.bradley_terry(*columns, tolerance=1e-8, limit=1000)
 
@@ -69,7 +72,9 @@ def lbfgs_fit(pairs, points, weights, size):
         np.add.at(slope, pairs, change[:, None] * np.array([1.0, -1.0]))
         return value, slope
 
-    return minimize(loss, np.zeros(size), jac=True, method="L-BFGS-B", options={"maxiter": 100, "gtol": 1e-6}).x
+    return minimize(
+        loss, np.zeros(size), jac=True, method="L-BFGS-B", options={"maxiter": 100, "gtol": 1e-6}
+    ).x
 
 
 def lbfgs_job(table, resamples):
@@ -114,6 +119,12 @@ TOOLS = {
 }
 
 
+def peak_mb(process="self"):
+    """Peak memory of this program: unlike ru_maxrss, without that of the process it was forked from."""
+    with open(f"/proc/{process}/status") as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+
+
 def main():
     _, tool, job, file = sys.argv
     if job == "prompts":
@@ -131,12 +142,10 @@ def main():
     if few:  # what does not grow with resamples is counted once
         each = max(times[1] - times[0], 0.0) / (2 * few)
         times = [times[0] + (1000 - few) * each]
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    memory = max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024
     note = f"extrapolated from {few} and {3 * few} resamples" if few else ""
     if job.startswith("folded"):
         note = (note + ", it takes rows").lstrip(", ")
-    print(json.dumps({"first": times[0], "again": times[-1], "memory_mb": memory, "note": note}))
+    print(json.dumps({"first": times[0], "again": times[-1], "memory_mb": peak_mb(), "note": note}))
 
 
 if __name__ == "__main__":

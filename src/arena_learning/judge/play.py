@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -65,9 +66,7 @@ def play(
     with Progress(f"judge ({judge.label})", len(items), "games") as progress:
         for start in range(0, len(items), judge.batch_size):
             chunk = items[start : start + judge.batch_size]
-            new = dict(
-                zip([k for k, _ in chunk], map(_sound, judge.score([p for _, p in chunk])), strict=True)
-            )
+            new = dict(zip([k for k, _ in chunk], _timed(judge, [p for _, p in chunk]), strict=True))
             store.put("game", {key: v._asdict() for key, v in new.items() if v.unscored is None})
             verdicts.update(new)
             progress.advance(len(chunk))
@@ -80,6 +79,14 @@ def play(
         seconds=sum(v.seconds for v in distinct),
         tokens=sum(v.tokens for v in distinct),
     )
+
+
+def _timed(judge: Judge, presentations: Sequence[Presentation]) -> list[Verdict]:
+    """Score and check; a judge that keeps no time itself has its call's wall time shared out."""
+    start = time.perf_counter()
+    verdicts = [_sound(v) for v in judge.score(presentations)]
+    each = (time.perf_counter() - start) / max(1, len(verdicts))
+    return [v if v.seconds else v._replace(seconds=each) for v in verdicts]
 
 
 def _battles(games: Sequence[Game], instructions: Mapping[str, Instruction], disagree: str) -> list[Battle]:
