@@ -4,7 +4,7 @@ import json
 import sys
 import time
 
-import pyarrow.compute  # noqa: F401
+import pyarrow.compute
 import pyarrow.parquet  # noqa: F401  (loaded before the clock starts, as the peers load pandas)
 
 from arena_learning.rating import RatingParams, rate, read_battles
