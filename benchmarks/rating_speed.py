@@ -33,13 +33,21 @@ PEERS = {
     "FastChat, sklearn": ["scikit-learn", "pandas", "pyarrow"],
 }
 JOBS = {
-    "ratings": "ratings, with a sandwich interval where the tool has one",
+    "fit": "ratings alone",
+    "ratings": "ratings with a sandwich interval (by prompt here, by battle elsewhere)",
     "bootstrap": "1,000 resamples of battles",
     "prompts": "1,000 resamples of 100,000 prompts",
     "folded": "a fit of votes already folded",
     "folded-bootstrap": "1,000 resamples of votes already folded",
 }
-TARGETS = {"ratings": 0.4, "bootstrap": 4.0, "prompts": 20.0, "folded": 0.02, "folded-bootstrap": 4.0}
+TARGETS = {
+    "fit": 0.4,
+    "ratings": 0.4,
+    "bootstrap": 4.0,
+    "prompts": 20.0,
+    "folded": 0.02,
+    "folded-bootstrap": 4.0,
+}
 TIMEOUT = 120
 
 

@@ -20,6 +20,7 @@ def peak_mb(process="self"):
 def main() -> None:
     _, _, job, file = sys.argv
     params = {
+        "fit": RatingParams(),
         "ratings": RatingParams(interval="sandwich"),
         "bootstrap": RatingParams(cluster="battle"),
         "prompts": RatingParams(cluster="prompt"),
@@ -30,9 +31,9 @@ def main() -> None:
     times = []
     for _ in range(2):
         start = time.perf_counter()
-        if job == "folded":
-            assert read is not None
-            fit_battles(read, params)
+        if job in ("fit", "folded"):
+            battles = read or read_battles(file)
+            fit_battles(battles, params)
         else:
             rate(read or read_battles(file), params)
         times.append(time.perf_counter() - start)

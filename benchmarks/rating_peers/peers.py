@@ -127,6 +127,9 @@ def peak_mb(process="self"):
 
 def main():
     _, tool, job, file = sys.argv
+    if job == "ratings" and tool != "arena-rank":
+        print("it has no sandwich interval", file=sys.stderr)
+        sys.exit(1)
     if job == "prompts":
         print("it resamples no prompts", file=sys.stderr)
         sys.exit(1)

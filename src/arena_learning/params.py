@@ -20,6 +20,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 SPLITS = tuple(f"d{i}" for i in range(10))
 NONE = "none"
+OMITTABLE = frozenset({"temperature", "top_p", "seed"})
 
 
 class Section(BaseModel):
@@ -64,7 +65,7 @@ class Filters(Section):
     Attributes:
         min_chars: shorter instructions are dropped (0: none).
         same_prefix: drop an instruction that starts like an earlier one for this many characters (0: off).
-        near_duplicate: MinHash-estimated Jaccard similarity of word 3-grams from which two instructions are one (0: off).
+        near_duplicate: estimated Jaccard similarity of word 3-grams from which two instructions are one (0: off).
         contamination: cosine similarity to a validation or test item from which an instruction is dropped (0: off).
         nearest: also drop this many nearest neighbours of each validation and test item (paper: 5; 0: off).
         languages: language codes that are kept.
@@ -107,24 +108,65 @@ class Pool(Section):
         return self
 
 
-class Opponent(Section):
+class Endpoint(Section):
+    """How an OpenAI-compatible endpoint is asked (engine ``openai``). Only what is sent can change an answer.
+
+    Attributes:
+        base_url: its address, ``https://host/v1``; a key in it is refused.
+        api_key_env: name of the environment variable that holds the key; empty for none.
+        concurrency: requests in flight.
+        requests_per_minute: no more requests than this are started in a minute (0: no limit).
+        tokens_per_minute: no more tokens, prompts and answers together (0: no limit).
+        timeout: seconds until a request without an answer counts as failed.
+        retries: how often a failed request is sent again before the endpoint counts as down.
+        token_limit: the field that says how long an answer may be (newer hosted models want the longer name).
+        omit: fields of the sampling that are not sent, by comma, where a model refuses them.
+        extra_body: fields sent along as they are, such as ``top_k`` or ``response_format``.
+    """
+
+    base_url: str = ""
+    api_key_env: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
+    concurrency: Positive = 32
+    requests_per_minute: int = Field(default=0, ge=0)
+    tokens_per_minute: int = Field(default=0, ge=0)
+    timeout: float = Field(default=120.0, gt=0)
+    retries: int = Field(default=6, ge=0)
+    token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    omit: str = ""
+    extra_body: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _sound_endpoint(self) -> Endpoint:
+        if "@" in self.base_url or "?" in self.base_url:
+            raise ValueError(
+                "base_url must hold no user, key or query: name the key's variable in api_key_env"
+            )
+        unknown = {word.strip() for word in self.omit.split(",") if word.strip()} - OMITTABLE
+        if unknown:
+            raise ValueError(f"omit: {suggest(min(unknown), OMITTABLE)}")
+        return self
+
+
+class Opponent(Endpoint):
     """A contestant that is not trained.
 
     Attributes:
-        engine: ``recorded``, ``transformers``, ``openvino``, ``vllm`` or ``openai``.
+        engine: ``recorded``, ``transformers``, ``openvino``, ``vllm`` or ``openai`` (its fields: `Endpoint`).
         model: recorded: the answers' file; openai: the model's name; else a folder, a hub id or ``pypi:...``.
-        base_url: openai: the endpoint.
-        api_key_env: openai: name of the environment variable that holds the key.
         system: a system prompt put before each instruction that has none.
         sampling: overrides the common sampling.
     """
 
     engine: Literal["recorded", "transformers", "openvino", "vllm", "openai"]
     model: str
-    base_url: str = ""
-    api_key_env: str = ""
     system: str = ""
     sampling: Sampling | None = None
+
+    @model_validator(mode="after")
+    def _endpoint_has_an_address(self) -> Opponent:
+        if self.engine == "openai" and not self.base_url:
+            raise ValueError("an engine openai needs 'base_url'")
+        return self
 
 
 class BattleParams(Section):
@@ -133,37 +175,44 @@ class BattleParams(Section):
     mode: Literal["all", "target", "split"] = "all"
 
 
-class Judge(Section):
+class Judge(Endpoint):
     """A judge.
 
     Attributes:
-        kind: ``rubric`` (the pool's checkable points), ``reference`` (similarity to the reference answer) or ``llm``.
+        kind: ``rubric`` (the pool's checkable points), ``reference`` (similarity to the reference answer), ``llm``,
+            ``reward`` (a reward model), ``replay`` (recorded verdicts) or ``longer`` (a baseline: the longer wins).
         points: rubric: ``all`` or ``content`` (no length, format or truncation).
-        engine: llm: as for opponents.
-        model: llm: as for opponents.
-        base_url: llm: the endpoint.
-        api_key_env: llm: name of the environment variable that holds the key.
+        engine: llm: as for opponents (openai: `Endpoint`).
+        model: llm: as for opponents; reward: the model's folder; replay: the verdicts' file.
         template: llm: a shipped template's name or a file's path.
+        templates: llm: another template for a category, as ``{coding: reference-guided}``.
         max_tokens: llm: length of a verdict.
         temperature: llm: 0 is greedy.
         attempts: llm: how often a malformed verdict is asked again (with another seed) before it is unscored.
+        center: reward: the reward that scores 5.5.
+        scale: reward: how much reward moves the score's odds by a factor of e.
     """
 
-    kind: Literal["rubric", "reference", "llm"]
+    kind: Literal["rubric", "reference", "llm", "reward", "replay", "longer"]
     points: Literal["all", "content"] = "all"
     engine: Literal["", "transformers", "openvino", "vllm", "openai", "recorded"] = ""
     model: str = ""
-    base_url: str = ""
-    api_key_env: str = ""
     template: str = "pairwise-score"
+    templates: dict[str, str] = {}
     max_tokens: Positive = 256
     temperature: float = Field(default=0.0, ge=0, le=2)
     attempts: Positive = 3
+    center: float = 0.0
+    scale: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
-    def _llm_needs_a_model(self) -> Judge:
+    def _has_what_its_kind_needs(self) -> Judge:
         if self.kind == "llm" and not (self.engine and self.model):
             raise ValueError("a judge of kind llm needs 'engine' and 'model'")
+        if self.kind in ("reward", "replay") and not self.model:
+            raise ValueError(f"a judge of kind {self.kind} needs 'model'")
+        if self.engine == "openai" and not self.base_url:
+            raise ValueError("an engine openai needs 'base_url'")
         return self
 
 
@@ -382,13 +431,18 @@ def _known_keys(place: list[str]) -> list[str]:
 
 def _dangling(params: Params) -> list[str]:
     problems = []
-    for place, name in (("judge.name", params.judge.name), *(("evaluate.judges", j) for j in params.evaluate.judges)):
+    for place, name in (
+        ("judge.name", params.judge.name),
+        *(("evaluate.judges", j) for j in params.evaluate.judges),
+    ):
         if name not in params.judges:
             problems.append(f"{place}: no judge '{name}'; {suggest(name, params.judges)}")
     reserved = {"base", NONE}
     for kind, names in (("opponents", params.opponents), ("rounds", params.rounds)):
         problems += [f"{kind}.{name}: this name is reserved" for name in names if name in reserved]
-    problems += [f"rounds.{name}: an opponent has this name" for name in params.rounds if name in params.opponents]
+    problems += [
+        f"rounds.{name}: an opponent has this name" for name in params.rounds if name in params.opponents
+    ]
     if params.evaluate.anchor not in params.contestants:
         problems.append(
             f"evaluate.anchor: no contestant '{params.evaluate.anchor}'; "

@@ -103,6 +103,10 @@ class Paths:
         """The leaderboard as JSON."""
         return self.reports / "leaderboard.json"
 
+    def audit(self, labelled: str) -> Path:
+        """The judges' agreement with a file of labelled pairs."""
+        return self.reports / "audits" / f"{labelled}.json"
+
     @property
     def elo_plot(self) -> Path:
         """Ratings by round index, for `dvc plots`."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from arena_learning.engines.base import Completion, Engine, Sampling
+from arena_learning.engines.base import Completion, Engine, Refused, Sampling, Streaming, answers
+from arena_learning.errors import ArenaError
 from arena_learning.progress import Progress
 from arena_learning.rows import Instruction, Response
 from arena_learning.store import Store, store_key
+
+_SHOWN = 5  # refused instructions named in an error
 
 
 class Contestant(NamedTuple):
@@ -31,28 +34,33 @@ class Asked(NamedTuple):
 def ask(contestant: Contestant, instructions: Sequence[Instruction], store: Store) -> Asked:
     """Return the contestant's answer to every instruction.
 
-    Batches are planned over all instructions before the store is read: where an engine's greedy answer depends on its
-    batch, a batch is asked whole or not at all, so that a resumed run gives the same answers as an undisturbed one.
+    An answer is in the store as soon as its engine gives it. Batches are planned over all instructions before the
+    store is read: where an engine's greedy answer depends on its batch, a batch is asked whole or not at all, so that
+    a resumed run gives the same answers as an undisturbed one.
 
     Raises:
-        ArenaError: the engine cannot answer.
+        ArenaError: the engine cannot answer; what it has answered is in the store.
     """
-    engine, size = contestant.engine, contestant.engine.batch_size
     keys = [_key(contestant, instruction) for instruction in instructions]
     known = {key: Completion(**value) for key, value in store.get(keys).items()}
-    batches = [range(s, min(s + size, len(keys))) for s in range(0, len(keys), size)]
     paid = 0
+    refused: dict[str, str] = {}
     with Progress(f"answer ({contestant.name})", len(keys), "instructions") as progress:
-        for batch in batches:
+        for batch in _batches(contestant.engine, keys):
             missing = [i for i in batch if keys[i] not in known]
-            todo = list(batch) if missing and not engine.batch_exact else missing
-            if todo:
-                completions = engine.respond([instructions[i].turns for i in todo], contestant.sampling)
-                new = {keys[i]: completion for i, completion in zip(todo, completions, strict=True)}
+            todo = list(batch) if missing and not contestant.engine.batch_exact else missing
+            progress.advance(len(batch) - len(todo))
+            turns = [instructions[i].turns for i in todo]
+            for group in answers(contestant.engine, turns, contestant.sampling):
+                given = {todo[n]: answer for n, answer in group}
+                new = {keys[i]: answer for i, answer in given.items() if isinstance(answer, Completion)}
                 store.put("response", {key: completion._asdict() for key, completion in new.items()})
                 known.update(new)
-                paid += len(todo)
-            progress.advance(len(batch))
+                refused |= {instructions[i].id: a.reason for i, a in given.items() if isinstance(a, Refused)}
+                paid += len(group)
+                progress.advance(len(group))
+    if refused:
+        raise _refusal(contestant.name, refused)
     completions = [known[key] for key in keys]
     return Asked(
         [_response(contestant.name, i, c) for i, c in zip(instructions, completions, strict=True)],
@@ -62,13 +70,32 @@ def ask(contestant: Contestant, instructions: Sequence[Instruction], store: Stor
     )
 
 
+def _batches(engine: Engine, keys: Sequence[bytes]) -> list[Sequence[int]]:
+    """Return what is asked together: all that differs, where answers come one by one, so that no place stays empty."""
+    if isinstance(engine, Streaming):
+        first = {key: i for i, key in reversed(list(enumerate(keys)))}
+        return [sorted(first.values())] if keys else []
+    size = engine.batch_size
+    return [range(start, min(start + size, len(keys))) for start in range(0, len(keys), size)]
+
+
+def _refusal(name: str, refused: dict[str, str]) -> ArenaError:
+    some = "; ".join(f"'{i}': {reason}" for i, reason in sorted(refused.items())[:_SHOWN])
+    return ArenaError(
+        f"'{name}' does not answer {len(refused)} instructions ({some})",
+        mend="drop or change them; all other answers are kept",
+    )
+
+
 def _key(contestant: Contestant, instruction: Instruction) -> bytes:
     """Return the answer's key: all that could change it, never the contestant's name."""
     sampling: dict[str, Any] = contestant.sampling.model_dump()
     if contestant.sampling.temperature == 0:
         sampling |= {"top_p": 1.0, "seed": 0}
     turns = [turn.model_dump() for turn in instruction.turns]
-    return store_key("response", {"engine": contestant.engine.fingerprint, "sampling": sampling, "turns": turns})
+    return store_key(
+        "response", {"engine": contestant.engine.fingerprint, "sampling": sampling, "turns": turns}
+    )
 
 
 def _response(name: str, instruction: Instruction, completion: Completion) -> Response:

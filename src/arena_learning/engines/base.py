@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -60,3 +61,38 @@ class Engine(Protocol):
     def close(self) -> None:
         """Give back the memory. The engine cannot answer afterwards."""
         ...
+
+
+class Refused(NamedTuple):
+    """Why an engine gives no answer to one conversation, though it answers others."""
+
+    reason: str
+
+
+Answered = tuple[int, Completion | Refused]
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """What an engine may offer besides `Engine`: answers as they are finished, in any order, without batches."""
+
+    def stream(self, conversations: Sequence[Conversation], sampling: Sampling) -> Iterator[list[Answered]]:
+        """Yield groups of (place, answer); every place comes once. Each conversation is read when its turn comes.
+
+        Raises:
+            ArenaError: the engine cannot go on; all that was answered before has been yielded.
+        """
+        ...
+
+
+def answers(
+    engine: Engine, conversations: Sequence[Conversation], sampling: Sampling
+) -> Iterator[list[Answered]]:
+    """Yield groups of (place, answer) as `Streaming` does; an engine that does not stream answers by batches."""
+    if isinstance(engine, Streaming):
+        yield from engine.stream(conversations, sampling)
+        return
+    places = iter(range(len(conversations)))
+    while batch := list(islice(places, engine.batch_size)):
+        completions = engine.respond([conversations[i] for i in batch], sampling)
+        yield list(zip(batch, completions, strict=True))

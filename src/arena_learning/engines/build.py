@@ -91,6 +91,10 @@ def open_opponent(
         from arena_learning.engines.recorded import Recorded
 
         return Recorded(paths.root / opponent.model, instructions)
+    if opponent.engine == "openai":
+        from arena_learning.engines.openai import OpenAi
+
+        return OpenAi(opponent.model, opponent, system=opponent.system, where=where)
     if opponent.engine not in ("transformers", "openvino"):
         raise _not_here(opponent.engine, f"{where}.engine")
     dtypes = DTYPES[opponent.engine]
@@ -130,5 +134,5 @@ def _not_here(engine: str, where: str) -> ArenaError:
     return ArenaError(
         f"the engine '{engine}' is not in this version",
         where=where,
-        mend="one of openvino, transformers, recorded",
+        mend="one of openvino, transformers, openai, recorded",
     )

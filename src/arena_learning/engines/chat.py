@@ -122,6 +122,10 @@ class Chat:
         turns = with_system(conversation, self.system)
         return self._render(turns, add_generation_prompt=True)
 
+    def render_whole(self, turns: Sequence[Turn]) -> str:
+        """Return a conversation that ends in an assistant's turn, as `render` does."""
+        return self._render(with_system(turns, self.system), add_generation_prompt=False)
+
     def encode(self, conversations: Sequence[Conversation]) -> list[list[int]]:
         """Return each conversation's prompt as token ids.
 

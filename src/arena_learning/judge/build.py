@@ -23,17 +23,31 @@ def open_judge(name: str, params: p.Params, paths: Paths) -> Judge:
         from arena_learning.judge.reference import ReferenceJudge
 
         return ReferenceJudge()
+    if judge.kind == "longer":
+        from arena_learning.judge.longer import LongerJudge
+
+        return LongerJudge()
+    if judge.kind == "replay":
+        from arena_learning.judge.replay import ReplayJudge
+
+        return ReplayJudge(paths.root / judge.model)
+    if judge.kind == "reward":
+        from arena_learning.judge.reward import Calibration, RewardJudge
+
+        calibration = Calibration(judge.center, judge.scale)
+        return RewardJudge(paths.root / judge.model, calibration, device=params.serving.device)
+    return _open_llm(name, judge, params, paths)
+
+
+def _open_llm(name: str, judge: p.Judge, params: p.Params, paths: Paths) -> Judge:
     from arena_learning.engines.build import open_opponent
     from arena_learning.judge.llm import LlmJudge
     from arena_learning.judge.template import JudgeTemplate
 
     sampling = Sampling(max_tokens=judge.max_tokens, temperature=judge.temperature, seed=params.seed)
-    opponent = p.Opponent(
-        engine=judge.engine or "transformers",
-        model=judge.model,
-        base_url=judge.base_url,
-        api_key_env=judge.api_key_env,
-    )
+    endpoint = {field: getattr(judge, field) for field in p.Endpoint.model_fields}
+    opponent = p.Opponent(engine=judge.engine or "transformers", model=judge.model, **endpoint)
     template = JudgeTemplate(judge.template, paths.root)
+    by_category = {category: JudgeTemplate(t, paths.root) for category, t in judge.templates.items()}
     engine = open_opponent(opponent, params, paths, where=f"judges.{name}")
-    return LlmJudge(judge.model, engine, template, sampling, judge.attempts)
+    return LlmJudge(judge.model, engine, template, sampling, judge.attempts, by_category)

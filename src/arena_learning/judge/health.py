@@ -19,7 +19,11 @@ def judge_health(
     Shares are of 1. ``first_position_share`` is of the decided games, ``longer_wins`` of the decided battles whose
     answers differ in length, ``flip_rate`` of the battles with both orders scored.
     """
-    decided = [g for g in games if g.unscored is None and g.score_first != g.score_second]
+    # A pair with one game was played in an order that nobody recorded: it says nothing about positions.
+    played = Counter(_pair(game) for game in games)
+    decided = [
+        g for g in games if g.unscored is None and g.score_first != g.score_second and played[_pair(g)] > 1
+    ]
     both = [b for b in battles if b.orders_agree is not None]
     scored = [b for b in battles if b.winner != "unscored"]
     return {
@@ -57,6 +61,11 @@ def win_counts(battles: Sequence[Battle], contestant: str) -> dict[str, dict[str
         other: {key: counts[key] for key in ("wins", "losses", "ties", "unscored")}
         for other, counts in sorted(table.items())
     }
+
+
+def _pair(game: Game) -> tuple[str, str, str, str]:
+    first, second = sorted((game.first, game.second))
+    return game.instruction_id, game.judge, first, second
 
 
 def _longer_wins(battles: Sequence[Battle], responses: Mapping[tuple[str, str], Response]) -> float | None:

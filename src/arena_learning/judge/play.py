@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from arena_learning.judge.base import Judge, Presentation, Verdict
+from arena_learning.judge.base import Judge, Presentation, Verdict, is_remembered, plays_both_orders, verdicts
 from arena_learning.judge.merge import merge_games
 from arena_learning.progress import Progress
 from arena_learning.rows import Battle, Game, Instruction, Response
@@ -41,7 +41,9 @@ def play(
     *,
     disagree: str = "average",
 ) -> Judged:
-    """Judge both orders of every pairing.
+    """Judge every pairing in both orders (in one, where the judge cannot tell them apart).
+
+    A verdict is in the store as soon as the judge gives it.
 
     Args:
         pairings: who meets whom on what.
@@ -51,48 +53,61 @@ def play(
         store: remembers scored games; unscored ones are asked again next time.
         disagree: see `merge.merge_games`.
     """
-    wanted = sorted({Pairing(p.instruction_id, *sorted((p.a, p.b))) for p in pairings})
-    presented = [
-        Presentation(
-            instructions[p.instruction_id], responses[p.instruction_id, x], responses[p.instruction_id, y]
-        )
-        for p in wanted
-        for x, y in ((p.a, p.b), (p.b, p.a))
-    ]
-    keys = [_key(judge, p) for p in presented]
-    verdicts = {key: _from_store(value) for key, value in store.get(keys).items()}
-    todo = {key: p for key, p in zip(keys, presented, strict=True) if key not in verdicts}
-    items = list(todo.items())
-    with Progress(f"judge ({judge.label})", len(items), "games") as progress:
-        for start in range(0, len(items), judge.batch_size):
-            chunk = items[start : start + judge.batch_size]
-            new = dict(zip([k for k, _ in chunk], _timed(judge, [p for _, p in chunk]), strict=True))
-            store.put("game", {key: v._asdict() for key, v in new.items() if v.unscored is None})
-            verdicts.update(new)
-            progress.advance(len(chunk))
-    games = [_game(judge, p, verdicts[key]) for key, p in zip(keys, presented, strict=True)]
-    distinct = [verdicts[key] for key in dict.fromkeys(keys)]
+    presented = _present(pairings, instructions, responses, both=plays_both_orders(judge))
+    # What is not remembered may hang on names, which no key holds: each presentation is then one of its own.
+    kept = is_remembered(judge)
+    keys = [_key(judge, p) for p in presented] if kept else [str(n).encode() for n in range(len(presented))]
+    known = {key: _from_store(value) for key, value in store.get(keys).items()} if kept else {}
+    todo = {key: p for key, p in zip(keys, presented, strict=True) if key not in known}
+    asked = list(todo)
+    with Progress(f"judge ({judge.label})", len(asked), "games") as progress:
+        last = time.perf_counter()
+        for group in verdicts(judge, list(todo.values())):
+            new = {asked[place]: _sound(verdict) for place, verdict in group}
+            new, last = _timed(new, last), time.perf_counter()
+            if kept:
+                store.put("game", {key: v._asdict() for key, v in new.items() if v.unscored is None})
+            known.update(new)
+            progress.advance(len(group))
+    games = [_game(judge, p, known[key]) for key, p in zip(keys, presented, strict=True)]
+    distinct = [known[key] for key in dict.fromkeys(keys)]
     return Judged(
         games,
-        _battles(games, instructions, disagree),
-        paid=len(items),
+        _battles(games, instructions, disagree, expected=2 if plays_both_orders(judge) else 1),
+        paid=len(asked) if kept else 0,
         seconds=sum(v.seconds for v in distinct),
         tokens=sum(v.tokens for v in distinct),
     )
 
 
-def _timed(judge: Judge, presentations: Sequence[Presentation]) -> list[Verdict]:
-    """Score and check; a judge that keeps no time itself has its call's wall time shared out."""
-    start = time.perf_counter()
-    verdicts = [_sound(v) for v in judge.score(presentations)]
-    each = (time.perf_counter() - start) / max(1, len(verdicts))
-    return [v if v.seconds else v._replace(seconds=each) for v in verdicts]
+def _present(
+    pairings: Sequence[Pairing],
+    instructions: Mapping[str, Instruction],
+    responses: Mapping[tuple[str, str], Response],
+    *,
+    both: bool,
+) -> list[Presentation]:
+    """Return the presentations of all pairings in canonical order."""
+    wanted = sorted({Pairing(p.instruction_id, *sorted((p.a, p.b))) for p in pairings})
+    return [
+        Presentation(instructions[p.instruction_id], responses[p.instruction_id, x], responses[p.instruction_id, y])
+        for p in wanted
+        for x, y in ((p.a, p.b), (p.b, p.a))[: 2 if both else 1]
+    ]
 
 
-def _battles(games: Sequence[Game], instructions: Mapping[str, Instruction], disagree: str) -> list[Battle]:
+def _timed(new: dict[bytes, Verdict], since: float) -> dict[bytes, Verdict]:
+    """Give the verdicts of a judge that keeps no time itself their share of the wall time."""
+    each = (time.perf_counter() - since) / max(1, len(new))
+    return {key: v if v.seconds else v._replace(seconds=each) for key, v in new.items()}
+
+
+def _battles(
+    games: Sequence[Game], instructions: Mapping[str, Instruction], disagree: str, expected: int
+) -> list[Battle]:
     battles = []
     for (instruction_id, *_), group in groupby(games, key=_pair):
-        battles.append(merge_games(list(group), instructions[instruction_id].category, disagree))
+        battles.append(merge_games(list(group), instructions[instruction_id].category, disagree, expected))
     return battles
 
 

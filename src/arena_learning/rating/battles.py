@@ -172,9 +172,14 @@ def _codes(table: pa.Table, name: str, where: Where) -> tuple[pa.Array, Codes]:
     if indices.null_count:
         row = int(np.flatnonzero(np.asarray(indices.is_null()))[0])
         raise ArenaError(f"{name} is missing", where=where.row(row))
-    codes = indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
+    # Not to_numpy: it loads pandas, which takes longer than all of a fit. Indices are int8 to int64.
+    kind = np.dtype(str(indices.type))
+    codes = np.frombuffer(
+        indices.buffers()[1], dtype=kind, count=len(indices), offset=indices.offset * kind.itemsize
+    )
+    codes = codes.astype(np.int32, copy=False)
     empty = pc.fill_null(pc.equal(pc.cast(values, pa.string()), ""), True)
-    for code in np.flatnonzero(np.asarray(empty)):
+    for code in pc.indices_nonzero(empty).to_pylist():
         rows = np.flatnonzero(codes == code)
         if len(rows):
             raise ArenaError(f"{name} is empty", where=where.row(int(rows[0])))

@@ -50,11 +50,10 @@ def _read_parquet(path: Path) -> Battles:
     import pyarrow.parquet as pq
 
     try:
-        names = pq.read_schema(path).names
-        wanted = [name for name in known_columns() if name in names]
-        table = pq.read_table(
-            path, columns=wanted, read_dictionary=[name for name in _ID_COLUMNS if name in names]
-        )
+        # Not pq.read_table: it loads the whole of pyarrow.dataset for a plain file.
+        with pq.ParquetFile(path, read_dictionary=list(_ID_COLUMNS)) as file:
+            names = file.schema_arrow.names
+            table = file.read(columns=[name for name in known_columns() if name in names])
     except (pa.ArrowInvalid, OSError) as error:
         raise ArenaError(f"not a Parquet file: {error}", where=str(path)) from error
     return battles_from_arrow(table, Where(str(path)), present=names)

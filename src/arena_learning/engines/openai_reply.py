@@ -1,0 +1,100 @@
+"""Reading what an endpoint sends back. Nothing in it is trusted: anything but a whole answer is malformed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from arena_learning.engines.base import Completion, Refused
+from arena_learning.rows import FinishReason
+
+_FINISHED: dict[str, FinishReason] = {
+    "stop": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "max_tokens": "length",
+}
+_CHARS_A_TOKEN = 4  # where a server counts no tokens
+
+
+class Malformed(NamedTuple):
+    """Why a body is no answer; the request is sent again."""
+
+    reason: str
+
+
+def read_reply(body: str, prompt_chars: int) -> Completion | Refused | Malformed:
+    """Return the answer in a response body (``seconds`` 0), a refusal, or what is wrong with the body.
+
+    Args:
+        body: as the server sent it.
+        prompt_chars: length of the prompt, to guess its tokens where the server counts none.
+    """
+    if not body.strip():
+        return Malformed("an empty body")
+    try:
+        reply = json.loads(body)
+    except (ValueError, RecursionError):
+        return Malformed(f"not JSON: {body[:60]!r}")
+    choice = _first_choice(reply)
+    if choice is None:
+        return Malformed(f"no choice in it: {_error_text(reply) or body[:60]!r}")
+    message, finish = choice.get("message"), choice.get("finish_reason")
+    if finish == "content_filter":
+        return Refused("the endpoint's content filter cut the answer off")
+    if finish not in _FINISHED:
+        return Malformed(f"finish_reason is {str(finish)[:40]!r}")
+    if not isinstance(message, dict):
+        return Malformed("no message in the choice")
+    prompt, completion = _usage(reply)
+    text = message.get("content")
+    if text is None:
+        text = message.get("refusal")
+    if text is None and finish == "length":
+        text = ""  # a reasoning model that never came to its answer
+    if not isinstance(text, str):
+        return Malformed("no text in the message")
+    if not text and finish != "length" and not completion:
+        return Malformed("an empty answer")
+    return Completion(
+        text,
+        _FINISHED[finish],
+        prompt or prompt_chars // _CHARS_A_TOKEN + 1,
+        completion or len(text) // _CHARS_A_TOKEN + 1,
+        0.0,
+    )
+
+
+def error_text(body: str) -> str:
+    """Return an error body's message in one short line."""
+    try:
+        text = _error_text(json.loads(body))
+    except (ValueError, RecursionError):
+        text = ""
+    return " ".join((text or body).split())[:200]
+
+
+def _first_choice(reply: Any) -> dict[str, Any] | None:
+    choices = reply.get("choices") if isinstance(reply, dict) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first if isinstance(first, dict) else None
+
+
+def _error_text(reply: Any) -> str:
+    """Return the message in ``{"error": {"message": ...}}`` and its simpler forms."""
+    error = reply.get("error", reply) if isinstance(reply, dict) else ""
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("detail") or ""
+    return error if isinstance(error, str) else ""
+
+
+def _usage(reply: dict[str, Any]) -> tuple[int, int]:
+    usage = reply.get("usage")
+    if not isinstance(usage, dict):
+        return 0, 0
+    counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
+    prompt, completion = (n if isinstance(n, int) and n >= 0 else 0 for n in counts)
+    return prompt, completion

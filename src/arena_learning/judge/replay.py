@@ -1,0 +1,85 @@
+"""Recorded verdicts as a judge: what another judge said once, by the contestants' names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
+
+from arena_learning.errors import ArenaError
+from arena_learning.judge.base import Presentation, Verdict
+from arena_learning.rows import Row, canonical, numbered_rows
+
+
+class RecordedVerdict(Row):
+    """One line of the file.
+
+    ``first`` and ``second`` are the contestants as they were presented, or in any order where ``order_known`` is
+    false. Scores are 1 to 10; a bare winner is recorded as 10 and 1, a tie as 5.5 each, a preference p from 0 to 1
+    for the second as 10 - 9p and 1 + 9p.
+    """
+
+    instruction_id: str = Field(min_length=1)
+    first: str
+    second: str
+    score_first: float = Field(ge=1, le=10)
+    score_second: float = Field(ge=1, le=10)
+    order_known: bool = True
+    rationale: str = ""
+
+
+class ReplayJudge:
+    """Gives the verdicts of a file; what was never judged is unscored.
+
+    Where the file does not say in which order a pair was shown, a battle is one game: it has no flip and no position.
+
+    Args:
+        file: JSON Lines of `RecordedVerdict`, as `arena import` writes them.
+
+    Raises:
+        ArenaError: the file is missing or malformed, judges a pair twice, or mixes known and unknown orders.
+    """
+
+    batch_size = 4096
+    remembered = False  # it is on disk already, and hangs on names
+
+    def __init__(self, file: Path) -> None:
+        self._verdicts: dict[tuple[str, str, str], RecordedVerdict] = {}
+        known = set()
+        digest = hashlib.sha256()
+        for number, row in numbered_rows(file, RecordedVerdict):
+            known.add(row.order_known)
+            key = self._place(row.instruction_id, row.first, row.second, row.order_known)
+            if key in self._verdicts:
+                raise ArenaError(f"{row.first} and {row.second} are judged twice", where=f"{file}, line {number}")
+            self._verdicts[key] = row
+            digest.update(canonical(row.model_dump()).encode())
+        if len(known) > 1:
+            raise ArenaError("some orders are known and some are not", where=str(file), mend="make it two files")
+        self.both_orders = known != {False}
+        self.label = f"replay {file.stem} {digest.hexdigest()[:8]}"
+        self.fingerprint = {"judge": self.label, "verdicts": digest.hexdigest()}
+
+    def score(self, presentations: Sequence[Presentation]) -> list[Verdict]:
+        """Give the recorded verdict of each presentation."""
+        return [self._verdict(p) for p in presentations]
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _verdict(self, presentation: Presentation) -> Verdict:
+        first, second = presentation.first.contestant, presentation.second.contestant
+        place = self._place(presentation.instruction.id, first, second, self.both_orders)
+        row = self._verdicts.get(place)
+        if row is None:
+            return Verdict(None, None, "", unscored="no recorded verdict")
+        scores = (row.score_first, row.score_second)
+        one, two = scores if row.first == first else scores[::-1]
+        return Verdict(one, two, row.rationale)
+
+    @staticmethod
+    def _place(instruction_id: str, first: str, second: str, order_known: bool) -> tuple[str, str, str]:
+        a, b = (first, second) if order_known else sorted((first, second))
+        return instruction_id, a, b
