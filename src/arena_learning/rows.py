@@ -145,6 +145,23 @@ class Battle(Row):
     rationales: tuple[str, ...] = ()
 
 
+class RecordedVerdict(Row):
+    """What another judge said once of two contestants: a row of a file that the judge `replay` reads.
+
+    ``first`` and ``second`` are the contestants as they were presented, or in any order where ``order_known`` is
+    false. Scores are 1 to 10; a bare winner is recorded as 10 and 1, a tie as 5.5 each, a preference p from 0 to 1
+    for the second as 10 - 9p and 1 + 9p.
+    """
+
+    instruction_id: str = Field(min_length=1)
+    first: str
+    second: str
+    score_first: float = Field(ge=1, le=10)
+    score_second: float = Field(ge=1, le=10)
+    order_known: bool = True
+    rationale: str = ""
+
+
 class Provenance(Row):
     """Where a training row comes from: the round, the battle's contestants and scores, and what the judge said."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ from arena_learning.rows import SCHEMA_VERSION, canonical
 
 Kind = Literal["response", "game"]
 
+_PATIENCE_SECONDS = 60.0
 _CHUNK = 500  # SQLite's default limit is 999 (older) variables a statement
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS memory (
@@ -51,12 +53,24 @@ class Store:
         except OSError as error:
             raise ArenaError(f"its folder cannot be made: {error.strerror}", where=str(path)) from None
         try:
-            self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db = sqlite3.connect(path, timeout=_PATIENCE_SECONDS, isolation_level=None)
+            self._to_wal()
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute(_SCHEMA)
         except sqlite3.Error as error:
             raise self._failed(error) from None
+
+    def _to_wal(self) -> None:
+        """Turn write-ahead logging on; two processes that do so to a new file at once do not wait by themselves."""
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > end:
+                    raise
+                time.sleep(0.02)
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, dict[str, Any]]:
         """Return the values of those ``keys`` that are known."""

@@ -13,6 +13,7 @@ ROOT = Path(arena_learning.__file__).parent
 COMMON = {path.stem for path in ROOT.glob("*.py")} - {"__init__"}
 ORDER = (
     "pool",
+    "importers",
     "engines",
     "arena",
     "judge",

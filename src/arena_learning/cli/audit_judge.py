@@ -12,7 +12,12 @@ from arena_learning.cli.main import print_json
 
 @click.command("audit-judge")
 @click.argument("labelled", type=click.Path(path_type=Path))
-@click.option("--judge", "names", multiple=True, help="A judge of params.yaml (again for more).  [default: all that can]")
+@click.option(
+    "--judge",
+    "names",
+    multiple=True,
+    help="A judge of params.yaml (again for more).  [default: all that can]",
+)
 @fresh_option
 @json_option
 def command(labelled: Path, names: tuple[str, ...], fresh: bool, as_json: bool) -> None:

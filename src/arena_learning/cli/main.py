@@ -30,6 +30,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rounds": ("rounds", "List and check the rounds."),
     "show": ("show", "Read battles, rounds and contestants."),
     "export-gguf": ("export_gguf", "Write a model as GGUF, for llama.cpp and Ollama too."),
+    "import": ("import_", "Turn answers, verdicts or votes of other tools into this project's files."),
+    "audit-judge": ("audit_judge", "Hold judges against labelled pairs: agreement, flips, biases, cost."),
     "rate": ("rate", "Rate the models of any battle log (CSV, JSONL, Parquet)."),
     "consistency": ("consistency", "Compare two arenas' ratings as the paper does."),
 }

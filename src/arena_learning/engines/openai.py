@@ -90,7 +90,9 @@ class OpenAi:
             answer = found[place]
             if isinstance(answer, Refused):
                 start = conversation[-1].content[:60]
-                raise self._error(f"no answer to {start!r}: {answer.reason}", "drop or change that conversation")
+                raise self._error(
+                    f"no answer to {start!r}: {answer.reason}", "drop or change that conversation"
+                )
             completions.append(answer)
         return completions
 
@@ -180,7 +182,9 @@ class OpenAi:
         import openai
 
         try:
-            raw = await self._client.chat.completions.with_raw_response.create(**body, extra_headers=self._headers)
+            raw = await self._client.chat.completions.with_raw_response.create(
+                **body, extra_headers=self._headers
+            )
             found = read_reply(self._scrub(raw.http_response.text), chars)
         except openai.APITimeoutError as error:
             return _Again("a timeout", answered=not type(error.__cause__).__name__.startswith("Connect"))
@@ -189,9 +193,7 @@ class OpenAi:
             unmade = cause.startswith("Connect")
             return _Again(f"a broken connection ({cause})", busy=unmade, answered=not unmade)
         except openai.APIStatusError as error:
-            return self._refusal(
-                error.status_code, self._scrub(error.response.text), error.response.headers
-            )
+            return self._refusal(error.status_code, self._scrub(error.response.text), error.response.headers)
         return _Again(found.reason, answered=True) if isinstance(found, Malformed) else found
 
     def _refusal(self, status: int, body: str, headers: Mapping[str, str]) -> Refused | _Again:
@@ -245,6 +247,7 @@ class OpenAi:
     def _open_client(self) -> Any:
         try:
             import httpx2
+
             import openai
         except ImportError:
             raise ArenaError(

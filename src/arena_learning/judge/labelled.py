@@ -72,7 +72,11 @@ def read_labelled(path: Path) -> Labelled:
         whole = json.dumps([turn.model_dump() for turn in turns])
         clusters.append(hashlib.sha256(whole.encode()).hexdigest())
         instructions[pair.id] = Instruction(
-            id=f"pair-{number:06d}", turns=turns, category=pair.category, source=pair.source, reference=pair.reference
+            id=f"pair-{number:06d}",
+            turns=turns,
+            category=pair.category,
+            source=pair.source,
+            reference=pair.reference,
         )
     responses = {
         (instructions[pair.id].id, side): _response(instructions[pair.id].id, side, text)

@@ -98,8 +98,12 @@ class LlmJudge:
         """Return the verdict in an answer, with what earlier attempts cost."""
         tokens, seconds = (before.tokens, before.seconds) if before else (0, 0.0)
         if isinstance(answer, Refused):
-            return Verdict(None, None, "", f"the judge was refused: {answer.reason}", attempt, tokens, seconds)
-        a, b, problem = self._template_for(presentation).read(answer.text, cut_off=answer.finish_reason == "length")
+            return Verdict(
+                None, None, "", f"the judge was refused: {answer.reason}", attempt, tokens, seconds
+            )
+        a, b, problem = self._template_for(presentation).read(
+            answer.text, cut_off=answer.finish_reason == "length"
+        )
         return Verdict(
             a,
             b,

@@ -90,7 +90,9 @@ def _present(
     """Return the presentations of all pairings in canonical order."""
     wanted = sorted({Pairing(p.instruction_id, *sorted((p.a, p.b))) for p in pairings})
     return [
-        Presentation(instructions[p.instruction_id], responses[p.instruction_id, x], responses[p.instruction_id, y])
+        Presentation(
+            instructions[p.instruction_id], responses[p.instruction_id, x], responses[p.instruction_id, y]
+        )
         for p in wanted
         for x, y in ((p.a, p.b), (p.b, p.a))[: 2 if both else 1]
     ]

@@ -6,28 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import Field
-
 from arena_learning.errors import ArenaError
 from arena_learning.judge.base import Presentation, Verdict
-from arena_learning.rows import Row, canonical, numbered_rows
-
-
-class RecordedVerdict(Row):
-    """One line of the file.
-
-    ``first`` and ``second`` are the contestants as they were presented, or in any order where ``order_known`` is
-    false. Scores are 1 to 10; a bare winner is recorded as 10 and 1, a tie as 5.5 each, a preference p from 0 to 1
-    for the second as 10 - 9p and 1 + 9p.
-    """
-
-    instruction_id: str = Field(min_length=1)
-    first: str
-    second: str
-    score_first: float = Field(ge=1, le=10)
-    score_second: float = Field(ge=1, le=10)
-    order_known: bool = True
-    rationale: str = ""
+from arena_learning.rows import RecordedVerdict, canonical, numbered_rows
 
 
 class ReplayJudge:
@@ -53,11 +34,15 @@ class ReplayJudge:
             known.add(row.order_known)
             key = self._place(row.instruction_id, row.first, row.second, row.order_known)
             if key in self._verdicts:
-                raise ArenaError(f"{row.first} and {row.second} are judged twice", where=f"{file}, line {number}")
+                raise ArenaError(
+                    f"{row.first} and {row.second} are judged twice", where=f"{file}, line {number}"
+                )
             self._verdicts[key] = row
             digest.update(canonical(row.model_dump()).encode())
         if len(known) > 1:
-            raise ArenaError("some orders are known and some are not", where=str(file), mend="make it two files")
+            raise ArenaError(
+                "some orders are known and some are not", where=str(file), mend="make it two files"
+            )
         self.both_orders = known != {False}
         self.label = f"replay {file.stem} {digest.hexdigest()[:8]}"
         self.fingerprint = {"judge": self.label, "verdicts": digest.hexdigest()}

@@ -83,7 +83,9 @@ class RewardJudge:
                 str(folder), dtype=torch.float32, use_safetensors=True, local_files_only=True
             )
         except (OSError, ValueError) as error:
-            raise ArenaError(f"cannot load the reward model: {str(error).splitlines()[0]}", where=str(folder)) from error
+            raise ArenaError(
+                f"cannot load the reward model: {str(error).splitlines()[0]}", where=str(folder)
+            ) from error
         if model.config.num_labels != 1:
             raise ArenaError(
                 f"the model has {model.config.num_labels} outputs, and a reward is one number",

@@ -74,8 +74,9 @@ def meat_by_prompt(battles: Battles, folded: Folded, theta: Floats, ties: Ties) 
     for rows, prompt, prompts in _prompt_blocks(battles, size):
         place = prompt.astype(np.int64) * size
         count = prompts * size
-        scores = np.bincount(place + lo[rows], weights=score[rows], minlength=count)
-        scores -= np.bincount(place + hi[rows], weights=score[rows], minlength=count)
+        # Both sides in one count: its result is the largest array of all, and is needed only once.
+        sides = np.concatenate([place + lo[rows], place + hi[rows]])
+        scores = np.bincount(sides, weights=np.concatenate([score[rows], -score[rows]]), minlength=count)
         table = scores.reshape(prompts, size)
         if tie is not None:
             of_row = tie[folded.row_cell[rows]] * (1.0 if mass is None else mass[rows])

@@ -1,0 +1,58 @@
+"""`arena import`: what other tools left on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from arena_learning.cli.common import flat, json_option
+from arena_learning.cli.main import print_json
+
+
+@click.command("import")
+@click.argument("kind", type=click.Choice(["alpaca-eval", "fastchat", "arena-hard", "jsonl", "parquet"]))
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SRC...")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder that is written.")
+@click.option("--judge", default="", help="Only this judge's verdicts.")
+@click.option("--baseline", default="", help="arena-hard: the baseline, where the files do not name it.")
+@click.option("--contestant", default="", help="Tables: who answered, where no column says so.")
+@click.option(
+    "--column", "columns", multiple=True, metavar="THEIRS=OURS", help="Tables: a column called otherwise."
+)
+@json_option
+def command(
+    kind: str,
+    sources: tuple[Path, ...],
+    out: Path,
+    judge: str,
+    baseline: str,
+    contestant: str,
+    columns: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Turn SRC (files or folders of JSON, JSONL, CSV or Parquet) into instructions, answers, verdicts and battles.
+
+    `jsonl` and `parquet` read any table: id, instruction (or turns), text with contestant, or model_a, model_b and
+    winner.
+    """
+    from arena_learning.importers.run import import_files
+
+    pairs = [column.partition("=") for column in columns]
+    if any(not equals for _, equals, _ in pairs):
+        raise click.UsageError("--column wants THEIRS=OURS")
+    found = import_files(
+        kind,
+        sources,
+        out,
+        judge=judge,
+        baseline=baseline,
+        contestant=contestant,
+        columns={theirs: ours for theirs, _, ours in pairs},
+    )
+    if as_json:
+        print_json(found)
+        return
+    click.echo(f"written to {out}")
+    for line in flat(found):
+        click.echo(f"  {line}")
