@@ -1,6 +1,6 @@
 """Battles that the adaptive schedule needs against all-play-all, on simulated arenas with published ratings.
 
-    python benchmarks/rating_schedule.py ../shared/data/arena_published_20240904.csv
+    python benchmarks/rating_schedule.py arena_published_20240904.csv
 
 Each arena draws 30 models from the published list; a battle is won with the probability that its published
 ratings give. Both schedules look with the same intervals, valid at all looks. Reported are medians over
@@ -185,10 +185,11 @@ def main() -> None:
     )
     parser.add_argument("published", help="CSV with model and rating")
     parser.add_argument("--arenas", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=1000, help="of the first arena")
     parser.add_argument("--models", type=int, default=30)
     parser.add_argument("--limit", type=int, default=600_000)
     parser.add_argument(
-        "--start", type=int, default=100, help="battles of each contestant before the first look"
+        "--start", type=int, default=20, help="battles of each contestant before the first look"
     )
     options = parser.parse_args()
     published = pd.read_csv(options.published).rating.to_numpy()
@@ -197,7 +198,7 @@ def main() -> None:
     rows = []
     head = "arena separable      all adaptive ratio |     best    equal ratio proven | "
     print(head + "all stops adaptive ratio right")
-    for seed in range(options.arenas):
+    for seed in range(options.seed, options.seed + options.arenas):
         generator = np.random.default_rng(seed)
         elo = np.sort(generator.choice(published, options.models, replace=False))[::-1]
         one, other = (run(elo, params, seed, options.limit) for run in (run_all, run_adaptive))

@@ -1,6 +1,6 @@
 """Time from a file of votes to ratings and intervals, beside other tools, each in an environment of its own.
 
-    python benchmarks/rating_speed.py ../shared/data/arena_votes_20240814.csv [--no-peers] [--repeats 5]
+    python benchmarks/rating_speed.py arena_votes_20240814.csv [--no-peers] [--repeats 5]
 
 The counted votes (model_a, model_b, winner, count) are expanded to one row a vote in dictionary-encoded
 Parquet, with invented prompt ids. Every job runs in a fresh process, again and again in turn with the

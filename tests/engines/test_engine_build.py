@@ -46,7 +46,7 @@ def params(tiny_model, **serving):
             "opponents": {
                 "expert": {"engine": "recorded", "model": "expert.jsonl"},
                 "poet": {"engine": "transformers", "model": "models/base", "system": "Answer in verse."},
-                "far": {"engine": "openai", "model": "m", "base_url": "http://localhost:1"},
+                "far": {"engine": "vllm", "model": "m"},
             },
             "judges": {"rubric": {"kind": "rubric"}},
             "rounds": {"sft-i1": ROUND},
@@ -105,7 +105,7 @@ def test_openvino_serves_the_base_and_an_opponent_from_exports(tiny_model, paths
 def test_what_cannot_be_opened_says_what_can(tiny_model, paths):
     with pytest.raises(ArenaError, match="no contestant 'bas'; did you mean 'base'"):
         open_engine("bas", params(tiny_model), paths)
-    with pytest.raises(ArenaError, match="'openai' is not in this version"):
+    with pytest.raises(ArenaError, match="'vllm' is not in this version"):
         open_engine("far", params(tiny_model), paths)
     with pytest.raises(ArenaError, match="transformers does not serve weights in q8_0"):
         open_engine("base", params(tiny_model, dtype="q8_0"), paths)

@@ -61,7 +61,7 @@ def make_project(root: Path, secret: str = "") -> tuple[Params, Paths]:
             "remote": {
                 "engine": "openai",
                 "model": "some-model",
-                "base_url": f"https://user:{secret}@example.org/v1",
+                "base_url": "https://example.org/v1",
                 "api_key_env": "ARENA_TEST_KEY",
             },
         },
@@ -69,7 +69,7 @@ def make_project(root: Path, secret: str = "") -> tuple[Params, Paths]:
         "evaluate": {"judges": ["rubric", "reference"]},
         "rounds": ROUNDS,
     }
-    (root / "params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    (root / "params.yaml").write_text(f"# {secret}\n{yaml.safe_dump(raw)}", encoding="utf-8")
     params, paths = load_params(root / "params.yaml"), Paths(root)
     for name in ROUNDS:
         _round(name, params, paths)

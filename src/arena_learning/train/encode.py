@@ -155,7 +155,8 @@ def _refuse(
         return CONTROL
     if any(answer is None for answer in answers):
         return MISMATCH
-    if any(not turn.content.strip() for part in parts[1:] for turn in part):
+    # Only what is learnt must say something: an empty rejected answer is a real one, and worth unlearning.
+    if any(not turn.content.strip() for turn in parts[1]):
         return EMPTY
     return PROMPT_FILLS if len(prompt) >= max_length else ""
 
