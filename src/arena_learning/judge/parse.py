@@ -13,7 +13,7 @@ _SCORE = re.compile(
     re.I | re.M,
 )
 _KEYS = {"A": "Score-A", "B": "Score-B"}
-_MOST_BRACES = 200  # opening braces tried as the start of an object: a judge writes one or two
+_MOST_BRACES = 1000  # opening braces, from the end, that are tried as the start of an object
 _OUTSIDE = "a score outside 1 to 10"
 
 
@@ -73,16 +73,15 @@ def _checked(a: float, b: float) -> Scores:
 def _objects(text: str) -> list[dict[str, Any]]:
     """Return the outermost JSON objects in ``text``, in order."""
     decoder = json.JSONDecoder(object_pairs_hook=_no_doubles)
-    found, start = [], text.find("{")
-    for _ in range(_MOST_BRACES):
-        if start < 0:
-            break
+    found, end = [], 0
+    for brace in [match.start() for match in re.finditer(r"\{", text)][-_MOST_BRACES:]:
+        if brace < end:
+            continue  # inside the last object
         try:
-            item, end = decoder.raw_decode(text, start)
-            found.append(item)
+            item, end = decoder.raw_decode(text, brace)
         except (ValueError, RecursionError):
-            end = start + 1
-        start = text.find("{", end)
+            continue
+        found.append(item)
     return found
 
 

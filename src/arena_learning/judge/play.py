@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -12,6 +13,8 @@ from arena_learning.judge.merge import merge_games
 from arena_learning.progress import Progress
 from arena_learning.rows import Battle, Game, Instruction, Response
 from arena_learning.store import Store, store_key
+
+_WINDOW = 8  # batches between two looks at what other processes have done
 
 
 class Pairing(NamedTuple):
@@ -59,22 +62,13 @@ def play(
     keys = [_key(judge, p) for p in presented] if kept else [str(n).encode() for n in range(len(presented))]
     known = {key: _from_store(value) for key, value in store.get(keys).items()} if kept else {}
     todo = {key: p for key, p in zip(keys, presented, strict=True) if key not in known}
-    asked = list(todo)
-    with Progress(f"judge ({judge.label})", len(asked), "games") as progress:
-        last = time.perf_counter()
-        for group in verdicts(judge, list(todo.values())):
-            new = {asked[place]: _sound(verdict) for place, verdict in group}
-            new, last = _timed(new, last), time.perf_counter()
-            if kept:
-                store.put("game", {key: v._asdict() for key, v in new.items() if v.unscored is None})
-            known.update(new)
-            progress.advance(len(group))
+    paid = _judge(todo, judge, store if kept else None, known)
     games = [_game(judge, p, known[key]) for key, p in zip(keys, presented, strict=True)]
     distinct = [known[key] for key in dict.fromkeys(keys)]
     return Judged(
         games,
         _battles(games, instructions, disagree, expected=2 if plays_both_orders(judge) else 1),
-        paid=len(asked) if kept else 0,
+        paid=paid,
         seconds=sum(v.seconds for v in distinct),
         tokens=sum(v.tokens for v in distinct),
     )
@@ -96,6 +90,38 @@ def _present(
         for p in wanted
         for x, y in ((p.a, p.b), (p.b, p.a))[: 2 if both else 1]
     ]
+
+
+def _judge(
+    todo: Mapping[bytes, Presentation], judge: Judge, store: Store | None, known: dict[bytes, Verdict]
+) -> int:
+    """Let the judge score ``todo``, put the verdicts into ``known`` and the store; return how many were paid.
+
+    Games are taken window by window, and what another process has scored meanwhile is not scored again. Where one is
+    met, windows are taken at random: in the same order both would pay for everything.
+    """
+    keys, size = list(todo), _WINDOW * judge.batch_size
+    windows = [keys[start : start + size] for start in range(0, len(keys), size)]
+    paid, contested, draw = 0, False, random.Random()
+    with Progress(f"judge ({judge.label})", len(keys), "games") as progress:
+        while windows:
+            window = windows.pop(draw.randrange(len(windows)) if contested else 0)
+            others = {key: _from_store(value) for key, value in store.get(window).items()} if store else {}
+            known.update(others)
+            progress.advance(len(others))
+            asked = [key for key in window if key not in others]
+            contested = contested or bool(others)
+            last = time.perf_counter()
+            for group in verdicts(judge, [todo[key] for key in asked]):
+                new = {asked[place]: _sound(verdict) for place, verdict in group}
+                new, last = _timed(new, last), time.perf_counter()
+                if store:
+                    contested = contested or bool(store.get(list(new)))
+                    store.put("game", {key: v._asdict() for key, v in new.items() if v.unscored is None})
+                    paid += len(group)
+                known.update(new)
+                progress.advance(len(group))
+    return paid
 
 
 def _timed(new: dict[bytes, Verdict], since: float) -> dict[bytes, Verdict]:

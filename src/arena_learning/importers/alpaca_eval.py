@@ -1,0 +1,68 @@
+"""AlpacaEval: ``alpaca_eval.json``, ``model_outputs.json``, ``annotations.json``, and the same as flat tables.
+
+A preference is 1 for the baseline and 2 for the model, in between where it is graded, and 1.5 or 0 for a tie. In which
+order the judge saw the two is not recorded. Instructions without an id get one from their text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from arena_learning.errors import ArenaError
+from arena_learning.importers.collect import Collected, safe_id, safe_name
+from arena_learning.importers.source import Record
+
+
+def take(record: Record, found: Collected, judge: str) -> None:
+    """Add what a record holds; verdicts of another judge than ``judge`` (if named) are passed over."""
+    fields = record.fields
+    if "preference" in fields:
+        _take_preference(record, found, judge)
+    elif {"output", "text"} & fields.keys():
+        if fields.get("instruction") is not None:
+            _take_instruction(record, found)
+        name = safe_name(record.text("generator", "contestant", "model"))
+        found.add_answer(record, _id(record), name, record.text("output", "text"))
+    elif "instruction" in fields:
+        _take_instruction(record, found)
+    else:
+        found.passed["neither instruction, output nor preference"] += 1
+
+
+def _take_instruction(record: Record, found: Collected) -> None:
+    text = record.text("instruction")
+    found.add_instruction(
+        record,
+        id=_id(record),
+        turns=[{"role": "user", "content": text}],
+        source=str(record.fields.get("source") or record.fields.get("dataset") or "alpaca_eval"),
+    )
+
+
+def _take_preference(record: Record, found: Collected, judge: str) -> None:
+    said = record.fields.get("judge") or record.fields.get("annotator") or ""
+    if judge and said != judge:
+        found.passed[f"a verdict of {said or 'an unnamed judge'}"] += 1
+        return
+    if record.fields["preference"] in (None, "", "nan"):
+        found.passed["no preference given"] += 1
+        return
+    preference = record.number("preference")
+    share = 0.5 if preference == 0 else preference - 1
+    if not 0 <= share <= 1:
+        raise ArenaError(f"a preference of {preference:g} is not between 1 and 2", where=record.where)
+    pair = safe_name(record.text("baseline", "generator_1")), safe_name(record.text("model", "generator_2"))
+    if record.fields.get("instruction") is not None:
+        _take_instruction(record, found)
+        for name, text in zip(pair, ("output_1", "output_2"), strict=True):
+            if isinstance(record.fields.get(text), str):
+                found.add_answer(record, _id(record), name, record.text(text))
+    found.add_verdict(record, _id(record), pair, share, known=False)
+
+
+def _id(record: Record) -> str:
+    for name in ("instruction_id", "id"):
+        if isinstance(record.fields.get(name), str):
+            return safe_id(record.fields[name])
+    text = record.text("instruction")
+    return f"alpaca-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

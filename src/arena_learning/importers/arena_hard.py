@@ -1,0 +1,89 @@
+"""Arena-Hard: questions, answers and judgments of both versions.
+
+A judgment's games are against one baseline: in the first game the baseline is A, in the second it is B. ``A>>B`` counts
+10 to 1, ``A>B`` 7.75 to 3.25.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from arena_learning.importers.collect import Collected, safe_id, safe_name
+from arena_learning.importers.source import Record
+
+DEFAULT_BASELINE = "gpt-4-0314"
+_SHARES = {
+    "A>>B": 0.0,
+    "A>B": 0.25,
+    "A=B": 0.5,
+    "B=A": 0.5,
+    "B>A": 0.75,
+    "B>>A": 1.0,
+    "A<B": 0.75,
+    "A<<B": 1.0,
+}
+
+
+def take(record: Record, found: Collected, judge: str, baseline: str = "") -> None:
+    """Add what a record holds; judgments of another judge than ``judge`` (if named) are passed over."""
+    fields = record.fields
+    if "games" in fields:
+        _take_judgment(record, found, judge, baseline)
+    elif "choices" in fields or "messages" in fields:
+        found.add_answer(record, _id(record), safe_name(record.text("model_id", "model")), _answer(record))
+    elif "turns" in fields or "prompt" in fields:
+        found.add_instruction(
+            record,
+            id=_id(record),
+            turns=[{"role": "user", "content": _question(record)}],
+            category=str(fields.get("category") or "other"),
+            source="arena-hard",
+        )
+    else:
+        found.passed["neither question, answer nor judgment"] += 1
+
+
+def _take_judgment(record: Record, found: Collected, judge: str, baseline: str) -> None:
+    said = str(record.fields.get("judge") or "")
+    if judge and said != judge:
+        found.passed[f"a verdict of {said or 'an unnamed judge'}"] += 1
+        return
+    base = safe_name(str(record.fields.get("baseline") or baseline or DEFAULT_BASELINE))
+    model = safe_name(record.text("model"))
+    games = record.fields["games"]
+    for number, game in enumerate(games if isinstance(games, list) else []):
+        score = game.get("score") if isinstance(game, dict) else None
+        if score not in _SHARES:
+            found.passed["a game without a verdict"] += 1
+            continue
+        pair = (base, model) if number % 2 == 0 else (model, base)
+        found.add_verdict(record, _id(record), pair, _SHARES[score], known=True)
+
+
+def _question(record: Record) -> str:
+    turns = record.fields.get("turns")
+    if isinstance(turns, list) and turns:
+        return _text(record, turns[0])
+    return record.text("prompt")
+
+
+def _answer(record: Record) -> str:
+    choices, messages = record.fields.get("choices"), record.fields.get("messages")
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        turns = choices[0].get("turns")
+        if isinstance(turns, list) and turns:
+            return _text(record, turns[0])
+    if isinstance(messages, list) and messages and isinstance(messages[-1], dict):
+        return _text(record, messages[-1])
+    return record.text("answer")
+
+
+def _text(record: Record, item: Any) -> str:
+    """Return a turn's text: a text, ``{"content": text}`` or ``{"content": {"answer": text}}``."""
+    for key in ("content", "answer"):
+        item = item.get(key, item) if isinstance(item, dict) else item
+    return Record(record.where, {"content": item}).text("content")
+
+
+def _id(record: Record) -> str:
+    return safe_id(record.text("question_id", "uid"))
