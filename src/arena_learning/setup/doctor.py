@@ -89,10 +89,11 @@ def _needs_of(params: Params, paths: Paths) -> Iterator[Finding]:
     for name, opponent in params.opponents.items():
         if opponent.engine == "recorded" and not (paths.root / opponent.model).is_file():
             yield Finding("fail", f"opponents.{name}: no file {opponent.model}")
-        if opponent.api_key_env and opponent.api_key_env not in os.environ:
-            yield Finding(
-                "fail", f"opponents.{name}: the environment has no {opponent.api_key_env}", "export it"
-            )
+    keyed = {f"opponents.{name}": o.api_key_env for name, o in params.opponents.items()}
+    keyed |= {f"judges.{name}": j.api_key_env for name, j in params.judges.items()}
+    for place, variable in keyed.items():
+        if variable and variable not in os.environ:
+            yield Finding("fail", f"{place}: the environment has no {variable}", "export it")
     if not (paths.root / ".dvc").is_dir():
         yield Finding("fail", "not a DVC repository", "run `dvc init` in a git repository")
 
