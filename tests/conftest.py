@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from arena_learning.rows import Battle, Instruction, Response, Turn
+from sample import one_iteration
 
 # A busy machine is no failure.
 settings.register_profile("arena", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -64,24 +65,7 @@ def make_params():
     """The smallest params.yaml as a dict, with whole sections replaced."""
 
     def make(**sections):
-        rounds = {
-            "sft-i1": {
-                "index": 0,
-                "method": "sft",
-                "split": "d1",
-                "target": "base",
-                "init": "base",
-                "threshold": 1.0,
-            },
-            "dpo-i1": {
-                "index": 1,
-                "method": "dpo",
-                "split": "d2",
-                "target": "sft-i1",
-                "init": "sft-i1",
-                "threshold": 2.0,
-            },
-        }
+        rounds = {name: this for name, this in one_iteration().items() if name != "ppo-i1"}
         return {
             "weights": {"source": "models/somewhere"},
             "pool": {"splits": {"d1": 4, "d2": 4}, "test": 4},

@@ -1,7 +1,7 @@
-"""A running stage holds a lock and ends with its parent.
+"""A running stage holds a lock, and one that DVC has started ends with it.
 
 After `kill -9` of `dvc repro` the stage it had started lives on; a second `dvc repro` would start a copy beside it. The
-lock makes the copy say so, and the watch ends the orphan.
+lock makes the copy say so, and the watch ends the orphan. A stage started by hand may outlive its shell.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def running(stage: str, paths: Paths) -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """Watch the parent: when it is gone, this process belongs to init and ends itself (finished batches are kept)."""
+    """Watch the parent, if DVC is it: once it is gone, this process ends itself (finished batches are kept)."""
     parent = os.getppid()
-    if parent == 1:
+    if parent == 1 or "DVC_STAGE" not in os.environ:
         return
 
     def watch() -> None:

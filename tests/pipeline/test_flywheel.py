@@ -8,40 +8,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.project import make_project, read_params, run, run_json, write_params
+from sample import one_iteration
 from tiny import build_tiny_model
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.torch, pytest.mark.slow]
 
-LINK = {"adds_to": "none", "labels": "none"}
-ROUNDS = {
-    "sft-i1": {
-        "index": 0,
-        "method": "sft",
-        "split": "d1",
-        "target": "base",
-        "init": "base",
-        "threshold": 0.5,
-        **LINK,
-    },
-    "dpo-i1": {
-        "index": 1,
-        "method": "dpo",
-        "split": "d2",
-        "target": "sft-i1",
-        "init": "sft-i1",
-        "threshold": 0.5,
-        **LINK,
-    },
-    "ppo-i1": {
-        "index": 2,
-        "method": "ppo",
-        "split": "d3",
-        "target": "dpo-i1",
-        "init": "dpo-i1",
-        "threshold": 0.5,
-        **LINK,
-    },
-}
+ROUNDS = one_iteration(sft=0.5, dpo=0.5, ppo=0.5)
 
 
 @pytest.fixture(scope="module")

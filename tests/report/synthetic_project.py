@@ -158,7 +158,10 @@ def _arena(params: Params, paths: Paths, test: Sequence[Instruction]) -> None:
     played = {judge: _play(test, params.contestants, judge) for judge in params.evaluate.judges}
     write_rows(paths.arena_games, [g for games, _ in played.values() for g in games])
     write_rows(paths.arena_battles, [b for _, battles in played.values() for b in battles])
-    health = {judge: judge_health(games, battles, responses) for judge, (games, battles) in played.items()}
+    health = {
+        judge: {"judge": games[0].judge, **judge_health(games, battles, responses)}
+        for judge, (games, battles) in played.items()
+    }
     write_json(paths.arena_metrics, health)
     boards = {
         judge: {**board(battles, params), "health": health[judge]} for judge, (_, battles) in played.items()

@@ -20,33 +20,9 @@ from arena_learning.rows import (
     write_rows,
 )
 from arena_learning.train.report import Cost, Phase, RowCount, TrainReport, WeightChange
+from sample import one_iteration
 
-ROUNDS = {
-    "sft-i1": {
-        "index": 0,
-        "method": "sft",
-        "split": "d1",
-        "target": "base",
-        "init": "base",
-        "threshold": 1.0,
-    },
-    "dpo-i1": {
-        "index": 1,
-        "method": "dpo",
-        "split": "d2",
-        "target": "sft-i1",
-        "init": "sft-i1",
-        "threshold": 2.0,
-    },
-    "ppo-i1": {
-        "index": 2,
-        "method": "ppo",
-        "split": "d3",
-        "target": "dpo-i1",
-        "init": "dpo-i1",
-        "threshold": 1.0,
-    },
-}
+ROUNDS = one_iteration()
 RATINGS = {"expert": 1310.0, "sft-i1": 1050.0, "dpo-i1": 1080.0, "base": 1000.0}
 
 
@@ -232,6 +208,9 @@ def _board(paths: Paths) -> None:
             "answers": answers,
             "boards": boards,
         },
+    )
+    write_json(
+        paths.arena_metrics, {"rubric": {"judge": "rubric-all v1"}, "reference": {"judge": "reference v1"}}
     )
     write_rows(
         paths.arena_battles,

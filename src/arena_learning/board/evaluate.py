@@ -7,12 +7,23 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 from arena_learning.arena.battle import ask_contestant
+from arena_learning.errors import ArenaError
 from arena_learning.judge.build import open_judge
 from arena_learning.judge.health import judge_health
 from arena_learning.judge.play import Judged, Pairing, play
 from arena_learning.params import Params
 from arena_learning.paths import Paths
-from arena_learning.rows import Battle, Game, Instruction, Response, by_id, read_rows, write_json, write_rows
+from arena_learning.rows import (
+    Battle,
+    Game,
+    Instruction,
+    Response,
+    by_id,
+    read_json,
+    read_rows,
+    write_json,
+    write_rows,
+)
 from arena_learning.store import Store
 
 Responses = Mapping[tuple[str, str], Response]
@@ -29,6 +40,7 @@ def evaluate_test(params: Params, paths: Paths, *, fresh: bool = False) -> dict[
     write_rows(paths.arena_battles, battles)
     metrics = {
         name: {
+            "judge": one.judge,
             **judge_health(one.games, one.battles, responses),
             "seconds": round(one.seconds, 1),
             "tokens": one.tokens,
@@ -37,6 +49,20 @@ def evaluate_test(params: Params, paths: Paths, *, fresh: bool = False) -> dict[
     }
     write_json(paths.arena_metrics, metrics)
     return {**metrics, "paid": sum(one.paid for one in judged.values())}
+
+
+def judge_names(paths: Paths) -> dict[str, str]:
+    """Return the name in params.yaml of each judge whose label stands on the test set's games."""
+    return {metrics["judge"]: name for name, metrics in read_json(paths.arena_metrics).items()}
+
+
+def read_arena_battles(paths: Paths) -> dict[str, list[Battle]]:
+    """Read the battles of the test set by the judge's name, in the order of ``evaluate.judges``."""
+    names = judge_names(paths)
+    battles: dict[str, list[Battle]] = {name: [] for name in names.values()}
+    for battle in read_rows(paths.arena_battles, Battle):
+        battles[names[battle.judge]].append(battle)
+    return battles
 
 
 class Held(NamedTuple):
@@ -94,4 +120,11 @@ def play_all(
                 judged[name] = play(pairings, known, responses, judge, store, disagree=params.judge.disagree)
         finally:
             judge.close()
+    labels = [one.judge for one in judged.values()]
+    if len(set(labels)) < len(labels):
+        raise ArenaError(
+            f"two judges are the same one ({', '.join(labels)})",
+            where="params.yaml, evaluate.judges",
+            mend="name each judge once",
+        )
     return judged

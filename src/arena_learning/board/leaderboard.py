@@ -10,14 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from arena_learning.board.evaluate import Responses, read_arena_responses
-from arena_learning.judge.build import open_judge
+from arena_learning.board.evaluate import Responses, read_arena_battles, read_arena_responses
 from arena_learning.judge.text_quality import repetition
 from arena_learning.params import Params
 from arena_learning.paths import Paths
 from arena_learning.points import words
 from arena_learning.rating import RatingParams, RatingResult, rate
-from arena_learning.rows import Battle, read_json, read_rows, write_json
+from arena_learning.rows import Battle, read_json, write_json
 
 _WINNERS = {"a": "model_a", "b": "model_b", "tie": "tie"}
 
@@ -27,14 +26,12 @@ def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
 
     The keys ``ratings`` and ``gain`` are those of the first judge; ``boards`` holds all judges'.
     """
-    battles = read_rows(paths.arena_battles, Battle)
     responses = read_arena_responses(params.contestants, paths)
-    labels = judge_labels(params, paths)
     health = read_json(paths.arena_metrics)
-    boards = {}
-    for judge, label in labels.items():
-        own = [b for b in battles if b.judge == label]
-        boards[judge] = {**board(own, params), "health": health[judge]}
+    boards = {
+        judge: {**board(battles, params), "health": health[judge]}
+        for judge, battles in read_arena_battles(paths).items()
+    }
     first = boards[params.evaluate.judges[0]]
     table = {
         "ratings": first["ratings"],
@@ -105,16 +102,6 @@ def difference(result: RatingResult, start: str, end: str) -> dict[str, Any]:
         "upper": found.upper,
         "verdict": words_,
     }
-
-
-def judge_labels(params: Params, paths: Paths) -> dict[str, str]:
-    """Return the label that each evaluation judge puts on its games, by the judge's name."""
-    labels = {}
-    for name in params.evaluate.judges:
-        judge = open_judge(name, params, paths)
-        labels[name] = judge.label
-        judge.close()
-    return labels
 
 
 def _win_rates(battles: Sequence[Battle], contestants: Sequence[str]) -> dict[str, dict[str, float]]:

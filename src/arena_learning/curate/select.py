@@ -6,7 +6,7 @@ Where two are equally good, the smaller seeded hash wins, so that the order of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from arena_learning.points import words
@@ -94,7 +94,12 @@ def _against(battle: Battle, target: str) -> Choice | None:
     return None if won else Choice(other, target, battle)
 
 
-def _best(choices: Sequence[Choice], responses: Mapping[str, Response], rules: Rules, key) -> Choice | str:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _best(
+    choices: Sequence[Choice],
+    responses: Mapping[str, Response],
+    rules: Rules,
+    key: Callable[[Choice], float],
+) -> Choice | str:
     usable, reason = [], ""
     for choice in choices:
         problem = unfit(responses[choice.winner], rules.max_words)

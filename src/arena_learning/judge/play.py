@@ -26,8 +26,12 @@ class Pairing(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """Games and battles in canonical order, and what they cost now (``paid``) and ever (``seconds``, ``tokens``)."""
+    """Games and battles in canonical order, and what they cost now (``paid``) and ever (``seconds``, ``tokens``).
 
+    ``judge`` is the label that the judge puts on its games.
+    """
+
+    judge: str
     games: list[Game]
     battles: list[Battle]
     paid: int
@@ -66,6 +70,7 @@ def play(
     games = [_game(judge, p, known[key]) for key, p in zip(keys, presented, strict=True)]
     distinct = [known[key] for key in dict.fromkeys(keys)]
     return Judged(
+        judge.label,
         games,
         _battles(games, instructions, disagree, expected=2 if plays_both_orders(judge) else 1),
         paid=paid,

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from arena_learning.board.evaluate import judge_names
 from arena_learning.params import Params
 from arena_learning.paths import Paths
-from arena_learning.report.places import ARENA, Duel, judge_names, read_place, target_of
+from arena_learning.report.places import ARENA, Duel, read_place, target_of
 from arena_learning.report.tables import ordered_boards
 from arena_learning.rows import read_json
 
@@ -96,7 +97,7 @@ def _draw(params: Params, paths: Paths, leaderboard: Mapping[str, Any]) -> dict[
 
     judge = leaderboard["judge"]
     arena = read_place(ARENA, params, paths).duels
-    names = judge_names((d.battle for d in arena), params)
+    names = judge_names(paths)
     own = [d for d in arena if names[d.battle.judge] == judge]
     index = {name: params.rounds[name].index for name in params.ordered_rounds}
     drawn = {

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from arena_learning.board.evaluate import judge_names
 from arena_learning.errors import ArenaError
 from arena_learning.params import Params
 from arena_learning.paths import Paths
@@ -14,7 +15,6 @@ from arena_learning.report.places import (
     Duel,
     Place,
     extremes,
-    judge_names,
     read_place,
     sample,
     target_of,
@@ -129,7 +129,7 @@ def battle_views(params: Params, paths: Paths, judge: str) -> list[BattleView]:
         if target is not None and paths.battles(name).is_file():
             views += _choose(read_place(name, params, paths), target, params.seed, "")
     arena = read_place(ARENA, params, paths)
-    names = judge_names((d.battle for d in arena.duels), params)
+    names = judge_names(paths)
     ends = {"base", ["base", *params.ordered_rounds][-1]}
     own = [d for d in arena.duels if {d.battle.a, d.battle.b} == ends and names[d.battle.judge] == judge]
     last = max(ends, key=lambda name: name != "base")

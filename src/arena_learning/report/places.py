@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from arena_learning.errors import ArenaError, suggest
@@ -76,18 +76,6 @@ def check_place(name: str, params: Params, *, arena: bool = True) -> None:
     known = [*params.ordered_rounds, *([ARENA] if arena else [])]
     if name not in known:
         raise ArenaError(f"no round '{name}'", where="params.yaml, rounds", mend=suggest(name, known))
-
-
-def judge_names(battles: Iterable[Battle], params: Params) -> dict[str, str]:
-    """Return the name in params.yaml of each judge's label on the test set's battles.
-
-    `evaluate` writes the judges in the order of ``evaluate.judges``, so the names need no judge to be opened.
-    Where the numbers differ (the parameters have changed since), a label is its own name.
-    """
-    labels = list(dict.fromkeys(battle.judge for battle in battles))
-    if len(labels) != len(params.evaluate.judges):
-        return {label: label for label in labels}
-    return dict(zip(labels, params.evaluate.judges, strict=True))
 
 
 def target_of(round_name: str, params: Params) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
+from arena_learning.board.evaluate import judge_names
 from arena_learning.errors import ArenaError, suggest
 from arena_learning.judge.health import win_counts
 from arena_learning.params import Params
@@ -17,7 +18,6 @@ from arena_learning.report.places import (
     Place,
     check_place,
     extremes,
-    judge_names,
     read_place,
     target_of,
 )
@@ -43,7 +43,7 @@ def show_battle(
     instruction = _instruction(found, instruction_id)
     duels = _of_pair(found, instruction_id, pair)
     shown = sorted({name for d in duels for name in (d.battle.a, d.battle.b)})
-    names = judge_names((d.battle for d in found.duels), params) if place == ARENA else {}
+    names = judge_names(paths) if place == ARENA else {}
     return {
         "place": place,
         "instruction": instruction.model_dump(mode="json"),
@@ -149,7 +149,7 @@ def show_answers(name: str, instruction_id: str, params: Params, paths: Paths) -
     place = read_place(ARENA, params, paths)
     instruction = _instruction(place, instruction_id, _elsewhere(instruction_id, params, paths))
     duels = [d for d in place.duels if d.instruction.id == instruction_id]
-    names = judge_names((d.battle for d in place.duels), params)
+    names = judge_names(paths)
     steps = []
     for contestant in _chain(name, params):
         response = place.responses.get((instruction_id, contestant))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from arena_learning.params import NONE, Params
 from arena_learning.rows import Battle
@@ -164,7 +164,7 @@ def _monitors(this: RoundFiles, files: Files, params: Params) -> Figures:
         "monitor/reward_model_accuracy": number(scorer, "figures", "held_out_accuracy"),
         **_answers(this.name, files.board),
     }
-    for judge, share in agreement(this.name, files.arena, params.evaluate.judges).items():
+    for judge, share in agreement(this.name, files.arena).items():
         figures[f"monitor/agreement_{slug(judge)}"] = share
     return figures
 
@@ -181,24 +181,25 @@ def _answers(contestant: str, board: Document) -> Figures:
     }
 
 
-def agreement(contestant: str, battles: Sequence[Battle], judges: Sequence[str]) -> dict[str, float | None]:
+def agreement(contestant: str, arena: Mapping[str, Sequence[Battle]]) -> dict[str, float | None]:
     """Return how often each further judge names the first judge's winner.
 
-    Counted are the contestant's battles that both decided. The battles' file holds the judges' labels in the
-    order of ``judges``; if it holds others, nothing is said.
+    Counted are the contestant's battles that both decided. ``arena`` holds the battles by the judge's name.
     """
-    labels = list(dict.fromkeys(battle.judge for battle in battles))
-    if len(labels) != len(judges):
-        return {}
-    winners: dict[str, dict[tuple[str, str, str], str]] = {label: {} for label in labels}
-    for b in battles:
-        if contestant in (b.a, b.b) and b.winner in ("a", "b"):
-            winners[b.judge][b.instruction_id, b.a, b.b] = b.winner
-    first = winners[labels[0]]
+    winners = {
+        judge: {
+            (b.instruction_id, b.a, b.b): b.winner
+            for b in battles
+            if contestant in (b.a, b.b) and b.winner in ("a", "b")
+        }
+        for judge, battles in arena.items()
+    }
+    first, *others = winners or [""]
     shares: dict[str, float | None] = {}
-    for judge, label in list(zip(judges, labels, strict=True))[1:]:
-        both = first.keys() & winners[label].keys()
-        shares[judge] = sum(first[key] == winners[label][key] for key in both) / len(both) if both else None
+    for judge in others:
+        both = winners[first].keys() & winners[judge].keys()
+        same = sum(winners[first][key] == winners[judge][key] for key in both)
+        shares[judge] = same / len(both) if both else None
     return shares
 
 

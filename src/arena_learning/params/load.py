@@ -1,0 +1,89 @@
+"""Reading params.yaml: an unknown or misspelt key is an error with a suggestion; all errors are reported at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from arena_learning.errors import ArenaError, suggest
+from arena_learning.params.section import NONE
+from arena_learning.params.whole import Params
+from arena_learning.read_yaml import read_yaml
+
+
+def load_params(path: Path) -> Params:
+    """Read params.yaml.
+
+    Raises:
+        ArenaError: not YAML or a doubled key; else all unknown keys, bad values and references to nothing at once.
+    """
+    try:
+        raw = read_yaml(path)
+    except FileNotFoundError:
+        raise ArenaError("no such file", where=str(path), mend="make one with `arena init`") from None
+    if not isinstance(raw, dict):
+        raise ArenaError("expected a mapping", where=str(path), mend="make one with `arena init`")
+    return parse_params(raw, str(path))
+
+
+def parse_params(raw: dict[str, Any], where: str) -> Params:
+    """Check parameters that have been read already; ``where`` names them in errors. Raises as `load_params`."""
+    try:
+        params = Params.model_validate(raw)
+    except ValidationError as error:
+        raise ArenaError("\n  " + "\n  ".join(_problems(error)), where=where) from None
+    problems = _dangling(params)
+    if problems:
+        raise ArenaError("\n  " + "\n  ".join(problems), where=where)
+    return params
+
+
+def _problems(error: ValidationError) -> list[str]:
+    lines = []
+    for problem in error.errors(include_url=False):
+        place = [str(p) for p in problem["loc"]]
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(place[:-1])
+            lines.append(f"{'.'.join(place)}: unknown key; {suggest(place[-1], known)}")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            value = problem.get("input")
+            shown = f" (it is {value!r})" if isinstance(value, str | int | float) else ""
+            lines.append(f"{'.'.join(place) or 'params'}: {message}{shown}")
+    return lines
+
+
+def _known_keys(place: list[str]) -> list[str]:
+    """Return the keys of the section at ``place``."""
+    section: Any = Params
+    for key in place:
+        field = section.model_fields.get(key)
+        if field is None:
+            continue  # the name of a dict's item: the section stays its value's
+        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        section = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), section)
+    return list(section.model_fields)
+
+
+def _dangling(params: Params) -> list[str]:
+    problems = []
+    for place, name in (
+        ("judge.name", params.judge.name),
+        *(("evaluate.judges", j) for j in params.evaluate.judges),
+    ):
+        if name not in params.judges:
+            problems.append(f"{place}: no judge '{name}'; {suggest(name, params.judges)}")
+    reserved = {"base", NONE}
+    for kind, names in (("opponents", params.opponents), ("rounds", params.rounds)):
+        problems += [f"{kind}.{name}: this name is reserved" for name in names if name in reserved]
+    problems += [
+        f"rounds.{name}: an opponent has this name" for name in params.rounds if name in params.opponents
+    ]
+    if params.evaluate.anchor not in params.contestants:
+        problems.append(
+            f"evaluate.anchor: no contestant '{params.evaluate.anchor}'; "
+            f"{suggest(params.evaluate.anchor, params.contestants)}"
+        )
+    return problems

@@ -1,0 +1,90 @@
+"""Which battles become rows, and how models are trained on them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from arena_learning.params.section import Positive, Rate, Section
+
+
+class Dataset(Section):
+    """Which battles become training rows.
+
+    Attributes:
+        pairs: preference pairs from ``all`` battles, or only those of the ``target``.
+        max_words: longest answer that is trained on, in words (0: any).
+    """
+
+    pairs: Literal["all", "target"] = "all"
+    max_words: int = Field(default=0, ge=0)
+
+
+class Optimiser(Section):
+    """What every kind of training shares.
+
+    Attributes:
+        epochs: passes over the rows.
+        learning_rate: peak rate of AdamW.
+        batch_size: rows a step; reached by accumulation.
+        device_batch_size: rows at once on the device.
+        max_length: longest row in tokens; what is longer is cut or dropped, and counted.
+        warmup_ratio: share of the steps with a rising rate.
+        lora_rank: 0 trains all weights; else LoRA adapters, merged at the end.
+        lora_alpha: LoRA's scale.
+    """
+
+    epochs: float = Field(default=1, gt=0)
+    learning_rate: Rate = 1e-5
+    batch_size: Positive = 8
+    device_batch_size: Positive = 1
+    max_length: Positive = 1024
+    warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
+    lora_rank: int = Field(default=0, ge=0)
+    lora_alpha: int = Field(default=32, ge=1)
+
+
+class Sft(Optimiser):
+    """Supervised fine-tuning on the winners' answers."""
+
+
+class Dpo(Optimiser):
+    """Direct preference optimisation; ``beta`` is the weight of the divergence from the start."""
+
+    beta: float = Field(default=0.3, gt=0)
+
+
+class Ppo(Optimiser):
+    """Reward model, then PPO.
+
+    Attributes:
+        reward: training of the reward model.
+        kl: coefficient of the divergence from the start in the reward.
+        max_tokens: longest sampled response.
+        temperature: of the sampled responses.
+        ppo_epochs: optimisation passes over each batch of samples.
+        missing_eos_penalty: taken off the reward of a response that does not end (0: none).
+    """
+
+    reward: Optimiser = Optimiser()
+    kl: float = Field(default=0.4, ge=0)
+    max_tokens: Positive = 64
+    temperature: float = Field(default=0.7, gt=0, le=2)
+    ppo_epochs: Positive = 1
+    missing_eos_penalty: float = Field(default=1.0, ge=0)
+
+
+class Train(Section):
+    """Training.
+
+    Attributes:
+        device: ``auto`` takes a GPU where there is one.
+        precision: ``fp32``, or ``bf16`` autocast (slower than fp32 on most CPUs). Weights are kept in fp32.
+    """
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    sft: Sft = Sft()
+    dpo: Dpo = Dpo()
+    ppo: Ppo = Ppo()

@@ -1,0 +1,82 @@
+"""The whole of params.yaml, its rounds and its leaderboard."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from arena_learning.engines.base import Sampling
+from arena_learning.params.contestants import BattleParams, Opponent, Serving, Weights
+from arena_learning.params.judging import Judge, Judging
+from arena_learning.params.pool import Pool
+from arena_learning.params.section import NONE, Name, Positive, Section
+from arena_learning.params.training import Dataset, Train
+
+
+class Round(Section):
+    """One round: battle, judge, dataset, train, evaluate. ``none`` stands for nothing.
+
+    Attributes:
+        index: place in the order of rounds, from 0; the x of the plots.
+        method: ``sft``, ``dpo`` or ``ppo``.
+        split: whose instructions are played.
+        target: the model that battles and whose losses are collected, or ``none`` (then ``labels`` are learnt).
+        init: the model that training starts from.
+        threshold: smallest gap K of a battle that becomes a row.
+        adds_to: the earlier round whose accumulated rows this one adds to, or ``none``.
+        labels: an opponent whose answers are learnt without battles (the paper's SFT-I0), or ``none``.
+    """
+
+    index: int = Field(ge=0)
+    method: Literal["sft", "dpo", "ppo"]
+    split: Name
+    target: Name
+    init: Name
+    threshold: float = Field(ge=0, le=9)
+    adds_to: Name = NONE
+    labels: Name = NONE
+
+
+class Evaluate(Section):
+    """The leaderboard.
+
+    Attributes:
+        judges: judges of the test set; the first one's board comes first.
+        anchor: the contestant whose rating is fixed.
+        anchor_rating: its rating.
+        bootstrap: resamples of the test instructions.
+    """
+
+    judges: tuple[Name, ...] = ("rubric",)
+    anchor: Name = "base"
+    anchor_rating: float = 1000.0
+    bootstrap: Positive = 1000
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    seed: int = 0
+    weights: Weights
+    serving: Serving = Serving()
+    sampling: Sampling = Sampling()
+    pool: Pool
+    opponents: dict[Name, Opponent]
+    battle: BattleParams = BattleParams()
+    judges: dict[Name, Judge]
+    judge: Judging = Judging()
+    dataset: Dataset = Dataset()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    rounds: dict[Name, Round]
+
+    @property
+    def ordered_rounds(self) -> list[str]:
+        """The rounds' names by index."""
+        return sorted(self.rounds, key=lambda name: self.rounds[name].index)
+
+    @property
+    def contestants(self) -> list[str]:
+        """All contestants of the leaderboard: the base, the opponents, the rounds."""
+        return ["base", *self.opponents, *self.ordered_rounds]
