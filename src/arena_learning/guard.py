@@ -11,13 +11,18 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 from arena_learning.errors import ArenaError
 from arena_learning.paths import Paths
 
 _POLL_SECONDS = 1.0
+_PATIENCE_SECONDS = (
+    3.0  # an orphan's lock is free within a poll: a run started right after a kill waits for it
+)
 
 
 @contextmanager
@@ -31,20 +36,42 @@ def running(stage: str, paths: Paths) -> Iterator[None]:
     path = paths.lock(stage)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            owner = file.read().strip() or "unknown"
-            raise ArenaError(
-                f"the stage '{stage}' is running already (process {owner})",
-                where=str(path),
-                mend="wait for it, or end that process",
-            ) from None
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while not _taken(file):
+            if time.monotonic() > end:
+                file.seek(0)
+                owner = file.read().strip() or "unknown"
+                raise ArenaError(
+                    f"the stage '{stage}' is running already (process {owner})",
+                    where=str(path),
+                    mend="wait for it, or end that process",
+                )
+            time.sleep(_PATIENCE_SECONDS / 30)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def refuse_while_running(paths: Paths) -> None:
+    """Raise an `ArenaError` if any stage of this checkout is running: what it reads or writes must stay."""
+    for path in sorted(paths.locks.glob("*.lock")):
+        with path.open("a+") as file:
+            if not _taken(file):
+                raise ArenaError(
+                    f"the stage '{path.stem.replace('@', ' ')}' is running",
+                    where=str(path),
+                    mend="wait for it, or end it",
+                )
+
+
+def _taken(file: IO[str]) -> bool:
+    """Take the lock of an open file, if nobody holds it; closing the file gives it back."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _end_with_parent() -> None:

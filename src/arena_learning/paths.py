@@ -25,6 +25,16 @@ class Paths:
         return self.root / "params.yaml"
 
     @property
+    def pipeline(self) -> Path:
+        """The stages, for DVC."""
+        return self.root / "dvc.yaml"
+
+    @property
+    def lockfile(self) -> Path:
+        """What DVC remembers of the stages that have run."""
+        return self.root / "dvc.lock"
+
+    @property
     def profiles(self) -> Path:
         """The shipped parameter files."""
         return self.root / "profiles"
@@ -142,13 +152,36 @@ class Paths:
         """Models in the serving engine's format, by digest."""
         return self.scratch / "exports"
 
+    @property
+    def locks(self) -> Path:
+        """The locks of one checkout's stages (an experiment's copy has its own)."""
+        return self.root / ".arena" / "locks"
+
     def lock(self, stage: str) -> Path:
-        """The lock of one stage in one checkout (an experiment's copy has its own)."""
-        return self.root / ".arena" / "locks" / f"{stage.replace(' ', '@')}.lock"
+        """The lock of one stage."""
+        return self.locks / f"{stage.replace(' ', '@')}.lock"
 
     def checkpoints(self, round_name: str) -> Path:
-        """A training's checkpoints, kept until it has finished."""
-        return self.scratch / "checkpoints" / round_name
+        """A training's checkpoints, kept until it has finished: each experiment's copy has its own."""
+        if self.root.resolve() == self.home:
+            return self.scratch / "checkpoints" / round_name
+        experiment = os.environ.get("DVC_EXP_NAME") or self.root.name
+        return self.experiments / experiment / round_name
+
+    @property
+    def experiments(self) -> Path:
+        """The checkpoints of trainings that run in an experiment's copy."""
+        return self.scratch / "experiments"
+
+    @property
+    def opponent_weights(self) -> Path:
+        """Opponents' models as folders of safetensors, where their source is none."""
+        return self.scratch / "weights"
+
+    @property
+    def dvc_cache(self) -> Path:
+        """DVC's cache (its default place)."""
+        return self.home / ".dvc" / "cache"
 
     @property
     def mlruns(self) -> Path:

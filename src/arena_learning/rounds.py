@@ -30,7 +30,7 @@ def check_rounds(params: Params) -> None:
         found = (
             *_references(name, params),
             *_split(this, params),
-            *_labels(this, params),
+            *_labels(name, params),
             *_continued(this, params),
         )
         problems += [f"rounds.{name}.{line}" for line in found]
@@ -84,12 +84,13 @@ def _split(this: Round, params: Params) -> Iterator[str]:
         yield f"split: {this.split} holds no instructions; give it a size in pool.splits"
 
 
-def _labels(this: Round, params: Params) -> Iterator[str]:
+def _labels(name: str, params: Params) -> Iterator[str]:
+    this = params.rounds[name]
     if this.target != NONE:
         if this.labels != NONE:
             yield f"labels: '{this.labels}' beside the target '{this.target}'; set one of the two to none"
-        if not params.opponents:
-            yield "target: there is nobody to battle; add a contestant to opponents"
+        if not params.opponents_of(name):
+            yield "target: there is nobody to battle; add a contestant to opponents (or let one join earlier)"
     elif this.method != "sft":
         yield f"target: {this.method} learns from battles and needs one; name a model, or use method sft"
     elif this.labels == NONE:

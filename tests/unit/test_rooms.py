@@ -25,6 +25,7 @@ ORDER = (
     "track",
     "sweep",
     "setup",
+    "upkeep",
     "cli",
 )
 # setup asks torch for a GPU.

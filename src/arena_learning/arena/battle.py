@@ -22,7 +22,7 @@ def battle_round(name: str, params: Params, paths: Paths, *, fresh: bool = False
     this = params.rounds[name]
     instructions = read_rows(paths.split(this.split), Instruction)
     if this.target != NONE:
-        names = [this.target, *sorted(params.opponents)]
+        names = [this.target, *params.opponents_of(name)]
     else:
         names = [] if this.labels == NONE else [this.labels]
     answers = {c: ask_contestant(c, instructions, params, paths, fresh=fresh) for c in names}

@@ -50,6 +50,69 @@ def list_rounds(as_json: bool) -> None:
 
 @command.command("check")
 def check() -> None:
-    """Check the chain of rounds: unknown names, cycles, a split used twice."""
-    params, _ = open_project()
+    """Check the chain of rounds before anything runs.
+
+    Unknown names, cycles, a split used twice, links to later rounds; whether the pool can fill the splits; and, where
+    they are prepared, that no two splits share an instruction with each other, the validation or the test set.
+    """
+    from arena_learning.setup.overlap import check_disjoint, check_enough
+
+    params, paths = open_project()
+    check_enough(params, paths)
+    count = check_disjoint(paths)
     click.echo(f"{len(params.rounds)} rounds, in order: {', '.join(params.ordered_rounds)}")
+    click.echo(f"{count} prepared instructions, no two files share one" if count else "nothing prepared yet")
+
+
+@command.command("add")
+@click.option("--iteration", "whole", is_flag=True, help="Up to the iteration's end, instead of one stage.")
+@click.option(
+    "--threshold",
+    "thresholds",
+    type=float,
+    multiple=True,
+    help="K of each added round, in order.  [default: that of the last round of its kind]",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(min=1),
+    help="Instructions of a split that has none yet.  [default: as many as the last split]",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be added; write nothing.")
+def add(whole: bool, thresholds: tuple[float, ...], size: int | None, dry_run: bool) -> None:
+    """Add the next stage to params.yaml, its links filled in as in the paper's Table 1."""
+    from arena_learning.setup.extend import add_rounds, write_added
+
+    _, paths = open_project()
+    added = add_rounds(paths.params, whole=whole, thresholds=thresholds, size=size or 0)
+    if not dry_run:
+        write_added(paths.params, added)
+    for name, fields, new_size in added:
+        given = f" ({new_size} instructions, new)" if new_size else ""
+        links = f"target {fields.target}, init {fields.init}, adds_to {fields.adds_to}"
+        click.echo(f"{name}: split {fields.split}{given}, {links}, threshold {fields.threshold:g}")
+    click.echo(
+        "params.yaml is as it was (--dry-run)" if dry_run else "written to params.yaml; now `dvc repro`"
+    )
+
+
+@command.command("prune")
+@click.option("--yes", is_flag=True, help="Remove it. Without this, only what would be removed is shown.")
+def prune(yes: bool) -> None:
+    """Remove what rounds and opponents that are no longer in params.yaml have left in dvc.lock and on the disk."""
+    from arena_learning.upkeep.prune import find_stale, remove_stale
+
+    params, paths = open_project()
+    stale = find_stale(params, paths)
+    if yes:
+        remove_stale(stale, paths)
+    if not (stale.stages or stale.files):
+        click.echo("nothing is left over")
+        return
+    click.echo("removed:" if yes else "would remove (with --yes):")
+    for name in stale.stages:
+        click.echo(f"  dvc.lock: {name}")
+    for path, size in stale.files:
+        click.echo(f"  {path.relative_to(paths.home)}: {size / 1e6:.1f} MB")
+    for path in stale.kept:
+        click.echo(f"  (kept, params.yaml names it: {path.relative_to(paths.home)})")

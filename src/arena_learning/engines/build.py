@@ -122,7 +122,7 @@ def _folder(found: Source, paths: Paths) -> Path:
     from filelock import FileLock
 
     stamp = found.path.stat().st_mtime_ns if found.path else 0
-    folder = paths.scratch / "weights" / hashlib.sha256(f"{found.name} {stamp}".encode()).hexdigest()[:24]
+    folder = paths.opponent_weights / hashlib.sha256(f"{found.name} {stamp}".encode()).hexdigest()[:24]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not folder.is_dir():

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from arena_learning.engines.base import Completion, Conversation
 from arena_learning.engines.weights import check_folder
 from arena_learning.errors import ArenaError
-from arena_learning.rows import FinishReason, Turn, canonical
+from arena_learning.rows import FinishReason, Turn, canonical, read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _MARK = re.compile(
     r"<.+>|\[.+\]|\{.+\}", re.DOTALL
 )  # how an added token that is not special may still look like a control
+
+_PLAIN = ("TokenizersBackend", "PreTrainedTokenizerFast")  # names of transformers' one fast tokenizer
 
 
 def neutralise(text: str, specials: tuple[str, ...]) -> str:
@@ -60,6 +62,23 @@ def share_out(
     ]
 
 
+def load_tokenizer(folder: Path, trust_remote_code: bool = False) -> Any:
+    """Load a folder's tokenizer as `transformers.AutoTokenizer` does, without its imports where they are not needed.
+
+    What this project writes is a plain fast tokenizer. `AutoTokenizer` gives it the same class, and brings scikit-learn
+    and all of generation along for it: half of what a stage takes that answers a few questions.
+    """
+    config = folder / "tokenizer_config.json"
+    named = read_json(config).get("tokenizer_class") if config.is_file() else None
+    if named in _PLAIN and (folder / "tokenizer.json").is_file():
+        from transformers import PreTrainedTokenizerFast
+
+        return PreTrainedTokenizerFast.from_pretrained(str(folder))
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
+
+
 class Chat:
     """The tokenizer and chat template of a model folder.
 
@@ -73,14 +92,12 @@ class Chat:
     """
 
     def __init__(self, folder: Path, system: str = "", trust_remote_code: bool = False) -> None:
-        from transformers import AutoConfig, AutoTokenizer
+        from transformers import AutoConfig
 
         check_folder(folder)
         self.folder, self.system = folder, system
         try:
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(
-                str(folder), trust_remote_code=trust_remote_code
-            )
+            self.tokenizer: Any = load_tokenizer(folder, trust_remote_code)
             config = AutoConfig.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
         except (OSError, ValueError) as error:
             raise ArenaError(

@@ -21,7 +21,7 @@ def judge_round(name: str, params: Params, paths: Paths, *, fresh: bool = False)
     responses = {(r.instruction_id, r.contestant): r for r in read_rows(paths.responses(name), Response)}
     target = None if this.target == NONE else this.target
     pairings = schedule(
-        sorted(instructions), target, sorted(params.opponents), params.battle.mode, params.seed
+        sorted(instructions), target, params.opponents_of(name), params.battle.mode, params.seed
     )
     pairings = pairings if target else []
     judge = open_judge(params.judge.name, params, paths)

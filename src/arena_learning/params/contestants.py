@@ -90,12 +90,14 @@ class Opponent(Endpoint):
         model: recorded: the answers' file; openai: the model's name; else a folder, a hub id or ``pypi:...``.
         system: a system prompt put before each instruction that has none.
         sampling: overrides the common sampling.
+        joins: index of the first round it fights in. An opponent that comes late leaves the rounds before as they are.
     """
 
     engine: Literal["recorded", "transformers", "openvino", "vllm", "openai"]
     model: str
     system: str = ""
     sampling: Sampling | None = None
+    joins: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _endpoint_has_an_address(self) -> Opponent:

@@ -80,3 +80,8 @@ class Params(Section):
     def contestants(self) -> list[str]:
         """All contestants of the leaderboard: the base, the opponents, the rounds."""
         return ["base", *self.opponents, *self.ordered_rounds]
+
+    def opponents_of(self, round_name: str) -> list[str]:
+        """Return the opponents that fight in a round: those who have joined by then, sorted."""
+        index = self.rounds[round_name].index
+        return sorted(name for name, opponent in self.opponents.items() if opponent.joins <= index)
