@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from arena_learning.engines.base import Completion, Engine, Sampling
+import math
+
+import pytest
+
+from arena_learning.engines.base import Completion, Engine, Sampling, Weighing, answers
+from arena_learning.errors import ArenaError
 from arena_learning.rows import Turn
 
 
@@ -96,6 +101,26 @@ class EngineConformance:
         if self.max_tokens_binds:
             other = engine.respond(PLAIN, sampling.model_copy(update={"seed": 4}))
             assert [c.text for c in first] != [c.text for c in other]
+
+    def test_tells_the_likeliest_tokens_or_says_that_it_cannot(self, engine: Engine):
+        if not isinstance(engine, Weighing):
+            with pytest.raises(ArenaError, match="no probabilities of tokens"):
+                list(answers(engine, PLAIN, GREEDY, likely=5))
+            return
+        likely = min(5, engine.most_likely)
+        found = dict(pair for group in answers(engine, PLAIN, GREEDY, likely=likely) for pair in group)
+        plain = engine.respond(PLAIN, GREEDY)
+        assert found.keys() == set(range(len(PLAIN)))
+        for place, completion in found.items():
+            assert completion._replace(tokens=(), seconds=0) == plain[place]._replace(seconds=0)
+            assert completion.completion_tokens - 1 <= len(completion.tokens) <= completion.completion_tokens
+            assert "".join(token.text for token in completion.tokens).startswith(completion.text)
+            for token in completion.tokens:
+                logs = [log for _, log in token.likely]
+                assert len(logs) == likely
+                assert logs == sorted(logs, reverse=True)
+                assert 0 < sum(map(math.exp, logs)) < 1 + 1e-3
+                assert token.text == token.likely[0][0]  # greedy: the likeliest was taken
 
 
 def check_close(engine: Engine) -> None:

@@ -36,7 +36,7 @@ class TestConformance(EngineConformance):
 def test_gives_the_answer_of_the_id_with_words_as_tokens(engine):
     (answer,) = engine.respond(PLAIN[2:3], Sampling())
     # "Answer 2 🙂" is 3 words, "Name 2 rivers and a colour." is 6.
-    assert answer == ("Answer 2 🙂", "stop", 6, 3, 0.0)
+    assert answer == ("Answer 2 🙂", "stop", 6, 3, 0.0, ())
 
 
 def test_missing_answers_are_named_and_counted(tmp_path):

@@ -92,3 +92,18 @@ def test_bad_settings_are_refused(tiny_model, tmp_path, monkeypatch):
 
 def test_close_gives_the_model_back(tiny_model):
     check_close(Transformers(tiny_model, device="cpu"))
+
+
+def test_likely_tokens_are_those_of_a_plain_forward_pass(tiny_model, engine):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    conversations = [ask("Name a colour."), ask("Name a river. " * 5)]  # of two lengths: one is padded
+    group = [pair for pairs in engine.weigh(conversations, Sampling(max_tokens=3), 4) for pair in pairs]
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    for (_, completion), prompt in zip(group, engine.chat.encode(conversations), strict=True):
+        with torch.inference_mode():
+            logs, ids = model(torch.tensor([prompt])).logits[0, -1].log_softmax(-1).topk(4)
+        first = completion.tokens[0].likely
+        assert [text for text, _ in first] == [engine.chat.tokenizer.decode([i]) for i in ids.tolist()]
+        assert [log for _, log in first] == pytest.approx(logs.tolist(), abs=1e-4)

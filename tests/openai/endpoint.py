@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from hashlib import sha256
+from math import log
 from typing import Any, NamedTuple
 
 
@@ -40,7 +41,18 @@ def answer(request: Request) -> dict[str, Any]:
     key = json.dumps([body["messages"], body.get("seed") if body.get("temperature") else 0])
     words = [sha256(f"{key} {n}".encode()).hexdigest()[:5] for n in range(20)]
     said = words[:limit]
-    return completion(" ".join(said), "length" if len(said) < 20 else "stop", len(said), len(key) // 4)
+    reply = completion(" ".join(said), "length" if len(said) < 20 else "stop", len(said), len(key) // 4)
+    if body.get("logprobs"):
+        tokens = [word if n == 0 else f" {word}" for n, word in enumerate(said)]
+        reply["choices"][0]["logprobs"] = {"content": [weighed(t, body["top_logprobs"]) for t in tokens]}
+    return reply
+
+
+def weighed(token: str, count: int) -> dict[str, Any]:
+    """Return a token's entry among the logprobs: itself at 1/2, others at 1/4, 1/8, ..."""
+    texts = [token, *(f"{token}{n}" for n in range(1, count))]
+    likely = [{"token": t, "logprob": -log(2) * n, "bytes": list(t.encode())} for n, t in enumerate(texts, 1)]
+    return {**likely[0], "top_logprobs": likely}
 
 
 def completion(text: str | None, finish: str = "stop", tokens: int = 5, prompt: int = 9) -> dict[str, Any]:

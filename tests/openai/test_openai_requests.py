@@ -217,3 +217,26 @@ def test_retry_after_is_read_in_all_its_forms():
     assert 25 < (retry_after({"retry-after": later}) or 0) <= 30
     assert retry_after({"retry-after": "soon"}) is None
     assert retry_after({}) is None
+
+
+@pytest.mark.parametrize(
+    "logprobs",
+    [
+        None,
+        [],
+        {"content": None},
+        {"content": [{"token": "a"}]},
+        {"content": [{"token": 1, "top_logprobs": []}]},
+    ]
+    + [
+        {"content": [{"token": "a", "top_logprobs": [other]}]}
+        for other in ({"token": "a", "logprob": "x"}, 3)
+    ],
+)
+def test_probabilities_that_are_missing_or_malformed_are_none_and_the_answer_stands(logprobs, serve, connect):
+    reply = completion("fine")
+    reply["choices"][0]["logprobs"] = logprobs
+    server = serve(lambda _: Reply(body=reply))
+    ((_, answer),) = next(iter(connect(server).weigh(HELLO, Sampling(), 3)))
+    assert (answer.text, answer.tokens) == ("fine", ())
+    assert server.requests[0].body["top_logprobs"] == 3

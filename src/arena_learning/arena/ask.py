@@ -54,7 +54,7 @@ def ask(contestant: Contestant, instructions: Sequence[Instruction], store: Stor
             for group in answers(contestant.engine, turns, contestant.sampling):
                 given = {todo[n]: answer for n, answer in group}
                 new = {keys[i]: answer for i, answer in given.items() if isinstance(answer, Completion)}
-                store.put("response", {key: completion._asdict() for key, completion in new.items()})
+                store.put("response", {key: _kept(completion) for key, completion in new.items()})
                 known.update(new)
                 refused |= {instructions[i].id: a.reason for i, a in given.items() if isinstance(a, Refused)}
                 paid += len(group)
@@ -96,6 +96,11 @@ def _key(contestant: Contestant, instruction: Instruction) -> bytes:
     return store_key(
         "response", {"engine": contestant.engine.fingerprint, "sampling": sampling, "turns": turns}
     )
+
+
+def _kept(completion: Completion) -> dict[str, Any]:
+    """Return what the store remembers of an answer."""
+    return {field: value for field, value in completion._asdict().items() if field != "tokens"}
 
 
 def _response(name: str, instruction: Instruction, completion: Completion) -> Response:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from arena_learning.errors import ArenaError
 from arena_learning.rows import FinishReason, Turn
 
 Conversation = Sequence[Turn]
@@ -25,10 +26,25 @@ class Sampling(BaseModel):
     seed: int = 0
 
 
+class Token(NamedTuple):
+    """One token of an answer, and what might have stood in its place.
+
+    Attributes:
+        text: the token; the texts of all tokens joined are the answer (the end token may follow, and a character of
+            several tokens shows only when joined by the engine itself).
+        likely: the likeliest tokens at this place with the natural logarithms of their probabilities, likeliest
+            first: the model's own, before temperature and ``top_p``. A sampled token need not be among them.
+    """
+
+    text: str
+    likely: tuple[tuple[str, float], ...]
+
+
 class Completion(NamedTuple):
     """What an engine gives for one conversation: text without the end-of-turn token, why it ended, counts, seconds.
 
     ``seconds`` is the call's wall time shared out by tokens, so that a sum over responses is the time spent.
+    ``tokens`` are there only where they were asked for (`Weighing`), and are not remembered.
     """
 
     text: str
@@ -36,6 +52,7 @@ class Completion(NamedTuple):
     prompt_tokens: int
     completion_tokens: int
     seconds: float
+    tokens: tuple[Token, ...] = ()
 
 
 class Engine(Protocol):
@@ -85,14 +102,56 @@ class Streaming(Protocol):
         ...
 
 
+@runtime_checkable
+class Weighing(Protocol):
+    """What an engine may offer besides `Engine`: how likely other tokens would have been.
+
+    ``most_likely`` is the largest number of tokens that it tells at each place.
+    """
+
+    most_likely: int
+
+    def weigh(
+        self, conversations: Sequence[Conversation], sampling: Sampling, likely: int
+    ) -> Iterator[list[Answered]]:
+        """Yield answers as `Streaming.stream` does, with the ``likely`` likeliest tokens at each place of each."""
+        ...
+
+
 def answers(
-    engine: Engine, conversations: Sequence[Conversation], sampling: Sampling
+    engine: Engine, conversations: Sequence[Conversation], sampling: Sampling, *, likely: int = 0
 ) -> Iterator[list[Answered]]:
-    """Yield groups of (place, answer) as `Streaming` does; an engine that does not stream answers by batches."""
+    """Yield groups of (place, answer) as `Streaming` does; an engine that does not stream answers by batches.
+
+    Args:
+        engine: who answers.
+        conversations: what is asked.
+        sampling: how it is answered.
+        likely: how many of the likeliest tokens each place of an answer shall tell; the engine may tell fewer.
+
+    Raises:
+        ArenaError: the engine cannot answer, or cannot tell how likely its tokens are.
+    """
+    if likely:
+        if not isinstance(engine, Weighing):
+            raise ArenaError(
+                f"the engine '{engine.fingerprint['engine']}' tells no probabilities of tokens",
+                mend="use transformers, vllm, or an endpoint that gives logprobs",
+            )
+        yield from engine.weigh(conversations, sampling, min(likely, engine.most_likely))
+        return
     if isinstance(engine, Streaming):
         yield from engine.stream(conversations, sampling)
         return
+    yield from by_batches(engine.batch_size, conversations, lambda batch: engine.respond(batch, sampling))
+
+
+def by_batches(
+    size: int,
+    conversations: Sequence[Conversation],
+    respond: Callable[[list[Conversation]], list[Completion]],
+) -> Iterator[list[Answered]]:
+    """Yield groups of (place, answer), a batch at a time."""
     places = iter(range(len(conversations)))
-    while batch := list(islice(places, engine.batch_size)):
-        completions = engine.respond([conversations[i] for i in batch], sampling)
-        yield list(zip(batch, completions, strict=True))
+    while batch := list(islice(places, size)):
+        yield list(zip(batch, respond([conversations[i] for i in batch]), strict=True))

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from arena_learning.engines import control
 from arena_learning.engines.base import Answered, Completion, Conversation, Refused, Sampling
-from arena_learning.engines.chat import with_system
 from arena_learning.engines.limits import Pace, backoff, retry_after
+from arena_learning.engines.openai_body import request_body, sampled
 from arena_learning.engines.openai_reply import Malformed, error_text, read_reply
 from arena_learning.engines.openai_run import LoopThread, Run, groups
 from arena_learning.errors import ArenaError
@@ -60,13 +60,13 @@ class OpenAi:
     """
 
     batch_exact = True
+    most_likely = 20  # what OpenAI allows, and vLLM unless told otherwise
 
     def __init__(
         self, model: str, endpoint: Endpoint, *, system: str = "", where: str = "", first_wait: float = 1.0
     ) -> None:
         self._model, self._endpoint, self._system, self._where = model, endpoint, system, where
         self._first_wait, self.maybe_twice = first_wait, 0
-        self._omit = {word.strip() for word in endpoint.omit.split(",")}
         self.batch_size = 16 * endpoint.concurrency
         self._pace = Pace(endpoint.requests_per_minute, endpoint.tokens_per_minute)
         self._key = self._read_key()
@@ -79,7 +79,7 @@ class OpenAi:
             "model": model,
             "system": system,
             "controls": control.VERSION,
-            "sent": canonical([sorted(self._sampled(Sampling())), endpoint.extra_body]),
+            "sent": canonical([sorted(sampled(endpoint, Sampling())), endpoint.extra_body]),
         }
 
     def respond(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:
@@ -98,9 +98,15 @@ class OpenAi:
 
     def stream(self, conversations: Sequence[Conversation], sampling: Sampling) -> Iterator[list[Answered]]:
         """Yield answers as they come; see `base.Streaming`. Leaving early cancels what is in flight."""
+        return self.weigh(conversations, sampling, 0)
+
+    def weigh(
+        self, conversations: Sequence[Conversation], sampling: Sampling, likely: int
+    ) -> Iterator[list[Answered]]:
+        """Yield answers with their likeliest tokens, where the endpoint gives any; see `base.Weighing`."""
         if not conversations:
             return
-        run = Run(conversations, sampling)
+        run = Run(conversations, sampling, likely)
         future = self._thread.start(self._all(run))
         future.add_done_callback(lambda _: run.done.put(None))
         try:
@@ -144,7 +150,7 @@ class OpenAi:
         A request that keeps failing while others are answered is refused if it is the server's fault each time, and
         goes on trying if the server was only busy. Where none is answered any more, the endpoint is down.
         """
-        body = self._body(conversation, run.sampling)
+        body = request_body(self._model, self._endpoint, self._system, conversation, run)
         chars = sum(len(message["content"]) for message in body["messages"])
         guessed = chars // 4 + run.sampling.max_tokens
         failures = answered_before = 0
@@ -224,25 +230,6 @@ class OpenAi:
     def _count(self, again: _Again, run: Run) -> None:
         run.again[again.reason.split(":")[0]] += 1
         run.maybe_twice += again.answered
-
-    def _body(self, conversation: Conversation, sampling: Sampling) -> dict[str, Any]:
-        turns = with_system(conversation, self._system)
-        messages = [{"role": turn.role, "content": control.neutralise_common(turn.content)} for turn in turns]
-        extra = dict(self._endpoint.extra_body)
-        if sampling.repetition_penalty != 1.0:
-            extra.setdefault("repetition_penalty", sampling.repetition_penalty)
-        return {"model": self._model, "messages": messages, **self._sampled(sampling), "extra_body": extra}
-
-    def _sampled(self, sampling: Sampling) -> dict[str, Any]:
-        """Return the sampling's fields as they are sent, all of them resolved: a server's defaults are its own."""
-        greedy = sampling.temperature == 0
-        fields = {
-            "temperature": sampling.temperature,
-            "top_p": 1.0 if greedy else sampling.top_p,
-            "seed": 0 if greedy else sampling.seed,
-            self._endpoint.token_limit: sampling.max_tokens,
-        }
-        return {name: value for name, value in fields.items() if name not in self._omit}
 
     def _open_client(self) -> Any:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from arena_learning.engines.base import Completion, Refused
+from arena_learning.engines.base import Completion, Refused, Token
 from arena_learning.rows import FinishReason
 
 _FINISHED: dict[str, FinishReason] = {
@@ -65,6 +65,7 @@ def read_reply(body: str, prompt_chars: int) -> Completion | Refused | Malformed
         prompt or prompt_chars // _CHARS_A_TOKEN + 1,
         completion or len(text) // _CHARS_A_TOKEN + 1,
         0.0,
+        _tokens(choice.get("logprobs")),
     )
 
 
@@ -89,6 +90,23 @@ def _error_text(reply: Any) -> str:
     if isinstance(error, dict):
         error = error.get("message") or error.get("detail") or ""
     return error if isinstance(error, str) else ""
+
+
+def _tokens(logprobs: Any) -> tuple[Token, ...]:
+    """Return the tokens in a choice's ``logprobs``; nothing where any of it is not what the protocol says."""
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    try:
+        return tuple(_token(entry) for entry in content or ())
+    except (TypeError, KeyError, AttributeError):
+        return ()
+
+
+def _token(entry: dict[str, Any]) -> Token:
+    likely = [(other["token"], other["logprob"]) for other in entry["top_logprobs"]]
+    for text, log in [(entry["token"], 0), *likely]:
+        if not isinstance(text, str) or not isinstance(log, int | float):
+            raise TypeError(entry)
+    return Token(entry["token"], tuple(sorted(likely, key=lambda pair: -pair[1])))
 
 
 def _usage(reply: dict[str, Any]) -> tuple[int, int]:

@@ -18,10 +18,13 @@ _GROUP_SECONDS = 0.02  # answers that come this close together are handed over t
 
 
 class Run:
-    """What one call asks, what has come back, and what was sent again (``maybe_twice``: perhaps paid twice)."""
+    """What one call asks, what has come back, and what was sent again (``maybe_twice``: perhaps paid twice).
 
-    def __init__(self, conversations: Sequence[Conversation], sampling: Sampling) -> None:
-        self.conversations, self.sampling = conversations, sampling
+    ``likely`` is how many of the likeliest tokens each place of an answer shall tell.
+    """
+
+    def __init__(self, conversations: Sequence[Conversation], sampling: Sampling, likely: int = 0) -> None:
+        self.conversations, self.sampling, self.likely = conversations, sampling, likely
         self.places = iter(range(len(conversations)))
         self.done: queue.SimpleQueue[Answered | None] = queue.SimpleQueue()
         self.sent = self.answered = self.refused = self.maybe_twice = 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.engines.base import Completion, Conversation, Sampling
+from arena_learning.engines.base import Answered, Completion, Conversation, Sampling, Token, by_batches
 from arena_learning.engines.chat import Chat, share_out
+from arena_learning.engines.likely import Likeliest
 from arena_learning.engines.weights import weights_digest
 from arena_learning.errors import ArenaError
 from arena_learning.rows import FinishReason
@@ -33,6 +34,8 @@ class Transformers:
     Raises:
         ArenaError: the model cannot be loaded, or there is no GPU where one is asked for.
     """
+
+    most_likely = 100
 
     def __init__(
         self,
@@ -74,14 +77,34 @@ class Transformers:
 
     def respond(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:
         """Answer each conversation, in order; see `base.Engine`."""
+        return self._respond(conversations, sampling)
+
+    def weigh(
+        self, conversations: Sequence[Conversation], sampling: Sampling, likely: int
+    ) -> Iterator[list[Answered]]:
+        """Answer by batches and tell the likeliest tokens; see `base.Weighing`."""
+        yield from by_batches(
+            self.batch_size, conversations, lambda batch: self._respond(batch, sampling, likely)
+        )
+
+    def _respond(
+        self, conversations: Sequence[Conversation], sampling: Sampling, likely: int = 0
+    ) -> list[Completion]:
         start = time.perf_counter()
         prompts = self.chat.encode(conversations)
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         answers: dict[int, list[int]] = {}
+        tokens: dict[int, tuple[Token, ...]] = {}
         for first in range(0, len(order), self._rows):
             batch = order[first : first + self._rows]
-            rows = self._generate([prompts[index] for index in batch], sampling, seed=sampling.seed + first)
+            weights = Likeliest(likely) if likely else None
+            rows = self._generate(
+                [prompts[index] for index in batch], sampling, sampling.seed + first, weights
+            )
             answers.update(zip(batch, rows, strict=True))
+            if weights:
+                read = [weights.tokens(row, ids, self.chat.tokenizer) for row, ids in enumerate(rows)]
+                tokens.update(zip(batch, read, strict=True))
         stops = set(self.chat.stop_ids)
         texts = [self.chat.decode(answers[index]) for index in range(len(prompts))]
         reasons: list[FinishReason] = [
@@ -89,9 +112,12 @@ class Transformers:
             for index in range(len(prompts))
         ]
         counts = [(len(prompt), len(answers[index])) for index, prompt in enumerate(prompts)]
-        return share_out(texts, reasons, counts, time.perf_counter() - start)
+        completions = share_out(texts, reasons, counts, time.perf_counter() - start)
+        return [completion._replace(tokens=tokens.get(i, ())) for i, completion in enumerate(completions)]
 
-    def _generate(self, prompts: list[list[int]], sampling: Sampling, seed: int) -> list[list[int]]:
+    def _generate(
+        self, prompts: list[list[int]], sampling: Sampling, seed: int, weights: Likeliest | None
+    ) -> list[list[int]]:
         """Return the new tokens of each row, up to and with the first that ends the answer."""
         import torch
         from transformers import GenerationConfig
@@ -116,6 +142,7 @@ class Transformers:
                 input_ids=torch.tensor(ids, device=self.device),
                 attention_mask=torch.tensor(mask, device=self.device),
                 generation_config=config,
+                logits_processor=[weights] if weights else None,
             )
         return [self._up_to_stop(row) for row in output[:, width:].tolist()]
 
