@@ -6,12 +6,14 @@ that equal content is equal bytes. `SCHEMA_VERSION` is part of every store key: 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TextIO, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -228,7 +230,18 @@ def numbered_rows(path: Path, kind: type[R]) -> Iterator[tuple[int, R]]:
 
 def write_rows(path: Path, rows: Iterable[R]) -> None:
     """Write ``rows`` to ``path`` as JSON Lines, atomically, creating its folder."""
-    write_text(path, "".join(f"{canonical(row.model_dump(mode='json'))}\n" for row in rows))
+    with rows_file(path) as write:
+        write(rows)
+
+
+@contextmanager
+def rows_file(path: Path) -> Iterator[Callable[[Iterable[Row]], None]]:
+    """Give a function that appends rows to a new file; at the end it stands at ``path``, after an error nowhere.
+
+    What is written is not kept in memory.
+    """
+    with _new_file(path) as file:
+        yield lambda rows: file.writelines(f"{canonical(row.model_dump(mode='json'))}\n" for row in rows)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -253,17 +266,36 @@ def read_json(path: Path) -> Any:
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to a new file and move it to ``path`` (which may be a read-only link of DVC's)."""
+    with _new_file(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[TextIO]:
+    """Give a new file that is moved to ``path`` at the end; after an error it goes, and ``path`` stays as it was.
+
+    Raises:
+        ArenaError: the disk is full.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    name = None
     try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
         os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
+    except BaseException as error:
+        if name:
+            Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ArenaError(
+                "the disk is full",
+                where=str(path),
+                mend="free some space and run again: what was paid for is kept",
+            ) from None
         raise
 
 

@@ -2,6 +2,7 @@
 
 A key is the hash of everything that could change the value; a value is JSON. SQLite in WAL mode lets several processes
 read and write; each batch is one transaction, so a crash loses at most the batch in flight. Failures are never stored.
+What a process is about to pay for it claims first (`claims`), so that no other pays for it too.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from arena_learning import claims
 from arena_learning.errors import ArenaError
 from arena_learning.rows import SCHEMA_VERSION, canonical
 
@@ -33,6 +36,14 @@ def store_key(kind: Kind, parts: Mapping[str, Any]) -> bytes:
     """Return the 32-byte key of ``parts``: equal parts, equal key, in any process."""
     whole = {"kind": kind, "schema": SCHEMA_VERSION, **parts}
     return hashlib.sha256(canonical(whole).encode()).digest()
+
+
+class Claimed(NamedTuple):
+    """What of some keys is known, what is now this process's to pay, and what another process is paying for."""
+
+    known: dict[bytes, dict[str, Any]]
+    mine: list[bytes]
+    theirs: list[bytes]
 
 
 class Store:
@@ -57,6 +68,8 @@ class Store:
             self._to_wal()
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute(_SCHEMA)
+            self._db.execute(claims.SCHEMA)
+            self._claims = claims.Claims(self._db, path.with_name(f"{path.name}.holders"), _CHUNK)
         except sqlite3.Error as error:
             raise self._failed(error) from None
 
@@ -90,19 +103,46 @@ class Store:
     def put(self, kind: Kind, items: Mapping[bytes, Mapping[str, Any]]) -> None:
         """Remember ``items`` in one transaction; a known key keeps the newer value."""
         rows = [(key, kind, canonical(value)) for key, value in items.items()]
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                self._db.executemany(
-                    "INSERT OR REPLACE INTO memory (key, kind, value) VALUES (?, ?, ?)", rows
-                )
-            except BaseException:
-                if self._db.in_transaction:  # a full disk has rolled back already
-                    self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise self._failed(error) from None
+        with self._writing():
+            self._db.executemany("INSERT OR REPLACE INTO memory (key, kind, value) VALUES (?, ?, ?)", rows)
+
+    def claim(self, keys: Sequence[bytes], *, whole: bool = False) -> Claimed:
+        """Look ``keys`` up and claim what is neither known nor claimed by another living process, in one step.
+
+        A fresh store finds nothing and claims nothing: everything is this process's to pay.
+
+        Args:
+            keys: distinct.
+            whole: where something is missing, claim all keys, known ones too, or, if another process holds one, none.
+        """
+        if self._fresh:
+            return Claimed({}, list(keys), [])
+        known = self.get(keys)
+        if len(known) == len(keys):
+            return Claimed(known, [], [])
+        with self._writing():
+            known |= self.get([key for key in keys if key not in known])  # what was paid for a moment ago
+            missing = [key for key in keys if key not in known]
+            wanted = list(keys) if whole and missing else missing
+            held = self._claims.others(wanted)
+            if whole and held:
+                return Claimed({}, [], list(keys))
+            mine = [key for key in wanted if key not in held]
+            if mine:
+                self._claims.take(mine)
+        return Claimed({} if whole and mine else known, mine, [key for key in missing if key in held])
+
+    def seize(self, groups: Iterable[Sequence[bytes]]) -> None:
+        """Take claims over from processes that live and do nothing."""
+        with self._writing():
+            for keys in groups:
+                self._claims.take(keys)
+
+    def release(self) -> None:
+        """Give up this process's claims: what it has paid for is known, what it has not is free."""
+        if not self._fresh:
+            with self._writing():
+                self._claims.release()
 
     def count(self, kind: Kind) -> int:
         """Return how many values of ``kind`` are remembered."""
@@ -113,7 +153,8 @@ class Store:
         return int(number)
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database; claims end with it."""
+        self._claims.end()
         self._db.close()
 
     def __enter__(self) -> Store:
@@ -123,6 +164,21 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Run the block in one transaction: all of it is kept, or nothing."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                if self._db.in_transaction:  # a full disk has rolled back already
+                    self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._failed(error) from None
 
     def _failed(self, error: sqlite3.Error) -> ArenaError:
         text = str(error)

@@ -1,4 +1,7 @@
-"""A run of some thousand games by a slow, deterministic judge: `crash_run.py STORE LOG OUT`; tests kill it."""
+"""A run of some thousand games by a slow, deterministic judge: `crash_run.py STORE LOG OUT`; tests kill it.
+
+It says `ready`, begins when a line comes in, and leaves a digest of games and battles, and what it has paid for.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +44,8 @@ class SlowJudge:
         os.close(self._log)
 
 
-def run(store: Path, log: Path) -> str:
-    """Play all games; return a digest of the games and battles (a difference of thousands of rows shows nothing)."""
+def run(store: Path, log: Path) -> tuple[str, int]:
+    """Play all games; return a digest of games and battles (thousands of rows would show nothing), and how many were paid."""
     instructions = {
         f"i{n:03d}": Instruction(id=f"i{n:03d}", turns=(Turn(role="user", content=f"Question {n}"),))
         for n in range(INSTRUCTIONS)
@@ -58,7 +61,7 @@ def run(store: Path, log: Path) -> str:
         judged = play(pairs, instructions, responses, SlowJudge(log), memory)
     assert len(judged.games) == GAMES
     rows = "".join(canonical(row.model_dump(mode="json")) for row in (*judged.games, *judged.battles))
-    return hashlib.sha256(rows.encode()).hexdigest()
+    return hashlib.sha256(rows.encode()).hexdigest(), judged.paid
 
 
 def hash_of(text: str) -> int:
@@ -67,4 +70,6 @@ def hash_of(text: str) -> int:
 
 if __name__ == "__main__":
     print("ready", flush=True)
-    Path(sys.argv[3]).write_text(run(Path(sys.argv[1]), Path(sys.argv[2])))
+    sys.stdin.readline()
+    digest, paid = run(Path(sys.argv[1]), Path(sys.argv[2]))
+    Path(sys.argv[3]).write_text(f"{digest} {paid}")

@@ -20,18 +20,34 @@ KILLS = 20
 
 
 def start(folder, number=0):
+    """Start a run that waits at the beginning until it is told to `go`."""
     arguments = [str(folder / "store.sqlite"), str(folder / "bill.txt"), str(folder / f"out{number}")]
     process = subprocess.Popen(
-        [sys.executable, str(SCRIPT), *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, str(SCRIPT), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     assert process.stdout
-    process.stdout.readline()
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def go(process):
+    process.stdin.write("go\n")
+    process.stdin.flush()
     return process
 
 
 def finish(process):
     process.communicate(timeout=120)
     return process.returncode
+
+
+def result(folder, number=0):
+    digest, paid = (folder / f"out{number}").read_text().split()
+    return digest, int(paid)
 
 
 def paid_twice(folder):
@@ -43,7 +59,7 @@ def paid_twice(folder):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
-    digest = run(folder / "store.sqlite", folder / "bill.txt")
+    digest, _ = run(folder / "store.sqlite", folder / "bill.txt")
     assert paid_twice(folder) == 0
     return digest
 
@@ -54,12 +70,12 @@ def test_kills_at_random_moments_lose_nothing_and_pay_twice_what_was_in_flight(t
     moments = random.Random(7)
     killed = 0
     for _ in range(KILLS):
-        process = start(tmp_path)
+        process = go(start(tmp_path))
         time.sleep(moments.uniform(0.02, 0.17))
         process.send_signal(signal.SIGKILL)
         killed += finish(process) == -signal.SIGKILL
-    assert finish(start(tmp_path)) == 0
-    assert (tmp_path / "out0").read_text() == undisturbed
+    assert finish(go(start(tmp_path))) == 0
+    assert result(tmp_path)[0] == undisturbed
     twice = paid_twice(tmp_path)
     print(f"{killed} kills, {GAMES} games, {twice} paid twice, at most {killed * BATCH} in flight")
     assert killed == KILLS
@@ -68,15 +84,40 @@ def test_kills_at_random_moments_lose_nothing_and_pay_twice_what_was_in_flight(t
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_two_processes_share_a_store_and_do_each_others_work(tmp_path, undisturbed):
+def test_two_processes_on_one_store_share_the_work_and_pay_for_nothing_twice(tmp_path, undisturbed):
     both = [start(tmp_path, number) for number in range(2)]
+    for process in both:
+        go(process)
     assert [finish(process) for process in both] == [0, 0]
-    for number in range(2):
-        assert (tmp_path / f"out{number}").read_text() == undisturbed
+    found = [result(tmp_path, number) for number in range(2)]
+    assert [digest for digest, _ in found] == [undisturbed] * 2
+    paid = [paid for _, paid in found]
+    print(f"two processes, {GAMES} games: {paid[0]} and {paid[1]} paid, {paid_twice(tmp_path)} paid twice")
+    assert paid_twice(tmp_path) == 0
+    assert sum(paid) == GAMES
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_process_does_the_work_of_another_that_is_killed_beside_it(tmp_path, undisturbed):
+    """One runs to its end, another is killed four times: twice paid is at most what was in flight at each kill."""
+    moments = random.Random(11)
+    lasting, *victims = [start(tmp_path, number) for number in range(5)]
+    go(lasting)
+    killed = 0
+    for process in victims:
+        go(process)
+        time.sleep(moments.uniform(0.15, 0.3))
+        process.send_signal(signal.SIGKILL)
+        killed += finish(process) == -signal.SIGKILL
+    assert finish(lasting) == 0
+    assert result(tmp_path, 0)[0] == undisturbed
     twice = paid_twice(tmp_path)
-    print(f"two processes, {GAMES} games, {twice} paid twice")
-    # They start on the same window of eight batches; from then on they meet by chance only.
-    assert twice <= GAMES // 4
+    print(f"two processes, {killed} kills of one, {twice} paid twice, at most {killed * BATCH} in flight")
+    assert twice <= killed * BATCH
+    with Store(tmp_path / "store.sqlite") as store:
+        store.claim([b"another"])
+        assert len(list((tmp_path / "store.sqlite.holders").iterdir())) == 1, "locks of the dead are swept up"
 
 
 def test_a_disk_that_is_full_stops_the_run_and_space_lets_it_go_on(tmp_path, undisturbed, monkeypatch):
@@ -94,5 +135,5 @@ def test_a_disk_that_is_full_stops_the_run_and_space_lets_it_go_on(tmp_path, und
         kept = store.count("game")
     assert kept > 0
     monkeypatch.setattr(Store, "__init__", plain)
-    assert run(path, tmp_path / "bill.txt") == undisturbed
+    assert run(path, tmp_path / "bill.txt")[0] == undisturbed
     assert paid_twice(tmp_path) <= BATCH

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from arena_learning.engines.base import Completion, Engine, Refused, Sampling, Streaming, answers
+from arena_learning.engines.base import Completion, Engine, Refused, Sampling, answers
 from arena_learning.errors import ArenaError
 from arena_learning.progress import Progress
 from arena_learning.rows import Instruction, Response
+from arena_learning.sharing import shares
 from arena_learning.store import Store, store_key
 
 _SHOWN = 5  # refused instructions named in an error
@@ -34,29 +35,41 @@ class Asked(NamedTuple):
 def ask(contestant: Contestant, instructions: Sequence[Instruction], store: Store) -> Asked:
     """Return the contestant's answer to every instruction.
 
-    An answer is in the store as soon as its engine gives it. Batches are planned over all instructions before the
-    store is read: where an engine's greedy answer depends on its batch, a batch is asked whole or not at all, so that
-    a resumed run gives the same answers as an undisturbed one.
+    An answer is in the store as soon as its engine gives it, and what another process is asking for is taken from it.
+    Batches are planned over all instructions before the store is read: where an engine's greedy answer depends on its
+    batch, a batch is asked whole or not at all, so that a resumed run gives the same answers as an undisturbed one.
 
     Raises:
         ArenaError: the engine cannot answer; what it has answered is in the store.
     """
+    engine = contestant.engine
     keys = [_key(contestant, instruction) for instruction in instructions]
-    known = {key: Completion(**value) for key, value in store.get(keys).items()}
+    first = {key: place for place, key in reversed(list(enumerate(keys)))}
+    distinct = list(dict.fromkeys(keys))
+    known: dict[bytes, Completion] = {}
     paid = 0
     refused: dict[str, str] = {}
-    with Progress(f"answer ({contestant.name})", len(keys), "instructions") as progress:
-        for batch in _batches(contestant.engine, keys):
-            missing = [i for i in batch if keys[i] not in known]
-            todo = list(batch) if missing and not contestant.engine.batch_exact else missing
-            progress.advance(len(batch) - len(todo))
-            turns = [instructions[i].turns for i in todo]
-            for group in answers(contestant.engine, turns, contestant.sampling):
-                given = {todo[n]: answer for n, answer in group}
-                new = {keys[i]: answer for i, answer in given.items() if isinstance(answer, Completion)}
+    with Progress(f"answer ({contestant.name})", len(distinct), "instructions") as progress:
+        for share in shares(
+            store,
+            distinct,
+            engine.batch_size,
+            whole=not engine.batch_exact,
+            waiting=lambda count: progress.advance(0, f"waiting for {count} of another process"),
+        ):
+            known.update((key, Completion(**value)) for key, value in share.known.items())
+            progress.total -= len(share.known)
+            turns = [instructions[first[key]].turns for key in share.mine]
+            for group in answers(engine, turns, contestant.sampling):
+                given = {share.mine[n]: answer for n, answer in group}
+                new = {key: answer for key, answer in given.items() if isinstance(answer, Completion)}
                 store.put("response", {key: _kept(completion) for key, completion in new.items()})
                 known.update(new)
-                refused |= {instructions[i].id: a.reason for i, a in given.items() if isinstance(a, Refused)}
+                refused |= {
+                    instructions[first[key]].id: a.reason
+                    for key, a in given.items()
+                    if isinstance(a, Refused)
+                }
                 paid += len(group)
                 progress.advance(len(group))
     if refused:
@@ -68,15 +81,6 @@ def ask(contestant: Contestant, instructions: Sequence[Instruction], store: Stor
         seconds=sum(c.seconds for c in completions),
         tokens=sum(c.completion_tokens for c in completions),
     )
-
-
-def _batches(engine: Engine, keys: Sequence[bytes]) -> list[Sequence[int]]:
-    """Return what is asked together: all that differs, where answers come one by one, so that no place stays empty."""
-    if isinstance(engine, Streaming):
-        first = {key: i for i, key in reversed(list(enumerate(keys)))}
-        return [sorted(first.values())] if keys else []
-    size = engine.batch_size
-    return [range(start, min(start + size, len(keys))) for start in range(0, len(keys), size)]
 
 
 def _refusal(name: str, refused: dict[str, str]) -> ArenaError:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
 from arena_learning.arena.battle import ask_contestant
 from arena_learning.errors import ArenaError
 from arena_learning.judge.build import open_judge
-from arena_learning.judge.health import judge_health
-from arena_learning.judge.play import Judged, Pairing, play
+from arena_learning.judge.play import Judged, Pairing, portions
+from arena_learning.judge.record import record
 from arena_learning.params import Params
 from arena_learning.paths import Paths
 from arena_learning.rows import (
@@ -21,8 +21,8 @@ from arena_learning.rows import (
     by_id,
     read_json,
     read_rows,
+    rows_file,
     write_json,
-    write_rows,
 )
 from arena_learning.store import Store
 
@@ -33,22 +33,17 @@ def evaluate_test(params: Params, paths: Paths, *, fresh: bool = False) -> dict[
     """Play the test set between all contestants of params.yaml and return the stage's metrics."""
     instructions = read_rows(paths.split("test"), Instruction)
     responses = read_arena_responses(params.contestants, paths)
-    judged = play_all(params.contestants, instructions, responses, params, paths, fresh=fresh)
-    games = [game for one in judged.values() for game in one.games]
-    battles = [battle for one in judged.values() for battle in one.battles]
-    write_rows(paths.arena_games, games)
-    write_rows(paths.arena_battles, battles)
-    metrics = {
-        name: {
-            "judge": one.judge,
-            **judge_health(one.games, one.battles, responses),
-            "seconds": round(one.seconds, 1),
-            "tokens": one.tokens,
-        }
-        for name, one in judged.items()
-    }
+    metrics = {}
+    paid = 0
+    with rows_file(paths.arena_games) as games, rows_file(paths.arena_battles) as battles:
+        played = play_all(params.contestants, instructions, responses, params, paths, fresh=fresh)
+        for name, (label, parts) in played:
+            one = record(parts, responses, games, battles)
+            cost = {"seconds": round(one.seconds, 1), "tokens": one.tokens}
+            metrics[name] = {"judge": label, **one.health, **cost}
+            paid += one.paid
     write_json(paths.arena_metrics, metrics)
-    return {**metrics, "paid": sum(one.paid for one in judged.values())}
+    return {**metrics, "paid": paid}
 
 
 def judge_names(paths: Paths) -> dict[str, str]:
@@ -83,12 +78,13 @@ def evaluate_split(
         for name in contestants
         for r in ask_contestant(name, instructions, params, paths, fresh=fresh).responses
     }
-    judged = play_all(contestants, instructions, responses, params, paths, fresh=fresh)
-    return Held(
-        {name: one.battles for name, one in judged.items()},
-        {name: one.games for name, one in judged.items()},
-        responses,
-    )
+    held = Held({}, {}, responses)
+    for name, (_, parts) in play_all(contestants, instructions, responses, params, paths, fresh=fresh):
+        held.battles[name], held.games[name] = [], []
+        for part in parts:
+            held.battles[name] += part.battles
+            held.games[name] += part.games
+    return held
 
 
 def read_arena_responses(contestants: Sequence[str], paths: Paths) -> dict[tuple[str, str], Response]:
@@ -108,23 +104,28 @@ def play_all(
     paths: Paths,
     *,
     fresh: bool = False,
-) -> dict[str, Judged]:
-    """Let all ``contestants`` play all under every judge of ``evaluate.judges``; by judge."""
+) -> Iterator[tuple[str, tuple[str, Iterator[Judged]]]]:
+    """Let all ``contestants`` play all under every judge of ``evaluate.judges``.
+
+    Yields:
+        The judge's name, and its label with the portions of `play.portions`: all of them are to be taken before the
+        next judge is opened.
+    """
     pairings = [Pairing(i.id, a, b) for i in instructions for a, b in combinations(sorted(contestants), 2)]
     known = by_id(instructions)
-    judged = {}
+    labels: dict[str, str] = {}
     for name in params.evaluate.judges:
         judge = open_judge(name, params, paths)
         try:
+            if judge.label in labels:
+                raise ArenaError(
+                    f"two judges are the same one ({labels[judge.label]} and {name}: {judge.label})",
+                    where="params.yaml, evaluate.judges",
+                    mend="name each judge once",
+                )
+            labels[judge.label] = name
             with Store(paths.store, fresh=fresh) as store:
-                judged[name] = play(pairings, known, responses, judge, store, disagree=params.judge.disagree)
+                how = params.judge.disagree
+                yield name, (judge.label, portions(pairings, known, responses, judge, store, disagree=how))
         finally:
             judge.close()
-    labels = [one.judge for one in judged.values()]
-    if len(set(labels)) < len(labels):
-        raise ArenaError(
-            f"two judges are the same one ({', '.join(labels)})",
-            where="params.yaml, evaluate.judges",
-            mend="name each judge once",
-        )
-    return judged

@@ -2,82 +2,137 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from arena_learning.points import words
 from arena_learning.rows import Battle, Game, Response
 
+_RESULTS = ("wins", "losses", "ties", "unscored")
+
 
 def judge_health(
     games: Sequence[Game], battles: Sequence[Battle], responses: Mapping[tuple[str, str], Response]
 ) -> dict[str, Any]:
-    """Return counts and shares that a reader needs before trusting the battles.
-
-    Shares are of 1. ``first_position_share`` is of the decided games, ``longer_wins`` of the decided battles whose
-    answers differ in length, ``flip_rate`` of the battles with both orders scored.
-    """
-    # A pair with one game was played in an order that nobody recorded: it says nothing about positions.
-    played = Counter(_pair(game) for game in games)
-    decided = [
-        g for g in games if g.unscored is None and g.score_first != g.score_second and played[_pair(g)] > 1
-    ]
-    both = [b for b in battles if b.orders_agree is not None]
-    scored = [b for b in battles if b.winner != "unscored"]
-    return {
-        "games": len(games),
-        "games_unscored": sum(g.unscored is not None for g in games),
-        "unscored_reasons": dict(sorted(Counter(g.unscored for g in games if g.unscored).items())),
-        "battles": len(battles),
-        "battles_unscored": len(battles) - len(scored),
-        "ties": sum(b.winner == "tie" for b in battles),
-        "flips": sum(not b.orders_agree for b in both),
-        "tie_rate": _share(sum(b.winner == "tie" for b in battles), len(scored)),
-        "flip_rate": _share(sum(not b.orders_agree for b in both), len(both)),
-        "unscored_rate": _share(len(battles) - len(scored), len(battles)),
-        "first_position_share": _share(
-            sum((g.score_first or 0) > (g.score_second or 0) for g in decided), len(decided)
-        ),
-        "longer_wins": _longer_wins(scored, responses),
-        "mean_gap": fmean(b.gap or 0.0 for b in scored) if scored else None,
-        "gap_histogram": dict(sorted(Counter(f"{b.gap or 0.0:04.1f}" for b in scored).items())),
-    }
+    """Return counts and shares that a reader needs before trusting the battles; see `Health.figures`."""
+    health = Health(responses)
+    health.add(games, battles)
+    return health.figures()
 
 
-def win_counts(battles: Sequence[Battle], contestant: str) -> dict[str, dict[str, int]]:
-    """Return the contestant's wins, losses, ties and unscored battles against each other contestant."""
-    table: dict[str, Counter[str]] = {}
-    for battle in battles:
-        if contestant not in (battle.a, battle.b):
-            continue
-        side, other = ("a", battle.b) if battle.a == contestant else ("b", battle.a)
-        result = {"tie": "ties", "unscored": "unscored"}.get(battle.winner) or (
-            "wins" if battle.winner == side else "losses"
+class Health:
+    """Counts of games and battles that are added portion by portion and not kept."""
+
+    def __init__(self, responses: Mapping[tuple[str, str], Response]) -> None:
+        self._responses = responses
+        self._counts: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
+        self._histogram: Counter[str] = Counter()
+        self._gaps = array("d")
+
+    def add(self, games: Sequence[Game], battles: Sequence[Battle]) -> None:
+        """Count some games and battles; all games of a battle must come in one call."""
+        # A pair with one game was played in an order that nobody recorded: it says nothing about positions.
+        played = Counter(_pair(game) for game in games)
+        decided = [
+            g
+            for g in games
+            if g.unscored is None and g.score_first != g.score_second and played[_pair(g)] > 1
+        ]
+        both = [b for b in battles if b.orders_agree is not None]
+        scored = [b for b in battles if b.winner != "unscored"]
+        longer, unequal = self._longer(scored)
+        self._reasons.update(g.unscored for g in games if g.unscored)
+        self._histogram.update(f"{b.gap or 0.0:04.1f}" for b in scored)
+        self._gaps.extend(b.gap or 0.0 for b in scored)
+        self._counts.update(
+            games=len(games),
+            battles=len(battles),
+            scored=len(scored),
+            ties=sum(b.winner == "tie" for b in battles),
+            both=len(both),
+            flips=sum(not b.orders_agree for b in both),
+            decided=len(decided),
+            first=sum((g.score_first or 0) > (g.score_second or 0) for g in decided),
+            longer=longer,
+            unequal=unequal,
         )
-        table.setdefault(other, Counter())[result] += 1
-    return {
-        other: {key: counts[key] for key in ("wins", "losses", "ties", "unscored")}
-        for other, counts in sorted(table.items())
-    }
+
+    def figures(self) -> dict[str, Any]:
+        """Return counts and shares.
+
+        Shares are of 1. ``first_position_share`` is of the decided games, ``longer_wins`` of the decided battles whose
+        answers differ in length, ``flip_rate`` of the battles with both orders scored.
+        """
+        n = self._counts
+        unscored = n["battles"] - n["scored"]
+        return {
+            "games": n["games"],
+            "games_unscored": self._reasons.total(),
+            "unscored_reasons": dict(sorted(self._reasons.items())),
+            "battles": n["battles"],
+            "battles_unscored": unscored,
+            "ties": n["ties"],
+            "flips": n["flips"],
+            "tie_rate": _share(n["ties"], n["scored"]),
+            "flip_rate": _share(n["flips"], n["both"]),
+            "unscored_rate": _share(unscored, n["battles"]),
+            "first_position_share": _share(n["first"], n["decided"]),
+            "longer_wins": _share(n["longer"], n["unequal"]),
+            "mean_gap": fmean(self._gaps) if self._gaps else None,
+            "gap_histogram": dict(sorted(self._histogram.items())),
+        }
+
+    def _longer(self, battles: Iterable[Battle]) -> tuple[int, int]:
+        """Return how many battles the longer answer won, of those with a winner and answers of unequal length."""
+        longer = total = 0
+        for battle in battles:
+            if battle.winner not in ("a", "b"):
+                continue
+            sides = ((battle.instruction_id, name) for name in (battle.a, battle.b))
+            lengths = [len(words(self._responses[side].text)) for side in sides]
+            if lengths[0] != lengths[1]:
+                total += 1
+                longer += (lengths[0] > lengths[1]) == (battle.winner == "a")
+        return longer, total
+
+
+def win_counts(battles: Iterable[Battle], contestant: str) -> dict[str, dict[str, int]]:
+    """Return the contestant's wins, losses, ties and unscored battles against each other contestant."""
+    wins = Wins(contestant)
+    wins.add(battles)
+    return wins.figures()
+
+
+class Wins:
+    """The results of one contestant against each other, added portion by portion."""
+
+    def __init__(self, contestant: str) -> None:
+        self._contestant = contestant
+        self._table: dict[str, Counter[str]] = {}
+
+    def add(self, battles: Iterable[Battle]) -> None:
+        """Count those of ``battles`` that the contestant is in."""
+        for battle in battles:
+            if self._contestant not in (battle.a, battle.b):
+                continue
+            side, other = ("a", battle.b) if battle.a == self._contestant else ("b", battle.a)
+            result = {"tie": "ties", "unscored": "unscored"}.get(battle.winner) or (
+                "wins" if battle.winner == side else "losses"
+            )
+            self._table.setdefault(other, Counter())[result] += 1
+
+    def figures(self) -> dict[str, dict[str, int]]:
+        """Return the counts by the other's name."""
+        return {other: {key: n[key] for key in _RESULTS} for other, n in sorted(self._table.items())}
 
 
 def _pair(game: Game) -> tuple[str, str, str, str]:
     first, second = sorted((game.first, game.second))
     return game.instruction_id, game.judge, first, second
-
-
-def _longer_wins(battles: Sequence[Battle], responses: Mapping[tuple[str, str], Response]) -> float | None:
-    longer = total = 0
-    for battle in battles:
-        if battle.winner not in ("a", "b"):
-            continue
-        lengths = [len(words(responses[battle.instruction_id, c].text)) for c in (battle.a, battle.b)]
-        if lengths[0] != lengths[1]:
-            total += 1
-            longer += (lengths[0] > lengths[1]) == (battle.winner == "a")
-    return _share(longer, total)
 
 
 def _share(count: int, total: int) -> float | None:

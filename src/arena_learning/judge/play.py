@@ -1,10 +1,13 @@
-"""Playing games through the store: only games that are new are judged, in batches that survive a crash."""
+"""Playing games through the store: only games that are new are judged, in batches that survive a crash.
+
+Games are played some thousand at a time, and what a portion gave can be written before the next begins: memory does
+not grow with the games done.
+"""
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -12,9 +15,10 @@ from arena_learning.judge.base import Judge, Presentation, Verdict, is_remembere
 from arena_learning.judge.merge import merge_games
 from arena_learning.progress import Progress
 from arena_learning.rows import Battle, Game, Instruction, Response
+from arena_learning.sharing import shares
 from arena_learning.store import Store, store_key
 
-_WINDOW = 8  # batches between two looks at what other processes have done
+PORTION = 20_000  # games in memory at once
 
 
 class Pairing(NamedTuple):
@@ -40,7 +44,7 @@ class Judged(NamedTuple):
 
 
 def play(
-    pairings: Sequence[Pairing],
+    pairings: Iterable[Pairing],
     instructions: Mapping[str, Instruction],
     responses: Mapping[tuple[str, str], Response],
     judge: Judge,
@@ -48,9 +52,31 @@ def play(
     *,
     disagree: str = "average",
 ) -> Judged:
-    """Judge every pairing in both orders (in one, where the judge cannot tell them apart).
+    """Judge every pairing as `portions` does, and return all of it at once."""
+    found = list(portions(pairings, instructions, responses, judge, store, disagree=disagree))
+    return Judged(
+        judge.label,
+        [game for part in found for game in part.games],
+        [battle for part in found for battle in part.battles],
+        paid=sum(part.paid for part in found),
+        seconds=sum(part.seconds for part in found),
+        tokens=sum(part.tokens for part in found),
+    )
 
-    A verdict is in the store as soon as the judge gives it.
+
+def portions(
+    pairings: Iterable[Pairing],
+    instructions: Mapping[str, Instruction],
+    responses: Mapping[tuple[str, str], Response],
+    judge: Judge,
+    store: Store,
+    *,
+    disagree: str = "average",
+    size: int = PORTION,
+) -> Iterator[Judged]:
+    """Judge every pairing in both orders (in one, where the judge cannot tell them apart), by portions.
+
+    A verdict is in the store as soon as the judge gives it, and what another process is judging is taken from it.
 
     Args:
         pairings: who meets whom on what.
@@ -59,74 +85,76 @@ def play(
         judge: scores the presentations.
         store: remembers scored games; unscored ones are asked again next time.
         disagree: see `merge.merge_games`.
+        size: games in a portion, at most.
+
+    Yields:
+        Games and battles in canonical order, each once; the games of a battle are in one portion.
     """
-    presented = _present(pairings, instructions, responses, both=plays_both_orders(judge))
+    both = plays_both_orders(judge)
+    wanted = sorted({p if p.a <= p.b else Pairing(p.instruction_id, p.b, p.a) for p in pairings})
+    step = max(1, size // (2 if both else 1))
+    with Progress(f"judge ({judge.label})", len(wanted) * (2 if both else 1), "games") as progress:
+        for start in range(0, len(wanted), step):
+            presented = [
+                Presentation(
+                    instructions[p.instruction_id],
+                    responses[p.instruction_id, x],
+                    responses[p.instruction_id, y],
+                )
+                for p in wanted[start : start + step]
+                for x, y in ((p.a, p.b), (p.b, p.a))[: 2 if both else 1]
+            ]
+            yield _portion(presented, instructions, judge, store, disagree, progress)
+
+
+def _portion(
+    presented: Sequence[Presentation],
+    instructions: Mapping[str, Instruction],
+    judge: Judge,
+    store: Store,
+    disagree: str,
+    progress: Progress,
+) -> Judged:
     # What is not remembered may hang on names, which no key holds: each presentation is then one of its own.
     kept = is_remembered(judge)
     keys = [_key(judge, p) for p in presented] if kept else [str(n).encode() for n in range(len(presented))]
-    known = {key: _from_store(value) for key, value in store.get(keys).items()} if kept else {}
-    todo = {key: p for key, p in zip(keys, presented, strict=True) if key not in known}
-    paid = _judge(todo, judge, store if kept else None, known)
+    distinct = dict(zip(keys, presented, strict=True))
+    progress.total -= len(keys) - len(distinct)
+    known, paid = _judge(distinct, judge, store if kept else None, progress)
     games = [_game(judge, p, known[key]) for key, p in zip(keys, presented, strict=True)]
-    distinct = [known[key] for key in dict.fromkeys(keys)]
     return Judged(
         judge.label,
         games,
         _battles(games, instructions, disagree, expected=2 if plays_both_orders(judge) else 1),
         paid=paid,
-        seconds=sum(v.seconds for v in distinct),
-        tokens=sum(v.tokens for v in distinct),
+        seconds=sum(v.seconds for v in known.values()),
+        tokens=sum(v.tokens for v in known.values()),
     )
 
 
-def _present(
-    pairings: Sequence[Pairing],
-    instructions: Mapping[str, Instruction],
-    responses: Mapping[tuple[str, str], Response],
-    *,
-    both: bool,
-) -> list[Presentation]:
-    """Return the presentations of all pairings in canonical order."""
-    wanted = sorted({Pairing(p.instruction_id, *sorted((p.a, p.b))) for p in pairings})
-    return [
-        Presentation(
-            instructions[p.instruction_id], responses[p.instruction_id, x], responses[p.instruction_id, y]
-        )
-        for p in wanted
-        for x, y in ((p.a, p.b), (p.b, p.a))[: 2 if both else 1]
-    ]
-
-
 def _judge(
-    todo: Mapping[bytes, Presentation], judge: Judge, store: Store | None, known: dict[bytes, Verdict]
-) -> int:
-    """Let the judge score ``todo``, put the verdicts into ``known`` and the store; return how many were paid.
+    todo: Mapping[bytes, Presentation], judge: Judge, store: Store | None, progress: Progress
+) -> tuple[dict[bytes, Verdict], int]:
+    """Return the verdict on each of ``todo``, from the store or the judge, and how many were paid for now."""
+    known: dict[bytes, Verdict] = {}
+    paid = 0
 
-    Games are taken window by window, and what another process has scored meanwhile is not scored again. Where one is
-    met, windows are taken at random: in the same order both would pay for everything.
-    """
-    keys, size = list(todo), _WINDOW * judge.batch_size
-    windows = [keys[start : start + size] for start in range(0, len(keys), size)]
-    paid, contested, draw = 0, False, random.Random()
-    with Progress(f"judge ({judge.label})", len(keys), "games") as progress:
-        while windows:
-            window = windows.pop(draw.randrange(len(windows)) if contested else 0)
-            others = {key: _from_store(value) for key, value in store.get(window).items()} if store else {}
-            known.update(others)
-            progress.advance(len(others))
-            asked = [key for key in window if key not in others]
-            contested = contested or bool(others)
-            last = time.perf_counter()
-            for group in verdicts(judge, [todo[key] for key in asked]):
-                new = {asked[place]: _sound(verdict) for place, verdict in group}
-                new, last = _timed(new, last), time.perf_counter()
-                if store:
-                    contested = contested or bool(store.get(list(new)))
-                    store.put("game", {key: v._asdict() for key, v in new.items() if v.unscored is None})
-                    paid += len(group)
-                known.update(new)
-                progress.advance(len(group))
-    return paid
+    def waiting(count: int) -> None:
+        progress.advance(0, f"waiting for {count} of another process")
+
+    for share in shares(store, list(todo), judge.batch_size, waiting=waiting):
+        known.update((key, _from_store(value)) for key, value in share.known.items())
+        progress.total -= len(share.known)
+        last = time.perf_counter()
+        for group in verdicts(judge, [todo[key] for key in share.mine]):
+            new = {share.mine[place]: _sound(verdict) for place, verdict in group}
+            new, last = _timed(new, last), time.perf_counter()
+            if store:
+                store.put("game", {key: v._asdict() for key, v in new.items() if v.unscored is None})
+                paid += len(group)
+            known.update(new)
+            progress.advance(len(group))
+    return known, paid
 
 
 def _timed(new: dict[bytes, Verdict], since: float) -> dict[bytes, Verdict]:

@@ -6,11 +6,11 @@ from typing import Any
 
 from arena_learning.arena.pairing import schedule
 from arena_learning.judge.build import open_judge
-from arena_learning.judge.health import judge_health, win_counts
-from arena_learning.judge.play import Pairing, play
+from arena_learning.judge.play import Pairing, portions
+from arena_learning.judge.record import record
 from arena_learning.params import NONE, Params
 from arena_learning.paths import Paths
-from arena_learning.rows import Instruction, Response, by_id, read_rows, write_json, write_rows
+from arena_learning.rows import Instruction, Response, by_id, read_rows, rows_file, write_json
 from arena_learning.store import Store
 
 
@@ -26,26 +26,29 @@ def judge_round(name: str, params: Params, paths: Paths, *, fresh: bool = False)
     pairings = pairings if target else []
     judge = open_judge(params.judge.name, params, paths)
     try:
-        with Store(paths.store, fresh=fresh) as store:
-            judged = play(
-                [Pairing(*p) for p in pairings],
+        with (
+            Store(paths.store, fresh=fresh) as store,
+            rows_file(paths.games(name)) as games,
+            rows_file(paths.battles(name)) as battles,
+        ):
+            played = portions(
+                (Pairing(*p) for p in pairings),
                 instructions,
                 responses,
                 judge,
                 store,
                 disagree=params.judge.disagree,
             )
+            recorded = record(played, responses, games, battles, this.target)
     finally:
         judge.close()
-    write_rows(paths.games(name), judged.games)
-    write_rows(paths.battles(name), judged.battles)
     metrics = {
         "judge": judge.label,
-        **judge_health(judged.games, judged.battles, responses),
+        **recorded.health,
         "target": this.target,
-        "against": win_counts(judged.battles, this.target),
-        "seconds": round(judged.seconds, 1),
-        "tokens": judged.tokens,
+        "against": recorded.against,
+        "seconds": round(recorded.seconds, 1),
+        "tokens": recorded.tokens,
     }
     write_json(paths.stage_metrics(name, "judge"), metrics)
-    return {**metrics, "paid": judged.paid}
+    return {**metrics, "paid": recorded.paid}
