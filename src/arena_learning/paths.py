@@ -39,6 +39,28 @@ class Paths:
         """The shipped parameter files."""
         return self.root / "profiles"
 
+    def user_file(self, name: str, where: str, *, outside: bool) -> Path:
+        """Return the file that params.yaml names at ``where``.
+
+        Args:
+            name: a path, relative to the root.
+            where: the parameter, for the error.
+            outside: whether it may lie outside of the project (``files_outside``).
+
+        Raises:
+            ArenaError: it lies outside, by its name or by a link, and that was not asked for.
+        """
+        path = self.root / name
+        if not outside and not any(
+            path.resolve().is_relative_to(top) for top in (self.root.resolve(), self.home)
+        ):
+            raise ArenaError(
+                f"{name} lies outside of the project",
+                where=f"params.yaml, {where}",
+                mend="copy it into the project, or set files_outside: true",
+            )
+        return path
+
     def split(self, name: str) -> Path:
         """The instructions of one split, ``validation`` or ``test``."""
         return self.root / "data" / "prepared" / f"{name}.jsonl"

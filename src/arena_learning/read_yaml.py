@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from arena_learning.errors import ArenaError
+from arena_learning.hide import hidden
 
 
 class _Loader(yaml.SafeLoader):
@@ -41,7 +42,7 @@ def read_yaml(path: Path) -> object:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ArenaError(f"not YAML: {' '.join(str(error).split())}", where=str(path)) from None
+        raise ArenaError(f"not YAML: {hidden(' '.join(str(error).split()))}", where=str(path)) from None
     except _DoubledKeyError as error:
         key, line = error.args
         raise ArenaError(

@@ -90,7 +90,8 @@ def open_opponent(
     if opponent.engine == "recorded":
         from arena_learning.engines.recorded import Recorded
 
-        return Recorded(paths.root / opponent.model, instructions)
+        file = paths.user_file(opponent.model, f"{where}.model", outside=params.files_outside)
+        return Recorded(file, instructions)
     if opponent.engine == "openai":
         from arena_learning.engines.openai import OpenAi
 

@@ -79,6 +79,17 @@ def load_tokenizer(folder: Path, trust_remote_code: bool = False) -> Any:
     return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
 
 
+def _longest(folder: Path, trust_remote_code: bool) -> int | None:
+    """Return how many positions the model was made for; `transformers` finds it where the file nests it."""
+    given = read_json(folder / "config.json").get("max_position_embeddings")
+    if isinstance(given, int):
+        return given
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
+    return getattr(config, "max_position_embeddings", None)
+
+
 class Chat:
     """The tokenizer and chat template of a model folder.
 
@@ -92,13 +103,11 @@ class Chat:
     """
 
     def __init__(self, folder: Path, system: str = "", trust_remote_code: bool = False) -> None:
-        from transformers import AutoConfig
-
         check_folder(folder)
         self.folder, self.system = folder, system
         try:
             self.tokenizer: Any = load_tokenizer(folder, trust_remote_code)
-            config = AutoConfig.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
+            longest = _longest(folder, trust_remote_code)
         except (OSError, ValueError) as error:
             raise ArenaError(
                 f"cannot load the tokenizer: {str(error).splitlines()[0]}", where=str(folder)
@@ -107,9 +116,7 @@ class Chat:
             raise ArenaError(
                 "the tokenizer has no chat template", where=str(folder), mend="use an instruct model"
             )
-        self.context: int = (
-            getattr(config, "max_position_embeddings", None) or self.tokenizer.model_max_length
-        )
+        self.context: int = longest or self.tokenizer.model_max_length
         self.specials = special_tokens(self.tokenizer)
 
     @cached_property

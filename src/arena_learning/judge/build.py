@@ -30,7 +30,7 @@ def open_judge(name: str, params: p.Params, paths: Paths) -> Judge:
     if judge.kind == "replay":
         from arena_learning.judge.replay import ReplayJudge
 
-        return ReplayJudge(paths.root / judge.model)
+        return ReplayJudge(paths.user_file(judge.model, f"judges.{name}.model", outside=params.files_outside))
     if judge.kind == "reward":
         from arena_learning.judge.reward import Calibration, RewardJudge
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from arena_learning.errors import ArenaError, suggest
+from arena_learning.hide import secrets_in
 from arena_learning.params.section import NONE
 from arena_learning.params.whole import Params
 from arena_learning.read_yaml import read_yaml
@@ -30,6 +31,12 @@ def load_params(path: Path) -> Params:
 
 def parse_params(raw: dict[str, Any], where: str) -> Params:
     """Check parameters that have been read already; ``where`` names them in errors. Raises as `load_params`."""
+    if secret := list(secrets_in(raw)):
+        raise ArenaError(
+            f"a secret stands at {', '.join(secret)}: this file is in git, and DVC copies parameters to dvc.lock",
+            where=where,
+            mend="put it in an environment variable and name that in api_key_env; replace the key if it was shared",
+        )
     try:
         params = Params.model_validate(raw)
     except ValidationError as error:
@@ -50,7 +57,8 @@ def _problems(error: ValidationError) -> list[str]:
         else:
             message = problem["msg"].removeprefix("Value error, ")
             value = problem.get("input")
-            shown = f" (it is {value!r})" if isinstance(value, str | int | float) else ""
+            told = isinstance(value, str | int | float) and place[-1:] != ["api_key_env"]  # a key, by mistake
+            shown = f" (it is {value!r})" if told else ""
             lines.append(f"{'.'.join(place) or 'params'}: {message}{shown}")
     return lines
 

@@ -55,9 +55,14 @@ class Evaluate(Section):
 
 
 class Params(Section):
-    """The whole of params.yaml."""
+    """The whole of params.yaml.
+
+    Attributes:
+        files_outside: whether the pool, recorded answers and recorded verdicts may lie outside of the project.
+    """
 
     seed: int = 0
+    files_outside: bool = False
     weights: Weights
     serving: Serving = Serving()
     sampling: Sampling = Sampling()

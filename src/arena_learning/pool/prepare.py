@@ -52,9 +52,11 @@ def prepare(params: Params, paths: Paths) -> dict[str, Any]:
         ArenaError: a bad row in the pool, or fewer instructions left than the splits ask for.
     """
     pool = params.pool
-    instructions = read_pool(paths.root / pool.instructions)
+    outside = params.files_outside
+    instructions = read_pool(paths.user_file(pool.instructions, "pool.instructions", outside=outside))
     if pool.references:
-        instructions = with_references(instructions, read_answers(paths.root / pool.references))
+        answers = read_answers(paths.user_file(pool.references, "pool.references", outside=outside))
+        instructions = with_references(instructions, answers)
     prepared = split_pool(instructions, params)
     for name, rows in prepared.splits.items():
         write_rows(paths.split(name), sorted(rows, key=lambda i: i.id))

@@ -21,7 +21,9 @@ def check_enough(params: Params, paths: Paths) -> None:
         ArenaError: the pool is malformed, or holds fewer instructions than splits, validation and test want.
     """
     pool = params.pool
-    there = len(read_pool(paths.root / pool.instructions))
+    there = len(
+        read_pool(paths.user_file(pool.instructions, "pool.instructions", outside=params.files_outside))
+    )
     wanted = pool.test + pool.validation + sum(pool.splits.values())
     if there < wanted:
         raise ArenaError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import re
 import sqlite3
 import time
 import uuid
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from arena_learning.errors import ArenaError
+from arena_learning.hide import hidden
 from arena_learning.paths import Paths
 from arena_learning.rows import write_text
 
@@ -64,8 +64,8 @@ def artifacts(paths: Paths) -> Path:
 
 
 def redact(text: str) -> str:
-    """Return ``text`` with user names and passwords taken out of URLs."""
-    return re.sub(r"//[^/@\s]+@", "//***@", text)
+    """Return ``text`` with access tokens, and user names and passwords in URLs, taken out."""
+    return hidden(text)
 
 
 def settle_environment() -> None:
