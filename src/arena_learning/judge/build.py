@@ -42,12 +42,18 @@ def open_judge(name: str, params: p.Params, paths: Paths) -> Judge:
 def _open_llm(name: str, judge: p.Judge, params: p.Params, paths: Paths) -> Judge:
     from arena_learning.engines.build import open_opponent
     from arena_learning.judge.llm import LlmJudge
+    from arena_learning.judge.schema import response_format
     from arena_learning.judge.template import JudgeTemplate
 
     sampling = Sampling(max_tokens=judge.max_tokens, temperature=judge.temperature, seed=params.seed)
-    endpoint = {field: getattr(judge, field) for field in p.Endpoint.model_fields}
-    opponent = p.Opponent(engine=judge.engine or "transformers", model=judge.model, **endpoint)
     template = JudgeTemplate(judge.template, paths.root)
     by_category = {category: JudgeTemplate(t, paths.root) for category, t in judge.templates.items()}
-    engine = open_opponent(opponent, params, paths, where=f"judges.{name}")
-    return LlmJudge(judge.model, engine, template, sampling, judge.attempts, by_category)
+    endpoint = {field: getattr(judge, field) for field in p.Endpoint.model_fields}
+    where = f"judges.{name}"
+    if judge.scores == "structured":
+        held = response_format([template, *by_category.values()], judge.engine, f"{where}.scores")
+        endpoint["extra_body"] = {**judge.extra_body, "response_format": held}
+    opponent = p.Opponent(engine=judge.engine or "transformers", model=judge.model, **endpoint)
+    engine = open_opponent(opponent, params, paths, where=where)
+    expected = judge.scores == "expected"
+    return LlmJudge(judge.model, engine, template, sampling, judge.attempts, by_category, expected=expected)

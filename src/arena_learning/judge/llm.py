@@ -6,8 +6,19 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import overload
 
-from arena_learning.engines.base import Completion, Conversation, Engine, Refused, Sampling, answers
+from arena_learning.engines.base import (
+    Completion,
+    Conversation,
+    Engine,
+    Refused,
+    Sampling,
+    Weighing,
+    answers,
+)
+from arena_learning.errors import ArenaError
 from arena_learning.judge.base import Presentation, Scored, Verdict
+from arena_learning.judge.expected import LIKELY, VERSION, expected_scores
+from arena_learning.judge.parse import Scores
 from arena_learning.judge.template import JudgeTemplate
 from arena_learning.rows import Turn, canonical
 
@@ -25,6 +36,10 @@ class LlmJudge:
         sampling: of the first attempt; later ones sample with other seeds.
         attempts: how often a malformed verdict is asked again before it is unscored.
         by_category: the prompt of instructions of a category, where it is another one.
+        expected: a score is the expected value over the score's tokens, not the number that was said.
+
+    Raises:
+        ArenaError: expected values are asked of an engine that tells no probabilities.
     """
 
     def __init__(
@@ -35,7 +50,16 @@ class LlmJudge:
         sampling: Sampling,
         attempts: int,
         by_category: Mapping[str, JudgeTemplate] | None = None,
+        *,
+        expected: bool = False,
     ) -> None:
+        if expected and not isinstance(engine, Weighing):
+            raise ArenaError(
+                f"the engine '{engine.fingerprint['engine']}' tells no probabilities of tokens",
+                where="judges, scores: expected",
+                mend="use transformers, vllm, or an endpoint that gives logprobs; or scores: text",
+            )
+        self._likely = LIKELY if expected else 0
         self._engine, self._template, self._sampling, self._attempts = engine, template, sampling, attempts
         self._by_category = dict(by_category or {})
         self.batch_size = engine.batch_size
@@ -45,12 +69,17 @@ class LlmJudge:
             "sampling": sampling.model_dump_json(),
             "attempts": str(attempts),
         }
+        names = [f"{template.name}@{template.digest}"]
         if self._by_category:
             others = {category: f"{t.name}@{t.digest}" for category, t in self._by_category.items()}
             self.fingerprint["templates"] = canonical(others)
+            names += [f"{category}={name}" for category, name in sorted(others.items())]
+        if expected:
+            self.fingerprint["scores"] = f"expected v{VERSION}"
+            names.append("expected")
         # Two models (or two samplings) with one template are two judges, and their games stand in one file.
         whole = hashlib.sha256(canonical(self.fingerprint).encode()).hexdigest()
-        self.label = f"llm {model} {template.name}@{template.digest} {whole[:8]}"
+        self.label = f"llm {model} {' '.join(names)} {whole[:8]}"
 
     def score(self, presentations: Sequence[Presentation]) -> list[Verdict]:
         """Score each presentation; malformed verdicts are asked again, then unscored with the last reason."""
@@ -67,7 +96,9 @@ class LlmJudge:
             last = attempt == self._attempts
             sampling = self._sampling if attempt == 1 else self._again(attempt)
             malformed: list[int] = []
-            for group in answers(self._engine, _Prompts(self, presentations, places), sampling):
+            for group in answers(
+                self._engine, _Prompts(self, presentations, places), sampling, likely=self._likely
+            ):
                 final: list[Scored] = []
                 for number, answer in group:
                     place = places[number]
@@ -101,9 +132,7 @@ class LlmJudge:
             return Verdict(
                 None, None, "", f"the judge was refused: {answer.reason}", attempt, tokens, seconds
             )
-        a, b, problem = self._template_for(presentation).read(
-            answer.text, cut_off=answer.finish_reason == "length"
-        )
+        a, b, problem = self._scores(presentation, answer)
         return Verdict(
             a,
             b,
@@ -113,6 +142,13 @@ class LlmJudge:
             tokens=tokens + answer.prompt_tokens + answer.completion_tokens,
             seconds=seconds + answer.seconds,
         )
+
+    def _scores(self, presentation: Presentation, answer: Completion) -> Scores:
+        template, cut_off = self._template_for(presentation), answer.finish_reason == "length"
+        if not self._likely:
+            return template.read(answer.text, cut_off=cut_off)
+        said = "".join(token.text for token in answer.tokens) or answer.text
+        return expected_scores(answer.tokens, template.find(said, cut_off=cut_off))
 
     def _again(self, attempt: int) -> Sampling:
         temperature = max(self._sampling.temperature, _RETRY_TEMPERATURE)

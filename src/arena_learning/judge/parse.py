@@ -25,55 +25,80 @@ class Scores(NamedTuple):
     problem: str | None = None
 
 
+class Found(NamedTuple):
+    """The scores in a text, and the places in it where the numbers of A and of B begin (None without scores)."""
+
+    scores: Scores
+    places: tuple[int, int] | None = None
+
+
 def read_scores(text: str) -> Scores:
-    """Return the last complete verdict in ``text``: a ``Score-A`` line followed by a ``Score-B`` line (or B then A).
+    """Return the last complete verdict in ``text``; see `find_scores`."""
+    return find_scores(text).scores
+
+
+def read_json_scores(text: str) -> Scores:
+    """Return the scores of the last well-formed JSON object in ``text`` that has both; see `find_json_scores`."""
+    return find_json_scores(text).scores
+
+
+def find_scores(text: str) -> Found:
+    """Find the last complete verdict in ``text``: a ``Score-A`` line followed by a ``Score-B`` line (or B then A).
 
     Scores outside 1-10 are malformed, not clipped.
     """
-    found = [(m.group(1).upper(), float(m.group(2))) for m in _SCORE.finditer(text)]
+    found = [(m.group(1).upper(), (float(m.group(2)), m.start(2))) for m in _SCORE.finditer(text)]
     if not found:
-        return Scores(None, None, "no score line" if text.strip() else "an empty verdict")
-    last: dict[str, float] | None = None
-    pending: dict[str, float] = {}
+        return _none("no score line" if text.strip() else "an empty verdict")
+    last: dict[str, tuple[float, int]] | None = None
+    pending: dict[str, tuple[float, int]] = {}
     for letter, score in found:
         # A letter said again starts anew: what stood before it is no verdict.
         pending = {letter: score} if letter in pending else {**pending, letter: score}
         if len(pending) == 2:
             last, pending = pending, {}
     if last is None:
-        return Scores(None, None, f"only a score for {found[-1][0]}")
-    return _checked(last["A"], last["B"])
+        return _none(f"only a score for {found[-1][0]}")
+    return _checked(last["A"][0], last["B"][0], (last["A"][1], last["B"][1]))
 
 
-def read_json_scores(text: str) -> Scores:
-    """Return the scores of the last well-formed JSON object in ``text`` that has both, ``Score-A`` and ``Score-B``.
+def find_json_scores(text: str) -> Found:
+    """Find the last well-formed JSON object in ``text`` that has both, ``Score-A`` and ``Score-B``.
 
     Strict: the scores are numbers (not words, not booleans), and no key stands twice.
     """
     if not text.strip():
-        return Scores(None, None, "an empty verdict")
+        return _none("an empty verdict")
     last = None
-    for item in _objects(text):
+    for item, start, end in _objects(text):
         if all(key in item for key in _KEYS.values()):
-            last = item
+            last = (item, start, end)
     if last is None:
-        return Scores(None, None, "no JSON object with both scores")
-    scores = [last[key] for key in _KEYS.values()]
-    if not all(isinstance(score, int | float) and not isinstance(score, bool) for score in scores):
-        return Scores(None, None, "a score that is no number")
-    return _checked(*scores)
+        return _none("no JSON object with both scores")
+    item, start, end = last
+    a, b = (item[key] for key in _KEYS.values())
+    if not all(isinstance(score, int | float) and not isinstance(score, bool) for score in (a, b)):
+        return _none("a score that is no number")
+    # Inside a text of the object a quote has a backslash before it, so that this is the key itself.
+    one, two = (re.search(rf'"{key}"\s*:\s*()', text[start:end]) for key in _KEYS.values())
+    return _checked(a, b, (start + one.start(1), start + two.start(1)) if one and two else None)
 
 
-def _checked(a: float, b: float) -> Scores:
+def _none(problem: str) -> Found:
+    return Found(Scores(None, None, problem))
+
+
+def _checked(a: float, b: float, places: tuple[int, int] | None) -> Found:
     if not all(1 <= score <= 10 for score in (a, b)):
-        return Scores(None, None, _OUTSIDE)
-    return Scores(float(a), float(b))
+        return _none(_OUTSIDE)
+    return Found(Scores(float(a), float(b)), places)
 
 
-def _objects(text: str) -> list[dict[str, Any]]:
-    """Return the outermost JSON objects in ``text``, in order."""
+def _objects(text: str) -> list[tuple[dict[str, Any], int, int]]:
+    """Return the outermost JSON objects in ``text``, in order, with where they begin and end."""
     decoder = json.JSONDecoder(object_pairs_hook=_no_doubles)
-    found, end = [], 0
+    found: list[tuple[dict[str, Any], int, int]] = []
+    end = 0
     for brace in [match.start() for match in re.finditer(r"\{", text)][-_MOST_BRACES:]:
         if brace < end:
             continue  # inside the last object
@@ -81,7 +106,7 @@ def _objects(text: str) -> list[dict[str, Any]]:
             item, end = decoder.raw_decode(text, brace)
         except (ValueError, RecursionError):
             continue
-        found.append(item)
+        found.append((item, brace, end))
     return found
 
 

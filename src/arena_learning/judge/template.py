@@ -12,7 +12,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from arena_learning.errors import ArenaError, suggest
 from arena_learning.judge.base import Presentation
-from arena_learning.judge.parse import Scores, read_json_scores, read_scores
+from arena_learning.judge.parse import Found, Scores, find_json_scores, find_scores
 
 # What a template's head may say: how its verdict is written (`lines` or `json`), and that it comes last.
 _HEAD = re.compile(r"\A\{#-?(.*?)-?#\}", re.DOTALL)
@@ -42,7 +42,7 @@ class JudgeTemplate:
         self.digest = hashlib.sha256(self._source.encode()).hexdigest()[:12]
         head = _HEAD.match(self._source)
         said = _VERDICT.search(head[1]) if head else None
-        self._json, self._last = bool(said and said[1] == "json"), bool(said and said[2])
+        self.is_json, self.is_last = bool(said and said[1] == "json"), bool(said and said[2])
         # No autoescape: the prompt is plain text. A value is never parsed as a template, so braces in it stay braces.
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
         try:
@@ -71,9 +71,13 @@ class JudgeTemplate:
 
     def read(self, text: str, *, cut_off: bool = False) -> Scores:
         """Return the scores in what a judge wrote by this prompt; ``cut_off``: it ran out of tokens."""
-        if cut_off and self._last:
-            return Scores(None, None, "cut off before the verdict")
-        return read_json_scores(text) if self._json else read_scores(text)
+        return self.find(text, cut_off=cut_off).scores
+
+    def find(self, text: str, *, cut_off: bool = False) -> Found:
+        """Return the scores as `read` does, and where they stand."""
+        if cut_off and self.is_last:
+            return Found(Scores(None, None, "cut off before the verdict"))
+        return find_json_scores(text) if self.is_json else find_scores(text)
 
 
 def neutralise(text: str) -> str:

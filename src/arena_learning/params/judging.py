@@ -21,6 +21,9 @@ class Judge(Endpoint):
         model: llm: as for opponents; reward: the model's folder; replay: the verdicts' file.
         template: llm: a shipped template's name or a file's path.
         templates: llm: another template for a category, as ``{coding: reference-guided}``.
+        scores: llm: read from the ``text``; from JSON that the engine is held to (``structured``: openai and vllm, with
+            a template whose verdict is JSON); or ``expected``, the expected value over the score's tokens (engines that
+            tell probabilities: transformers, vllm, endpoints with logprobs).
         max_tokens: llm: length of a verdict.
         temperature: llm: 0 is greedy.
         attempts: llm: how often a malformed verdict is asked again (with another seed) before it is unscored.
@@ -34,6 +37,7 @@ class Judge(Endpoint):
     model: str = ""
     template: str = "pairwise-score"
     templates: dict[str, str] = Field(default_factory=dict)
+    scores: Literal["text", "structured", "expected"] = "text"
     max_tokens: Positive = 256
     temperature: float = Field(default=0.0, ge=0, le=2)
     attempts: Positive = 3
