@@ -139,6 +139,14 @@ class Paths:
         """The judges' agreement with a file of labelled pairs."""
         return self.reports / "audits" / f"{labelled}.json"
 
+    def sweep_report(self, study: str) -> Path:
+        """What a sweep found: its trials, the confirmation, the winner."""
+        return self.reports / "sweeps" / f"{study}.json"
+
+    def sweep_figures(self, study: str) -> Path:
+        """The folder of a sweep's figures."""
+        return self.reports / "sweeps" / study
+
     @property
     def elo_plot(self) -> Path:
         """Ratings by round index, for `dvc plots`."""
@@ -204,6 +212,20 @@ class Paths:
     def dvc_cache(self) -> Path:
         """DVC's cache (its default place)."""
         return self.home / ".dvc" / "cache"
+
+    @property
+    def sweeps(self) -> Path:
+        """The scratch folder of all sweeps."""
+        return self.scratch / "sweeps"
+
+    @property
+    def sweep_journal(self) -> Path:
+        """Optuna's journal: all trials of all sweeps."""
+        return self.sweeps / "journal.log"
+
+    def sweep(self, study: str) -> Path:
+        """A sweep's scratch folder: locks of its workers, and the models of its best trials."""
+        return self.sweeps / study
 
     @property
     def mlruns(self) -> Path:

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export-gguf": ("export_gguf", "Write a model as GGUF, for llama.cpp and Ollama too."),
     "import": ("import_", "Turn answers, verdicts or votes of other tools into this project's files."),
     "audit-judge": ("audit_judge", "Hold judges against labelled pairs: agreement, flips, biases, cost."),
+    "sweep": ("sweep", "Sweep judges' prompts or the selection of data; apply the winner."),
     "rate": ("rate", "Rate the models of any battle log (CSV, JSONL, Parquet)."),
     "consistency": ("consistency", "Compare two arenas' ratings as the paper does."),
 }

@@ -11,6 +11,7 @@ from arena_learning.curate.select import Choice, Rules, choose_label, choose_pai
 from arena_learning.params import NONE, Params, Round
 from arena_learning.paths import Paths
 from arena_learning.points import words
+from arena_learning.pool.split import seeded_rank
 from arena_learning.rows import (
     Battle,
     Instruction,
@@ -39,8 +40,7 @@ def make_dataset(name: str, params: Params, paths: Paths) -> dict[str, Any]:
     instructions = read_rows(paths.split(this.split), Instruction)
     responses = read_rows(paths.responses(name), Response)
     battles = read_rows(paths.battles(name), Battle)
-    rules = Rules(this.threshold, params.dataset.pairs, params.dataset.max_words, params.seed)
-    curated = curate(name, this, instructions, responses, battles, rules)
+    curated = curate(name, this, instructions, responses, battles, rules_of(name, params))
     earlier_sft = read_rows(paths.sft(this.adds_to), SftRow)
     earlier_pairs = read_rows(paths.preferences(this.adds_to), PreferenceRow)
     write_rows(paths.sft(name), [*earlier_sft, *curated.sft])
@@ -48,6 +48,14 @@ def make_dataset(name: str, params: Params, paths: Paths) -> dict[str, Any]:
     card = _card(name, this, curated, battles, accumulated=len(earlier_sft) + len(earlier_pairs))
     write_json(paths.card(name), card)
     return card
+
+
+def rules_of(name: str, params: Params) -> Rules:
+    """Return the rules of a round's selection."""
+    own = params.dataset
+    return Rules(
+        params.rounds[name].threshold, own.pairs, own.max_words, params.seed, own.max_rows, own.opponents
+    )
 
 
 def curate(
@@ -60,13 +68,14 @@ def curate(
 ) -> Curated:
     """Choose what to learn from each instruction of a round."""
     by_instruction: dict[str, list[Battle]] = defaultdict(list)
+    target = None if this.target == NONE else this.target
     for battle in battles:
-        by_instruction[battle.instruction_id].append(battle)
+        if rules.admits(battle, target):
+            by_instruction[battle.instruction_id].append(battle)
     answers: dict[str, dict[str, Response]] = defaultdict(dict)
     for response in responses:
         answers[response.instruction_id][response.contestant] = response
     curated = Curated([], [], {})
-    target = None if this.target == NONE else this.target
     for instruction in sorted(instructions, key=lambda i: i.id):
         own = answers[instruction.id]
         if target is None and this.method == "sft":
@@ -78,7 +87,29 @@ def curate(
             choice = choose_pair(by_instruction[instruction.id], target, own, rules)
             outcome = _keep(name, instruction, own, choice, rules, curated, pair=True)
         curated.outcomes[instruction.id] = outcome
-    return curated
+    return _widest(curated, rules)
+
+
+def _widest(curated: Curated, rules: Rules) -> Curated:
+    """Keep the rows with the widest gaps, as many as the rules allow, in their order."""
+    rows: list[SftRow | PreferenceRow] = [*curated.sft, *curated.preferences]
+    if not rules.max_rows or len(rows) <= rules.max_rows:
+        return curated
+
+    def rank(row: SftRow | PreferenceRow) -> tuple[float, str]:
+        seen = row.provenance
+        return -(seen.gap or 0.0), seeded_rank(rules.seed, "rows", seen.instruction_id)
+
+    kept = {row.provenance.instruction_id for row in sorted(rows, key=rank)[: rules.max_rows]}
+    outcomes = {
+        i: "beyond the most rows" if outcome == "row" and i not in kept else outcome
+        for i, outcome in curated.outcomes.items()
+    }
+    return Curated(
+        [row for row in curated.sft if row.provenance.instruction_id in kept],
+        [row for row in curated.preferences if row.provenance.instruction_id in kept],
+        outcomes,
+    )
 
 
 def _labelled(

@@ -35,6 +35,12 @@ class Rules(NamedTuple):
     pairs: str
     max_words: int
     seed: int
+    max_rows: int = 0
+    opponents: tuple[str, ...] = ()
+
+    def admits(self, battle: Battle, target: str | None) -> bool:
+        """Whether a battle may become a row, by who plays it."""
+        return not self.opponents or {battle.a, battle.b} <= {target, *self.opponents}
 
 
 def choose_label(

@@ -83,6 +83,11 @@ def _dangling(params: Params) -> list[str]:
     ):
         if name not in params.judges:
             problems.append(f"{place}: no judge '{name}'; {suggest(name, params.judges)}")
+    problems += [
+        f"dataset.opponents: no opponent '{name}'; {suggest(name, params.opponents)}"
+        for name in params.dataset.opponents
+        if name not in params.opponents
+    ]
     reserved = {"base", NONE}
     for kind, names in (("opponents", params.opponents), ("rounds", params.rounds)):
         problems += [f"{kind}.{name}: this name is reserved" for name in names if name in reserved]

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from arena_learning.params.section import Positive, Rate, Section
+from arena_learning.params.section import Name, Positive, Rate, Section
 
 
 class Dataset(Section):
@@ -15,10 +15,14 @@ class Dataset(Section):
     Attributes:
         pairs: preference pairs from ``all`` battles, or only those of the ``target``.
         max_words: longest answer that is trained on, in words (0: any).
+        max_rows: most rows a round keeps, those with the widest gaps (0: all).
+        opponents: whose battles become rows, beside the target's own; empty for all.
     """
 
     pairs: Literal["all", "target"] = "all"
     max_words: int = Field(default=0, ge=0)
+    max_rows: int = Field(default=0, ge=0)
+    opponents: tuple[Name, ...] = ()
 
 
 class Optimiser(Section):

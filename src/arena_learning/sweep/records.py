@@ -1,0 +1,57 @@
+"""Finished trials as JSON: what is shown, compared and logged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from arena_learning.sweep.space import Space, decoded
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+Record = dict[str, Any]
+DIED = "died"  # the mark of a trial whose worker was gone before it had finished
+
+
+def record(trial: FrozenTrial, space: Space) -> Record:
+    """Return a finished trial.
+
+    Its keys: ``number``, ``state`` (complete, pruned, fail), ``params`` by path, ``values`` (one an objective),
+    ``constraints``, ``feasible``, ``given_up`` (why there are no values), ``shown``, ``reused``, ``seconds``,
+    ``items`` (reported scores by item), ``retry_of``, ``carried_from``, ``started`` and ``ended``.
+    """
+    own, values = trial.user_attrs, [float(v) for v in trial.values or ()]
+    constraints = dict(trial.constraints)
+    return {
+        "number": trial.number,
+        "state": trial.state.name.lower(),
+        "params": decoded(space, trial.params),
+        "values": values,
+        "constraints": constraints,
+        "feasible": bool(values) and all(value <= 0 for value in constraints.values()),
+        "given_up": own.get("given_up", ""),
+        "shown": own.get("shown", {}),
+        "reused": own.get("reused", {}),
+        "seconds": own.get("seconds", 0.0),
+        "retry_of": own.get("retry_of"),
+        "carried_from": own.get("carried_from", ""),
+        "items": {str(item): score for item, score in sorted(trial.intermediate_values.items())},
+        "started": trial.datetime_start.timestamp() if trial.datetime_start else 0.0,
+        "ended": trial.datetime_complete.timestamp() if trial.datetime_complete else 0.0,
+    }
+
+
+def asked(trial: FrozenTrial) -> dict[str, Any]:
+    """Return a trial's parameters, those of a waiting one too."""
+    fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
+    return {**fixed, **trial.params}
+
+
+def has_died(trial: FrozenTrial) -> bool:
+    """Whether a trial's worker was gone before the trial had finished."""
+    return bool(trial.user_attrs.get(DIED))
+
+
+def is_finished(trial: FrozenTrial) -> bool:
+    """Whether a trial has come to an end of its own: complete, pruned, or impossible."""
+    return trial.state.is_finished() and not has_died(trial)

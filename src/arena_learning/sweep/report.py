@@ -1,0 +1,94 @@
+"""What a sweep found: a file, and the table that is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from arena_learning.paths import Paths
+from arena_learning.rows import write_json
+from arena_learning.sweep.records import Record
+from arena_learning.sweep.space import size
+from arena_learning.sweep.study import Study
+from arena_learning.sweep.task import Task
+
+_INNER = ("items", "started", "ended")
+
+
+def signs(task: Task) -> list[float]:
+    """Return by objective 1 where much is good, -1 where little is."""
+    return [-1.0 if objective.startswith("-") else 1.0 for objective in task.objectives]
+
+
+def ranked(records: Sequence[Record], task: Task) -> list[Record]:
+    """Return the feasible trials, the best by the first objective first; the earlier of equals."""
+    sign = signs(task)[0]
+    return sorted((r for r in records if r["feasible"]), key=lambda r: (-sign * r["values"][0], r["number"]))
+
+
+def incumbent(records: Sequence[Record], task: Task) -> Record | None:
+    """Return the trial of the values in force, if it is finished."""
+    return next((r for r in records if r["params"] == task.current), None)
+
+
+def pareto(records: Sequence[Record], task: Task) -> list[int]:
+    """Return the numbers of the feasible trials that no other one beats in all objectives."""
+    own = [r for r in records if r["feasible"]]
+    points = {r["number"]: [s * v for s, v in zip(signs(task), r["values"], strict=True)] for r in own}
+    return [
+        number
+        for number, point in points.items()
+        if not any(
+            all(b >= a for a, b in zip(point, other, strict=True)) and other != point for other in points.values()
+        )
+    ]
+
+
+def write_report(study: Study, paths: Paths, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the sweep's file and return it; ``found`` holds what is known beyond the trials."""
+    task, records = study.task, study.records()
+    best = ranked(records, task)
+    now = incumbent(records, task)
+    report = {
+        "study": study.name,
+        "kind": task.kind,
+        "subject": task.subject,
+        "objectives": list(task.objectives),
+        "space": [dimension.describe() for dimension in task.space],
+        "combinations": size(task.space),
+        "current": task.current,
+        "trials": [{key: value for key, value in r.items() if key not in _INNER} for r in records],
+        "best": best[0]["number"] if best else None,
+        "incumbent": now["number"] if now else None,
+        "pareto": pareto(records, task) if len(task.objectives) > 1 else [],
+        **found,
+    }
+    write_json(paths.sweep_report(study.name), report)
+    return report
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as aligned columns, the first one to the left; the first row is the head."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if n == 0 else cell.rjust(width)
+            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def interval(found: Mapping[str, Any], unit: float = 1.0, digits: int = 2) -> str:
+    """Return ``mean [lower, upper]``."""
+    mean, lower, upper = (found[key] * unit for key in ("mean", "lower", "upper"))
+    return f"{mean:+.{digits}f} [{lower:+.{digits}f}, {upper:+.{digits}f}]"
+
+
+def shown_value(value: Any) -> str:
+    """Return a parameter's value in a cell."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        return "+".join(map(str, value)) or "all"
+    return str(value)

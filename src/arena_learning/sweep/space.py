@@ -1,0 +1,233 @@
+"""The space of a sweep: keys of params.yaml, each with the values that are tried.
+
+A dimension is named by its dotted path in params.yaml (``train.dpo.beta``), so that a trial is nothing but the
+parameters in force with some values replaced, checked by the same code, and a winner can be written back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import exp, log
+from typing import TYPE_CHECKING, Any
+
+from arena_learning.errors import ArenaError, suggest
+from arena_learning.params import Params, parse_params
+from arena_learning.rows import canonical
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Values = dict[str, Any]  # by path; a list is a list
+WHERE = "the sweep's space"
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One key of params.yaml, and what is tried: ``choices``, or a range of numbers from ``low`` to ``high``."""
+
+    path: str
+    choices: tuple[Any, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+
+    @property
+    def is_range(self) -> bool:
+        """Whether any number between two is tried."""
+        return not self.choices
+
+    def holds(self, value: Any) -> bool:
+        """Whether ``value`` is one of those that are tried."""
+        if self.is_range:
+            return isinstance(value, int | float) and self.low <= value <= self.high
+        return value in self.choices
+
+    def at(self, share: float) -> Any:
+        """Return the value at a share (0 to 1) of the way through the dimension."""
+        if self.is_range:
+            if self.log:
+                return exp(log(self.low) + share * (log(self.high) - log(self.low)))
+            return self.low + share * (self.high - self.low)
+        return self.choices[min(int(share * len(self.choices)), len(self.choices) - 1)]
+
+    def distribution(self) -> BaseDistribution:
+        """Return it in Optuna's words."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+        if self.is_range:
+            return FloatDistribution(self.low, self.high, log=self.log)
+        return CategoricalDistribution([encode(choice) for choice in self.choices])
+
+    def describe(self) -> dict[str, Any]:
+        """Return it as JSON: what is hashed, shown and written down."""
+        if self.is_range:
+            return {"path": self.path, "low": self.low, "high": self.high, "log": self.log}
+        return {"path": self.path, "choices": list(self.choices)}
+
+
+Space = tuple[Dimension, ...]
+
+
+def make_space(raw: Mapping[str, Any], params: Params) -> Space:
+    """Check a space and return it, its values as params.yaml would hold them, the one in force among them.
+
+    Args:
+        raw: by path: a list of values, one value, or ``{low, high, log}``.
+        params: the parameters in force.
+
+    Raises:
+        ArenaError: no dimension, an unknown path, or a value that the parameters refuse.
+    """
+    if not raw:
+        raise ArenaError("nothing to try", where=WHERE, mend="name at least one key of params.yaml")
+    return tuple(_dimension(path, given, params) for path, given in sorted(raw.items()))
+
+
+def _dimension(path: str, given: Any, params: Params) -> Dimension:
+    current = value_at(params, path)
+    if isinstance(given, Mapping):
+        return _range(path, given, current, params)
+    listed = list(given) if isinstance(given, list | tuple) else [given]
+    if not listed:
+        raise ArenaError(f"{path}: no value to try", where=WHERE)
+    choices = [value_at(override(params, {path: choice}), path) for choice in listed]
+    distinct = [c for n, c in enumerate([*choices, current]) if c not in choices[:n]]
+    return Dimension(path, tuple(distinct))
+
+
+def _range(path: str, given: Mapping[str, Any], current: Any, params: Params) -> Dimension:
+    unknown = set(given) - {"low", "high", "log"}
+    ends = [given.get("low"), given.get("high")]
+    if unknown or not all(isinstance(e, int | float) and not isinstance(e, bool) for e in ends):
+        raise ArenaError(f"{path}: a range is {{low: NUMBER, high: NUMBER, log: true or false}}", where=WHERE)
+    if not isinstance(current, float):
+        raise ArenaError(
+            f"{path}: a range is for numbers with a point, and this is {current!r}", where=WHERE, mend="list values"
+        )
+    low, high = (float(value_at(override(params, {path: e}), path)) for e in ends)
+    logarithmic = bool(given.get("log", False))
+    if not low < high or (logarithmic and low <= 0):
+        raise ArenaError(f"{path}: from {low:g} to {high:g} is no range", where=WHERE)
+    return Dimension(path, low=min(low, current), high=max(high, current), log=logarithmic)
+
+
+def override(params: Params, values: Mapping[str, Any]) -> Params:
+    """Return the parameters with some values replaced.
+
+    Raises:
+        ArenaError: an unknown path, or values that the parameters refuse.
+    """
+    tree = params.model_dump(mode="json")
+    for path, value in values.items():
+        section, key = _place(tree, path)
+        section[key] = value
+    return parse_params(tree, WHERE)
+
+
+def value_at(params: Params, path: str) -> Any:
+    """Return the value at a path, as JSON.
+
+    Raises:
+        ArenaError: there is no such key.
+    """
+    section, key = _place(params.model_dump(mode="json"), path)
+    return section[key]
+
+
+def _place(tree: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+    """Return the section and the key that a path names (a key may hold dots, as a round's name may)."""
+    section, rest = tree, path
+    while True:
+        fits = [key for key in section if rest == key or rest.startswith(f"{key}.")]
+        if not fits:
+            mend = suggest(rest.split(".")[0], section)
+            raise ArenaError(f"{path}: no such key in params.yaml", where=WHERE, mend=mend)
+        key = max(fits, key=len)
+        if rest == key:
+            return section, key
+        if not isinstance(section[key], dict):
+            raise ArenaError(f"{path}: '{key}' has no keys below it", where=WHERE)
+        section, rest = section[key], rest[len(key) + 1 :]
+
+
+def current_values(space: Space, params: Params) -> Values:
+    """Return the values in force of a space's keys."""
+    return {dimension.path: value_at(params, dimension.path) for dimension in space}
+
+
+def encode(value: Any) -> Any:
+    """Return a value as Optuna can keep it: a list becomes text."""
+    return value if value is None or isinstance(value, str | int | float | bool) else canonical(value)
+
+
+def encoded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as Optuna's parameters."""
+    return {path: encode(value) for path, value in values.items()}
+
+
+def decoded(space: Space, found: Mapping[str, Any]) -> Values:
+    """Return Optuna's parameters as values."""
+    values = {}
+    for dimension in space:
+        kept = found[dimension.path]
+        values[dimension.path] = next((c for c in dimension.choices if encode(c) == kept), kept)
+    return values
+
+
+def digest(value: object, length: int = 8) -> str:
+    """Return the start of the SHA-256 of a JSON value."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
+
+
+def space_digest(space: Space) -> str:
+    """Return the hash of a space: a changed one is another study."""
+    return digest([dimension.describe() for dimension in space])
+
+
+def size(space: Space) -> int | None:
+    """Return how many combinations there are; None where a range makes them too many to count."""
+    total = 1
+    for dimension in space:
+        if dimension.is_range:
+            return None
+        total *= len(dimension.choices)
+    return total
+
+
+def grid(space: Space) -> list[Values]:
+    """Return all combinations of a space without ranges."""
+    columns: Sequence[tuple[Any, ...]] = [dimension.choices for dimension in space]
+    return [dict(zip((d.path for d in space), row, strict=True)) for row in product(*columns)]
+
+
+def design(space: Space, seed: int) -> Iterator[Values]:
+    """Yield combinations that cover a space evenly from the first on, the same for a seed, for ever.
+
+    Each dimension walks through its choices in rounds of its own order: after as many combinations as it has choices,
+    each has been met once. A range is walked through in halves, quarters, and so on (van der Corput).
+    """
+    row = 0
+    while True:
+        yield {d.path: d.at(_share(d, seed, row)) for d in space}
+        row += 1
+
+
+def _share(dimension: Dimension, seed: int, row: int) -> float:
+    if dimension.is_range:
+        shift = int(digest([seed, dimension.path]), 16) / 16**8
+        return (_corput(row) + shift) % 1.0
+    count = len(dimension.choices)
+    turn, place = divmod(row, count)
+    order = sorted(range(count), key=lambda n: digest([seed, dimension.path, turn, n], 16))
+    return (order[place] + 0.5) / count
+
+
+def _corput(number: int) -> float:
+    share, part = 0.0, 0.5
+    while number:
+        share += part * (number & 1)
+        number, part = number >> 1, part / 2
+    return share

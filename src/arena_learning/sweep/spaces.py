@@ -1,0 +1,66 @@
+"""What is tried where nobody says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from arena_learning.errors import ArenaError
+from arena_learning.params import Params
+from arena_learning.read_yaml import read_yaml
+
+_RATES = (0.25, 0.5, 1.0, 2.0)  # times the learning rate in force
+
+
+def selection_space(name: str, params: Params) -> dict[str, Any]:
+    """Return the space of a round: K, pair rule, rows kept, length cap, opponents, and its training's own keys."""
+    method = params.rounds[name].method
+    trained = f"train.{method}"
+    rate = getattr(params.train, method).learning_rate
+    space: dict[str, Any] = {
+        f"rounds.{name}.threshold": [0.5, 1.0, 2.0, 3.0],
+        "dataset.max_rows": [0, 32],
+        "dataset.max_words": [0, 60],
+        "dataset.opponents": [[], *([o] for o in sorted(params.opponents))],
+        f"{trained}.learning_rate": [rate * times for times in _RATES],
+    }
+    if method == "sft":
+        return space | {f"{trained}.epochs": [2, 3, 4]}
+    own = {f"{trained}.beta": [0.1, 0.3, 0.5]} if method == "dpo" else {f"{trained}.kl": [0.05, 0.1, 0.2, 0.4]}
+    return space | {"dataset.pairs": ["all", "target"]} | own
+
+
+def chosen_space(default: dict[str, Any], file: Path | None, varied: Sequence[str]) -> dict[str, Any]:
+    """Return the space that the command line asks for.
+
+    Args:
+        default: where neither is given.
+        file: a YAML mapping of paths to values; instead of the default.
+        varied: ``PATH=VALUES`` in YAML; instead of the default, or on top of the file.
+
+    Raises:
+        ArenaError: the file is no mapping, or an entry is malformed.
+    """
+    space = {} if file or varied else dict(default)
+    if file:
+        try:
+            found = read_yaml(file)
+        except FileNotFoundError:
+            raise ArenaError("no such file", where=str(file)) from None
+        if not isinstance(found, dict):
+            raise ArenaError("expected a mapping of keys of params.yaml to values", where=str(file))
+        space |= {str(path): values for path, values in found.items()}
+    for entry in varied:
+        path, equals, values = entry.partition("=")
+        try:
+            space[path.strip()] = yaml.safe_load(values)
+        except yaml.YAMLError:
+            equals = ""
+        if not equals or space.get(path.strip()) is None:
+            raise ArenaError(
+                f"'{entry}' is not PATH=VALUES", where="--vary", mend="as in --vary 'train.dpo.beta=[0.1, 0.3]'"
+            )
+    return space

@@ -1,0 +1,129 @@
+"""What sweeps may claim: paired differences with intervals and tests, and how small a difference could be seen at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import comb, sqrt
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Numbers = npt.NDArray[np.float64]
+_RESAMPLES = 4000
+_FLIPS = 20_000
+_NORMAL = NormalDist()
+
+
+class Estimate(NamedTuple):
+    """A mean with its interval, over ``items`` independent items."""
+
+    mean: float
+    lower: float
+    upper: float
+    items: int
+
+
+def estimate(values: Sequence[float], seed: int, *, level: float = 0.95) -> Estimate:
+    """Return the mean of ``values`` with a bootstrap interval that resamples them.
+
+    The percentiles are widened to what Student's t would take (Hesterberg 2015, "expanded percentiles"): those of a
+    plain bootstrap of 40 values hold 92 % where 95 % are claimed.
+
+    Args:
+        values: one an independent item (an instruction).
+        seed: of the resampling.
+        level: how often the interval holds the truth.
+    """
+    count = len(values)
+    if count < 2:
+        mean = float(values[0]) if count else 0.0
+        return Estimate(mean, float("-inf"), float("inf"), count)
+    own = np.asarray(values, dtype=np.float64)
+    picks = np.random.default_rng(seed).integers(0, count, size=(_RESAMPLES, count))
+    tail = _NORMAL.cdf(-sqrt(count / (count - 1)) * student((1 + level) / 2, count - 1))
+    lower, upper = np.quantile(own[picks].mean(axis=1), [tail, 1 - tail])
+    return Estimate(float(own.mean()), float(lower), float(upper), count)
+
+
+def student(share: float, freedom: int) -> float:
+    """Return the quantile of Student's t (Cornish-Fisher, right to 0.003 from 8 degrees of freedom on)."""
+    z = _NORMAL.inv_cdf(share)
+    return (
+        z
+        + (z**3 + z) / (4 * freedom)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
+    )
+
+
+def by_cluster(values: Sequence[float], clusters: Sequence[str]) -> list[float]:
+    """Return the sums of the values of each cluster: pairs of one instruction are not independent."""
+    sums: dict[str, float] = {}
+    for value, cluster in zip(values, clusters, strict=True):
+        sums[cluster] = sums.get(cluster, 0.0) + value
+    return list(sums.values())
+
+
+def paired_test(differences: Sequence[float], seed: int) -> float:
+    """Return the two-sided p of the hypothesis that each difference could as well have the other sign.
+
+    Where all that is not 0 has one size (wins and losses), the exact binomial (McNemar's test); else signs are flipped
+    at random. No normal law is assumed.
+    """
+    own = np.asarray([d for d in differences if d], dtype=np.float64)
+    if not len(own):
+        return 1.0
+    sizes = np.abs(own)
+    if np.allclose(sizes, sizes[0]):
+        return sign_p(int((own > 0).sum()), len(own))
+    rng = np.random.default_rng(seed)
+    seen, extreme = abs(float(own.sum())), 0
+    for _ in range(0, _FLIPS, 1000):
+        flips = rng.integers(0, 2, size=(1000, len(own))) * 2 - 1
+        extreme += int((np.abs(flips @ own) >= seen - 1e-9).sum())
+    return (extreme + 1) / (_FLIPS + 1)
+
+
+def sign_p(wins: int, decided: int) -> float:
+    """Return the two-sided exact p of ``wins`` heads in ``decided`` fair throws."""
+    if not decided:
+        return 1.0
+    few = min(wins, decided - wins)
+    return min(1.0, 2 * sum(comb(decided, k) for k in range(few + 1)) / 2**decided)
+
+
+def losing_p(wins: int, decided: int) -> float:
+    """Return the one-sided exact p of so few wins in ``decided`` fair throws."""
+    return sum(comb(decided, k) for k in range(wins + 1)) / 2**decided
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Return p values adjusted for their number (Holm): all hold at once at the level."""
+    order = sorted(range(len(ps)), key=lambda n: ps[n])
+    adjusted, highest = [0.0] * len(ps), 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, (len(ps) - rank) * ps[place]))
+        adjusted[place] = highest
+    return adjusted
+
+
+def detectable(deviation: float, items: int, *, level: float = 0.05, power: float = 0.8) -> float:
+    """Return the smallest true mean difference that a test at ``level`` would find with probability ``power``.
+
+    Args:
+        deviation: standard deviation of the paired differences; of wins and losses, the root of the share of pairs
+            that the two judges decide differently (0.3 for judges of different prompts gives 10 points at 235 pairs).
+        items: independent pairs.
+        level: of the two-sided test.
+        power: the probability.
+    """
+    if not items:
+        return float("inf")
+    return (_NORMAL.inv_cdf(1 - level / 2) + _NORMAL.inv_cdf(power)) * deviation / sqrt(items)
+
+
+def deviation(differences: Sequence[float]) -> float:
+    """Return the standard deviation of paired differences; 0 for fewer than two."""
+    return float(np.std(np.asarray(differences, dtype=np.float64), ddof=1)) if len(differences) > 1 else 0.0

@@ -1,0 +1,131 @@
+"""Where trials are kept: Optuna's journal in the project, or any database that Optuna knows by its URL."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from arena_learning.errors import ArenaError
+from arena_learning.track.store import redact
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+
+def open_storage(url: str, journal: Path) -> BaseStorage:
+    """Open the storage at ``url``; empty: the journal, which several processes of one machine may write.
+
+    Raises:
+        ArenaError: the database cannot be opened.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if url:
+        return _database(url)
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(JournalFileBackend(str(journal), lock_obj=_journal_lock(journal)))
+
+
+def _database(url: str) -> BaseStorage:
+    from optuna.storages import RDBStorage
+
+    try:
+        return RDBStorage(url)
+    except Exception as error:  # noqa: BLE001  whatever the driver raises, its words are shown and nothing goes on
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ArenaError(
+            f"the sweep's database cannot be opened: {redact(first)}",
+            where="--storage",
+            mend="a URL that SQLAlchemy knows, such as postgresql+psycopg://host/sweeps; without it a file is used",
+        ) from None
+
+
+def _journal_lock(journal: Path) -> Any:
+    """Return a lock for Optuna's journal that a killed process cannot leave behind.
+
+    Optuna's own locks are files: after kill -9 they stay until a grace period of 30 s is over. And a line that was cut
+    off by a power failure would spoil the next one: it is taken back before anything is written.
+    """
+    from optuna.storages.journal import BaseJournalFileLock
+
+    class FlockLock(BaseJournalFileLock):  # type: ignore[misc]  # Optuna is untyped here
+        """An advisory lock of the kernel on a file beside the journal."""
+
+        def __init__(self) -> None:
+            self._file: IO[str] | None = None
+
+        def acquire(self) -> bool:
+            self._file = journal.with_suffix(".lock").open("a")
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            drop_broken_line(journal)
+            return True
+
+        def release(self) -> None:
+            if self._file is not None:
+                self._file.close()  # which unlocks
+                self._file = None
+
+    return FlockLock()
+
+
+def drop_broken_line(path: Path) -> None:
+    """Cut a last line without its end off a file of lines."""
+    if not path.is_file() or not path.stat().st_size:
+        return
+    with path.open("rb+") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file at ``path`` while the block runs; a process that ends, however, gives it back."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+class Worker:
+    """One process that runs trials: a lock file that says whether it lives.
+
+    Args:
+        folder: of the sweep's workers' locks.
+        name: unique among them.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name = name
+        self._path = folder / f"{name}.lock"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("a")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def close(self) -> None:
+        """Give the lock back and remove it."""
+        self._path.unlink(missing_ok=True)
+        self._file.close()
+
+
+def is_alive(folder: Path, name: str) -> bool:
+    """Whether the worker called ``name`` still runs on this machine."""
+    path = folder / f"{name}.lock"
+    if not path.is_file():
+        return False
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    path.unlink(missing_ok=True)
+    return False

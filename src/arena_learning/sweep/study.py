@@ -1,0 +1,236 @@
+"""A study: Optuna's record of a sweep, shared by its workers, which may be killed at any moment.
+
+What a trial found is written before the trial is told to be finished, so a finished trial is whole. A trial whose worker
+is gone is marked as dead and its values are tried again; it never counts.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from arena_learning.paths import Paths
+from arena_learning.rows import canonical
+from arena_learning.sweep.carry import carry_over
+from arena_learning.sweep.records import DIED, Record, asked, has_died, is_finished, record
+from arena_learning.sweep.sampler import unseen_sampler
+from arena_learning.sweep.space import Values, decoded, design, digest, encoded, grid, size, space_digest
+from arena_learning.sweep.storage import Worker, is_alive, locked, open_storage
+from arena_learning.sweep.task import Outcome, Task
+
+if TYPE_CHECKING:
+    import optuna
+
+STARTUP = 10  # trials that are drawn ahead, before the sampler knows enough
+TRIES = 3  # how often a trial is begun whose worker dies
+_POLL_SECONDS = 1.0
+
+
+class Study:
+    """The study of a task; made if it is not there, with what other spaces' studies have found already.
+
+    A context manager while it is worked on.
+
+    Args:
+        task: what is swept.
+        paths: the project.
+        url: of a database; empty for the project's journal.
+        trials: how many finished trials are wanted.
+    """
+
+    def __init__(self, task: Task, paths: Paths, *, url: str = "", trials: int) -> None:
+        import optuna
+
+        self.task, self.trials, self.paths = task, trials, paths
+        self.name = study_name(task)
+        self.folder = paths.sweep(self.name)
+        self._distributions = {d.path: d.distribution() for d in task.space}
+        self._worker: Worker | None = None
+        self.carried = 0
+        storage = open_storage(url, paths.sweep_journal)
+        with self.locked():
+            self.optuna = optuna.create_study(
+                study_name=self.name,
+                storage=storage,
+                sampler=unseen_sampler(self._distributions, task.seed, STARTUP),
+                directions=["minimize" if o.startswith("-") else "maximize" for o in task.objectives],
+                load_if_exists=True,
+            )
+            if not self.optuna.user_attrs.get("ready"):
+                self._describe()
+                self.carried = carry_over(self.optuna, task, storage)
+                self.optuna.set_user_attr("ready", True)
+            self._line_up()
+
+    def locked(self, what: str = "study") -> AbstractContextManager[None]:
+        """Hold one of the study's locks while a block runs."""
+        return locked(self.folder / f"{what}.lock")
+
+    def __enter__(self) -> Study:
+        name = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._worker = Worker(self.folder / "workers", name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._worker is not None:
+            self._worker.close()
+
+    def take(self) -> Taken | None:
+        """Return the next trial to run; None where there is nothing left to do.
+
+        While other workers run the last trials it waits: one of them may die, and its trial is then taken over.
+        """
+        while True:
+            with self.locked():
+                self._bury()
+                finished, running = self.counts()
+                if finished + running < self._wanted():
+                    return self._ask()
+            if not running:
+                return None
+            time.sleep(_POLL_SECONDS)
+
+    def finish(self, taken: Taken, outcome: Outcome) -> None:
+        """Write down what a trial gave, and then that it is finished."""
+        from optuna.trial import TrialState
+
+        for name, value in outcome.constraints.items():
+            taken.trial.set_constraint(name, value)
+        taken.trial.set_user_attr("shown", outcome.shown)
+        taken.trial.set_user_attr("reused", outcome.reused)
+        self._sign_off(taken, outcome.given_up)
+        if outcome.values:
+            self.optuna.tell(taken.trial, list(outcome.values))
+        else:
+            self.optuna.tell(taken.trial, state=TrialState.PRUNED)
+
+    def fail(self, taken: Taken, reason: str) -> None:
+        """Write down that a trial cannot be run, for a reason that would be the same again."""
+        from optuna.trial import TrialState
+
+        self._sign_off(taken, reason)
+        self.optuna.tell(taken.trial, state=TrialState.FAIL)
+
+    def records(self) -> list[Record]:
+        """Return the finished trials by number; those that died with their worker are left out."""
+        return [record(trial, self.task.space) for trial in self._all() if is_finished(trial)]
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many trials are finished and how many are running."""
+        from optuna.trial import TrialState
+
+        trials = self._all()
+        return sum(map(is_finished, trials)), sum(t.state == TrialState.RUNNING for t in trials)
+
+    def _sign_off(self, taken: Taken, given_up: str) -> None:
+        taken.trial.set_user_attr("given_up", given_up)
+        taken.trial.set_user_attr("seconds", round(time.monotonic() - taken.began, 2))
+
+    def _describe(self) -> None:
+        own = self.task
+        for key, value in (
+            ("kind", own.kind),
+            ("subject", own.subject),
+            ("space", [d.describe() for d in own.space]),
+            ("objectives", list(own.objectives)),
+        ):
+            self.optuna.set_user_attr(key, value)
+
+    def _wanted(self) -> int:
+        """Return how many finished trials there will be: no more than there are combinations."""
+        return min(self.trials, size(self.task.space) or self.trials)
+
+    def _line_up(self) -> None:
+        """Line up the values in force, then all combinations where they are few, else the first of an even design."""
+        own = self.task
+        count = size(own.space)
+        if count is not None and count <= self.trials:
+            ahead = sorted(grid(own.space), key=lambda values: digest([own.seed, values], 16))
+            most = count
+        else:
+            most = min(self.trials, STARTUP)
+            ahead = list(islice(design(own.space, own.seed), 4 * most))  # some of them may be the same
+        seen = {canonical(asked(trial)) for trial in self._all() if not has_died(trial)}
+        for values in [own.current, *ahead]:
+            key = canonical(encoded(values))
+            if key not in seen and (values is own.current or len(seen) < most):
+                seen.add(key)
+                self.optuna.enqueue_trial(encoded(values))
+
+    def _ask(self) -> Taken:
+        trial = self.optuna.ask(self._distributions)
+        values = decoded(self.task.space, trial.params)
+        inputs = self.task.inputs(values)
+        trial.set_user_attr("inputs", digest(inputs, 32))
+        trial.set_user_attr("resolved", inputs["params"])
+        trial.set_user_attr("worker", self._worker.name if self._worker else "")
+        return Taken(self, trial, values)
+
+    def _bury(self) -> None:
+        """Mark the trials of dead workers, and line their values up again. Killed midway, it goes on next time."""
+        from optuna.trial import TrialState
+
+        for trial in self._all():
+            if trial.state == TrialState.RUNNING and not self._lives(trial):
+                self._mark_dead(trial)
+        trials = self._all()
+        retried = {trial.user_attrs.get("retry_of") for trial in trials}
+        for trial in trials:
+            whole = asked(trial).keys() == self._distributions.keys()
+            if has_died(trial) and trial.number not in retried and whole:
+                tries = int(trial.user_attrs.get("tries", 1)) + 1
+                self.optuna.enqueue_trial(asked(trial), user_attrs={"tries": tries, "retry_of": trial.number})
+
+    def _mark_dead(self, trial: optuna.trial.FrozenTrial) -> None:
+        from optuna.trial import TrialState
+
+        storage, tries = self.optuna._storage, int(trial.user_attrs.get("tries", 1))
+        if tries < TRIES:
+            storage.set_trial_user_attr(trial._trial_id, DIED, True)
+        else:
+            reason = f"its process ended {tries} times before the trial had finished: is there too little memory?"
+            storage.set_trial_user_attr(trial._trial_id, "given_up", reason)
+        self.optuna.tell(trial.number, state=TrialState.FAIL)
+
+    def _lives(self, trial: optuna.trial.FrozenTrial) -> bool:
+        name = trial.user_attrs.get("worker", "")
+        if not name:  # cut off between being asked for and being signed, which happens under the lock
+            return False
+        if not name.startswith(f"{platform.node()}-"):
+            return True  # another machine's, on a shared database: nothing here can tell
+        return is_alive(self.folder / "workers", name)
+
+    def _all(self) -> Sequence[optuna.trial.FrozenTrial]:
+        return list(self.optuna.get_trials(deepcopy=False))
+
+
+class Taken:
+    """A trial that this worker runs; see `task.Trial`."""
+
+    def __init__(self, study: Study, trial: optuna.Trial, values: Values) -> None:
+        self.study, self.trial, self.values = study, trial, values
+        self.number: int = trial.number
+        self.folder = study.folder
+        self.began = time.monotonic()
+
+    def report(self, item: int, score: float) -> None:
+        """Note the score of one item."""
+        self.trial.report(score, item)
+
+    def others(self) -> Sequence[Mapping[str, Any]]:
+        """Return the records of the study's finished trials."""
+        return self.study.records()
+
+
+def study_name(task: Task) -> str:
+    """Return the study's name: what is swept, the hash of its space, and that of all that stays the same."""
+    fixed = dict(task.inputs(task.current))
+    swept = {dimension.path for dimension in task.space}
+    fixed["params"] = {path: value for path, value in fixed["params"].items() if path not in swept}
+    return f"{task.kind}-{task.subject}-{space_digest(task.space)}-{digest(fixed)}"
