@@ -77,8 +77,12 @@ def _taken(file: IO[str]) -> bool:
 def _end_with_parent() -> None:
     """Watch the parent, if DVC is it: once it is gone, this process ends itself (finished batches are kept)."""
     parent = os.getppid()
-    if parent == 1 or "DVC_STAGE" not in os.environ:
-        return
+    if parent != 1 and "DVC_STAGE" in os.environ:
+        end_when_gone(parent)
+
+
+def end_when_gone(parent: int) -> None:
+    """End this process, from a thread of its own, as soon as ``parent`` is no longer its parent."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -21,12 +21,33 @@ def sweep_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that both sweeps share."""
     for option in reversed(
         [
-            click.option("--trials", default=8, show_default=True, help="Finished trials wanted, earlier ones included."),
+            click.option(
+                "--trials",
+                default=8,
+                show_default=True,
+                help="Finished trials wanted, earlier ones included.",
+            ),
             click.option("--workers", default=1, show_default=True, help="Processes."),
-            click.option("--space", type=click.Path(path_type=Path), help="YAML: keys of params.yaml, each with its values."),
-            click.option("--vary", multiple=True, metavar="KEY=VALUES", help="Values of a key, in YAML (again for more)."),
-            click.option("--objective", "objectives", multiple=True, help="What is to be best (twice for a Pareto front)."),
-            click.option("--storage", default="", help="URL of Optuna's database.  [default: a journal in .arena]"),
+            click.option(
+                "--space",
+                type=click.Path(path_type=Path),
+                help="YAML: keys of params.yaml, each with its values.",
+            ),
+            click.option(
+                "--vary",
+                multiple=True,
+                metavar="KEY=VALUES",
+                help="Values of a key, in YAML (again for more).",
+            ),
+            click.option(
+                "--objective",
+                "objectives",
+                multiple=True,
+                help="What is to be best (twice for a Pareto front).",
+            ),
+            click.option(
+                "--storage", default="", help="URL of Optuna's database.  [default: a journal in .arena]"
+            ),
             json_option,
         ]
     ):
@@ -37,7 +58,9 @@ def sweep_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @command.command("selection")
 @click.argument("round_name", metavar="ROUND")
 @sweep_options
-@click.option("--confirm", default=3, show_default=True, help="How many of the best are measured on the other half.")
+@click.option(
+    "--confirm", default=3, show_default=True, help="How many of the best are measured on the other half."
+)
 def selection(
     round_name: str,
     trials: int,

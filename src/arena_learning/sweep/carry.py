@@ -39,7 +39,9 @@ def _add(study: Study, task: Task, trial: FrozenTrial, other: str) -> bool:
     import optuna
 
     resolved = trial.user_attrs.get("resolved", {})
-    values = {d.path: resolved[d.path] for d in task.space if d.path in resolved and d.holds(resolved[d.path])}
+    values = {
+        d.path: resolved[d.path] for d in task.space if d.path in resolved and d.holds(resolved[d.path])
+    }
     if len(values) < len(task.space) or digest(task.inputs(values), 32) != trial.user_attrs.get("inputs"):
         return False
     origin = trial.user_attrs.get("carried_from") or f"{other}, trial {trial.number}"

@@ -39,7 +39,8 @@ def pareto(records: Sequence[Record], task: Task) -> list[int]:
         number
         for number, point in points.items()
         if not any(
-            all(b >= a for a, b in zip(point, other, strict=True)) and other != point for other in points.values()
+            all(b >= a for a, b in zip(point, other, strict=True)) and other != point
+            for other in points.values()
         )
     ]
 

@@ -126,12 +126,17 @@ def confirmation(study: Study, task: SelectionTask, count: int) -> dict[str, Any
         "instructions": {"tune": len(task.tune), "confirm": len(task.confirm)},
         "confirmed": rows,
         "winner": winner["trial"] if winner else None,
-        "winner_params": next((r["params"] for r in chosen if winner and r["number"] == winner["trial"]), None),
+        "winner_params": next(
+            (r["params"] for r in chosen if winner and r["number"] == winner["trial"]), None
+        ),
     }
 
 
 def _confirmed(
-    one: Record, now: Record | None, gains: Mapping[int, Mapping[str, Mapping[str, float]]], task: SelectionTask
+    one: Record,
+    now: Record | None,
+    gains: Mapping[int, Mapping[str, Mapping[str, float]]],
+    task: SelectionTask,
 ) -> dict[str, Any]:
     own, first = gains[one["number"]], task.objectives[0]
     row: dict[str, Any] = {
@@ -162,7 +167,7 @@ def table(report: Mapping[str, Any]) -> str:
         notes = [one["given_up"]] * bool(one["given_up"])
         notes += ["in force"] * (one["number"] == report["incumbent"])
         notes += ["best"] * (one["number"] == report["best"])
-        notes += [f"as trial {one['reused']['training of trial']}"] * ("training of trial" in one["reused"])
+        notes += [f"as trial {n}" for key, n in one["reused"].items() if key == "training of trial"]
         rows.append(
             [
                 str(one["number"]),
@@ -189,7 +194,9 @@ def table(report: Mapping[str, Any]) -> str:
 
 def _confirmation_lines(report: Mapping[str, Any], first: str) -> list[str]:
     judges = list(report["confirmed"][0]["estimates"]) if report["confirmed"] else []
-    rows = [["trial", *(f"by {judge}" for judge in judges), "detectable", "against the one in force", "p (Holm)"]]
+    rows = [
+        ["trial", *(f"by {judge}" for judge in judges), "detectable", "against the one in force", "p (Holm)"]
+    ]
     for row in report["confirmed"]:
         against = row["against_current"]
         rows.append(

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 _DRAWS = 50  # a combination that is new is looked for so often, then taken at random
 
 
-def unseen_sampler(
-    distributions: Mapping[str, BaseDistribution], seed: int, startup: int
-) -> BaseSampler:
+def unseen_sampler(distributions: Mapping[str, BaseDistribution], seed: int, startup: int) -> BaseSampler:
     """Return a sampler over all dimensions at once.
 
     A trial's outcome is the same whenever it is run, so a combination that has been tried teaches nothing again.
@@ -33,7 +31,9 @@ def unseen_sampler(
     class Unseen(TPESampler):  # type: ignore[misc]  # Optuna is untyped here
         """TPE over the whole space, told to look again where it proposes what is known."""
 
-        def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        def infer_relative_search_space(
+            self, study: Study, trial: FrozenTrial
+        ) -> dict[str, BaseDistribution]:
             return dict(distributions)
 
         def sample_relative(

@@ -1,8 +1,8 @@
 """Sweeping the selection of training data and the training of one round.
 
-The start is fixed and the battles are those that were judged: a trial chooses rows among them, trains in a scratch folder,
-answers one half of the validation set, and is measured by its mean paired score difference to the start there. Ratings
-would say less: Elo of 48 instructions has a half-width of 84.
+The start is fixed and the battles are those that were judged: a trial chooses rows among them, trains in a scratch
+folder, answers one half of the validation set, and is measured by its mean paired score difference to the start there.
+Ratings would say less: Elo of 48 instructions has a half-width of 84.
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ class SelectionTask:
         paths, this = self.paths, self.round
         if not any(paths.model(this.init).glob("*.safetensors")):
             raise ArenaError(
-                f"the start '{this.init}' is not trained yet", where=str(paths.model(this.init)), mend="dvc repro"
+                f"the start '{this.init}' is not trained yet",
+                where=str(paths.model(this.init)),
+                mend="dvc repro",
             )
         self.instructions = read_rows(paths.split(this.split), Instruction)
         self.responses = read_rows(paths.responses(self.subject), Response)
@@ -115,7 +117,9 @@ class SelectionTask:
             self.earlier = read_rows(paths.preferences(this.adds_to), PreferenceRow)
         held = read_rows(paths.split(VALIDATION), Instruction)
         if len(held) < 2:
-            raise ArenaError("no validation instructions", where="params.yaml, pool.validation", mend="set it to 48")
+            raise ArenaError(
+                "no validation instructions", where="params.yaml, pool.validation", mend="set it to 48"
+            )
         self.tune, self.confirm = draw(held, len(held) // 2, self.seed, "sweep halves")
         self._fixed = {
             "start": weights_digest(paths.model(this.init)),
@@ -160,7 +164,9 @@ class SelectionTask:
             )
         training = self._training(rows, params)
         shown["training"] = training
-        twin = next((t for t in trial.others() if t["shown"].get("training") == training and t["values"]), None)
+        twin = next(
+            (t for t in trial.others() if t["shown"].get("training") == training and t["values"]), None
+        )
         if twin is not None:  # other values, the same rows and settings: the same model
             reused["training of trial"] = twin["number"]
             return Outcome(tuple(twin["values"]), "", constraints, {**twin["shown"], **shown}, reused)
@@ -260,7 +266,14 @@ class SelectionTask:
         """Return the digest of all that makes the model."""
         learnt = [row.model_dump(mode="json", exclude={"provenance"}) for row in rows]
         settings = getattr(params.train, self.round.method).model_dump(mode="json")
-        whole = [learnt, self.round.method, settings, params.train.precision, params.seed, self._fixed["start"]]
+        whole = [
+            learnt,
+            self.round.method,
+            settings,
+            params.train.precision,
+            params.seed,
+            self._fixed["start"],
+        ]
         return digest(whole, 16)
 
     def _start(self, instructions: Iterable[Instruction]) -> list[Response]:

@@ -105,7 +105,9 @@ def _range(path: str, given: Mapping[str, Any], current: Any, params: Params) ->
         raise ArenaError(f"{path}: a range is {{low: NUMBER, high: NUMBER, log: true or false}}", where=WHERE)
     if not isinstance(current, float):
         raise ArenaError(
-            f"{path}: a range is for numbers with a point, and this is {current!r}", where=WHERE, mend="list values"
+            f"{path}: a range is for numbers with a point, and this is {current!r}",
+            where=WHERE,
+            mend="list values",
         )
     low, high = (float(value_at(override(params, {path: e}), path)) for e in ends)
     logarithmic = bool(given.get("log", False))

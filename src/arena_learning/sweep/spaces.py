@@ -29,7 +29,9 @@ def selection_space(name: str, params: Params) -> dict[str, Any]:
     }
     if method == "sft":
         return space | {f"{trained}.epochs": [2, 3, 4]}
-    own = {f"{trained}.beta": [0.1, 0.3, 0.5]} if method == "dpo" else {f"{trained}.kl": [0.05, 0.1, 0.2, 0.4]}
+    own = (
+        {f"{trained}.beta": [0.1, 0.3, 0.5]} if method == "dpo" else {f"{trained}.kl": [0.05, 0.1, 0.2, 0.4]}
+    )
     return space | {"dataset.pairs": ["all", "target"]} | own
 
 
@@ -61,6 +63,8 @@ def chosen_space(default: dict[str, Any], file: Path | None, varied: Sequence[st
             equals = ""
         if not equals or space.get(path.strip()) is None:
             raise ArenaError(
-                f"'{entry}' is not PATH=VALUES", where="--vary", mend="as in --vary 'train.dpo.beta=[0.1, 0.3]'"
+                f"'{entry}' is not PATH=VALUES",
+                where="--vary",
+                mend="as in --vary 'train.dpo.beta=[0.1, 0.3]'",
             )
     return space

@@ -1,4 +1,4 @@
-"""What sweeps may claim: paired differences with intervals and tests, and how small a difference could be seen at all."""
+"""What sweeps may claim: paired differences with intervals and tests, and how small a difference could be seen."""
 
 from __future__ import annotations
 
@@ -91,12 +91,12 @@ def sign_p(wins: int, decided: int) -> float:
     if not decided:
         return 1.0
     few = min(wins, decided - wins)
-    return min(1.0, 2 * sum(comb(decided, k) for k in range(few + 1)) / 2**decided)
+    return min(1.0, 2 * losing_p(few, decided))
 
 
 def losing_p(wins: int, decided: int) -> float:
     """Return the one-sided exact p of so few wins in ``decided`` fair throws."""
-    return sum(comb(decided, k) for k in range(wins + 1)) / 2**decided
+    return float(sum(comb(decided, k) for k in range(wins + 1)) / 2**decided)
 
 
 def holm(ps: Sequence[float]) -> list[float]:

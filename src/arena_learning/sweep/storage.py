@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from arena_learning.errors import ArenaError
 from arena_learning.track.store import redact
@@ -31,7 +31,7 @@ def open_storage(url: str, journal: Path) -> BaseStorage:
     from optuna.storages.journal import JournalFileBackend
 
     journal.parent.mkdir(parents=True, exist_ok=True)
-    return JournalStorage(JournalFileBackend(str(journal), lock_obj=_journal_lock(journal)))
+    return JournalStorage(JournalFileBackend(str(journal), lock_obj=JournalLock(journal)))
 
 
 def _database(url: str) -> BaseStorage:
@@ -48,32 +48,32 @@ def _database(url: str) -> BaseStorage:
         ) from None
 
 
-def _journal_lock(journal: Path) -> Any:
-    """Return a lock for Optuna's journal that a killed process cannot leave behind.
+class JournalLock:
+    """A lock for Optuna's journal that a killed process cannot leave behind: the kernel's, on a file beside it.
 
     Optuna's own locks are files: after kill -9 they stay until a grace period of 30 s is over. And a line that was cut
     off by a power failure would spoil the next one: it is taken back before anything is written.
+
+    Args:
+        journal: the file to be locked.
     """
-    from optuna.storages.journal import BaseJournalFileLock
 
-    class FlockLock(BaseJournalFileLock):  # type: ignore[misc]  # Optuna is untyped here
-        """An advisory lock of the kernel on a file beside the journal."""
+    def __init__(self, journal: Path) -> None:
+        self._journal = journal
+        self._file: IO[str] | None = None
 
-        def __init__(self) -> None:
-            self._file: IO[str] | None = None
+    def acquire(self) -> bool:
+        """Wait for the lock."""
+        self._file = self._journal.with_suffix(".lock").open("a")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        drop_broken_line(self._journal)
+        return True
 
-        def acquire(self) -> bool:
-            self._file = journal.with_suffix(".lock").open("a")
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-            drop_broken_line(journal)
-            return True
-
-        def release(self) -> None:
-            if self._file is not None:
-                self._file.close()  # which unlocks
-                self._file = None
-
-    return FlockLock()
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._file is not None:
+            self._file.close()  # which unlocks
+            self._file = None
 
 
 def drop_broken_line(path: Path) -> None:

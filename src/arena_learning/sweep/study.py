@@ -1,7 +1,7 @@
 """A study: Optuna's record of a sweep, shared by its workers, which may be killed at any moment.
 
-What a trial found is written before the trial is told to be finished, so a finished trial is whole. A trial whose worker
-is gone is marked as dead and its values are tried again; it never counts.
+What a trial found is written before the trial is told to be finished, so a finished trial is whole. A trial whose
+worker is gone is marked as dead and its values are tried again; it never counts.
 """
 
 from __future__ import annotations
@@ -194,7 +194,9 @@ class Study:
         if tries < TRIES:
             storage.set_trial_user_attr(trial._trial_id, DIED, True)
         else:
-            reason = f"its process ended {tries} times before the trial had finished: is there too little memory?"
+            reason = (
+                f"its process ended {tries} times before the trial had finished: is there too little memory?"
+            )
             storage.set_trial_user_attr(trial._trial_id, "given_up", reason)
         self.optuna.tell(trial.number, state=TrialState.FAIL)
 

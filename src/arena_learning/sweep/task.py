@@ -82,4 +82,3 @@ class Task(Protocol):
     def run(self, values: Values, trial: Trial) -> Outcome:
         """Run a trial."""
         ...
-

@@ -81,7 +81,9 @@ def end_with_parent() -> None:
 
 def short(values: dict[str, object], names: Sequence[str] = ()) -> str:
     """Return values in a line, by the last part of their keys."""
-    return ", ".join(f"{path.rsplit('.', 1)[-1]}={value}" for path, value in values.items() if not names or path in names)
+    return ", ".join(
+        f"{path.rsplit('.', 1)[-1]}={value}" for path, value in values.items() if not names or path in names
+    )
 
 
 def check_count(option: str, value: int) -> None:
