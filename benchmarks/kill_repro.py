@@ -10,6 +10,7 @@ turns, and compares every file.
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +18,8 @@ from pathlib import Path
 from pipeline.kills import (
     CONCURRENCY,
     LATENCY,
+    SECRET,
+    VARIABLE,
     FakeEndpoint,
     answer,
     contents,
@@ -46,6 +49,7 @@ def main() -> None:
     given = options.parse_args()
     folder = given.keep or Path(tempfile.mkdtemp(prefix="kills-"))
     folder.mkdir(parents=True, exist_ok=True)
+    os.environ[VARIABLE] = SECRET
     model = build_tiny_model(folder / "tiny")
     with FakeEndpoint(answer, latency=LATENCY) as endpoint:
         (folder / "start").mkdir()

@@ -27,6 +27,8 @@ sys.path.append(str(Path(__file__).parents[1] / "openai"))
 
 from endpoint import FakeEndpoint, Reply, Request, completion
 
+SECRET = "sk-planted-0123456789abcdef"  # the endpoint's key, in the environment as VARIABLE
+VARIABLE = "HOSTED_KEY"
 CONCURRENCY = 4
 LATENCY = 0.05  # seconds an answer takes the endpoint
 _STAGE = re.compile(r"Running stage '([^']+)'")
@@ -59,6 +61,8 @@ class Outcome(NamedTuple):
 
 def answer(request: Request) -> Reply:
     """Answer as an opponent or, where two scores are asked for, as a judge; by the request's content alone."""
+    if request.headers.get("authorization") != f"Bearer {SECRET}":
+        return Reply(status=401, body={"error": {"message": f"wrong key, {SECRET} is right"}})
     said = request.body["messages"][-1]["content"]
     digest = hashlib.sha256(said.encode()).digest()
     if "Score-A" in said:
@@ -68,13 +72,13 @@ def answer(request: Request) -> Reply:
 
 
 def make_kill_project(root: Path, model: Path, endpoint: FakeEndpoint, methods: Sequence[str]) -> Path:
-    """Make a project with these rounds, all that does not depend on them done."""
+    """Make a project with these rounds, all that does not depend on them done; the environment needs the key."""
     chain = one_iteration(sft=0.0, dpo=0.0, ppo=0.0)
     rounds = {f"{method}-i1": chain[f"{method}-i1"] for method in methods}
     rounds = json.loads(json.dumps(rounds).replace("dpo-i1", "sft-i1")) if "dpo" not in methods else rounds
     make_project(root, model, rounds=rounds, splits={"d1": 12, "d2": 8, "d3": 8}, test=6)
     params = read_params(root)
-    hosted: dict[str, Any] = {"engine": "openai", "base_url": endpoint.base_url, "concurrency": CONCURRENCY}
+    hosted = hosted_by(endpoint)
     params["opponents"] = {"expert": params["opponents"]["expert"], "hosted": {**hosted, "model": "m"}}
     params["judges"] = {"paid": {"kind": "llm", "model": "j", **hosted}}
     params["judge"]["name"], params["evaluate"]["judges"] = "paid", ["paid"]
@@ -85,6 +89,16 @@ def make_kill_project(root: Path, model: Path, endpoint: FakeEndpoint, methods: 
     write_params(root, params)
     run(root, "dvc", "repro", "prepare", "weights", "answer-base", "answer-opponent@expert")
     return root
+
+
+def hosted_by(endpoint: FakeEndpoint) -> dict[str, Any]:
+    """Return how a contestant or judge behind the endpoint is written in params.yaml, but for its model."""
+    return {
+        "engine": "openai",
+        "base_url": endpoint.base_url,
+        "concurrency": CONCURRENCY,
+        "api_key_env": VARIABLE,
+    }
 
 
 def undisturbed(start: Path, root: Path) -> dict[str, float]:

@@ -255,6 +255,33 @@ def test_checkpoints_of_other_rows_or_half_written_ones_are_not_used(train, caps
     assert "starts anew" in capsys.readouterr().err
 
 
+class Bomb:
+    """Leaves a file behind when a pickle of it is loaded."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (open, (str(self.mark), "w"))
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_a_checkpoint_that_brings_code_is_refused_and_runs_none_of_it(train, tmp_path, name):
+    import pickle
+
+    settings = optimiser(epochs=6, batch_size=2)
+    with pytest.raises(Killed):
+        train("sft", progress=killer("sft", 6), sft=settings)
+    (checkpoint,) = train.checkpoints.rglob("checkpoint-*")
+    assert (checkpoint / name).is_file()
+    (checkpoint / name).write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
+    with pytest.raises(pickle.UnpicklingError, match=r"Weights only load failed"):
+        train("sft", sft=settings)
+    assert not (tmp_path / "exploded").exists()
+    pickle.loads((checkpoint / name).read_bytes()).close()  # noqa: S301 - it was a live one
+    assert (tmp_path / "exploded").exists()
+
+
 def test_what_a_user_can_mend_is_said(train, tmp_path):
     with pytest.raises(ArenaError, match="no model here"):
         train("sft", init=tmp_path / "nowhere")

@@ -6,6 +6,7 @@ import json
 from typing import Any, NamedTuple
 
 from arena_learning.engines.base import Completion, Refused, Token
+from arena_learning.hide import hidden
 from arena_learning.rows import FinishReason
 
 _FINISHED: dict[str, FinishReason] = {
@@ -70,12 +71,12 @@ def read_reply(body: str, prompt_chars: int) -> Completion | Refused | Malformed
 
 
 def error_text(body: str) -> str:
-    """Return an error body's message in one short line."""
+    """Return an error body's message in one short line, without what looks like an access token."""
     try:
         text = _error_text(json.loads(body))
     except (ValueError, RecursionError):
         text = ""
-    return " ".join((text or body).split())[:200]
+    return hidden(" ".join((text or body).split()))[:200]
 
 
 def _first_choice(reply: Any) -> dict[str, Any] | None:

@@ -82,3 +82,8 @@ def plays_both_orders(judge: Judge) -> bool:
 def is_remembered(judge: Judge) -> bool:
     """Whether verdicts go into the store (a judge whose verdicts cost nothing says ``remembered = False``)."""
     return bool(getattr(judge, "remembered", True))
+
+
+def is_batch_exact(judge: Judge) -> bool:
+    """Whether a verdict is the same in any batch (a judge whose model's is not says ``batch_exact = False``)."""
+    return bool(getattr(judge, "batch_exact", True))

@@ -62,7 +62,7 @@ class LlmJudge:
         self._likely = LIKELY if expected else 0
         self._engine, self._template, self._sampling, self._attempts = engine, template, sampling, attempts
         self._by_category = dict(by_category or {})
-        self.batch_size = engine.batch_size
+        self.batch_size, self.batch_exact = engine.batch_size, engine.batch_exact
         self.fingerprint = {
             **engine.fingerprint,
             "judge": f"llm {template.name}@{template.digest}",

@@ -7,11 +7,20 @@ not grow with the games done.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from typing import NamedTuple
 
-from arena_learning.judge.base import Judge, Presentation, Verdict, is_remembered, plays_both_orders, verdicts
+from arena_learning.judge.base import (
+    Judge,
+    Presentation,
+    Verdict,
+    is_batch_exact,
+    is_remembered,
+    plays_both_orders,
+    verdicts,
+)
 from arena_learning.judge.merge import merge_games
 from arena_learning.progress import Progress
 from arena_learning.rows import Battle, Game, Instruction, Response
@@ -142,7 +151,12 @@ def _judge(
     def waiting(count: int) -> None:
         progress.advance(0, f"waiting for {count} of another process")
 
-    for share in shares(store, list(todo), judge.batch_size, waiting=waiting):
+    whole = not is_batch_exact(judge)
+    planned = chain.from_iterable(
+        shares(store, keys, judge.batch_size, whole=whole, waiting=waiting)
+        for keys in (_by_pair(todo) if whole else [list(todo)])
+    )
+    for share in planned:
         known.update((key, _from_store(value)) for key, value in share.known.items())
         progress.total -= len(share.known)
         last = time.perf_counter()
@@ -155,6 +169,18 @@ def _judge(
             known.update(new)
             progress.advance(len(group))
     return known, paid
+
+
+def _by_pair(todo: Mapping[bytes, Presentation]) -> list[list[bytes]]:
+    """Return the keys of each pair and order of contestants apart.
+
+    Where a verdict depends on its batch, batches are planned before the store is read and judged whole or not at all,
+    so that a resumed run says the same. Planned within a pair, they stay as they are when a contestant joins.
+    """
+    groups: dict[tuple[str, str], list[bytes]] = defaultdict(list)
+    for key, presentation in todo.items():
+        groups[presentation.first.contestant, presentation.second.contestant].append(key)
+    return list(groups.values())
 
 
 def _timed(new: dict[bytes, Verdict], since: float) -> dict[bytes, Verdict]:

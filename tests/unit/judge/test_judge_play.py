@@ -125,3 +125,29 @@ def test_equal_answers_are_a_tie_judged_once(arena):
     judged = arena(WordCountJudge(), b="one", pairs=(("a", "b"),))
     assert judged.paid == 2  # one an instruction: both orders read the same
     assert [b.winner for b in judged.battles] == ["tie", "tie"]
+
+
+class BatchDependentJudge(WordCountJudge):
+    """Says in each verdict with whom it was judged, as a model does whose sums depend on the batch."""
+
+    batch_exact = False
+    batch_size = 2
+
+    def _verdict(self, presentation):
+        batch = self.presented[-(len(self.presented) % 2 or 2) :]
+        return super()._verdict(presentation)._replace(rationale=" ".join(p.first.text for p in batch))
+
+
+def test_a_batch_dependent_judge_says_the_same_after_an_interruption(arena):
+    with pytest.raises(KeyboardInterrupt):
+        arena(BatchDependentJudge(fail_after=6))
+    resumed = arena(judge := BatchDependentJudge())
+    assert len(judge.presented) == 6  # what was judged is kept
+    assert resumed.games == arena(BatchDependentJudge(), fresh=True).games
+
+
+def test_a_batch_dependent_judge_is_not_asked_again_when_a_contestant_joins(arena):
+    arena(BatchDependentJudge(), pairs=(("a", "b"),))
+    joined = arena(judge := BatchDependentJudge())
+    assert joined.paid == len(judge.presented) == 8  # 2 instructions x 2 new pairs x 2 orders
+    assert joined.games == arena(BatchDependentJudge(), fresh=True).games
