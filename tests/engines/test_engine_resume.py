@@ -1,0 +1,69 @@
+"""Real engines through the store: interrupted and resumed, greedy answers are those of an undisturbed run."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from arena_learning.arena.ask import Contestant, ask
+from arena_learning.engines.base import Sampling
+from arena_learning.rows import Instruction, Turn
+from arena_learning.store import Store
+
+pytestmark = pytest.mark.torch
+
+# Prompts of other lengths pad each other differently in other batches.
+INSTRUCTIONS = [
+    Instruction(id=f"i{n}", turns=(Turn(role="user", content=f"Name {n} rivers. " + "Be exact. " * (n % 5)),))
+    for n in range(11)
+]
+GREEDY = Sampling(max_tokens=24)
+
+
+def transformers(folder, exports):
+    from arena_learning.engines.transformers import Transformers
+
+    return Transformers(folder, batch_size=2, device="cpu")  # calls of 4
+
+
+def openvino(folder, exports):
+    from arena_learning.engines.openvino import OpenVino
+
+    return OpenVino(folder, exports, dtype="f16", batch_size=1)  # calls of 4
+
+
+class Interrupted:
+    """The engine, but for its third call: there it is killed."""
+
+    def __init__(self, engine):
+        self._engine, self._calls = engine, 0
+        self.batch_size, self.batch_exact = engine.batch_size, engine.batch_exact
+        self.fingerprint = engine.fingerprint
+
+    def respond(self, conversations, sampling):
+        self._calls += 1
+        if self._calls == 3:
+            raise KeyboardInterrupt
+        return self._engine.respond(conversations, sampling)
+
+
+@pytest.mark.parametrize("make", [transformers, openvino])
+def test_a_resumed_run_gives_the_answers_of_an_undisturbed_one(make, tiny_model, tmp_path):
+    if make is openvino and not importlib.util.find_spec("openvino_genai"):
+        pytest.skip("needs the extra 'laptop'")
+    engine = make(tiny_model, tmp_path / "exports")
+    assert engine.batch_size == 4
+    with Store(tmp_path / "whole.sqlite") as store:
+        whole = ask(Contestant("base", engine, GREEDY), INSTRUCTIONS, store)
+    path = tmp_path / "resumed.sqlite"
+    with Store(path) as store:
+        # One answer was asked for by itself before: it must not change what its batch comes to.
+        ask(Contestant("base", engine, GREEDY), INSTRUCTIONS[5:6], store)
+    with Store(path) as store, pytest.raises(KeyboardInterrupt):
+        ask(Contestant("base", Interrupted(engine), GREEDY), INSTRUCTIONS, store)
+    with Store(path) as store:
+        resumed = ask(Contestant("base", engine, GREEDY), INSTRUCTIONS, store)
+    engine.close()
+    assert resumed.responses == whole.responses
+    assert 0 < resumed.paid < len(INSTRUCTIONS)
