@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from arena_learning.rows import canonical
 from arena_learning.track.figures import slug
 from arena_learning.track.read import read_files
 from arena_learning.track.store import opened, redact, settle_environment, store_uri
-from arena_learning.track.views import stale, views
+from arena_learning.track.views import experiment, stale, views
 from arena_learning.track.writer import upsert
 
 WORKSPACE = "workspace"
@@ -77,7 +76,7 @@ def scope(project: str, params: Params) -> str:
     Other parameters make another flywheel beside the one that is there, so that the two can be compared.
     """
     digest = hashlib.sha256(canonical(params.model_dump(mode="json")).encode()).hexdigest()
-    return "/".join((project, slug(os.environ.get("DVC_EXP_NAME") or WORKSPACE), digest[:12]))
+    return "/".join((project, slug(experiment() or WORKSPACE), digest[:12]))
 
 
 @contextmanager

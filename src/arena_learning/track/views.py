@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,14 @@ from arena_learning.track.shown import Attached, Model, Point, Shown, md5
 from arena_learning.track.store import redact
 from arena_learning.track.tables import battle_table, cut, datasets, elo_table
 
-FLYWHEEL = "flywheel"
+FLYWHEEL = "flywheel"  # its run's name, too, but for a DVC experiment: that has its own
 LONGEST_PARAM = 6000  # characters; MLflow refuses more
 _PICTURES = (".png", ".svg")
+
+
+def experiment() -> str:
+    """Return the name of the DVC experiment that this process is part of, or nothing."""
+    return os.environ.get("DVC_EXP_NAME", "")
 
 
 def views(files: Files, params: Params, paths: Paths) -> list[Shown]:
@@ -61,7 +67,7 @@ def _flywheel(files: Files, params: Params, paths: Paths) -> Shown:
     )
     return Shown(
         key=FLYWHEEL,
-        title="flywheel",
+        title=experiment() or FLYWHEEL,
         params=_flywheel_params(params),
         tags={"arena.kind": "flywheel", "mlflow.note.content": _board_note(files, said)},
         points=tuple(flywheel_points(files, params)),
