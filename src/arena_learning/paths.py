@@ -135,9 +135,14 @@ class Paths:
         """The leaderboard as JSON."""
         return self.reports / "leaderboard.json"
 
+    @property
+    def audits(self) -> Path:
+        """The folder of `audit`."""
+        return self.reports / "audits"
+
     def audit(self, labelled: str) -> Path:
         """The judges' agreement with a file of labelled pairs."""
-        return self.reports / "audits" / f"{labelled}.json"
+        return self.audits / f"{labelled}.json"
 
     def sweep_report(self, study: str) -> Path:
         """What a sweep found: its trials, the confirmation, the winner."""

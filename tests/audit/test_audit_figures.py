@@ -194,3 +194,26 @@ def test_the_human_labels_are_read_and_the_longer_answer_wins_two_thirds_of_them
         0.6 < found["all"]["agreement_decided"]["value"] < 0.72
     )  # people like the longer: 66 % on these pairs
     assert set(found["sources"]) >= {"pandalm", "tulu_human_eval"}
+
+
+def test_a_sample_is_drawn_by_the_seed_and_reported_beside_the_whole(tmp_path, project):
+    params, paths = project
+    file = write(tmp_path / "labels.jsonl.gz", [pair(n, "one two", "one", "model_a") for n in range(30)])
+    ids = [[p.id for p in read_labelled(file, sample=10, seed=seed).pairs] for seed in (1, 1, 2)]
+    assert ids[0] == ids[1] != ids[2]
+    assert ids[0] == sorted(ids[0], key=lambda name: int(name[1:])), "in the file's order"
+    assert len(read_labelled(file, sample=99).pairs) == 30
+    assert audit_judges(file, [], params, paths, sample=10)["labelled"] == "labels-10"
+    assert (read_json(paths.audit("labels-10"))["pairs"], paths.audit("labels").exists()) == (10, False)
+
+
+def test_judges_audited_before_stay_in_the_report_until_the_pairs_change(tmp_path, make_params):
+    judges = {"rubric": {"kind": "longer"}, "other": {"kind": "longer"}}
+    params, paths = parse_params(make_params(judges=judges), "here"), Paths(tmp_path)
+    file = write(tmp_path / "labels.jsonl", ROWS)
+    audit_judges(file, ["rubric"], params, paths)
+    audit_judges(file, ["other"], params, paths)
+    assert sorted(read_json(paths.audit("labels"))["judges"]) == ["longer", "other", "rubric"]
+    write(file, ROWS[1:])
+    audit_judges(file, ["other"], params, paths)
+    assert sorted(read_json(paths.audit("labels"))["judges"]) == ["longer", "other"]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from arena_learning.errors import ArenaError, suggest
 from arena_learning.judge.audit import audit_judge
 from arena_learning.judge.build import open_judge
-from arena_learning.judge.labelled import read_labelled
+from arena_learning.judge.labelled import SIDES, Labelled, read_labelled
 from arena_learning.params import Judge, Params
 from arena_learning.paths import Paths
-from arena_learning.rows import write_json
+from arena_learning.rows import canonical, read_json, write_json
 from arena_learning.store import Store
 
 BASELINE = "longer"
@@ -22,7 +25,14 @@ _RATES = ("tie_rate", "flip_rate", "first_position_share", "longer_wins", "unsco
 
 
 def audit_judges(
-    file: Path, names: Sequence[str], params: Params, paths: Paths, *, fresh: bool = False
+    file: Path,
+    names: Sequence[str],
+    params: Params,
+    paths: Paths,
+    *,
+    fresh: bool = False,
+    sample: int = 0,
+    calibrate: bool = False,
 ) -> dict[str, Any]:
     """Audit judges on a file of labelled pairs and write the figures to ``reports/audits``.
 
@@ -32,14 +42,17 @@ def audit_judges(
         params: the parameters in force.
         paths: the project's paths.
         fresh: pay for games that the store remembers.
+        sample: audit on so many pairs, drawn by the seed of params.yaml; 0 for all.
+        calibrate: fit the map of reward judges to these labels (``calibration``: what params.yaml may say).
 
     Returns:
-        ``labelled`` (the file's name), ``pairs``, and ``judges``: by name, what `audit.audit_judge` gives.
+        ``labelled`` (the file's name, and the sample's size), ``digest`` of the pairs, ``pairs``, and ``judges``: by
+        name, what `audit.audit_judge` gives, with the judge's ``kind``.
 
     Raises:
         ArenaError: no such judge, a malformed file, or a judge that cannot be opened.
     """
-    labelled = read_labelled(file)
+    labelled = read_labelled(file, sample=sample, seed=params.seed)
     chosen = list(names) or [n for n, j in params.judges.items() if j.kind in AUDITED and n != BASELINE]
     for name in chosen:
         if name not in params.judges and name != BASELINE:
@@ -52,15 +65,22 @@ def audit_judges(
         try:
             with Store(paths.store, fresh=fresh) as store:
                 found[name] = audit_judge(judge, labelled, store, seed=params.seed)
+            found[name]["kind"] = judges[name].kind
+            if calibrate and judges[name].kind == "reward":
+                found[name]["calibration"] = _fitted(judge, labelled)
         finally:
             judge.close()
-    stem = file.name.split(".")[0]
-    result = {"labelled": stem, "pairs": len(labelled.pairs), "judges": found}
-    write_json(paths.audit(stem), {**result, "judges": {n: _unpaid(j) for n, j in found.items()}})
+    sampled = len(labelled.pairs) if sample else 0
+    stem = file.name.split(".")[0] + (f"-{sampled}" if sampled else "")
+    rows = canonical([pair.model_dump(mode="json") for pair in labelled.pairs])
+    digest = hashlib.sha256(rows.encode()).hexdigest()[:16]
+    result = {"labelled": stem, "digest": digest, "pairs": len(labelled.pairs), "judges": found}
+    kept = _earlier(paths.audit(stem), digest) | {n: _unpaid(j) for n, j in found.items()}
+    write_json(paths.audit(stem), {**result, "judges": kept})
     return result
 
 
-def flat_figures(result: dict[str, Any], judge: str) -> dict[str, float]:
+def flat_figures(result: Mapping[str, Any], judge: str) -> dict[str, float]:
     """Return a judge's figures as ``name: number``, for a tracker: intervals as ``_lower`` and ``_upper``."""
     flat: dict[str, float] = {}
     for name, value in result["judges"][judge]["all"].items():
@@ -107,6 +127,32 @@ def _interval(share: dict[str, float | None]) -> str:
     if share["value"] is None or share["lower"] is None or share["upper"] is None:
         return "-"
     return f"{share['value']:.1%} ({share['lower']:.0%}-{share['upper']:.0%})"
+
+
+def _earlier(path: Path, digest: str) -> dict[str, Any]:
+    """Return the judges that were audited on the same pairs before: each may take its own hours."""
+    before = read_json(path) if path.is_file() else {}
+    return dict(before.get("judges", {})) if before.get("digest") == digest else {}
+
+
+def _fitted(judge: Any, labelled: Labelled) -> dict[str, float]:
+    """Return the center and scale that fit a reward judge to the labels."""
+    from arena_learning.judge.reward import calibrate
+
+    rewards = [
+        [
+            judge.reward(
+                labelled.instructions[pair.id], labelled.responses[labelled.instructions[pair.id].id, side]
+            )
+            for side in SIDES
+        ]
+        for pair in labelled.pairs
+    ]
+    labels = [{"model_a": 1.0, "model_b": 0.0, "tie": 0.5}[pair.label] for pair in labelled.pairs]
+    return {
+        key: round(value, 4)
+        for key, value in calibrate(np.array(rewards), np.array(labels))._asdict().items()
+    }
 
 
 def _unpaid(judge: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import random
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -50,8 +51,13 @@ class Labelled(NamedTuple):
     clusters: list[str]
 
 
-def read_labelled(path: Path) -> Labelled:
+def read_labelled(path: Path, *, sample: int = 0, seed: int = 0) -> Labelled:
     """Read labelled pairs from JSON Lines, packed (``.gz``) or not.
+
+    Args:
+        path: the file.
+        sample: keep so many pairs, drawn at random; 0 for all.
+        seed: of the draw.
 
     Raises:
         ArenaError: no such file, or a malformed line; names file and line.
@@ -66,6 +72,8 @@ def read_labelled(path: Path) -> Labelled:
     if not pairs:
         raise ArenaError("no labelled pairs in it", where=str(path))
     rows = list(pairs.values())
+    if 0 < sample < len(rows):
+        rows = [rows[i] for i in sorted(random.Random(seed).sample(range(len(rows)), sample))]
     instructions, clusters = {}, []
     for number, pair in enumerate(rows):
         turns = pair.turns or (Turn(role="user", content=pair.instruction),)

@@ -6,6 +6,7 @@ s the logistic function: rising in the reward r; centre c and width w come from 
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from math import exp
@@ -22,6 +23,7 @@ from arena_learning.judge.base import Presentation, Verdict
 from arena_learning.rows import Instruction, Response, Turn
 
 VERSION = "1"
+_KEPT = 50_000  # rewards in memory
 _WIDEST = 50.0  # beyond this the logistic function is 0 or 1 in a float anyway
 
 
@@ -93,6 +95,7 @@ class RewardJudge:
                 mend="give a reward model, such as a ppo round's models/ROUND/reward_model",
             )
         self._model = model.to(self._device).eval()
+        self._rewards: dict[bytes, float] = {}
         digest = weights_digest(folder)
         self.label = f"reward {digest[:8]} v{VERSION}"
         self.fingerprint = {
@@ -138,11 +141,21 @@ class RewardJudge:
         return ids[: ends[-1] + 1] if ends else ids
 
     def _reward(self, ids: list[int]) -> float:
-        """Run one row: alone it needs no padding, which several architectures take for a part of the text."""
+        """Run one row: alone it needs no padding, which several architectures take for a part of the text.
+
+        An answer meets many others in both orders: its reward is kept.
+        """
         import torch
 
+        key = hashlib.sha256(repr(ids).encode()).digest()
+        if key in self._rewards:
+            return self._rewards[key]
+        if len(self._rewards) >= _KEPT:
+            self._rewards.clear()
         # The head reads the last token that is no padding: with pad and end of turn the same, that would be another.
         self._model.config.pad_token_id = next(i for i in range(len(ids) + 1) if i != ids[-1])
         row = torch.tensor([ids], device=self._device)
         with torch.inference_mode():
-            return float(self._model(input_ids=row, attention_mask=torch.ones_like(row)).logits[0, 0])
+            reward = float(self._model(input_ids=row, attention_mask=torch.ones_like(row)).logits[0, 0])
+        self._rewards[key] = reward
+        return reward

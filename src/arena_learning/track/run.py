@@ -12,6 +12,7 @@ from arena_learning.errors import ArenaError
 from arena_learning.params import Params
 from arena_learning.paths import Paths
 from arena_learning.rows import canonical
+from arena_learning.track.audits import AUDITS, audit_views
 from arena_learning.track.figures import slug
 from arena_learning.track.read import read_files
 from arena_learning.track.store import opened, redact, settle_environment, store_uri
@@ -60,12 +61,15 @@ def track(params: Params, paths: Paths, rebuild: bool = False) -> TrackReport:
     with _forgiven(report):
         files = read_files(params, paths)
         report.warnings += stale(files, params)
-        shown = views(files, params, paths)
+        shown, audits = views(files, params, paths), audit_views(paths)
         if not shown:
             report.warnings.append("nothing to show: no stage of a round has left a file; run `dvc repro`")
         with opened(paths) as store:
-            done = upsert(store, scope(store.project, params), shown, rebuild=rebuild)
-        report.logged, report.unchanged, report.removed = done.logged, done.unchanged, done.removed
+            for where, some in ((scope(store.project, params), shown), (audit_scope(store.project), audits)):
+                done = upsert(store, where, some, rebuild=rebuild)
+                report.logged += done.logged
+                report.unchanged += done.unchanged
+                report.removed += done.removed
     report.seconds = round(time.monotonic() - began, 2)
     return report
 
@@ -77,6 +81,11 @@ def scope(project: str, params: Params) -> str:
     """
     digest = hashlib.sha256(canonical(params.model_dump(mode="json")).encode()).hexdigest()
     return "/".join((project, slug(experiment() or WORKSPACE), digest[:12]))
+
+
+def audit_scope(project: str) -> str:
+    """Return what the runs of a project's audits share: they are of a judge and labels, not of a flywheel."""
+    return f"{project}/{AUDITS}"
 
 
 @contextmanager

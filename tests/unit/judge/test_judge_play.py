@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import tracemalloc
+from itertools import combinations
+
 import pytest
 from scripted import WordCountJudge
 
 from arena_learning.judge.base import Verdict
-from arena_learning.judge.play import Pairing, play
+from arena_learning.judge.play import Pairing, play, portions
+from arena_learning.judge.record import record
+from arena_learning.rows import rows_file
 from arena_learning.store import Store
 
 
@@ -151,3 +156,52 @@ def test_a_batch_dependent_judge_is_not_asked_again_when_a_contestant_joins(aren
     joined = arena(judge := BatchDependentJudge())
     assert joined.paid == len(judge.presented) == 8  # 2 instructions x 2 new pairs x 2 orders
     assert joined.games == arena(BatchDependentJudge(), fresh=True).games
+
+
+def played_by_portions(tmp_path, make_instruction, make_response, instructions, size):
+    """Play all of five on so many instructions and write as the judge stage does; return the record and peak memory."""
+    known = {f"i{n:03d}": make_instruction(f"i{n:03d}") for n in range(instructions)}
+    responses = {(i, c): make_response(i, c, f"{i} {c} " + "word " * ord(c)) for i in known for c in "abcde"}
+    pairs = [Pairing(i, x, y) for i in known for x, y in combinations("abcde", 2)]
+    tracemalloc.start()
+    with (
+        Store(tmp_path / f"{instructions}-{size}.sqlite") as store,
+        rows_file(tmp_path / f"games-{instructions}-{size}.jsonl") as games,
+        rows_file(tmp_path / f"battles-{instructions}-{size}.jsonl") as battles,
+    ):
+        parts = portions(pairs, known, responses, LongRationales(), store, size=size)
+        recorded = record(parts, responses, games, battles, "a")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return recorded, peak
+
+
+class LongRationales(WordCountJudge):
+    batch_size = 20
+
+    def score(self, presentations):
+        return [
+            self._verdict(p)._replace(rationale=f"{p.instruction.id} {p.first.contestant} " * 500)
+            for p in presentations
+        ]
+
+
+def test_memory_does_not_grow_with_the_games_done(tmp_path, make_instruction, make_response):
+    # 20 games an instruction, each with a rationale of three kilobytes
+    _, few = played_by_portions(tmp_path, make_instruction, make_response, 10, 60)
+    _, many = played_by_portions(tmp_path, make_instruction, make_response, 40, 60)
+    assert many < 1.3 * few
+    _, whole = played_by_portions(tmp_path, make_instruction, make_response, 40, 10**6)
+    assert whole > 3 * many  # what it would be if all stayed in memory
+
+
+def test_portions_change_nothing_but_the_memory(tmp_path, make_instruction, make_response):
+    small, _ = played_by_portions(tmp_path, make_instruction, make_response, 9, 14)
+    whole, _ = played_by_portions(tmp_path, make_instruction, make_response, 9, 10**6)
+    assert small.paid == whole.paid == 180
+    assert small._replace(seconds=0) == whole._replace(seconds=0)
+    assert small.seconds == pytest.approx(whole.seconds)
+    for what in ("games", "battles"):
+        one, two = ((tmp_path / f"{what}-9-{size}.jsonl").read_text() for size in (14, 10**6))
+        assert one == two
+    assert len(one.splitlines()) == 90
