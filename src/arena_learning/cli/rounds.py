@@ -82,9 +82,11 @@ def check() -> None:
 def add(whole: bool, thresholds: tuple[float, ...], size: int | None, dry_run: bool) -> None:
     """Add the next stage to params.yaml, its links filled in as in the paper's Table 1."""
     from arena_learning.setup.extend import add_rounds, write_added
+    from arena_learning.setup.overlap import check_enough
 
-    _, paths = open_project()
+    params, paths = open_project()
     added = add_rounds(paths.params, whole=whole, thresholds=thresholds, size=size or 0)
+    check_enough(params, paths, more=sum(one.new_size for one in added))
     if not dry_run:
         write_added(paths.params, added)
     for name, fields, new_size in added:

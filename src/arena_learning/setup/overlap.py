@@ -14,8 +14,13 @@ from arena_learning.rows import Instruction, canonical, read_rows
 _SHOWN = 5
 
 
-def check_enough(params: Params, paths: Paths) -> None:
+def check_enough(params: Params, paths: Paths, more: int = 0) -> None:
     """Check that the pool can fill what is asked of it, before any filter.
+
+    Args:
+        params: the parameters in force.
+        paths: the project.
+        more: instructions of splits that are about to be added.
 
     Raises:
         ArenaError: the pool is malformed, or holds fewer instructions than splits, validation and test want.
@@ -24,7 +29,7 @@ def check_enough(params: Params, paths: Paths) -> None:
     there = len(
         read_pool(paths.user_file(pool.instructions, "pool.instructions", outside=params.files_outside))
     )
-    wanted = pool.test + pool.validation + sum(pool.splits.values())
+    wanted = pool.test + pool.validation + sum(pool.splits.values()) + more
     if there < wanted:
         raise ArenaError(
             f"splits, validation and test want {wanted} instructions, and the pool holds {there}",

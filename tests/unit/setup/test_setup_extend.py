@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from arena_learning.cli.rounds import command
 from arena_learning.errors import ArenaError
 from arena_learning.params import load_params
+from arena_learning.rows import write_rows
 from arena_learning.setup.extend import add_rounds, write_added
 from sample import table_one
 
@@ -116,8 +118,27 @@ def test_comments_stay_where_they_are(tail):
     assert lines.index("  s: 2") + 1 == lines.index("  t: 2") < lines.index("# the next section")
 
 
-def test_the_command_shows_first_and_writes_then(first, monkeypatch):
+@pytest.fixture
+def with_pool(first, monkeypatch, make_instruction):
+    """The project's pool as large as its splits, validation and test set: 10 x 18 + 48 + 144."""
     monkeypatch.chdir(first.parent)
+    rows = [make_instruction(f"i{n}", f"Question {n}") for n in range(372)]
+    write_rows(first.parent / "data" / "pool.jsonl", rows)
+
+
+def test_more_than_the_pool_holds_is_said_and_nothing_is_written(first, with_pool):
+    # d0 alone has instructions: the next round's split is a new one.
+    text = re.sub(r"splits: \{.*\}", "splits: {d0: 18}", first.read_text(encoding="utf-8"))
+    first.write_text(text, encoding="utf-8")
+    # 18 + 48 + 144 + 163
+    with pytest.raises(ArenaError, match="want 373 instructions, and the pool holds 372"):
+        CliRunner().invoke(command, ["add", "--size", "163"], catch_exceptions=False)
+    assert first.read_text(encoding="utf-8") == text
+    CliRunner().invoke(command, ["add", "--size", "162"], catch_exceptions=False)
+    assert load_params(first).pool.splits == {"d0": 18, "d1": 162}
+
+
+def test_the_command_shows_first_and_writes_then(first, with_pool):
     before = first.read_text(encoding="utf-8")
     shown = CliRunner().invoke(command, ["add", "--dry-run"], catch_exceptions=False)
     assert "sft-i1: split d1, target sft-i0, init base, adds_to sft-i0" in shown.output
