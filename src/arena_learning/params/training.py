@@ -54,9 +54,16 @@ class Sft(Optimiser):
 
 
 class Dpo(Optimiser):
-    """Direct preference optimisation; ``beta`` is the weight of the divergence from the start."""
+    """Direct preference optimisation.
+
+    Attributes:
+        beta: weight of the divergence from the start.
+        sft_weight: weight of the chosen answer's own likelihood beside the preference loss (0: none, the paper's).
+            Without it a small model may lower both likelihoods and fall back into loops.
+    """
 
     beta: float = Field(default=0.3, gt=0)
+    sft_weight: float = Field(default=0.0, ge=0)
 
 
 class Ppo(Optimiser):

@@ -46,6 +46,8 @@ def train_dpo(job: Job, settings: Dpo, encoded: Encoded) -> Trained:
     arguments = DPOConfig(
         **common_arguments(settings, job.train, laid, folder, job.seed),
         beta=settings.beta,
+        loss_type=["sigmoid", "sft"] if settings.sft_weight else ["sigmoid"],
+        loss_weights=[1.0, settings.sft_weight] if settings.sft_weight else None,
         max_length=None,  # cut and counted in encode.py
         precompute_ref_log_probs=True,
         precompute_ref_batch_size=laid.device_batch,
