@@ -137,6 +137,14 @@ def test_dpo_widens_the_margin(train):
     assert phase.rows.kept == 4
 
 
+def test_dpo_with_an_sft_weight_learns_the_chosen_answers_themselves(train):
+    report, folder = train("dpo", dpo=optimiser(epochs=60, learning_rate=5e-3) | {"sft_weight": 1.0})
+    (phase,) = report.phases
+    # log 2 for two equal policies, and the chosen answer's cross-entropy, near log(vocabulary) untaught
+    assert phase.curve[0]["loss"] > 0.6931 + 2
+    assert answers(folder, [question for question, _ in FACTS]) == [f"{a}{END_OF_TURN}" for _, a in FACTS]
+
+
 @pytest.mark.parametrize("rank", [0, 4])
 def test_ppo_trains_a_reward_model_and_the_policy(train, rank):
     questions = [f"What is {n} and {n}?" for n in range(24)]
