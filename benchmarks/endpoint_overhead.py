@@ -4,8 +4,9 @@
 
 The endpoint is a process of its own on the loopback that answers every request after the same time. All clients keep
 the same number of requests in flight, in one process each, in turn; medians over repeats. `client` is the `openai`
-client in a bare asyncio loop with as many workers (what the engine is built on); `aiohttp` sends the same bodies
-without any client library and says what the machine can do. At a latency of 0 the processor is what is measured.
+client as it comes, in a bare asyncio loop with as many workers; `tuned` the same client with its aiohttp transport, as
+the engine uses it; `aiohttp` sends the same bodies without any client library and says what the machine can do. At a
+latency of 0 the processor is what is measured.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -82,13 +84,13 @@ async def workers(count: int, in_flight: int, one: Callable[[int], Awaitable[Non
     return time.perf_counter() - start
 
 
-async def bare_client(url: str, count: int, in_flight: int) -> float:
+async def bare_client(url: str, count: int, in_flight: int, *, tuned: bool = False) -> float:
     import httpx2
 
     import openai
 
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-    http = openai.DefaultAsyncHttpxClient(limits=limits)
+    limits = httpx2.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
+    http = (openai.DefaultAioHttpClient if tuned else openai.DefaultAsyncHttpxClient)(limits=limits)
     async with openai.AsyncOpenAI(api_key="none", base_url=url, max_retries=0, http_client=http) as client:
         asked = bodies(count)
 
@@ -136,7 +138,9 @@ def engine(url: str, count: int, in_flight: int) -> float:
 
 def measure(name: str, url: str, count: int, in_flight: int, pipe: Connection) -> None:
     """Warm up with a tenth, then measure; in a process of its own."""
-    client = {"client": bare_client, "aiohttp": bare_aiohttp}.get(name)
+    client = {"client": bare_client, "tuned": partial(bare_client, tuned=True), "aiohttp": bare_aiohttp}.get(
+        name
+    )
     for number in (max(in_flight, count // 10), count):
         seconds = asyncio.run(client(url, number, in_flight)) if client else engine(url, number, in_flight)
     pipe.send(count / seconds)
@@ -162,12 +166,13 @@ def main() -> None:
         f"{given.requests} requests, {given.in_flight} in flight, medians of {given.repeats}, requests a second"
     )
     print(
-        f"{'latency':>8} {'engine':>8} {'client':>8} {'aiohttp':>8} {'engine/client':>14} {'engine/aiohttp':>15}"
+        f"{'latency':>8} {'engine':>8} {'client':>8} {'tuned':>8} {'aiohttp':>8} "
+        f"{'engine/client':>14} {'engine/tuned':>13} {'engine/aiohttp':>15}"
     )
     for latency in given.latency or [0.0, 0.2, 1.0]:
         server, port = in_process(serve, latency)
         url = f"http://127.0.0.1:{int(port)}/v1"
-        rates: dict[str, list[float]] = {"engine": [], "client": [], "aiohttp": []}
+        rates: dict[str, list[float]] = {"engine": [], "client": [], "tuned": [], "aiohttp": []}
         for _ in range(given.repeats):
             for name, found in rates.items():
                 process, rate = in_process(measure, name, url, given.requests, given.in_flight)
@@ -176,8 +181,10 @@ def main() -> None:
         server.terminate()
         middle = {name: statistics.median(found) for name, found in rates.items()}
         print(
-            f"{latency:>7.1f}s {middle['engine']:>8.0f} {middle['client']:>8.0f} {middle['aiohttp']:>8.0f} "
-            f"{middle['engine'] / middle['client']:>14.2f} {middle['engine'] / middle['aiohttp']:>15.2f}"
+            f"{latency:>7.2f}s "
+            + " ".join(f"{middle[name]:>8.0f}" for name in rates)
+            + f" {middle['engine'] / middle['client']:>14.2f} {middle['engine'] / middle['tuned']:>13.2f}"
+            f" {middle['engine'] / middle['aiohttp']:>15.2f}"
         )
 
 

@@ -14,7 +14,7 @@ from arena_learning.params import Endpoint
 def request_body(
     model: str, endpoint: Endpoint, system: str, conversation: Conversation, run: Run
 ) -> dict[str, Any]:
-    """Return the arguments of the client's call for one conversation of a run."""
+    """Return the request's body for one conversation of a run."""
     turns = with_system(conversation, system)
     messages = [{"role": turn.role, "content": control.neutralise_common(turn.content)} for turn in turns]
     extra = dict(endpoint.extra_body)
@@ -22,7 +22,7 @@ def request_body(
         extra.setdefault("repetition_penalty", run.sampling.repetition_penalty)
     weighing = {"logprobs": True, "top_logprobs": run.likely} if run.likely else {}
     sampling = sampled(endpoint, run.sampling)
-    return {"model": model, "messages": messages, **sampling, **weighing, "extra_body": extra}
+    return {"model": model, "messages": messages, **sampling, **weighing, **extra}
 
 
 def sampled(endpoint: Endpoint, sampling: Sampling) -> dict[str, Any]:
