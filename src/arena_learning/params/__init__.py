@@ -8,6 +8,7 @@ from arena_learning.params.load import load_params, parse_params
 from arena_learning.params.pool import Filters, Pool
 from arena_learning.params.section import NONE, SPLITS, Name, Positive, Rate, Section
 from arena_learning.params.training import Dataset, Dpo, Optimiser, Ppo, Sft, Train
+from arena_learning.params.vllm import VllmModel, VllmServing
 from arena_learning.params.whole import Evaluate, Params, Round
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
     "Serving",
     "Sft",
     "Train",
+    "VllmModel",
+    "VllmServing",
     "Weights",
     "load_params",
     "parse_params",

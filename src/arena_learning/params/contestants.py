@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from arena_learning.engines.base import Sampling
 from arena_learning.errors import suggest
 from arena_learning.params.section import Positive, Section
+from arena_learning.params.vllm import VllmModel, VllmServing
 
 OMITTABLE = frozenset({"temperature", "top_p", "seed"})
 
@@ -31,16 +32,18 @@ class Serving(Section):
     """How the base and every trained model answer.
 
     Attributes:
-        engine: ``openvino`` (fast on a CPU), ``transformers`` (anywhere) or ``vllm`` (GPU).
+        engine: ``openvino`` (fast on a CPU), ``transformers`` (anywhere) or ``vllm`` (GPU; a CPU by another package).
         dtype: type the weights are served in: openvino f16 or q8_0; else fp32, bf16 or f16.
         batch_size: conversations in flight.
         device: ``auto`` takes a GPU where there is one.
+        vllm: vllm's own settings.
     """
 
     engine: Literal["openvino", "transformers", "vllm"] = "openvino"
     dtype: Literal["fp32", "bf16", "f16", "q8_0"] = "q8_0"
     batch_size: Positive = 32
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    vllm: VllmServing = VllmServing()
 
 
 class Endpoint(Section):
@@ -56,7 +59,8 @@ class Endpoint(Section):
         retries: how often a failed request is sent again before the endpoint counts as down.
         token_limit: the field that says how long an answer may be (newer hosted models want the longer name).
         omit: fields of the sampling that are not sent, by comma, where a model refuses them.
-        extra_body: fields sent along as they are, such as ``top_k`` or ``response_format``.
+        extra_body: fields sent along as they are, such as ``top_k`` or ``response_format`` (engine ``vllm`` takes
+            ``response_format``, ``structured_outputs`` and ``chat_template_kwargs`` too).
     """
 
     base_url: str = ""
@@ -98,6 +102,7 @@ class Opponent(Endpoint):
     system: str = ""
     sampling: Sampling | None = None
     joins: int = Field(default=0, ge=0)
+    vllm: VllmModel = VllmModel()
 
     @model_validator(mode="after")
     def _endpoint_has_an_address(self) -> Opponent:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from arena_learning.params.contestants import Endpoint
 from arena_learning.params.section import Name, Positive, Section
+from arena_learning.params.vllm import VllmModel
 
 
 class Judge(Endpoint):
@@ -18,6 +19,7 @@ class Judge(Endpoint):
             ``reward`` (a reward model), ``replay`` (recorded verdicts) or ``longer`` (a baseline: the longer wins).
         points: rubric: ``all`` or ``content`` (no length, format or truncation).
         engine: llm: as for opponents (openai: `Endpoint`).
+        vllm: llm: as for opponents.
         model: llm: as for opponents; reward: the model's folder; replay: the verdicts' file.
         template: llm: a shipped template's name or a file's path.
         templates: llm: another template for a category, as ``{coding: reference-guided}``.
@@ -34,6 +36,7 @@ class Judge(Endpoint):
     kind: Literal["rubric", "reference", "llm", "reward", "replay", "longer"]
     points: Literal["all", "content"] = "all"
     engine: Literal["", "transformers", "openvino", "vllm", "openai", "recorded"] = ""
+    vllm: VllmModel = VllmModel()
     model: str = ""
     template: str = "pairwise-score"
     templates: dict[str, str] = Field(default_factory=dict)

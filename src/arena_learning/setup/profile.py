@@ -46,8 +46,10 @@ def profile_names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def write_params(profile: str, folder: Path, out: Path, serving: Serving, *, force: bool) -> None:
-    """Write ``out`` from a profile with the engine resolved; comments are kept.
+def write_params(profile: str, folder: Path, out: Path, serving: Serving, *, force: bool) -> Serving:
+    """Write ``out`` from a profile with the engine resolved; comments are kept. Return what was resolved.
+
+    A profile that asks for vllm keeps it wherever vllm is installed: on a CPU nobody would choose it otherwise.
 
     Raises:
         ArenaError: no such profile, ``out`` exists and ``force`` is off, or the profile is not valid.
@@ -62,8 +64,13 @@ def write_params(profile: str, folder: Path, out: Path, serving: Serving, *, for
     yaml.width = 120
     yaml.preserve_quotes = True
     tree: Any = yaml.load((folder / f"{profile}.yaml").read_text(encoding="utf-8"))
+    if tree["serving"]["engine"] == "vllm" and importlib.util.find_spec("vllm"):
+        serving = Serving(
+            "vllm", str(tree["serving"]["dtype"]), "the profile asks for it and it is installed"
+        )
     tree["serving"]["engine"], tree["serving"]["dtype"] = serving.engine, serving.dtype
     text = StringIO()
     yaml.dump(tree, text)
     check_rounds(parse_params(YAML(typ="safe").load(text.getvalue()), f"{profile}.yaml"))
     write_text(out, text.getvalue())
+    return serving

@@ -1,0 +1,133 @@
+"""Overhead of our layer over the bare engine: the same prompts straight into vLLM or OpenVINO, in the same run.
+
+    python benchmarks/engine_overhead.py MODEL_FOLDER [--engine vllm|openvino] [--prompts 48] [--tokens 64] [--rounds 3]
+
+Ours is all that `arena battle` does for a contestant: the store looked up, prompts made, the engine asked, answers
+read and stored. Bare is the engine's own call with the chat template applied: `LLM.chat`, or
+`ContinuousBatchingPipeline.generate`. The two take turns, after one call of each that is not counted. Both start every
+call with an empty prefix cache; OpenVINO's cannot be emptied: there both find all prompts in it. Bare vLLM has its
+model in this process, ours in its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from arena_learning.arena.ask import Contestant, ask
+from arena_learning.engines.base import Engine, Sampling
+from arena_learning.engines.vllm_worker import ENVIRONMENT
+from arena_learning.rows import Instruction, read_rows
+from arena_learning.store import Store
+
+BATCH = 32
+Call = Callable[[], int]
+
+
+def vllm(folder: Path, instructions: list[Instruction], sampling: Sampling) -> tuple[Engine, Call]:
+    os.environ.update(ENVIRONMENT)
+    from vllm import LLM, SamplingParams
+
+    from arena_learning.engines.vllm import Vllm
+    from arena_learning.params import VllmServing
+
+    engine = Vllm(folder, VllmServing(context=2048), batch_size=BATCH)
+    llm = LLM(
+        model=str(folder),
+        dtype="bfloat16",
+        max_model_len=2048,
+        max_num_seqs=BATCH,
+        kv_cache_memory_bytes=2**30,
+        generation_config="vllm",
+    )
+    messages = [[turn.model_dump() for turn in instruction.turns] for instruction in instructions]
+
+    def bare() -> int:
+        llm.reset_prefix_cache()
+        params = SamplingParams(temperature=0.0, max_tokens=sampling.max_tokens)
+        return sum(len(o.outputs[0].token_ids) for o in llm.chat(messages, params, use_tqdm=False))
+
+    return engine, bare
+
+
+def openvino(folder: Path, instructions: list[Instruction], sampling: Sampling) -> tuple[Engine, Call]:
+    import openvino_genai
+    from transformers import AutoTokenizer
+
+    from arena_learning.engines.exports import exported
+    from arena_learning.engines.openvino import PROPERTIES, OpenVino
+    from arena_learning.engines.weights import template_for
+
+    exports = Path(tempfile.mkdtemp())
+    template = template_for(folder)
+    engine = OpenVino(folder, exports, template=template, batch_size=BATCH)
+    scheduler = openvino_genai.SchedulerConfig()
+    scheduler.max_num_seqs, scheduler.enable_prefix_caching = BATCH, True
+    file = str(exported(folder, template, exports, "q8_0"))
+    pipeline = openvino_genai.ContinuousBatchingPipeline(file, scheduler, "CPU", PROPERTIES)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    messages = [[turn.model_dump() for turn in instruction.turns] for instruction in instructions]
+
+    def bare() -> int:
+        config = openvino_genai.GenerationConfig()
+        config.max_new_tokens, config.do_sample = sampling.max_tokens, False
+        config.stop_token_ids = {tokenizer.eos_token_id}
+        prompts = [
+            tokenizer.apply_chat_template(m, tokenize=False, add_generation_prompt=True) for m in messages
+        ]
+        results = pipeline.generate(prompts, [config] * len(prompts))
+        return sum(
+            len(tokenizer(r.m_generation_ids[0], add_special_tokens=False)["input_ids"]) for r in results
+        )
+
+    return engine, bare
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--engine", choices=["vllm", "openvino"], default="vllm")
+    parser.add_argument("--prompts", type=int, default=48)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    instructions = list(read_rows(Path("data/pool.jsonl"), Instruction))[: args.prompts]
+    sampling = Sampling(max_tokens=args.tokens)
+    engine, bare = {"vllm": vllm, "openvino": openvino}[args.engine](args.folder, instructions, sampling)
+
+    def ours() -> int:
+        with tempfile.TemporaryDirectory() as folder:
+            store = Store(Path(folder) / "store.sqlite")
+            try:
+                return ask(Contestant("base", engine, sampling), instructions, store).tokens
+            finally:
+                store.close()
+
+    seconds: dict[str, list[float]] = {"bare": [], "ours": []}
+    tokens: dict[str, int] = {}
+    for number in range(args.rounds + 1):
+        for name, call in (("bare", bare), ("ours", ours))[:: 1 if number % 2 else -1]:
+            start = time.perf_counter()
+            tokens[name] = call()
+            if number:
+                seconds[name].append(time.perf_counter() - start)
+    engine.close()
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    print(
+        f"{args.engine}: {len(instructions)} prompts, {args.tokens} tokens at most, medians of {args.rounds}"
+    )
+    for name, median in medians.items():
+        every = ", ".join(f"{value:.2f}" for value in seconds[name])
+        print(
+            f"  {name}: {median:.2f} s ({every}), {tokens[name]} tokens, {tokens[name] / median:.0f} tokens/s"
+        )
+    print(f"  overhead of ours: {100 * (medians['ours'] / medians['bare'] - 1):+.1f} %")
+
+
+if __name__ == "__main__":
+    main()
