@@ -27,7 +27,7 @@ SERVING = VllmServing(eager=True, cache_gib=0.25)
 
 @pytest.fixture(scope="module")
 def adapted(tiny, tmp_path_factory):
-    """An adapter of the queries of layer 0, and a model that it has been merged into by hand: W + B A * alpha / r."""
+    """An adapter of the last layer's o_proj, and a model that it has been merged into by hand: W + B A * alpha / r."""
     import torch
     from safetensors.torch import save_file
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -35,13 +35,13 @@ def adapted(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("lora")
     generator = torch.Generator().manual_seed(1)
     a, b = torch.randn(4, 128, generator=generator), torch.randn(128, 4, generator=generator)
-    name = "model.layers.0.self_attn.q_proj"
+    name = "model.layers.1.self_attn.o_proj"
     adapter = folder / "adapter"
     adapter.mkdir()
     weights = {f"base_model.model.{name}.lora_A.weight": a, f"base_model.model.{name}.lora_B.weight": b}
     save_file(weights, adapter / "adapter_model.safetensors")
     config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 4, "lora_alpha": 8, "lora_dropout": 0.0}
-    config |= {"target_modules": ["q_proj"], "bias": "none", "base_model_name_or_path": str(tiny)}
+    config |= {"target_modules": ["o_proj"], "bias": "none", "base_model_name_or_path": str(tiny)}
     (adapter / "adapter_config.json").write_text(json.dumps(config))
     model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
     model.get_parameter(f"{name}.weight").data += b @ a * 2

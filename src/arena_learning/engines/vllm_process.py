@@ -60,7 +60,11 @@ class VllmProcess:
             encoding="utf-8",
             start_new_session=True,  # an interrupt is for the caller, who then ends the worker
         )
-        self.ask(self._setup)
+        try:
+            self.ask(self._setup)
+        except ArenaError:
+            self._end(wait=0)  # a worker without a model answers nothing
+            raise
 
     def ask(self, request: dict[str, Any]) -> Any:
         """Return the worker's answer.

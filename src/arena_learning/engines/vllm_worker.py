@@ -54,7 +54,7 @@ class Worker:
         try:
             self._llm: LLM = LLM(**options)
         except ValueError as error:  # a value that vLLM refuses; anything else stands in the log
-            raise ArenaError(f"vLLM cannot serve the model: {_first_line(error)}") from error
+            raise ArenaError(f"vLLM cannot serve the model: {_short(error)}") from error
         self._chat.context = self._llm.model_config.max_model_len
         self._sent, self._fixed = setup["sent"], setup["fixed"]
         self._lora: Any = None
@@ -78,7 +78,7 @@ class Worker:
                 chat_template_kwargs=self._sent.get("chat_template_kwargs"),
             )
         except ValueError as error:
-            raise ArenaError(f"vLLM refuses: {_first_line(error)}") from error
+            raise ArenaError(f"vLLM refuses: {_short(error)}") from error
         return [_read(output, likely) for output in outputs]
 
     def _messages(self, conversation: Sequence[Turn]) -> list[dict[str, str]]:
@@ -129,10 +129,9 @@ def _token(place: dict[int, Any], chosen: int, likely: int) -> tuple[str, list[t
     return place[chosen].decoded_token or "", [(other.decoded_token or "", other.logprob) for other in ranked]
 
 
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[
-        :300
-    ]
+def _short(error: Exception) -> str:
+    """Return an error's first lines on one: the first of pydantic's only says that there is one."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _requests() -> queue.SimpleQueue[str]:
