@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from arena_learning.params import load_params  # noqa: E402
 from arena_learning.paths import Paths  # noqa: E402
@@ -50,6 +51,38 @@ def project(tmp_path, tiny_model):
     root = tmp_path / "clone"
     shutil.copytree(tiny_model, root / "models" / "base")
     return write_project(root)
+
+
+@pytest.fixture
+def write_pairs():
+    return make_pairs
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Parameters and paths of the same project without a model: for judges that need none."""
+    return write_project(tmp_path / "clone")
+
+
+def make_pairs(path, count=40, label=None):
+    """Pairs whose longer answer is the better one, except every fifth: there the two are nearly as long, and a tie."""
+    rows = []
+    for n in range(count):
+        long, short = " ".join(["word"] * 20), " ".join(["word"] * (19 if n % 5 == 0 else 4))
+        a, b = (long, short) if n % 2 else (short, long)
+        true = "tie" if n % 5 == 0 else "model_a" if n % 2 else "model_b"
+        rows.append(
+            {
+                "id": f"p{n}",
+                "instruction": f"Question {n}?",
+                "response_a": a,
+                "response_b": b,
+                "label": label or true,
+                "category": "other",
+            }
+        )
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
 
 
 def write_project(root: Path):

@@ -14,7 +14,7 @@ SPACE = {"rounds.dpo-i1.threshold": [1.0, 3.0], "train.dpo.beta": [0.1, 0.5]}
 def test_a_small_space_is_walked_as_a_grid_and_the_best_confirmed(project):
     params, paths = project
     report = sweep_selection("dpo-i1", params, paths, space=SPACE, trials=8, confirm=2)
-    assert [t["params"] for t in report["trials"]][0] == {
+    assert report["trials"][0]["params"] == {
         "rounds.dpo-i1.threshold": 1.0,
         "train.dpo.beta": 0.1,
     }

@@ -4,53 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from arena_learning.cli.common import json_option, open_project
 from arena_learning.cli.main import print_json
 
+if TYPE_CHECKING:
+    from arena_learning.paths import Paths
+
 
 @click.group("sweep")
 def command() -> None:
-    """Sweep judges' prompts or the selection of training data; apply the winner."""
+    """Sweep judges' prompts or the selection of training data; show and apply what was found."""
 
 
 def sweep_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that both sweeps share."""
-    for option in reversed(
-        [
-            click.option(
-                "--trials",
-                default=8,
-                show_default=True,
-                help="Finished trials wanted, earlier ones included.",
-            ),
-            click.option("--workers", default=1, show_default=True, help="Processes."),
-            click.option(
-                "--space",
-                type=click.Path(path_type=Path),
-                help="YAML: keys of params.yaml, each with its values.",
-            ),
-            click.option(
-                "--vary",
-                multiple=True,
-                metavar="KEY=VALUES",
-                help="Values of a key, in YAML (again for more).",
-            ),
-            click.option(
-                "--objective",
-                "objectives",
-                multiple=True,
-                help="What is to be best (twice for a Pareto front).",
-            ),
-            click.option(
-                "--storage", default="", help="URL of Optuna's database.  [default: a journal in .arena]"
-            ),
-            json_option,
-        ]
-    ):
+    options = (
+        click.option(
+            "--trials", default=8, show_default=True, help="Finished trials, earlier ones included."
+        ),
+        click.option("--workers", default=1, show_default=True, help="Processes."),
+        click.option(
+            "--space", type=click.Path(path_type=Path), help="YAML: keys of params.yaml and their values."
+        ),
+        click.option(
+            "--vary", multiple=True, metavar="KEY=VALUES", help="A key's values, in YAML (again for more)."
+        ),
+        click.option(
+            "--objective", "objectives", multiple=True, help="What is to be best (twice: a Pareto front)."
+        ),
+        click.option(
+            "--storage", default="", help="URL of Optuna's database.  [default: a journal in .arena]"
+        ),
+        click.option("--no-track", is_flag=True, help="Show nothing in MLflow."),
+        json_option,
+    )
+    for option in reversed(options):
         function = option(function)
     return function
 
@@ -58,9 +50,7 @@ def sweep_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @command.command("selection")
 @click.argument("round_name", metavar="ROUND")
 @sweep_options
-@click.option(
-    "--confirm", default=3, show_default=True, help="How many of the best are measured on the other half."
-)
+@click.option("--confirm", default=3, show_default=True, help="How many of the best the other half measures.")
 def selection(
     round_name: str,
     trials: int,
@@ -69,6 +59,7 @@ def selection(
     vary: tuple[str, ...],
     objectives: tuple[str, ...],
     storage: str,
+    no_track: bool,
     as_json: bool,
     confirm: int,
 ) -> None:
@@ -89,6 +80,114 @@ def selection(
         url=storage,
         judges=objectives,
         confirm=confirm,
+        log=_log(paths, no_track),
     )
-    if report:
-        print_json(report) if as_json else click.echo(table(report))
+    _print(report, table, as_json)
+
+
+@command.command("judge")
+@click.argument("judge_name", metavar="JUDGE")
+@click.option(
+    "--labelled",
+    type=click.Path(path_type=Path),
+    default=Path("data/judge_labels.jsonl"),
+    show_default=True,
+    help="Labelled pairs (JSONL, or .gz).",
+)
+@sweep_options
+@click.option(
+    "--max-flips", default=0.5, show_default=True, help="Highest share of pairs whose orders disagree."
+)
+@click.option(
+    "--max-unscored", default=0.05, show_default=True, help="Highest share of pairs without a verdict."
+)
+@click.option("--max-tokens", default=0.0, help="Most tokens a game.  [default: any]")
+def judge(
+    judge_name: str,
+    labelled: Path,
+    trials: int,
+    workers: int,
+    space: Path | None,
+    vary: tuple[str, ...],
+    objectives: tuple[str, ...],
+    storage: str,
+    no_track: bool,
+    as_json: bool,
+    max_flips: float,
+    max_unscored: float,
+    max_tokens: float,
+) -> None:
+    """Sweep JUDGE's prompt and parameters: agreement with labels on one half, the winner confirmed on the other."""
+    from arena_learning.errors import ArenaError, suggest
+    from arena_learning.sweep.judging import Limits
+    from arena_learning.sweep.run_judge import sweep_judge, table
+    from arena_learning.sweep.spaces import chosen_space, judge_space
+
+    params, paths = open_project()
+    if judge_name not in params.judges:
+        raise ArenaError(f"no judge '{judge_name}'; {suggest(judge_name, params.judges)}")
+    report = sweep_judge(
+        judge_name,
+        params,
+        paths,
+        space=chosen_space(judge_space(judge_name, params), space, vary),
+        file=labelled,
+        trials=trials,
+        workers=workers,
+        url=storage,
+        objectives=objectives,
+        limits=Limits(max_flips, max_unscored, max_tokens),
+        log=_log(paths, no_track),
+    )
+    _print(report, table, as_json)
+
+
+@command.command("list")
+def list_sweeps() -> None:
+    """Print the finished sweeps."""
+    from arena_learning.sweep.report import summaries
+
+    for line in summaries(open_project(check=False)[1]):
+        click.echo(line)
+
+
+@command.command("show")
+@click.argument("study")
+@json_option
+def show(study: str, as_json: bool) -> None:
+    """Print the table of a finished sweep; the beginning of its name is enough."""
+    from arena_learning.rows import read_json
+    from arena_learning.sweep import run_judge, run_selection
+    from arena_learning.sweep.apply import find_report
+
+    report = read_json(find_report(study, open_project(check=False)[1]))
+    _print(report, run_judge.table if report["kind"] == "judge" else run_selection.table, as_json)
+
+
+@command.command("apply")
+@click.argument("study")
+@click.option("--trial", type=int, help="Another trial than the winner.")
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
+@click.option("--force", is_flag=True, help="Also where the other half did not find it better.")
+def apply(study: str, trial: int | None, dry_run: bool, force: bool) -> None:
+    """Show how a sweep's winner changes params.yaml, and write it; comments are kept."""
+    from arena_learning.sweep.apply import apply as apply_winner
+
+    _, paths = open_project()
+    done = apply_winner(study, paths, trial=trial, write=not dry_run, force=force)
+    for warning in done.warnings:
+        click.secho(f"warning: {warning}", fg="yellow", err=True)
+    click.echo(done.diff or f"trial {done.trial} is what params.yaml says already", nl=not done.diff)
+
+
+def _log(paths: Paths, no_track: bool) -> Callable[..., object]:
+    from arena_learning.sweep.view import log_study
+
+    return (lambda study, report: None) if no_track else lambda study, report: log_study(study, paths, report)
+
+
+def _print(report: dict[str, Any], table: Callable[[dict[str, Any]], str], as_json: bool) -> None:
+    if report and as_json:
+        print_json(report)
+    elif report:
+        click.echo(table(report))

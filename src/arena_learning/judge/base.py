@@ -79,6 +79,11 @@ def plays_both_orders(judge: Judge) -> bool:
     return bool(getattr(judge, "both_orders", True))
 
 
+def tie_margin(judge: Judge) -> float:
+    """Return the difference of mean scores up to which a battle is a tie (a judge says it by ``tie_margin``)."""
+    return float(getattr(judge, "tie_margin", 0.0))
+
+
 def is_remembered(judge: Judge) -> bool:
     """Whether verdicts go into the store (a judge whose verdicts cost nothing says ``remembered = False``)."""
     return bool(getattr(judge, "remembered", True))

@@ -14,11 +14,17 @@ def open_judge(name: str, params: p.Params, paths: Paths) -> Judge:
     Raises:
         ArenaError: its model, template or embeddings cannot be had.
     """
+    judge = _open(name, params, paths)
+    judge.tie_margin = params.judges[name].tie_margin  # type: ignore[attr-defined]  # see `base.tie_margin`
+    return judge
+
+
+def _open(name: str, params: p.Params, paths: Paths) -> Judge:
     judge = params.judges[name]
     if judge.kind == "rubric":
         from arena_learning.judge.rubric import RubricJudge
 
-        return RubricJudge(judge.points)
+        return RubricJudge(judge.points, cosines=(judge.cosine_none, judge.cosine_full))
     if judge.kind == "reference":
         from arena_learning.judge.reference import ReferenceJudge
 

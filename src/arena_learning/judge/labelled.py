@@ -31,6 +31,7 @@ class LabelledPair(Row):
     source: str = "unknown"
     category: str = "other"
     reference: str | None = None
+    rubric: tuple[dict[str, Any], ...] = ()
 
     @model_validator(mode="after")
     def _has_an_instruction(self) -> LabelledPair:
@@ -85,6 +86,7 @@ def read_labelled(path: Path, *, sample: int = 0, seed: int = 0) -> Labelled:
             category=pair.category,
             source=pair.source,
             reference=pair.reference,
+            rubric=pair.rubric,
         )
     responses = {
         (instructions[pair.id].id, side): _response(instructions[pair.id].id, side, text)

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from arena_learning.rows import Battle, Game, Winner
 
 
-def merge_games(games: Sequence[Game], category: str, disagree: str = "average", expected: int = 2) -> Battle:
+def merge_games(
+    games: Sequence[Game], category: str, disagree: str = "average", expected: int = 2, margin: float = 0.0
+) -> Battle:
     """Merge the games of one pair on one instruction.
 
     Args:
@@ -15,6 +17,7 @@ def merge_games(games: Sequence[Game], category: str, disagree: str = "average",
         category: the instruction's.
         disagree: what becomes of two orders that name different outcomes: ``average``, ``tie`` or ``drop``.
         expected: how many scored games make a battle; with fewer it is unscored.
+        margin: mean scores that differ by no more than this are a tie. Whether the orders agree is not asked by it.
 
     Returns:
         The battle, contestants in alphabetical order. An unscored game is neither a tie nor a loss: the battle is
@@ -41,7 +44,8 @@ def merge_games(games: Sequence[Game], category: str, disagree: str = "average",
     if agree is False and disagree == "drop":
         return battle.model_copy(update={"unscored": "the orders disagree", "orders_agree": False})
     mean_a, mean_b = (sum(column) / len(scores) for column in zip(*scores, strict=True))
-    winner: Winner = "tie" if agree is False and disagree == "tie" else _winner(mean_a, mean_b)
+    tied = abs(mean_a - mean_b) <= margin or (agree is False and disagree == "tie")
+    winner: Winner = "tie" if tied else _winner(mean_a, mean_b)
     gap = 0.0 if winner == "tie" else abs(mean_a - mean_b)
     result = {"winner": winner, "score_a": mean_a, "score_b": mean_b, "gap": gap, "orders_agree": agree}
     return battle.model_copy(update=result)

@@ -19,6 +19,7 @@ from arena_learning.judge.base import (
     is_batch_exact,
     is_remembered,
     plays_both_orders,
+    tie_margin,
     verdicts,
 )
 from arena_learning.judge.merge import merge_games
@@ -134,7 +135,7 @@ def _portion(
     return Judged(
         judge.label,
         games,
-        _battles(games, instructions, disagree, expected=2 if plays_both_orders(judge) else 1),
+        _battles(games, instructions, disagree, judge),
         paid=paid,
         seconds=sum(v.seconds for v in known.values()),
         tokens=sum(v.tokens for v in known.values()),
@@ -190,12 +191,13 @@ def _timed(new: dict[bytes, Verdict], since: float) -> dict[bytes, Verdict]:
 
 
 def _battles(
-    games: Sequence[Game], instructions: Mapping[str, Instruction], disagree: str, expected: int
+    games: Sequence[Game], instructions: Mapping[str, Instruction], disagree: str, judge: Judge
 ) -> list[Battle]:
-    battles = []
-    for (instruction_id, *_), group in groupby(games, key=_pair):
-        battles.append(merge_games(list(group), instructions[instruction_id].category, disagree, expected))
-    return battles
+    expected, margin = 2 if plays_both_orders(judge) else 1, tie_margin(judge)
+    return [
+        merge_games(list(group), instructions[instruction_id].category, disagree, expected, margin)
+        for (instruction_id, *_), group in groupby(games, key=_pair)
+    ]
 
 
 def _pair(game: Game) -> tuple[str, str, str]:

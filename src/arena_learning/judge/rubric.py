@@ -39,14 +39,24 @@ class RubricJudge:
 
     Args:
         points: ``all``, or ``content`` to leave out length, format and truncation.
+        embedder: of semantic points; the process's own by default.
+        cosines: similarities from which a semantic point begins to be met, and is met in full.
     """
 
     batch_size = 64
 
-    def __init__(self, points: str = "all", embedder: Embedder | None = None) -> None:
+    def __init__(
+        self,
+        points: str = "all",
+        embedder: Embedder | None = None,
+        cosines: tuple[float, float] = (_COSINE_NONE, _COSINE_FULL),
+    ) -> None:
         self._content_only = points == "content"
+        self._none, self._full = cosines
         self._embedder = embedder or shared_embedder()
         self.label = f"rubric-{points} v{VERSION}"
+        if cosines != (_COSINE_NONE, _COSINE_FULL):
+            self.label += f" cosines {self._none:g}-{self._full:g}"
         self.fingerprint = {"judge": self.label, "embeddings": self._embedder.version}
 
     def score(self, presentations: Sequence[Presentation]) -> list[Verdict]:
@@ -99,7 +109,7 @@ class RubricJudge:
             return Check(0.0, "nothing said")
         vectors = self._embedder.embed([point.text, *windows])
         cosine = float(np.max(vectors[1:] @ vectors[0]))
-        met = (cosine - _COSINE_NONE) / (_COSINE_FULL - _COSINE_NONE)
+        met = (cosine - self._none) / (self._full - self._none)
         return Check(round(min(1.0, max(0.0, met)), 2), f"cosine {cosine:.2f}")
 
     def _embed_ahead(self, presentations: Sequence[Presentation]) -> None:

@@ -38,15 +38,15 @@ class JudgeTemplate:
 
     def __init__(self, name: str, root: Path) -> None:
         self.name = name
-        self._source = _read(name, root)
-        self.digest = hashlib.sha256(self._source.encode()).hexdigest()[:12]
-        head = _HEAD.match(self._source)
+        self.source = _read(name, root)
+        self.digest = hashlib.sha256(self.source.encode()).hexdigest()[:12]
+        head = _HEAD.match(self.source)
         said = _VERDICT.search(head[1]) if head else None
         self.is_json, self.is_last = bool(said and said[1] == "json"), bool(said and said[2])
         # No autoescape: the prompt is plain text. A value is never parsed as a template, so braces in it stay braces.
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
         try:
-            self._template = environment.from_string(self._source)
+            self._template = environment.from_string(self.source)
         except TemplateError as error:
             raise ArenaError(f"the template does not parse: {error}", where=name) from None
 

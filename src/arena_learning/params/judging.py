@@ -18,6 +18,9 @@ class Judge(Endpoint):
         kind: ``rubric`` (the pool's checkable points), ``reference`` (similarity to the reference answer), ``llm``,
             ``reward`` (a reward model), ``replay`` (recorded verdicts) or ``longer`` (a baseline: the longer wins).
         points: rubric: ``all`` or ``content`` (no length, format or truncation).
+        cosine_none: rubric: similarity to a semantic point from which it begins to be met.
+        cosine_full: rubric: similarity from which it is met in full.
+        tie_margin: a battle whose mean scores differ by no more than this is a tie.
         engine: llm: as for opponents (openai: `Endpoint`).
         vllm: llm: as for opponents.
         model: llm: as for opponents; reward: the model's folder; replay: the verdicts' file.
@@ -35,6 +38,9 @@ class Judge(Endpoint):
 
     kind: Literal["rubric", "reference", "llm", "reward", "replay", "longer"]
     points: Literal["all", "content"] = "all"
+    cosine_none: float = Field(default=0.30, ge=0, lt=1)
+    cosine_full: float = Field(default=0.72, gt=0, le=1)
+    tie_margin: float = Field(default=0.0, ge=0, lt=9)
     engine: Literal["", "transformers", "openvino", "vllm", "openai", "recorded"] = ""
     vllm: VllmModel = VllmModel()
     model: str = ""
@@ -53,6 +59,8 @@ class Judge(Endpoint):
             raise ValueError("a judge of kind llm needs 'engine' and 'model'")
         if self.kind in ("reward", "replay") and not self.model:
             raise ValueError(f"a judge of kind {self.kind} needs 'model'")
+        if self.cosine_none >= self.cosine_full:
+            raise ValueError("cosine_none must be below cosine_full")
         if self.engine == "openai" and not self.base_url:
             raise ValueError("an engine openai needs 'base_url'")
         return self

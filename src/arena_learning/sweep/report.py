@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from arena_learning.errors import ArenaError
 from arena_learning.paths import Paths
-from arena_learning.rows import write_json
+from arena_learning.rows import read_json, write_json
+from arena_learning.sweep.figures import draw, importance
 from arena_learning.sweep.records import Record
 from arena_learning.sweep.space import size
 from arena_learning.sweep.study import Study
@@ -45,12 +47,38 @@ def pareto(records: Sequence[Record], task: Task) -> list[int]:
     ]
 
 
+def check_feasible(study: Study) -> None:
+    """Refuse a study without a feasible trial.
+
+    Raises:
+        ArenaError: it has none; says which limits were broken, and by how much at least.
+    """
+    records = study.records()
+    if any(r["feasible"] for r in records):
+        return
+    limits = sorted({name for r in records for name, value in r["constraints"].items() if value > 0})
+    least = {n: min(r["constraints"][n] for r in records if n in r["constraints"]) for n in limits}
+    near = ", ".join(f"{name}: {value:.2f} beyond the limit at best" for name, value in least.items())
+    failed = sorted({r["given_up"] for r in records if r["state"] == "fail"})
+    raise ArenaError(
+        f"none of {len(records)} trials is feasible ({'; '.join([near, *failed]).strip('; ')})",
+        where=study.name,
+        mend="loosen the limits or try other values; the trials are kept, nothing else was written",
+    )
+
+
 def write_report(study: Study, paths: Paths, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the sweep's file and return it; ``found`` holds what is known beyond the trials."""
+    """Write the sweep's file and figures, and return what the file holds.
+
+    Args:
+        study: the study.
+        paths: the project.
+        found: what is known beyond the trials.
+    """
     task, records = study.task, study.records()
     best = ranked(records, task)
     now = incumbent(records, task)
-    report = {
+    report: dict[str, Any] = {
         "study": study.name,
         "kind": task.kind,
         "subject": task.subject,
@@ -64,7 +92,9 @@ def write_report(study: Study, paths: Paths, found: Mapping[str, Any]) -> dict[s
         "pareto": pareto(records, task) if len(task.objectives) > 1 else [],
         **found,
     }
+    report["importance"] = importance(report, task.seed)
     write_json(paths.sweep_report(study.name), report)
+    draw(report, paths.sweep_figures(study.name))
     return report
 
 
@@ -93,3 +123,12 @@ def shown_value(value: Any) -> str:
     if isinstance(value, list):
         return "+".join(map(str, value)) or "all"
     return str(value)
+
+
+def summaries(paths: Paths) -> list[str]:
+    """Return a line a finished sweep."""
+    lines = []
+    for path in sorted(paths.sweep_report("any").parent.glob("*.json")):
+        found = read_json(path)
+        lines.append(f"{found['study']}: {len(found['trials'])} trials, winner trial {found['winner']}")
+    return lines or ["no finished sweep"]

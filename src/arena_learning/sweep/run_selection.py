@@ -16,7 +16,7 @@ from arena_learning.sweep.statistics import detectable, deviation, estimate, hol
 from arena_learning.sweep.study import Study
 from arena_learning.sweep.work import Helpers, check_count, end_with_parent, is_helper, short, work
 
-Log = Callable[[Study], object]
+Log = Callable[[Study, dict[str, Any] | None], object]
 
 
 def sweep_selection(
@@ -30,7 +30,7 @@ def sweep_selection(
     url: str = "",
     judges: Sequence[str] = (),
     confirm: int = 3,
-    log: Log = lambda study: None,
+    log: Log = lambda study, report: None,
 ) -> dict[str, Any]:
     """Sweep a round's selection and training; return the report (an empty one in a helper).
 
@@ -44,7 +44,7 @@ def sweep_selection(
         url: of Optuna's storage; empty for the project's journal.
         judges: the objectives; the first judge of the leaderboard by default.
         confirm: how many of the best are measured again on the other half of the validation set.
-        log: shows the study elsewhere after each trial.
+        log: shows the study elsewhere: called after each trial, and with the report at the end.
     """
     check_count("--trials", trials)
     check_count("--workers", workers)
@@ -57,15 +57,17 @@ def sweep_selection(
 
         def after() -> None:
             tidy(study, task, keep=confirm)
-            log(study)
+            log(study, None)
 
         with Helpers(workers - 1):
             work(study, task, after)
         if is_helper():
             return {}
         with study.locked("confirm"):
-            found = confirmation(study, task, confirm)
-            return written.write_report(study, paths, found)
+            written.check_feasible(study)
+            report = written.write_report(study, paths, confirmation(study, task, confirm))
+        log(study, report)
+        return report
     finally:
         task.close()
 

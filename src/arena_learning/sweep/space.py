@@ -139,15 +139,24 @@ def value_at(params: Params, path: str) -> Any:
     return section[key]
 
 
-def _place(tree: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
-    """Return the section and the key that a path names (a key may hold dots, as a round's name may)."""
+def key_parts(params: Params, path: str) -> list[str]:
+    """Return the keys that a path goes through (a key may hold dots, as a round's name may)."""
+    parts: list[str] = []
+    _place(params.model_dump(mode="json"), path, parts)
+    return parts
+
+
+def _place(tree: dict[str, Any], path: str, parts: list[str] | None = None) -> tuple[dict[str, Any], str]:
+    """Return the section and the key that a path names; ``parts`` takes the keys on the way."""
     section, rest = tree, path
+    parts = [] if parts is None else parts
     while True:
         fits = [key for key in section if rest == key or rest.startswith(f"{key}.")]
         if not fits:
             mend = suggest(rest.split(".")[0], section)
             raise ArenaError(f"{path}: no such key in params.yaml", where=WHERE, mend=mend)
         key = max(fits, key=len)
+        parts.append(key)
         if rest == key:
             return section, key
         if not isinstance(section[key], dict):

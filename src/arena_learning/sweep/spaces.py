@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from arena_learning.errors import ArenaError
+from arena_learning.judge.template import shipped_templates
 from arena_learning.params import Params
 from arena_learning.read_yaml import read_yaml
 
@@ -33,6 +34,30 @@ def selection_space(name: str, params: Params) -> dict[str, Any]:
         {f"{trained}.beta": [0.1, 0.3, 0.5]} if method == "dpo" else {f"{trained}.kl": [0.05, 0.1, 0.2, 0.4]}
     )
     return space | {"dataset.pairs": ["all", "target"]} | own
+
+
+def judge_space(name: str, params: Params) -> dict[str, Any]:
+    """Return the space of a judge, by its kind.
+
+    An llm judge's templates differ in the order of explanation and scores, and in how the verdict is written. Ways of
+    reading scores that the engine cannot do are left out.
+    """
+    judge, own = params.judges[name], f"judges.{name}"
+    margin: dict[str, Any] = {f"{own}.tie_margin": [0.0, 0.25, 0.5, 1.0]}
+    if judge.kind == "rubric":
+        cosines = {f"{own}.cosine_none": [0.2, 0.3, 0.4], f"{own}.cosine_full": [0.6, 0.72, 0.85]}
+        return {f"{own}.points": ["all", "content"], **cosines, **margin}
+    if judge.kind == "reward":
+        return {f"{own}.scale": [judge.scale * times for times in (0.25, 1.0, 4.0)], **margin}
+    if judge.kind != "llm":
+        return margin
+    scores = ["text", "expected"] if judge.engine in ("transformers", "vllm") else ["text"]
+    return {
+        f"{own}.template": shipped_templates(),
+        f"{own}.scores": scores,
+        f"{own}.temperature": [0.0, 0.7],
+        "judge.disagree": ["average", "tie"],
+    }
 
 
 def chosen_space(default: dict[str, Any], file: Path | None, varied: Sequence[str]) -> dict[str, Any]:

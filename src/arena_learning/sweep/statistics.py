@@ -96,6 +96,7 @@ def sign_p(wins: int, decided: int) -> float:
 
 def losing_p(wins: int, decided: int) -> float:
     """Return the one-sided exact p of so few wins in ``decided`` fair throws."""
+    wins, decided = int(wins), int(decided)  # NumPy's would overflow
     return float(sum(comb(decided, k) for k in range(wins + 1)) / 2**decided)
 
 

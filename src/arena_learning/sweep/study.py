@@ -222,8 +222,9 @@ class Taken:
         self.began = time.monotonic()
 
     def report(self, item: int, score: float) -> None:
-        """Note the score of one item."""
-        self.trial.report(score, item)
+        """Note the score of one item; nothing where there are several objectives, for then Optuna keeps none."""
+        if len(self.study.task.objectives) == 1:
+            self.trial.report(score, item)
 
     def others(self) -> Sequence[Mapping[str, Any]]:
         """Return the records of the study's finished trials."""

@@ -14,6 +14,7 @@ from arena_learning.paths import Paths
 from arena_learning.rows import canonical
 from arena_learning.track.audits import AUDITS, audit_views
 from arena_learning.track.figures import slug
+from arena_learning.track.prompts import register, templates_of
 from arena_learning.track.read import read_files
 from arena_learning.track.store import opened, redact, settle_environment, store_uri
 from arena_learning.track.views import experiment, stale, views
@@ -31,6 +32,7 @@ class TrackReport:
         logged: runs that were written.
         unchanged: runs that showed the same already.
         removed: runs whose files are gone.
+        prompts: judges' templates, as games name them, and their versions in the prompt registry.
         warnings: what a user should look at.
         failed: whether tracking was given up; the store then shows what it showed before, or part of it.
         seconds: how long it took.
@@ -40,6 +42,7 @@ class TrackReport:
     logged: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    prompts: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     failed: bool = False
     seconds: float = 0.0
@@ -70,6 +73,7 @@ def track(params: Params, paths: Paths, rebuild: bool = False) -> TrackReport:
                 report.logged += done.logged
                 report.unchanged += done.unchanged
                 report.removed += done.removed
+            report.prompts = register(store, templates_of(params), paths.root)
     report.seconds = round(time.monotonic() - began, 2)
     return report
 

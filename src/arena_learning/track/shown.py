@@ -80,6 +80,7 @@ class Shown:
         files: files to copy.
         data: dataset inputs.
         model: the model that the round made, if it is there.
+        status: MLflow's: ``FINISHED``, ``FAILED`` or ``KILLED``.
         seconds: what the files say it took; becomes the run's duration. Not in the digest.
         ended: when the newest of its files was written, in seconds since 1970. Not in the digest.
     """
@@ -94,6 +95,7 @@ class Shown:
     files: tuple[Attached, ...] = ()
     data: tuple[Data, ...] = ()
     model: Model | None = None
+    status: str = "FINISHED"
     seconds: float = 0.0
     ended: float = 0.0
 
@@ -109,6 +111,7 @@ class Shown:
             [(file.path.name, file.folder, file.digest) for file in self.files],
             [(data.name, data.source, data.digest, data.context) for data in self.data],
             self.model,
+            *([self.status] if self.status != "FINISHED" else []),
         ]
         return hashlib.sha256(canonical(seen).encode()).hexdigest()
 

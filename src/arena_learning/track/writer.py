@@ -124,7 +124,7 @@ def _write(store: Store, view: Shown, own_tags: dict[str, str], digest: str) -> 
         client.log_table(run_id, dict(zip(table.columns, map(list, rows), strict=True)), table.path)
     for file in view.files:
         client.log_artifact(run_id, str(file.path), file.folder or None)
-    client.set_terminated(run_id, "FINISHED", end_time=ended)
+    client.set_terminated(run_id, view.status, end_time=ended)
     client.set_tag(run_id, DIGEST, digest)
     return run_id
 

@@ -1,0 +1,167 @@
+"""Writing a sweep's winner into params.yaml: only what differs is touched, comments stay."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ruamel.yaml import YAML
+
+from arena_learning.errors import ArenaError, suggest
+from arena_learning.params import load_params, parse_params
+from arena_learning.paths import Paths
+from arena_learning.rounds import check_rounds
+from arena_learning.rows import read_json, write_text
+from arena_learning.sweep.space import key_parts, override, value_at
+
+
+class Applied(NamedTuple):
+    """What `apply` did: the trial, the difference of params.yaml as a unified diff, and what to know about it."""
+
+    trial: int
+    diff: str
+    warnings: list[str]
+
+
+def apply(
+    study: str, paths: Paths, *, trial: int | None = None, write: bool = True, force: bool = False
+) -> Applied:
+    """Write a sweep's winner into params.yaml.
+
+    Args:
+        study: the study's name, or the beginning of it that no other one has.
+        paths: the project.
+        trial: another trial than the winner.
+        write: write the file; else only show what would change.
+        force: write a winner too that the other half did not find better than what is in force.
+
+    Raises:
+        ArenaError: no such report or trial, or a winner that was not confirmed.
+    """
+    report = read_json(find_report(study, paths))
+    number, values = _chosen(report, trial)
+    warnings = _doubts(report, number, force=force or not write)
+    old = paths.params.read_text(encoding="utf-8")
+    new = changed(old, values, paths.params)
+    diff = "".join(
+        difflib.unified_diff(
+            old.splitlines(keepends=True),
+            new.splitlines(keepends=True),
+            "params.yaml",
+            "params.yaml (winner)",
+            n=1,
+        )
+    )
+    if write and diff:
+        write_text(paths.params, new)
+    return Applied(number, diff, warnings)
+
+
+def find_report(study: str, paths: Paths) -> Path:
+    """Return the file of the sweep whose name is, or alone begins with, ``study``.
+
+    Raises:
+        ArenaError: there is none, or there are several.
+    """
+    exact = paths.sweep_report(study)
+    names = sorted(path.stem for path in exact.parent.glob("*.json"))
+    if exact.is_file():
+        return exact
+    found = [name for name in names if name.startswith(study)]
+    if len(found) == 1:
+        return paths.sweep_report(found[0])
+    what = f"several sweeps begin with '{study}'" if found else f"no finished sweep '{study}'"
+    mend = (
+        f"one of: {', '.join(found)}"
+        if found
+        else suggest(study, names)
+        if names
+        else "run `arena sweep` first"
+    )
+    raise ArenaError(what, where=str(exact.parent), mend=mend)
+
+
+def changed(text: str, values: Mapping[str, Any], path: Path) -> str:
+    """Return the text of a params.yaml with some values changed, everything else as it stands.
+
+    Raises:
+        ArenaError: the parameters refuse the values.
+    """
+    params = load_params(path)
+    wanted = override(params, values)
+    yaml = YAML()
+    yaml.width = 4096  # rows of flow style stay rows
+    yaml.preserve_quotes = True
+    tree: Any = yaml.load(text)
+    for key, value in values.items():
+        if value_at(params, key) == value:
+            continue
+        *sections, last = key_parts(params, key)
+        section = tree
+        for name in sections:
+            section = section.setdefault(name, {})
+        section[last] = _scalar(value)
+    out = StringIO()
+    yaml.dump(tree, out)
+    result = out.getvalue()
+    again = parse_params(YAML(typ="safe").load(result), str(path))
+    if again != wanted:
+        raise ArenaError(
+            "the winner cannot be written without changing more", where=str(path), mend="edit it by hand"
+        )
+    check_rounds(again)
+    return result
+
+
+def _scalar(value: Any) -> Any:
+    """Return a number as it should be written: one with a point, that every YAML reader takes for a number."""
+    if isinstance(value, float):
+        text = f"{value:.10g}"
+        if "e" in text and "." not in text:
+            text = text.replace("e", ".0e")
+        elif "." not in text:
+            text += ".0"
+        return YAML().load(text)
+    return value
+
+
+def _chosen(report: Mapping[str, Any], trial: int | None) -> tuple[int, dict[str, Any]]:
+    number = report["winner"] if trial is None else trial
+    found = next((t for t in report["trials"] if t["number"] == number), None)
+    if found is None:
+        known = ", ".join(str(t["number"]) for t in report["trials"])
+        raise ArenaError(f"no finished trial {number}", where=report["study"], mend=f"one of {known}")
+    return number, found["params"]
+
+
+def _doubts(report: Mapping[str, Any], number: int, *, force: bool) -> list[str]:
+    """Return what speaks against applying a trial.
+
+    Raises:
+        ArenaError: the other half did not find it better, and nobody insists.
+    """
+    if number == report["incumbent"]:
+        return []
+    against = report.get("against_current")
+    if report["kind"] == "selection":
+        row = next((r for r in report["confirmed"] if r["trial"] == number), None)
+        against = row["against_current"] if row else None
+    if number != report["winner"] and against is None:
+        return ["this trial was not confirmed on the other half"]
+    if against is None:
+        return ["there was nothing in force to compare with"]
+    if against["mean"] <= 0 and not force:
+        gain = f"{against['mean']:+.3f}"
+        raise ArenaError(
+            f"on the half that chose nothing, trial {number} is no better than what is in force ({gain})",
+            where=report["study"],
+            mend="keep what is in force, or insist with --force",
+        )
+    if against["lower"] <= 0:
+        return [
+            f"the other half cannot tell it from what is in force: {against['lower']:+.3f} to {against['upper']:+.3f}"
+        ]
+    return []

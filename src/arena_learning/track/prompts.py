@@ -1,0 +1,64 @@
+"""Judges' prompts in MLflow's prompt registry: each text once, as a version, found by the digest that games record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from arena_learning.judge.template import JudgeTemplate
+from arena_learning.params import Params
+from arena_learning.track.store import Store
+
+DIGEST = "arena.digest"
+
+
+def templates_of(params: Params) -> list[str]:
+    """Return the templates that the judges of params.yaml use."""
+    judges = [judge for judge in params.judges.values() if judge.kind == "llm"]
+    return sorted({name for judge in judges for name in (judge.template, *judge.templates.values())})
+
+
+def register(store: Store, names: Iterable[str], root: Path) -> dict[str, str]:
+    """Register templates, and return by ``name@digest``, as games have it, the registry's name and version.
+
+    A text that is there already keeps its version; a changed one becomes the next.
+
+    Args:
+        store: MLflow's, open.
+        names: of shipped templates, or paths of files in the project.
+        root: the project.
+    """
+    found = {}
+    for name in sorted(set(names)):
+        template = JudgeTemplate(name, root)
+        own = registry_name(name)
+        version = _version(store.client, own, template.digest)
+        if version is None:
+            version = store.client.register_prompt(
+                own,
+                template.source,
+                commit_message=f"{name}@{template.digest}",
+                tags={DIGEST: template.digest, "arena.template": name},
+            ).version
+        found[f"{name}@{template.digest}"] = f"{own}/{version}"
+    return found
+
+
+def registry_name(template: str) -> str:
+    """Return a template's name in the registry."""
+    return "arena-judge-" + re.sub(r"[^\w.-]+", "-", template.removesuffix(".jinja"), flags=re.ASCII)
+
+
+def _version(client: Any, name: str, digest: str) -> int | None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+    try:
+        versions = client.search_prompt_versions(name)
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
+        return None
+    return next((int(v.version) for v in versions if (v.tags or {}).get(DIGEST) == digest), None)
