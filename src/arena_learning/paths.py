@@ -228,8 +228,13 @@ class Paths:
         """Optuna's journal: all trials of all sweeps."""
         return self.sweeps / "journal.log"
 
+    @property
+    def sweep_models(self) -> Path:
+        """The models of the best trials, by the digest of what they were trained on and how."""
+        return self.sweeps / "models"
+
     def sweep(self, study: str) -> Path:
-        """A sweep's scratch folder: locks of its workers, and the models of its best trials."""
+        """A sweep's scratch folder: its locks, and those of its workers."""
         return self.sweeps / study
 
     @property

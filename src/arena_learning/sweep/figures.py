@@ -82,7 +82,8 @@ def _history(axes: Axes, report: Mapping[str, Any]) -> bool:
         x, y = trial["number"], trial["values"][0]
         low, high = _interval_of(trial, report)
         colour = BLUE if trial["feasible"] else GREY
-        axes.errorbar([x], [y], yerr=[[y - low], [high - y]], fmt="o", color=colour, capsize=2, lw=1, ms=5)
+        bars = [[max(0.0, y - low)], [max(0.0, high - y)]]
+        axes.errorbar([x], [y], yerr=bars, fmt="o", color=colour, capsize=2, lw=1, ms=5)
         if trial["feasible"] and (best is None or sign * y > sign * best):
             best = y
         line.append((x, best))

@@ -20,7 +20,10 @@ def record(trial: FrozenTrial, space: Space) -> Record:
     ``constraints``, ``feasible``, ``given_up`` (why there are no values), ``shown``, ``reused``, ``seconds``,
     ``items`` (reported scores by item), ``retry_of``, ``carried_from``, ``started`` and ``ended``.
     """
-    own, values = trial.user_attrs, [float(v) for v in trial.values or ()]
+    own, complete = trial.user_attrs, trial.state.name == "COMPLETE"
+    values = (
+        [float(v) for v in trial.values or ()] if complete else []
+    )  # Optuna gives a pruned one its last report
     constraints = dict(trial.constraints)
     return {
         "number": trial.number,

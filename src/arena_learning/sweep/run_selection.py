@@ -92,7 +92,7 @@ def tidy(study: Study, task: SelectionTask, keep: int) -> None:
         for one in records:
             training = one["shown"].get("training")
             if training and training not in kept:
-                shutil.rmtree(study.folder / "models" / training, ignore_errors=True)
+                shutil.rmtree(study.paths.sweep_models / training, ignore_errors=True)
 
 
 def distinct(records: Sequence[Record]) -> list[Record]:
@@ -116,7 +116,7 @@ def confirmation(study: Study, task: SelectionTask, count: int) -> dict[str, Any
     gains = {}
     for one in chosen:
         sys.stderr.write(f"confirming trial {one['number']}: {short(one['params'])}\n")
-        folder = task.again(one["params"], study.folder)
+        folder = task.again(one["params"])
         gains[one["number"]] = task.measure(folder, task.params, task.confirm).gains
     rows = [_confirmed(one, now, gains, task) for one in chosen]
     tested = [row for row in rows if row["against_current"] is not None]

@@ -170,23 +170,23 @@ class SelectionTask:
         if twin is not None:  # other values, the same rows and settings: the same model
             reused["training of trial"] = twin["number"]
             return Outcome(tuple(twin["values"]), "", constraints, {**twin["shown"], **shown}, reused)
-        folder, trained = self.train(rows, params, trial.folder, training)
+        folder, trained = self.train(rows, params, training)
         measured = self.measure(folder, params, self.tune)
         shown |= {"train": trained, "answers": measured.answers, "gains": measured.gains}
         shown |= {"estimates": self.estimates(measured.gains)}
         means = tuple(shown["estimates"][judge]["mean"] for judge in self.objectives)
         return Outcome(means, "", constraints, shown, reused)
 
-    def again(self, values: Values, folder: Path) -> Path:
+    def again(self, values: Values) -> Path:
         """Return the model of a trial, trained again if it is no longer there."""
         params = override(self.params, values)
         rows, _ = self._rows(params)
-        return self.train(rows, params, folder, self._training(rows, params))[0]
+        return self.train(rows, params, self._training(rows, params))[0]
 
-    def train(self, rows: Rows, params: Params, folder: Path, training: str) -> tuple[Path, dict[str, Any]]:
-        """Train on rows in the study's folder; return the model's folder and what the training says of itself."""
-        own = folder / "models" / training
-        with locked(folder / "models" / f"{training}.lock"):
+    def train(self, rows: Rows, params: Params, training: str) -> tuple[Path, dict[str, Any]]:
+        """Train on rows in a scratch folder; return the model's folder and what the training says of itself."""
+        own = self.paths.sweep_models / training
+        with locked(self.paths.sweep_models / f"{training}.lock"):
             if (own / "model" / "config.json").is_file():
                 return own / "model", {}
             sft, preferences = own / "sft.jsonl", own / "preferences.jsonl"

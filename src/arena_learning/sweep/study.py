@@ -218,7 +218,6 @@ class Taken:
     def __init__(self, study: Study, trial: optuna.Trial, values: Values) -> None:
         self.study, self.trial, self.values = study, trial, values
         self.number: int = trial.number
-        self.folder = study.folder
         self.began = time.monotonic()
 
     def report(self, item: int, score: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from arena_learning.sweep.space import Space, Values
@@ -42,7 +41,6 @@ class Trial(Protocol):
     """What a task may ask about the trial it runs."""
 
     number: int
-    folder: Path
 
     def report(self, item: int, score: float) -> None:
         """Note the score of one item."""

@@ -53,7 +53,11 @@ def read_files(params: Params, paths: Paths) -> Files:
         ArenaError: a file that is there is malformed.
     """
     rounds = {name: _read_round(name, params.rounds[name], paths) for name in params.ordered_rounds}
-    arena = read_arena_battles(paths) if paths.arena_battles.is_file() else {}
+    found = read_arena_battles(paths) if paths.arena_battles.is_file() else {}
+    # The file that names the judges is sorted by name; the first one is who the others are held against.
+    arena = {
+        judge: found[judge] for judge in dict.fromkeys([*params.evaluate.judges, *found]) if judge in found
+    }
     return Files(rounds, document(paths.leaderboard), arena)
 
 
