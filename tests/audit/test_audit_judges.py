@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +231,38 @@ def test_a_reward_model_conforms_and_reads_the_end_of_the_answer(reward_folder):
     narrow = RewardJudge(reward_folder, Calibration(center, 0.001)).score([pair])[0]
     assert narrow[0] == 5.5
     assert (narrow[0] > narrow[1]) == (one > two)
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore")
+def test_an_audit_fits_the_map_of_a_reward_judge_to_the_labels(reward_folder, tmp_path, make_params):
+    from arena_learning.judge.audit_run import audit_judges
+    from arena_learning.judge.labelled import read_labelled
+    from arena_learning.judge.reward import Calibration, RewardJudge, calibrate
+
+    texts = [("The Danube.", "No."), ("Four rivers meet.", "It is."), ("Yes, by boat.", "The end of it all.")]
+    fields = [
+        {"id": f"p{n}", "instruction": f"Question {n}?", "response_a": a, "response_b": b, "label": label}
+        for n, ((a, b), label) in enumerate(zip(texts, ("model_a", "model_b", "tie"), strict=True))
+    ]
+    file = tmp_path / "labels.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in fields))
+    params = parse_params(
+        make_params(judges={"rubric": {"kind": "reward", "model": str(reward_folder)}}, files_outside=True),
+        "here",
+    )
+    found = audit_judges(file, ["rubric"], params, Paths(tmp_path), calibrate=True)["judges"]
+    judge, labelled = RewardJudge(reward_folder, Calibration()), read_labelled(file)
+    rewards = [
+        [judge.reward(i, labelled.responses[i.id, side]) for side in "ab"]
+        for i in labelled.instructions.values()
+    ]
+    fitted = calibrate(np.array(rewards), np.array([1.0, 0.0, 0.5]))
+    assert found["rubric"]["calibration"] == {
+        "center": pytest.approx(fitted.center, abs=1e-3),
+        "scale": pytest.approx(fitted.scale, abs=1e-3),
+    }
+    assert "calibration" not in found["longer"]
 
 
 @pytest.mark.torch

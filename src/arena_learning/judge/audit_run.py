@@ -139,15 +139,8 @@ def _fitted(judge: Any, labelled: Labelled) -> dict[str, float]:
     """Return the center and scale that fit a reward judge to the labels."""
     from arena_learning.judge.reward import calibrate
 
-    rewards = [
-        [
-            judge.reward(
-                labelled.instructions[pair.id], labelled.responses[labelled.instructions[pair.id].id, side]
-            )
-            for side in SIDES
-        ]
-        for pair in labelled.pairs
-    ]
+    instructions = labelled.instructions.values()  # one a pair, in the pairs' order
+    rewards = [[judge.reward(i, labelled.responses[i.id, side]) for side in SIDES] for i in instructions]
     labels = [{"model_a": 1.0, "model_b": 0.0, "tie": 0.5}[pair.label] for pair in labelled.pairs]
     return {
         key: round(value, 4)
