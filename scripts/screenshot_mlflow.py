@@ -1,6 +1,8 @@
 """Take the picture of MLflow that compares the rounds: docs/images/mlflow-rounds.png.
 
-    python scripts/screenshot_mlflow.py [--root FOLDER] [--out FILE] [--charts REGEX] [--width N] [--height N]
+    python scripts/screenshot_mlflow.py [--root FOLDER] [--study NAME] [--out FILE] [--charts REGEX] [--width N] ...
+
+With --study, of the trials of a sweep (the beginning of its name is enough): docs/images/mlflow-sweep.png.
 
 Needs a store (`arena track`) and Chromium (Debian: `apt-get install chromium`). It serves the store on a free
 port of this machine, opens the experiment's charts for the rounds of the newest flywheel in a headless
@@ -42,7 +44,8 @@ CHARTS = (
     "^elo/[^_]*$|^win_rate/.*_vs_base$"
     "|^monitor/(mean_words|longer_wins|repetition|cut_off_rate|tie_rate|target_chosen_share)$"
 )
-WAIT_SECONDS = 90.0
+SWEEP_CHARTS = "^objective/|^constraint/|^seconds$"
+WAIT_SECONDS = 240.0
 SETTLE_LOOKS = 40
 FLAGS = (
     "--headless",
@@ -108,17 +111,20 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--root", default=None, help="the project's folder")
+    parser.add_argument("--study", default="", help="a sweep's name: its trials instead of the rounds")
     parser.add_argument("--out", type=Path, default=None, help="the PNG to write")
-    parser.add_argument("--charts", default=CHARTS, help="which metrics: a regular expression")
+    parser.add_argument("--charts", default="", help="which metrics: a regular expression")
     parser.add_argument("--width", type=int, default=1600)
     parser.add_argument("--height", type=int, default=1900)
     options = parser.parse_args()
+    options.charts = options.charts or (SWEEP_CHARTS if options.study else CHARTS)
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # the picture is of the project's own store
     try:
         paths = project(options.root)
-        out = options.out or paths.root / "docs" / "images" / "mlflow-rounds.png"
+        name = "mlflow-sweep.png" if options.study else "mlflow-rounds.png"
+        out = options.out or paths.root / "docs" / "images" / name
         browser = find_browser()
-        experiment, names, query = newest_rounds(paths)
+        experiment, names, query = trials_of(paths, options.study) if options.study else newest_rounds(paths)
         port = free_port()
         with serving(server_command(paths, port), f"http://{HOST}:{port}/health"):
             address = f"http://{HOST}:{port}/#/experiments/{experiment}/runs?{query}"
@@ -169,6 +175,24 @@ def newest_rounds(paths: Paths) -> tuple[str, list[str], str]:
         }
     )
     return store.experiment, [run.info.run_name for run in rounds], query
+
+
+def trials_of(paths: Paths, study: str) -> tuple[str, list[str], str]:
+    """Return the experiment's id, the names of a sweep's trials, and the query that shows them.
+
+    Raises:
+        ArenaError: the store holds no such sweep, or several.
+    """
+    with opened(paths) as store:
+        found = store.client.search_runs([store.experiment], "tags.`arena.kind` = 'trial'")
+    own = [run for run in found if run.data.tags["arena.study"].startswith(study)]
+    if len({run.data.tags["arena.study"] for run in own}) != 1:
+        raise ArenaError(f"the store holds no single sweep '{study}'", where=str(paths.mlruns))
+    parent = own[0].data.tags["mlflow.parentRunId"]
+    query = urllib.parse.urlencode(
+        {"searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'", "compareRunsMode": "CHART"}
+    )
+    return store.experiment, [run.info.run_name for run in own], query
 
 
 @contextmanager
