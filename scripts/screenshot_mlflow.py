@@ -189,8 +189,14 @@ def trials_of(paths: Paths, study: str) -> tuple[str, list[str], str]:
     if len({run.data.tags["arena.study"] for run in own}) != 1:
         raise ArenaError(f"the store holds no single sweep '{study}'", where=str(paths.mlruns))
     parent = own[0].data.tags["mlflow.parentRunId"]
+    objective = min(key for run in own for key in run.data.metrics if key.startswith("objective/"))
     query = urllib.parse.urlencode(
-        {"searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'", "compareRunsMode": "CHART"}
+        {
+            "searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'",
+            "compareRunsMode": "CHART",
+            "orderByKey": f"metrics.`{objective}`",  # ordered by a figure, children stand without their parent
+            "orderByAsc": "false",
+        }
     )
     return store.experiment, [run.info.run_name for run in own], query
 
