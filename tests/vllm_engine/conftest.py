@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -64,12 +66,13 @@ def served(smollm2, tmp_path_factory):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = tmp_path_factory.mktemp("serve") / "log"
-    command = ["vllm", "serve", str(smollm2), "--served-model-name", "smollm2", "--dtype", "float32"]
-    command += ["--enforce-eager", "--host", "127.0.0.1", "--port", str(port), "--load-format", "safetensors"]
+    # What `vllm serve` runs. The CPU package's own `vllm` command looks for the package's other name, and ends.
+    command = [sys.executable, "-m", "vllm.entrypoints.launchers.api_server.entry", "--model", str(smollm2)]
+    command += ["--served-model-name", "smollm2", "--dtype", "float32", "--enforce-eager"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--load-format", "safetensors"]
     command += ["--generation-config", "vllm", "--max-model-len", "2048", "--max-num-seqs", "16"]
     command += ["--kv-cache-memory-bytes", str(2**30)]
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
     with log.open("wb") as out:
         server = subprocess.Popen(
             command, stdout=out, stderr=subprocess.STDOUT, env=environment, start_new_session=True
@@ -78,12 +81,15 @@ def served(smollm2, tmp_path_factory):
         _wait_for(f"http://127.0.0.1:{port}/health", server, log)
         yield f"http://127.0.0.1:{port}/v1"
     finally:
-        os.killpg(server.pid, 15)
-        try:
+        _end(server)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, sign)
+        with suppress(subprocess.TimeoutExpired):
             server.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, 9)
-            server.wait()
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path, seconds: float = 400) -> None:

@@ -1,8 +1,9 @@
 """The vLLM engine: offline, a process for each model, so that all of its memory comes back when it is closed.
 
 The process is started when the first conversation is asked: a run whose answers are all remembered loads nothing. What
-goes to it and what comes back are lines of JSON. Its prefix cache is emptied before each call and used within it: a
-greedy answer then depends on nothing but what is asked together with it, and a resumed run repeats it.
+goes to it and what comes back are lines of JSON. Unless `keep_prefixes` is set, its prefix cache is
+emptied before each call and used within it: a greedy answer then depends on nothing but what is asked together with it,
+and a resumed run repeats it.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ class Vllm:
             "batch": str(batch_size),
             "system": system,
             "sampling": canonical(FIXED),
-            "serving": canonical(serving.model_dump(include={"tensor_parallel", "context", "eager"})),
+            "serving": canonical(
+                serving.model_dump(include={"tensor_parallel", "context", "keep_prefixes", "eager"})
+            ),
         }
         if sent:
             self.fingerprint["sent"] = canonical(sent)
@@ -119,7 +122,14 @@ class Vllm:
             **({"enable_lora": True, "max_lora_rank": _rank(lora)} if lora is not None else {}),
         }
         self._process = VllmProcess(
-            {"options": options, "system": system, "sent": sent, "fixed": FIXED, "lora": str(lora or "")},
+            {
+                "options": options,
+                "system": system,
+                "sent": sent,
+                "fixed": FIXED,
+                "keep": serving.keep_prefixes,
+                "lora": str(lora or ""),
+            },
             where,
         )
 

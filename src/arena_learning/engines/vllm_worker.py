@@ -1,6 +1,6 @@
 """The worker: holds one vLLM model and answers lines of JSON on standard input with lines on standard output.
 
-The first line is ``{"options", "system", "sent", "fixed", "lora"}`` and loads the model; each later one is
+The first line is ``{"options", "system", "sent", "fixed", "keep", "lora"}`` and loads the model; each later one is
 ``{"conversations", "sampling", "likely"}``. A reply is ``{"answer": ...}`` or ``{"error": {"what", "where", "mend"}}``.
 When standard input ends, so does the worker, in the middle of an answer too. Nothing is unpickled.
 """
@@ -56,7 +56,7 @@ class Worker:
         except ValueError as error:  # a value that vLLM refuses; anything else stands in the log
             raise ArenaError(f"vLLM cannot serve the model: {_short(error)}") from error
         self._chat.context = self._llm.model_config.max_model_len
-        self._sent, self._fixed = setup["sent"], setup["fixed"]
+        self._sent, self._fixed, self._keep = setup["sent"], setup["fixed"], setup["keep"]
         self._lora: Any = None
         if setup["lora"]:
             from vllm.lora.request import LoRARequest
@@ -67,7 +67,8 @@ class Worker:
         """Return what `_read` makes of each conversation's answer."""
         messages = [self._messages(conversation) for conversation in conversations]
         params = [self._params(sampling, likely, asked) for asked in messages]
-        self._llm.reset_prefix_cache()
+        if not self._keep:
+            self._llm.reset_prefix_cache()
         try:
             outputs = self._llm.chat(
                 messages,

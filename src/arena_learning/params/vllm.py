@@ -15,6 +15,9 @@ class VllmServing(Section):
         memory: share of a GPU's memory that weights and cache may take together.
         cache_gib: size of the cache in GiB; 0: what ``memory`` leaves on a GPU, 1 on a CPU.
         context: the longest prompt and answer together, in tokens; 0: the model's own.
+        keep_prefixes: keep the prefix cache from call to call, so that all pairs of an instruction share what their
+            prompts begin with: for a judge. Off, a greedy answer depends on its chunk alone and a resumed run repeats
+            it.
         eager: compile nothing: the first answer comes minutes earlier, the others are slower.
     """
 
@@ -22,6 +25,7 @@ class VllmServing(Section):
     memory: float = Field(default=0.9, gt=0, le=1)
     cache_gib: float = Field(default=0.0, ge=0)
     context: int = Field(default=0, ge=0)
+    keep_prefixes: bool = False
     eager: bool = False
 
 
