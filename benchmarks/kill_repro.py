@@ -63,7 +63,7 @@ def main() -> None:
             f"undisturbed: {time.monotonic() - began:.0f} s, {len(wanted)} files, {paid} requests paid",
             flush=True,
         )
-        tried, differing, twice, seed = 0, 0, 0, given.seed
+        tried, differing, twice, torn, seed = 0, 0, 0, 0, given.seed
         while tried < given.moments:
             root = folder / f"disturbed-{seed}"
             outcome = disturbed(start, root, STAGES[: given.moments - tried], took, endpoint, seed)
@@ -71,6 +71,7 @@ def main() -> None:
             other = sorted(
                 name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)
             )
+            torn += outcome.torn
             tried, twice, differing = (
                 tried + len(outcome.kills),
                 twice + outcome.paid_twice,
@@ -89,7 +90,7 @@ def main() -> None:
             seed += 1
     print(
         f"{tried} moments, {differing} files differ, {twice} of {paid} requests a run paid twice "
-        f"(at most {tried * CONCURRENCY} in flight)"
+        f"(at most {tried * CONCURRENCY} in flight), DVC's lock file torn {torn} times"
     )
 
 

@@ -53,10 +53,17 @@ class Killed(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a disturbed run came to: its kills, and how many requests the endpoint was paid for twice."""
+    """What a disturbed run came to.
+
+    Attributes:
+        kills: what was killed, when.
+        paid_twice: requests that the endpoint was paid for twice.
+        torn: how often DVC was killed while it wrote its own lock file, so that somebody has to remove it.
+    """
 
     kills: list[Killed]
     paid_twice: int
+    torn: int
 
 
 def answer(request: Request) -> Reply:
@@ -123,13 +130,25 @@ def disturbed(
     """
     shutil.copytree(start, root, symlinks=True)
     endpoint.seen.clear()
-    draw, kills = random.Random(seed), []
+    draw, kills, torn = random.Random(seed), [], 0
     for number, stage in enumerate(stages):
         moment, group = draw.uniform(0.0, took[stage]), (number + seed) % 2 == 0
         if killed := _kill_in(root, stage, moment, endpoint, group=group):
             kills.append(killed)
+            torn += _mend_torn_lock(root)
     run(root, *_REPRO)
-    return Outcome(kills, sum(times - 1 for times in endpoint.seen.values()))
+    return Outcome(kills, sum(times - 1 for times in endpoint.seen.values()), torn)
+
+
+def _mend_torn_lock(root: Path) -> bool:
+    """Remove DVC's lock file where it was killed in the midst of writing it: DVC says so, and does not go on."""
+    path = root / ".dvc" / "tmp" / "rwlock"
+    try:
+        json.loads(path.read_text(encoding="utf-8") if path.is_file() else "{}")
+    except ValueError:
+        path.unlink()
+        return True
+    return False
 
 
 def _kill_in(root: Path, stage: str, after: float, endpoint: FakeEndpoint, *, group: bool) -> Killed | None:

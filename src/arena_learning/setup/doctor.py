@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import shutil
@@ -103,6 +104,16 @@ def _needs_of(params: Params, paths: Paths) -> Iterator[Finding]:
             yield Finding("fail", f"{place}: the environment has no {variable}", "export it")
     if not (paths.root / ".dvc").is_dir():
         yield Finding("fail", "not a DVC repository", "run `dvc init` in a git repository")
+    yield from _torn_lock(paths)
+
+
+def _torn_lock(paths: Paths) -> Iterator[Finding]:
+    """Find the lock file of a DVC that was killed in the midst of writing it: no later DVC goes on."""
+    lock = paths.root / ".dvc" / "tmp" / "rwlock"
+    try:
+        json.loads(lock.read_text(encoding="utf-8") if lock.is_file() else "{}")
+    except ValueError:
+        yield Finding("fail", "DVC was killed while it wrote .dvc/tmp/rwlock", "rm .dvc/tmp/rwlock")
 
 
 def _version(package: str) -> str:
