@@ -7,13 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arena_learning.errors import ArenaError
-from arena_learning.rating.battles import (
-    REQUIRED,
-    Battles,
-    Where,
-    battles_from_arrow,
-    known_columns,
-)
+from arena_learning.rating.battles import Battles, battles_from_arrow
+from arena_learning.rating.columns import REQUIRED, Where, known_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa

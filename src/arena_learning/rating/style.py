@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from arena_learning.errors import ArenaError
-from arena_learning.rating.battles import SIDE_COLUMNS, Battles, battles_from_frame
+from arena_learning.rating.battles import Battles, battles_from_frame
 from arena_learning.rating.bradley_terry import fit_battles, rate, sandwich_result
+from arena_learning.rating.columns import SIDE_COLUMNS
 from arena_learning.rating.fit import TOLERANCE, NotConvergedError, grounded
 from arena_learning.rating.intervals import half_width
 from arena_learning.rating.result import RatingParams, RatingResult
