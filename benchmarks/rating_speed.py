@@ -48,7 +48,7 @@ TARGETS = {
     "folded": 0.02,
     "folded-bootstrap": 4.0,
 }
-TIMEOUT = 120
+TIMEOUT = 45  # seconds; a job that takes longer is not run again
 
 
 def expand(votes: Path, target: Path, prompts: int) -> int:

@@ -1,13 +1,15 @@
-"""The `evaluate` stage: every pair of contestants meets on every test instruction, under every judge."""
+"""The `evaluate` stage: the contestants meet on the test instructions, under every judge."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from arena_learning.arena.battle import ask_contestant
+from arena_learning.board.choose import Play, all_pairings, play_scheduled
 from arena_learning.errors import ArenaError
+from arena_learning.judge.base import Judge
 from arena_learning.judge.build import open_judge
 from arena_learning.judge.play import Judged, Pairing, portions
 from arena_learning.judge.record import record
@@ -36,9 +38,8 @@ def evaluate_test(params: Params, paths: Paths, *, fresh: bool = False) -> dict[
     metrics = {}
     paid = 0
     with rows_file(paths.arena_games) as games, rows_file(paths.arena_battles) as battles:
-        played = play_all(params.contestants, instructions, responses, params, paths, fresh=fresh)
-        for name, (label, parts) in played:
-            one = record(parts, responses, games, battles)
+        for name, (label, play) in each_judge(instructions, responses, params, paths, fresh=fresh):
+            one = record(play_scheduled(instructions, params, play), responses, games, battles)
             cost = {"seconds": round(one.seconds, 1), "tokens": one.tokens}
             metrics[name] = {"judge": label, **one.health, **cost}
             paid += one.paid
@@ -79,9 +80,9 @@ def evaluate_split(
         for r in ask_contestant(name, instructions, params, paths, fresh=fresh).responses
     }
     held = Held({}, {}, responses)
-    for name, (_, parts) in play_all(contestants, instructions, responses, params, paths, fresh=fresh):
+    for name, (_, play) in each_judge(instructions, responses, params, paths, fresh=fresh):
         held.battles[name], held.games[name] = [], []
-        for part in parts:
+        for part in play(all_pairings(contestants, instructions)):
             held.battles[name] += part.battles
             held.games[name] += part.games
     return held
@@ -96,22 +97,20 @@ def read_arena_responses(contestants: Sequence[str], paths: Paths) -> dict[tuple
     }
 
 
-def play_all(
-    contestants: Sequence[str],
+def each_judge(
     instructions: Sequence[Instruction],
     responses: Responses,
     params: Params,
     paths: Paths,
     *,
     fresh: bool = False,
-) -> Iterator[tuple[str, tuple[str, Iterator[Judged]]]]:
-    """Let all ``contestants`` play all under every judge of ``evaluate.judges``.
+) -> Iterator[tuple[str, tuple[str, Play]]]:
+    """Open the judges of ``evaluate.judges`` one after the other.
 
     Yields:
-        The judge's name, and its label with the portions of `play.portions`: all of them are to be taken before the
+        The judge's name, its label, and what plays pairings under it (`play.portions`): all is to be played before the
         next judge is opened.
     """
-    pairings = [Pairing(i.id, a, b) for i in instructions for a, b in combinations(sorted(contestants), 2)]
     known = by_id(instructions)
     labels: dict[str, str] = {}
     for name in params.evaluate.judges:
@@ -126,6 +125,17 @@ def play_all(
             labels[judge.label] = name
             with Store(paths.store, fresh=fresh) as store:
                 how = params.judge.disagree
-                yield name, (judge.label, portions(pairings, known, responses, judge, store, disagree=how))
+                yield name, (judge.label, partial(_play, known, responses, judge, store, how))
         finally:
             judge.close()
+
+
+def _play(
+    instructions: Mapping[str, Instruction],
+    responses: Responses,
+    judge: Judge,
+    store: Store,
+    disagree: str,
+    pairings: Iterable[Pairing],
+) -> Iterator[Judged]:
+    return portions(pairings, instructions, responses, judge, store, disagree=disagree)

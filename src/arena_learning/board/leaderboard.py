@@ -8,8 +8,7 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
-import pandas as pd
-
+from arena_learning.board.choose import battle_table
 from arena_learning.board.evaluate import Responses, read_arena_battles, read_arena_responses
 from arena_learning.judge.text_quality import repetition
 from arena_learning.params import Params
@@ -17,8 +16,6 @@ from arena_learning.paths import Paths
 from arena_learning.points import words
 from arena_learning.rating import RatingParams, RatingResult, rate
 from arena_learning.rows import Battle, read_json, write_json
-
-_WINNERS = {"a": "model_a", "b": "model_b", "tie": "tie"}
 
 
 def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
@@ -70,17 +67,9 @@ def board(battles: Sequence[Battle], params: Params) -> dict[str, Any]:
 
 def rate_battles(battles: Sequence[Battle], params: Params) -> RatingResult:
     """Rate the scored battles, clustered by instruction."""
-    table = pd.DataFrame(
-        [
-            {"model_a": b.a, "model_b": b.b, "winner": _WINNERS[b.winner], "prompt_id": b.instruction_id}
-            for b in battles
-            if b.winner != "unscored"
-        ],
-        columns=["model_a", "model_b", "winner", "prompt_id"],
-    )
     anchor = (params.evaluate.anchor, params.evaluate.anchor_rating)
     return rate(
-        table,
+        battle_table(battles),
         RatingParams(anchor=anchor, bootstrap=params.evaluate.bootstrap, cluster="prompt", seed=params.seed),
     )
 

@@ -46,12 +46,19 @@ class Evaluate(Section):
         anchor: the contestant whose rating is fixed.
         anchor_rating: its rating.
         bootstrap: resamples of the test instructions.
+        schedule: which battles are played on the test set: ``all`` pairs on every instruction, everybody against the
+            anchor (``anchored``), or where they tell most about the ranking (``adaptive``; for a dear judge).
+        budget: adaptive: most battles that each contestant brings along (0: until neighbours are told apart).
+        gap: adaptive: neighbours in the ranking this many Elo points apart must be told apart.
     """
 
     judges: tuple[Name, ...] = ("rubric",)
     anchor: Name = "base"
     anchor_rating: float = 1000.0
     bootstrap: Positive = 1000
+    schedule: Literal["all", "anchored", "adaptive"] = "all"
+    budget: int = Field(default=0, ge=0)
+    gap: float = Field(default=20.0, gt=0)
 
 
 class Params(Section):
@@ -85,6 +92,18 @@ class Params(Section):
     def contestants(self) -> list[str]:
         """All contestants of the leaderboard: the base, the opponents, the rounds."""
         return ["base", *self.opponents, *self.ordered_rounds]
+
+    @property
+    def joining(self) -> list[list[str]]:
+        """Contestants in the order in which they come: who is there from the start, then one after the other.
+
+        A round's model and an opponent that joins late come by their index, the opponent before the round. Who is added
+        at the end leaves all before as they are.
+        """
+        founders = ["base", *(name for name, one in self.opponents.items() if not one.joins)]
+        late = [(one.joins, 0, name) for name, one in self.opponents.items() if one.joins]
+        late += [(one.index, 1, name) for name, one in self.rounds.items()]
+        return [founders, *([name] for *_, name in sorted(late))]
 
     def opponents_of(self, round_name: str) -> list[str]:
         """Return the opponents that fight in a round: those who have joined by then, sorted."""

@@ -1,9 +1,10 @@
 """Ratings of contestants from battles, usable alone: importing this loads NumPy and nothing heavier."""
 
 from arena_learning.rating.agreement import Conflict, Consistency, consistency
-from arena_learning.rating.battles import Battles, Sides, battles_from_frame
+from arena_learning.rating.battles import Battles, battles_from_frame
 from arena_learning.rating.bias import BattleBias, position_bias
 from arena_learning.rating.bradley_terry import rate
+from arena_learning.rating.columns import Sides
 from arena_learning.rating.elo import EloParams, online_elo
 from arena_learning.rating.rates import WinRate, average_win_rates, win_rate_against
 from arena_learning.rating.read import read_battles

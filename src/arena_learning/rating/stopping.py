@@ -7,19 +7,19 @@ Robbins' normal mixture does (Robbins 1970; Howard et al. 2021, section 3.2): wi
     reach = sqrt((V + rho) * log((V + rho) / (rho * alpha^2))) / V
 
 which holds at all looks together with probability ``1 - alpha``. ``rho`` is chosen so that it is narrowest
-where it
-matters: where it reaches just as far as the smallest gap that must be told apart.
+where it matters: where it reaches just as far as the smallest gap that must be told apart.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from arena_learning.rating.arrays import Floats
+    from arena_learning.rating.arrays import Bools, Floats
 
 # One-sided 10 % quantile of the normal distribution. To give a pair up as close is no claim that needs an
 # interval valid at all looks: it costs at worst a pair that could have been separated.
@@ -65,9 +65,13 @@ class Boundary:
 
     def reach(self, error: float) -> float:
         """Return the reach at a standard error, Elo points."""
-        precision = error**-2
+        return float(self.reaches(np.array(error)))
+
+    def reaches(self, error: Floats) -> Floats:
+        """Return the reach at each of many standard errors, Elo points, of their shape."""
+        precision = np.asarray(error, dtype=np.float64) ** -2
         total = precision + self._rho
-        return math.sqrt(total * math.log(total / (self._rho * self.alpha**2))) / precision
+        return np.asarray(np.sqrt(total * np.log(total / (self._rho * self.alpha**2))) / precision)
 
     def error_for(self, gap: float) -> float:
         """Return the standard error at which a difference of ``gap`` is just told from 0."""
@@ -78,27 +82,42 @@ class Boundary:
         return low
 
 
-def adjacent_pairs(elo: Floats, covariance: Floats, boundary: Boundary) -> list[Adjacent]:
+def separated(gap: Floats, error: Floats, boundary: Boundary, earlier: Bools | None = None) -> Bools:
+    """Say who is separated from whom, ``[i, j]`` with i the better, ``(models, models)``.
+
+    The intervals hold at all looks together, and so does their overlap: who was separated at an earlier look
+    stays so, unless the ratings have changed places.
+
+    Args:
+        gap: rating of the row's contestant less the column's, Elo points, ``(models, models)``.
+        error: its standard error.
+        boundary: the reach of intervals.
+        earlier: what this returned at the last look.
+    """
+    now = gap > boundary.reaches(error)
+    return np.asarray(now if earlier is None else now | (earlier & (gap > 0)))
+
+
+def adjacent_pairs(gap: Floats, error: Floats, boundary: Boundary, above: Bools) -> list[Adjacent]:
     """Look at the neighbours in the ranking, the highest first.
 
     Args:
-        elo: ratings, ``(models,)``.
-        covariance: their covariance, Elo points squared, ``(models, models)``.
+        gap: rating of the row's contestant less the column's, Elo points, ``(models, models)``.
+        error: its standard error.
         boundary: the reach of intervals.
+        above: who is separated from whom, as `separated` says.
     """
-    order = np.argsort(-elo, kind="stable")
+    order = np.argsort(-gap[:, 0], kind="stable").tolist()
     found = []
-    for upper, lower in zip(order[:-1].tolist(), order[1:].tolist(), strict=True):
-        gap = float(elo[upper] - elo[lower])
-        variance = covariance[upper, upper] + covariance[lower, lower] - 2 * covariance[upper, lower]
-        error = math.sqrt(max(float(variance), 1e-12))
-        reach = boundary.reach(error)
+    for upper, lower in pairwise(order):
+        between, its_error = float(gap[upper, lower]), float(error[upper, lower])
+        reach = boundary.reach(its_error)
         state: State = "open"
-        if gap > reach:
+        if above[upper, lower]:
             state = "separated"
-        elif gap + UNLIKELY * error < boundary.gap or reach <= boundary.gap:
+        elif between + UNLIKELY * its_error < boundary.gap or reach <= boundary.gap:
             state = "close"
-        found.append(Adjacent(upper, lower, gap, error, reach, state))
+        found.append(Adjacent(upper, lower, between, its_error, reach, state))
     return found
 
 

@@ -1,0 +1,203 @@
+"""Where the next battles tell most about the ranking: a greedy optimal design for what is still open.
+
+Wanted is that true neighbours a gap apart are separated, and who the true neighbours are is not known yet. So
+rankings are drawn from what the fit says of the ratings, and the contestants that stand next to each other in
+enough of them are *likely neighbours*. Of these, whoever is not separated is asked for, the widest first, each
+as wide as it may be by its error. The next battles go, a few at a time, to the pair whose battle lowers the
+errors of these differences most, by the Fisher information of the fit so far: battles with others count as far
+as they tell about the two.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from arena_learning.rating.bradley_terry import fit_battles, rate
+from arena_learning.rating.result import RatingParams
+
+if TYPE_CHECKING:
+    from arena_learning.rating.arrays import Bools, Floats, Ints
+    from arena_learning.rating.battles import Battles
+    from arena_learning.rating.stopping import Boundary
+
+# Battles are handed out in at least this many portions, each to the pair that tells most by then.
+_PORTIONS = 40
+# How strongly differences far from what is asked come before those nearer.
+_SHARPNESS = 4
+# A batch is cut short when it is expected to settle what was asked, but not below this share of it.
+_LEAST_SHARE = 0.1
+# Rankings drawn, and the share of them in which two must stand next to each other to be likely neighbours.
+_DRAWS = 128
+LIKELY = 0.1
+# How many standard errors above its estimate a gap is hoped to be.
+HOPE = 1.5
+# Differences at least this share of the widest hoped one are asked for together.
+WIDEST = 0.85
+
+
+class Standing(NamedTuple):
+    """The ranking so far.
+
+    Attributes:
+        elo: ratings, ``(models,)``.
+        covariance: their robust covariance, Elo points squared, ``(models, models)``.
+        inverse: inverse of the fit's information, log units, ``(models, models)``: what more battles lower.
+        information: Fisher information of one more battle of each two, ``(models, models)``.
+        groups: group of contestants that met, at least through others, ``(models,)``.
+    """
+
+    elo: Floats
+    covariance: Floats
+    inverse: Floats
+    information: Floats
+    groups: Ints
+
+    @property
+    def gap(self) -> Floats:
+        """Rating of the row's contestant less the column's, Elo points, ``(models, models)``."""
+        return np.asarray(self.elo[:, None] - self.elo[None, :])
+
+    @property
+    def error(self) -> Floats:
+        """Standard error of each difference, Elo points, ``(models, models)``."""
+        return np.sqrt(np.maximum(_difference_variances(self.covariance), 1e-12))
+
+
+def _difference_variances(covariance: Floats) -> Floats:
+    own = np.diag(covariance)
+    return np.asarray(own[:, None] + own[None, :] - 2 * covariance)
+
+
+def stand(battles: Battles, scale: float) -> Standing:
+    """Rate the battles so far.
+
+    Args:
+        battles: of all contestants to rank.
+        scale: Elo points of a tenfold change of the odds.
+    """
+    chosen = RatingParams(scale=scale, interval="sandwich")
+    result = rate(battles, chosen)
+    assert result.covariance is not None
+    fit = fit_battles(battles, chosen)
+    information = battle_information(result.elo, scale)
+    return Standing(result.elo, result.covariance, fit.inverse, information, result.groups)
+
+
+def battle_information(elo: Floats, scale: float) -> Floats:
+    """Return the Fisher information of one battle of each two, log units, ``(models, models)``."""
+    share = 1 / (1 + 10.0 ** ((elo[None, :] - elo[:, None]) / scale))
+    information = share * (1 - share)
+    np.fill_diagonal(information, 0)
+    return np.asarray(information)
+
+
+def likely_neighbours(standing: Standing, generator: np.random.Generator) -> Bools:
+    """Say who may stand next to whom, ``[i, j]`` with i rated above j, ``(models, models)``.
+
+    Rankings are drawn from a normal distribution about the ratings; those who are neighbours by the ratings
+    themselves always count.
+    """
+    size = len(standing.elo)
+    values, vectors = np.linalg.eigh(standing.covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0))
+    drawn = standing.elo + generator.standard_normal((_DRAWS, size)) @ root.T
+    order = np.argsort(-drawn, axis=1)
+    share = np.zeros((size, size))
+    np.add.at(share, (order[:, :-1].ravel(), order[:, 1:].ravel()), 1 / _DRAWS)
+    ranked = np.argsort(-standing.elo, kind="stable")
+    share[ranked[:-1], ranked[1:]] = 1
+    place = np.argsort(ranked)
+    return np.asarray((share + share.T >= LIKELY) & (place[:, None] < place[None, :]))
+
+
+def allocate(
+    standing: Standing,
+    above: Bools,
+    room: Ints,
+    batch: int,
+    boundary: Boundary,
+    scale: float,
+    *,
+    generator: np.random.Generator,
+    newcomers: Bools | None = None,
+) -> Ints:
+    """Hand out battles to the pairs that tell most about the ranking.
+
+    Args:
+        standing: the ranking so far.
+        above: ``above[i, j]`` says that i was separated from j, and is the better, ``(models, models)``.
+        room: battles that each two can still play, ``(models, models)``, upper triangle.
+        batch: how many to hand out at most.
+        boundary: the reach of intervals.
+        scale: Elo points of a tenfold change of the odds.
+        generator: draws the rankings.
+        newcomers: whether each contestant is new, ``(models,)``; then only their differences are asked for.
+
+    Returns:
+        Battles of each two, ``(models, models)``, upper triangle.
+    """
+    likely = likely_neighbours(standing, generator)
+    if newcomers is not None:
+        likely &= newcomers[:, None] | newcomers[None, :]
+    asked = likely & ~above
+    upper, lower = np.nonzero(asked if asked.any() else likely)
+    error, gap = standing.error[upper, lower], standing.gap[upper, lower]
+    hoped = gap + HOPE * error
+    widest = hoped >= WIDEST * hoped.max()
+    upper, lower, error, gap = upper[widest], lower[widest], error[widest], gap[widest]
+    unit = scale / math.log(10)
+    fitted = _difference_variances(standing.inverse)[upper, lower]
+    # Battles of one prompt are alike, so that errors are larger than the fit says: by as much as hitherto.
+    inflation = error**2 / np.maximum(fitted * unit**2, 1e-12)
+    # Each is to be told from 0 if it is one error wider than it looks, but none finer than the gap that matters.
+    told = [boundary.error_for(max(one, boundary.gap)) for one in gap + error]
+    wanted = (np.array(told) / unit) ** 2 / inflation
+    return spread(standing.inverse, standing.information, (upper, lower), wanted, room, batch)
+
+
+def spread(
+    inverse: Floats,
+    information: Floats,
+    asked: tuple[np.ndarray, np.ndarray],
+    wanted: Floats,
+    room: Ints,
+    batch: int,
+) -> Ints:
+    """Hand out battles where they lower most the variances that are furthest from those wanted.
+
+    Args:
+        inverse: covariance of log-strengths so far, ``(models, models)``.
+        information: Fisher information of one battle of each two, ``(models, models)``.
+        asked: indices of both contestants of each difference, ``(differences,)`` each.
+        wanted: variance to reach for each, ``(differences,)``.
+        room: battles that each two can still play, upper triangle.
+        batch: most battles to hand out; fewer if they are expected to do.
+    """
+    upper, lower = asked
+    covariance, room = inverse.copy(), np.triu(room, 1).copy()
+    counts = np.zeros_like(room)
+    portion, handed = math.ceil(batch / max(_PORTIONS, 2 * len(upper))), 0
+    least = math.ceil(_LEAST_SHARE * batch)
+    while handed < batch and room.any():
+        reach = covariance[:, upper] - covariance[:, lower]
+        variance = reach[upper, np.arange(len(upper))] - reach[lower, np.arange(len(upper))]
+        if handed >= least and (variance <= wanted).all():
+            break  # enough for another look; more would only be guessed
+        urgency = (variance / wanted) ** _SHARPNESS
+        pull = reach * np.sqrt(urgency / variance)
+        # One battle of i and j lowers log variance of k by information_ij * (reach_ik - reach_jk)^2 /
+        # variance_k.
+        square = (pull**2).sum(axis=1)
+        gain = information * (square[:, None] + square[None, :] - 2 * pull @ pull.T)
+        i, j = divmod(int(np.argmax(np.where(room > 0, gain, -1.0))), len(room))
+        number = min(portion, batch - handed, int(room[i, j]))
+        counts[i, j] += number
+        room[i, j] -= number
+        handed += number
+        column = covariance[:, i] - covariance[:, j]
+        added = number * information[i, j]
+        covariance -= np.outer(column, column) * (added / (1 + added * (column[i] - column[j])))
+    return counts
