@@ -18,6 +18,8 @@ from arena_learning.rating.schedule import Planned, ScheduleParams, plan_adaptiv
 from arena_learning.rows import Battle, Game, Instruction
 
 Play = Callable[[Iterable[Pairing]], Iterator[Judged]]
+# Judges like full batches: few looks, each after a tenth more battles.
+_GROWTH = 0.1
 _WINNERS = {"a": "model_a", "b": "model_b", "tie": "tie"}
 
 
@@ -35,17 +37,21 @@ def play_scheduled(instructions: Sequence[Instruction], params: Params, play: Pl
         play: plays pairings, as `judge.play.portions` does.
     """
     if params.evaluate.schedule == "adaptive":
-        return iter([play_adaptive(instructions, params, play)])
+        return iter(play_adaptive(instructions, params, play))
     pairings = all_pairings(params.contestants, instructions)
     if params.evaluate.schedule == "anchored":
         pairings = [one for one in pairings if params.evaluate.anchor in (one.a, one.b)]
     return play(pairings)
 
 
-def play_adaptive(instructions: Sequence[Instruction], params: Params, play: Play) -> Judged:
-    """Play where battles tell most about the ranking, until neighbours are told apart or the budget is spent."""
+def play_adaptive(instructions: Sequence[Instruction], params: Params, play: Play) -> list[Judged]:
+    """Play where battles tell most about the ranking, until neighbours are told apart or the budget is spent.
+
+    Returns:
+        All of it as one portion, or nothing where nobody meets anybody.
+    """
     asked = [instruction.id for instruction in instructions]
-    parts: list[Judged] = list(play([]))
+    parts: list[Judged] = []
     played: list[Planned] = []
     present: list[str] = []
     separated: frozenset[tuple[str, str]] = frozenset()
@@ -56,7 +62,10 @@ def play_adaptive(instructions: Sequence[Instruction], params: Params, play: Pla
             continue
         budget = params.evaluate.budget * (len(newcomers) if founded else len(present))
         how = ScheduleParams(
-            gap=params.evaluate.gap, budget=len(played) + budget if budget else None, seed=params.seed
+            gap=params.evaluate.gap,
+            budget=len(played) + budget if budget else None,
+            growth=_GROWTH,
+            seed=params.seed,
         )
         while True:
             plan = plan_adaptive(
@@ -73,7 +82,7 @@ def play_adaptive(instructions: Sequence[Instruction], params: Params, play: Pla
                 break
             parts += play(Pairing(one.instruction, one.model_a, one.model_b) for one in plan.battles)
             played += plan.battles
-    return _together(parts)
+    return [_together(parts)] if parts else []
 
 
 def battle_table(battles: Iterable[Battle]) -> pd.DataFrame:
