@@ -71,7 +71,7 @@ def answer(request: Request) -> Reply:
     if request.headers.get("authorization") != f"Bearer {SECRET}":
         return Reply(status=401, body={"error": {"message": f"wrong key, {SECRET} is right"}})
     said = request.body["messages"][-1]["content"]
-    digest = hashlib.sha256(said.encode()).digest()
+    digest = hashlib.sha256(f"{request.body['model']} {said}".encode()).digest()
     if "Score-A" in said:
         text = f"Score-A: {1 + digest[0] % 10}\nScore-B: {1 + digest[1] % 10}\nExplanation: by its bytes."
         return Reply(body=completion(text))
@@ -207,11 +207,18 @@ class _Repro:
 
 
 def contents(root: Path) -> dict[str, str]:
-    """Return a digest of every file that the stages leave, without the seconds in their metrics."""
+    """Return a digest of every file that the stages leave, without the seconds in their metrics.
+
+    The hidden file of a write that was cut off stays where it is; no stage reads it.
+    """
     found = {}
     for folder in ("data/rounds", "data/arena", "models", "reports"):
         for path in sorted((root / folder).rglob("*")):
-            if path.is_file() and path.name != ".gitignore" and path.suffix not in (".html", ".png", ".svg"):
+            if (
+                path.is_file()
+                and not path.name.startswith(".")
+                and path.suffix not in (".html", ".png", ".svg")
+            ):
                 found[path.relative_to(root).as_posix()] = _digest(path)
     return found
 

@@ -43,7 +43,8 @@ def test_experiments_log_into_the_one_store_by_their_names(clone: Path) -> None:
     run(clone, "dvc", "exp", "run", "--queue", "--name", "queued", "-S", "evaluate.bootstrap=70")
     run(clone, "dvc", "queue", "start")
     end = time.monotonic() + 200
-    while "queued" not in flywheels(clone) and time.monotonic() < end:
+    # The worker has still to tidy up when the run is there: until then it holds DVC's lock.
+    while "Success" not in run(clone, "dvc", "queue", "status") and time.monotonic() < end:
         time.sleep(1)
     names = ("in-place", "in-a-copy", "queued")
     assert flywheels(clone) == {"flywheel": "workspace"} | {name: name for name in names}
@@ -55,7 +56,7 @@ def test_experiments_log_into_the_one_store_by_their_names(clone: Path) -> None:
 
 def test_an_experiment_and_its_start_are_compared(clone: Path) -> None:
     said = run(clone, "dvc", "metrics", "diff", "HEAD", "in-a-copy", "--md")
-    assert "reports/leaderboard.json" in said
-    assert "gain.difference" in said
+    assert "data/rounds/ppo-i3/card.json" in said
+    assert "threshold" in said
     run(clone, "dvc", "plots", "diff", "HEAD", "in-a-copy", "--targets", "reports/elo.json")
     assert "ppo-i3" in (clone / "dvc_plots" / "index.html").read_text(encoding="utf-8")

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from arena_learning.judge.play import Judged, Pairing
 from arena_learning.params import Params
 from arena_learning.rating.schedule import Planned, ScheduleParams, plan_adaptive
 from arena_learning.rows import Battle, Game, Instruction
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Play = Callable[[Iterable[Pairing]], Iterator[Judged]]
 # Judges like full batches: few looks, each after a tenth more battles.
@@ -87,6 +89,8 @@ def play_adaptive(instructions: Sequence[Instruction], params: Params, play: Pla
 
 def battle_table(battles: Iterable[Battle]) -> pd.DataFrame:
     """Return the scored battles as `rating.rate` takes them, with the instruction as the prompt."""
+    import pandas as pd  # here: who only reads battles does not wait for it
+
     rows = [(b.a, b.b, _WINNERS[b.winner], b.instruction_id) for b in battles if b.winner != "unscored"]
     return pd.DataFrame(rows, columns=["model_a", "model_b", "winner", "prompt_id"])
 

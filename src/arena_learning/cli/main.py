@@ -7,6 +7,7 @@ import gc
 import importlib
 import json
 import sys
+import traceback
 from typing import Any
 
 import click
@@ -96,7 +97,8 @@ def main() -> None:
     try:
         cli(standalone_mode=True)
     except ArenaError as error:
-        if debug:
-            raise
+        if debug:  # what a library quotes of a refused request is in there, too
+            click.echo(hidden(traceback.format_exc()), err=True)
+            sys.exit(1)
         click.secho(f"error: {hidden(str(error))}", fg="red", err=True)
         sys.exit(2)
