@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 from arena_learning.errors import ArenaError
 from arena_learning.params import Params, load_params
 from arena_learning.paths import Paths
+from arena_learning.read_yaml import read_yaml
 from arena_learning.rounds import check_rounds
 
 Level = Literal["ok", "warn", "fail"]
@@ -108,12 +109,18 @@ def _needs_of(params: Params, paths: Paths) -> Iterator[Finding]:
 
 
 def _torn_lock(paths: Paths) -> Iterator[Finding]:
-    """Find the lock file of a DVC that was killed in the midst of writing it: no later DVC goes on."""
+    """Find what a DVC left half written that was killed in the midst of it: no later DVC goes on."""
     lock = paths.root / ".dvc" / "tmp" / "rwlock"
     try:
         json.loads(lock.read_text(encoding="utf-8") if lock.is_file() else "{}")
     except ValueError:
         yield Finding("fail", "DVC was killed while it wrote .dvc/tmp/rwlock", "rm .dvc/tmp/rwlock")
+    try:
+        kept = read_yaml(paths.lockfile) if paths.lockfile.is_file() else {"schema": "2.0"}
+    except ArenaError:
+        kept = None
+    if not isinstance(kept, dict) or "schema" not in kept:
+        yield Finding("fail", "DVC was killed while it wrote dvc.lock", "git checkout dvc.lock")
 
 
 def _version(package: str) -> str:
