@@ -53,7 +53,7 @@ def judge_names(paths: Paths) -> dict[str, str]:
 
 
 def read_arena_battles(paths: Paths) -> dict[str, list[Battle]]:
-    """Read the battles of the test set by the judge's name, in the order of ``evaluate.judges``."""
+    """Read the battles of the test set by the judge's name (sorted by it, as the metrics' file is)."""
     names = judge_names(paths)
     battles: dict[str, list[Battle]] = {name: [] for name in names.values()}
     for battle in read_rows(paths.arena_battles, Battle):
