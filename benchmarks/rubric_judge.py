@@ -22,8 +22,8 @@ import numpy as np
 
 from arena_learning.judge.base import Presentation
 from arena_learning.judge.rubric import RubricJudge
-from arena_learning.points import words
 from arena_learning.rows import Instruction, Response, Turn, read_rows
+from arena_learning.texts import words
 
 ROOT = Path(__file__).parent.parent
 RUBRICS = ROOT / "benchmarks" / "human_rubrics.jsonl"

@@ -30,6 +30,7 @@ def build_tiny_model(
     layers: int = 2,
     template: str = CHATML,
     vocab: int = 400,
+    positions: int = 512,
 ) -> Path:
     """Write a tiny Llama (fp32 safetensors) and its tokenizer to ``folder``; same seed, same bytes.
 
@@ -47,7 +48,7 @@ def build_tiny_model(
         num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=512,
+        max_position_embeddings=positions,
         tie_word_embeddings=True,
         bos_token_id=1,
         eos_token_id=2,

@@ -10,6 +10,7 @@ from math import inf, isfinite
 from typing import Any, NamedTuple
 
 from arena_learning.errors import ArenaError, suggest
+from arena_learning.texts import sentences, spaced, word_pattern, words
 
 FORMATS = ("bullets", "numbered", "lines", "sentences", "paragraphs", "json", "code", "table")
 CONTENT_KINDS = ("states", "avoids", "number", "semantic")
@@ -37,7 +38,6 @@ _NUMBER = re.compile(r"(?<![\w.])[-−]?(?:\d{1,3}(?:[,\u00a0\u202f ]\d{3})+(?!\
 # A call, an assignment, an option, or a line that ends as no sentence does; a colon or a bracket is prose too.
 _CODE = re.compile(r"^.*(?:\w\(|[\w\])] ?[-+*/|]?= ?\S|\s--\w|[{};]$)", re.M)
 _LONGEST = 40  # digits; what is longer is no number that a rubric asks for
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
 @dataclass(frozen=True)
@@ -140,17 +140,6 @@ def check(point: Point, text: str) -> Check:
     raise ValueError(f"{point.kind} points are not checked here")
 
 
-def words(text: str) -> list[str]:
-    """Return the words of ``text``, lower-cased; apostrophes stay inside words."""
-    return [w.lower().replace("’", "'") for w in _WORD.findall(text)]
-
-
-def sentences(text: str) -> list[str]:
-    """Split ``text`` into sentences at end marks and line breaks; pieces without a word are dropped."""
-    pieces = re.split(r"(?<=[.!?])[\"'”’)\]*_]*\s+|\n+", text)
-    return [p.strip() for p in pieces if _WORD.search(p)]
-
-
 def find_phrase(phrases: tuple[str, ...], text: str) -> str | None:
     """Return the first of ``phrases`` that occurs in ``text`` as whole words, or None.
 
@@ -168,7 +157,7 @@ def find_phrase(phrases: tuple[str, ...], text: str) -> str | None:
 def numbers(text: str) -> list[float]:
     """Return the numbers in ``text``: digits (with thousands marks) and English words up to ninety-nine."""
     found = []
-    for match in _NUMBER.findall(text):
+    for match in _NUMBER.findall(spaced(text)):
         plain = match.replace("−", "-")
         # "100 200" may be one number or two: both readings count.
         for reading in {re.sub(r"[,\s]", "", plain), *plain.split()}:
@@ -187,9 +176,9 @@ def numbers(text: str) -> list[float]:
 
 
 def _tokens(text: str) -> list[str]:
-    plain = unicodedata.normalize("NFKC", text).lower().replace("’", "'")
+    plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
     plain = re.sub(r"(?<=\d),(?=\d{3}\b)", "", plain)
-    return re.findall(r"\d+(?:\.\d+)+|[^\W_]+(?:'[^\W_]+)*|[+#=<>%^]+", plain)
+    return re.findall(rf"\d+(?:\.\d+)+|{word_pattern(plain).pattern}|[+#=<>%^]+", plain)
 
 
 def _phrase_tokens(phrase: str) -> list[tuple[str, bool]]:

@@ -119,6 +119,14 @@ def test_a_malformed_label_names_its_line(tmp_path, row, what):
     assert "l.jsonl, line 2" in caught.value.where
 
 
+@pytest.mark.parametrize("line", ["{", '{"id": "x", "instruction": "half \\ud83d"}'])
+def test_what_is_no_json_or_no_text_names_its_line(tmp_path, line):
+    (tmp_path / "l.jsonl").write_text(f"\ufeff{json.dumps(ROWS[0])}\n{line}\n", encoding="utf-8")
+    with pytest.raises(ArenaError, match="Invalid JSON") as caught:
+        read_labelled(tmp_path / "l.jsonl")
+    assert "l.jsonl, line 2" in caught.value.where
+
+
 def test_a_file_that_is_missing_or_broken_is_told(tmp_path):
     (tmp_path / "half.gz").write_bytes(gzip.compress(b"x" * 999)[:20])
     (tmp_path / "empty.jsonl").write_text("")

@@ -153,6 +153,14 @@ def test_a_verdict_of_unknown_order_is_a_battle_of_one_game(tmp_path, make_instr
     assert (health["flip_rate"], health["first_position_share"], judged.paid) == (None, None, 0)
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_recorded_verdicts_conform_but_for_the_names(tmp_path, known):
+    orders = [("a", "b"), ("b", "a")] if known else [("a", "b")]
+    write_rows(tmp_path / "v.jsonl", [verdict(*order, 0.25, known) for order in orders])
+    check_judge(ReplayJudge(tmp_path / "v.jsonl"), by_name=True)
+    assert ReplayJudge(tmp_path / "v.jsonl").score([present("good", "poor")])[0][:2] == (7.75, 3.25)
+
+
 def test_verdicts_of_known_order_are_two_games_with_flips(tmp_path, make_instruction, make_response):
     rows = [verdict("a", "b", 0.0), verdict("b", "a", 0.0)]  # whoever stands first wins
     judged, health = replay(tmp_path, make_instruction, make_response, rows, ("a", "b"))

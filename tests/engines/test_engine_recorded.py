@@ -69,10 +69,11 @@ def test_the_fingerprint_follows_the_answers_not_the_file(tmp_path, file, engine
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"id": "a", "text": "x"}\nnot json\n', "line 2: not JSON"),
+        (b'{"id": "a", "text": "x"}\nnot json\n', "line 2: the row: Invalid JSON"),
         (b'{"id": "a"}\n', "line 1: text: Field required"),
         (b'{"id": "a", "text": "x"}\n\n{"id": "a", "text": "y"}\n', "line 3: 'a' is answered twice"),
         (b"\xff\xfe", "not UTF-8"),
+        (b'{"id": "a", "text": "half \\ud83d"}\n', "line 1: the row: Invalid JSON"),
     ],
 )
 def test_a_malformed_file_is_refused_with_its_line(tmp_path, content, message):
@@ -93,6 +94,16 @@ def test_line_separators_inside_an_answer_do_not_split_it(tmp_path):
     path = write(tmp_path / "odd.jsonl", [("a", text)])
     engine = Recorded(path, [Instruction(id="a", turns=tuple(ask("Say it.")))])
     assert engine.respond([ask("Say it.")], Sampling())[0].text == text
+
+
+def test_tokens_are_counted_where_a_script_writes_no_spaces_and_a_mark_of_the_encoding_is_passed_over(
+    tmp_path,
+):
+    path = write(tmp_path / "a.jsonl", [("a", "它流入黑海。")])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    engine = Recorded(path, [Instruction(id="a", turns=tuple(ask("它在哪里入海？")))])
+    # Six characters and a question mark asked, five and a stop answered.
+    assert engine.respond([ask("它在哪里入海？")], Sampling())[0] == ("它流入黑海。", "stop", 7, 6, 0.0, ())
 
 
 def test_the_same_question_twice_with_two_answers_is_refused(tmp_path):

@@ -316,3 +316,27 @@ def test_the_command_writes_and_says_what_it_found(tmp_path):
     assert "instructions: 1" in said.output
     assert json.loads(CliRunner().invoke(command, [*arguments, "--json"]).output)["instructions"] == 1
     assert CliRunner().invoke(command, [*arguments, "--column", "x"]).exit_code == 2
+
+
+def test_names_in_other_scripts_stay_apart_and_half_a_character_is_replaced(tmp_path):
+    rows = [
+        {"id": "1", "instruction": "哪条河流经维也纳？", "model": "通义", "output": "多瑙河。"},
+        {"id": "1", "instruction": "哪条河流经维也纳？", "model": "千问", "output": "莱茵河 \ud83d"},
+        {"id": "1", "instruction": "哪条河流经维也纳？", "model": "Qwen 千问", "output": "\U0001f30a"},
+    ]
+    found = import_files("jsonl", [lines(tmp_path / "t.jsonl", *rows)], tmp_path / "out")
+    assert found["contestants"] == 3
+    texts = {f.stem: read_answers(f)["1"] for f in (tmp_path / "out" / "answers").iterdir()}
+    assert sorted(texts.values()) == ["多瑙河。", "莱茵河 \ufffd", "\U0001f30a"]
+    assert all(name.isascii() and name[0].isalnum() for name in texts)
+    assert next(name for name, text in texts.items() if text == "\U0001f30a").startswith("Qwen-")
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.json", "t.csv", "t.jsonl.gz"])
+def test_a_file_that_is_not_utf8_is_named(tmp_path, name):
+    raw = '[{"id": "1", "instruction": "Größe?", "output": "x", "model": "m"}]'.encode("latin-1")
+    (tmp_path / name).write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+    with pytest.raises(ArenaError, match="not UTF-8") as caught:
+        import_files("jsonl", [tmp_path / name], tmp_path / "out")
+    assert caught.value.where == str(tmp_path / name)
+    assert not (tmp_path / "out").exists()

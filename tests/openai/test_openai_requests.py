@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
 import time
@@ -22,6 +23,7 @@ from arena_learning.params import Endpoint, Opponent, parse_params
 from arena_learning.paths import Paths
 from arena_learning.rows import Turn
 from arena_learning.store import Store
+from languages import FOREIGN
 
 KEY = "sk-planted-7f3a9c"
 HELLO = [[Turn(role="user", content="Hello")]]
@@ -240,3 +242,27 @@ def test_probabilities_that_are_missing_or_malformed_are_none_and_the_answer_sta
     ((_, answer),) = next(iter(connect(server).weigh(HELLO, Sampling(), 3)))
     assert (answer.text, answer.tokens) == ("fine", ())
     assert server.requests[0].body["top_logprobs"] == 3
+
+
+def test_any_script_goes_out_and_comes_back_as_it_is_and_half_a_character_is_replaced(
+    serve, connect, tmp_path, make_instruction
+):
+    said = {f.turns[-1]: f.good for f in FOREIGN.values()}
+
+    def raw(request):  # UTF-8 as it is, not escaped as Python's json would
+        text = said[request.body["messages"][-1]["content"]]
+        return Reply(body=json.dumps(completion(text), ensure_ascii=False))
+
+    server = serve(raw)
+    instructions = [f.instruction(f"f{n}") for n, f in enumerate(FOREIGN.values())]
+    with Store(tmp_path / "store.sqlite") as store:
+        contestant = Contestant("x", connect(server, system=FOREIGN["Arabic"].system), Sampling())
+        asked = ask(contestant, instructions, store)
+        assert [r.text for r in asked.responses] == list(said.values())
+        assert ask(contestant, instructions, store).responses == asked.responses
+        sent = [[m["content"] for m in request.body["messages"]] for request in server.requests]
+        assert sorted(sent) == sorted([FOREIGN["Arabic"].system, *f.turns] for f in FOREIGN.values())
+        # An answer that was cut off in the midst of an emoji: JSON can hold that, and neither store nor file.
+        server.script = lambda _: Reply(body=json.dumps(completion("cut \ud83d", "length")))
+        half = ask(contestant, [make_instruction("h")], store).responses[0]
+    assert (half.text, half.finish_reason) == ("cut \ufffd", "length")

@@ -13,8 +13,8 @@ from arena_learning.judge.health import judge_health, win_counts
 from arena_learning.judge.merge import merge_games
 from arena_learning.params import NONE, Params, load_params
 from arena_learning.paths import Paths
-from arena_learning.points import words
 from arena_learning.rows import Battle, Game, Instruction, Response, Turn, write_json, write_rows
+from arena_learning.texts import words
 
 CATEGORIES = ("coding", "mathematics", "writing")
 # What each contestant's answers are worth on average, 1 to 10.

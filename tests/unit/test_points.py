@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arena_learning.errors import ArenaError
-from arena_learning.points import FORMATS, check, find_phrase, numbers, parse_point, sentences, words
+from arena_learning.points import FORMATS, check, find_phrase, numbers, parse_point
+from arena_learning.texts import sentences, words
 
 
 def met(text, **raw) -> float:

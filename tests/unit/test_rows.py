@@ -103,6 +103,18 @@ def test_a_file_that_is_not_utf8_is_named(tmp_path):
         read_rows(tmp_path / "latin.jsonl", Turn)
 
 
+def test_a_mark_of_the_encoding_is_passed_over_and_half_a_character_is_named(tmp_path):
+    path = tmp_path / "turns.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + '{"role":"user","content":"多瑙河"}\n'.encode())
+    assert read_rows(path, Turn) == [Turn(role="user", content="多瑙河")]
+    path.write_text(
+        '{"role":"user","content":"x"}\n{"role":"user","content":"half \\ud83d"}\n', encoding="utf-8"
+    )
+    with pytest.raises(ArenaError) as caught:
+        read_rows(path, Turn)
+    assert caught.value.where == f"{path}, line 2"
+
+
 def test_a_missing_file_says_which_and_how_to_mend_it(tmp_path):
     for read in (lambda p: read_rows(p, Turn), read_json):
         with pytest.raises(ArenaError, match="no such file") as caught:

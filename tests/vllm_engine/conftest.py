@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "engines")]
+_TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(_TESTS), str(_TESTS / "engines"), str(_TESTS / "unit" / "judge")]
 
 
 def pytest_collection_modifyitems(items):

@@ -67,6 +67,14 @@ def test_an_answer_is_cut_where_the_context_ends(engine):
     assert answer.prompt_tokens + answer.completion_tokens <= 2048
 
 
+def test_no_call_finds_what_an_earlier_one_left_in_the_prefix_cache(engine):
+    long = [ask("Say it again. " * 60)]  # more than a block of the cache, which is 128 tokens on a CPU
+    first = engine.respond(long, Sampling(max_tokens=2))
+    before = engine.cached_tokens
+    assert [a.text for a in engine.respond(long, Sampling(max_tokens=2))] == [a.text for a in first]
+    assert engine.cached_tokens == before
+
+
 def test_a_killed_process_is_told_and_closing_gives_everything_back(engine):
     """Last: the model is not loaded again."""
     pid = engine._process.pid

@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import takewhile
 
 import pytest
+from conformance import present
 from engine_conformance import PLAIN, ask
 
 from arena_learning.engines.base import Sampling
@@ -18,9 +20,12 @@ from arena_learning.engines.chat import Chat
 from arena_learning.engines.transformers import Transformers
 from arena_learning.engines.vllm import Vllm
 from arena_learning.errors import ArenaError
+from arena_learning.judge.llm import LlmJudge
 from arena_learning.judge.schema import response_format
 from arena_learning.judge.template import JudgeTemplate
 from arena_learning.params import VllmServing
+from languages import FOREIGN
+from tiny import build_tiny_model
 
 SERVING = VllmServing(eager=True, cache_gib=0.25)
 
@@ -76,6 +81,38 @@ def test_a_verdict_is_held_to_its_schema_and_a_system_prompt_is_put_first(tiny, 
     assert all(re.match(r'\s*\{\s*"(Score-A|explanation)"', answer.text) for answer in answers)
     prompts = Chat(tiny, system="Be brief.").encode(PLAIN)
     assert [answer.prompt_tokens for answer in answers] == [len(prompt) for prompt in prompts]
+
+
+def test_a_judges_second_order_finds_the_prefix_of_the_first_and_says_what_it_would_say_without(
+    tmp_path, capsys
+):
+    """`keep_prefixes`: one model with long enough a context for the shipped prompt, in fp32."""
+    model = build_tiny_model(tmp_path / "m", hidden=128, positions=4096)
+    serving = VllmServing(eager=True, cache_gib=0.25, keep_prefixes=True)
+    engine = Vllm(model, serving, dtype="fp32", batch_size=8)
+    template, sampling = JudgeTemplate("pairwise-score", tmp_path), Sampling(max_tokens=8)
+    judge = LlmJudge("m", engine, template, sampling, 1)
+    foreign = list(FOREIGN.values())[:4]
+    first = [present(f.good, f.poor, f.instruction(f"f{n}")) for n, f in enumerate(foreign)]
+    second = [p._replace(first=p.second, second=p.first) for p in first]
+    prompts = [[Chat(model).encode([judge.prompt(p)])[0] for p in order] for order in (first, second)]
+    judge.score(first)
+    before = engine.cached_tokens
+    told = judge.score(second)
+    found = engine.cached_tokens - before
+    whole = engine.cached_tokens
+    judge.close()
+    said = (
+        f"serving: {whole:,} of {sum(len(p) for order in prompts for p in order):,} prompt tokens came from"
+    )
+    assert said in capsys.readouterr().err
+    # What the two prompts of an instruction share, in whole blocks of 128 tokens, is in the cache.
+    shared = [_shared(*pair) for pair in zip(*prompts, strict=True)]
+    assert min(shared) > 128
+    assert sum(n // 128 * 128 for n in shared) <= found < sum(map(len, prompts[1]))
+    plain = LlmJudge("m", Transformers(model, batch_size=1, device="cpu"), template, sampling, 1)
+    assert [v.rationale for v in told] == [v.rationale for v in plain.score(second)]
+    assert len({v.rationale for v in told}) > 1
 
 
 def test_what_vllm_cannot_serve_is_an_error_that_says_why(tiny):
@@ -150,3 +187,8 @@ def _runs(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def _shared(one, two):
+    """Return how many tokens two prompts begin with alike."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, two, strict=False)))

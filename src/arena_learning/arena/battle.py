@@ -9,9 +9,9 @@ from typing import Any
 from arena_learning.arena.ask import Asked, Contestant, ask
 from arena_learning.params import NONE, Params
 from arena_learning.paths import Paths
-from arena_learning.points import words
 from arena_learning.rows import Instruction, Response, read_rows, write_json, write_rows
 from arena_learning.store import Store
+from arena_learning.texts import words
 
 
 def battle_round(name: str, params: Params, paths: Paths, *, fresh: bool = False) -> dict[str, Any]:

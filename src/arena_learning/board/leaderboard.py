@@ -13,9 +13,9 @@ from arena_learning.board.evaluate import Responses, read_arena_battles, read_ar
 from arena_learning.judge.text_quality import repetition
 from arena_learning.params import Params
 from arena_learning.paths import Paths
-from arena_learning.points import words
 from arena_learning.rating import RatingParams, RatingResult, rate
 from arena_learning.rows import Battle, read_json, write_json
+from arena_learning.texts import words
 
 
 def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from arena_learning.curate.select import Choice, Rules, choose_label, choose_pair, unfit
 from arena_learning.params import NONE, Params, Round
 from arena_learning.paths import Paths
-from arena_learning.points import words
 from arena_learning.pool.split import seeded_rank
 from arena_learning.rows import (
     Battle,
@@ -24,6 +23,7 @@ from arena_learning.rows import (
     write_json,
     write_rows,
 )
+from arena_learning.texts import words
 
 
 class Curated(NamedTuple):

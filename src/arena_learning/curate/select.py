@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from arena_learning.points import words
 from arena_learning.pool.split import seeded_rank
 from arena_learning.rows import Battle, Response
+from arena_learning.texts import words
 
 
 class Choice(NamedTuple):

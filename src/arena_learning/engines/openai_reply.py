@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NamedTuple
 
 from arena_learning.engines.base import Completion, Refused, Token
@@ -18,6 +19,7 @@ _FINISHED: dict[str, FinishReason] = {
     "length": "length",
     "max_tokens": "length",
 }
+_HALF = re.compile("[\ud800-\udfff]")  # half a character: JSON can hold one, and no store or file in UTF-8
 _CHARS_A_TOKEN = 4  # where a server counts no tokens
 
 
@@ -60,6 +62,7 @@ def read_reply(body: str, prompt_chars: int) -> Completion | Refused | Malformed
         return Malformed("no text in the message")
     if not text and finish != "length" and not completion:
         return Malformed("an empty answer")
+    text = _HALF.sub("\ufffd", text)
     return Completion(
         text,
         _FINISHED[finish],

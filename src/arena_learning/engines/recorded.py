@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from arena_learning.engines.base import Completion, Conversation, Sampling
 from arena_learning.errors import ArenaError
 from arena_learning.rows import Instruction, canonical, describe_invalid
+from arena_learning.texts import spaced
 
 _SHOWN = 5  # ids named in an error
 
@@ -29,7 +29,8 @@ class Recorded:
     """Gives the answers of a JSON Lines file of ``{"id": instruction id, "text": answer}``.
 
     Sampling changes nothing, not even ``max_tokens``: the answers are what they are, and all have ended by
-    themselves. Tokens are counted as words between white space. A file may answer more than is asked here
+    themselves. Tokens are counted as words between white space
+    (as characters where a script writes none). A file may answer more than is asked here
     (one serves all splits); `unused` says how many.
 
     Args:
@@ -93,7 +94,7 @@ def conversation_key(conversation: Conversation) -> str:
 def _read(file: Path) -> tuple[dict[str, str], str]:
     """Return the answers by instruction id, and a digest of them."""
     try:
-        lines = file.read_text(encoding="utf-8").split("\n")
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
         raise ArenaError("no such file of recorded answers", where=str(file)) from None
     except UnicodeDecodeError as error:
@@ -104,9 +105,7 @@ def _read(file: Path) -> tuple[dict[str, str], str]:
             continue
         where = f"{file}, line {number}"
         try:
-            answer = Answer.model_validate(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise ArenaError(f"not JSON: {error.msg}", where=where) from None
+            answer = Answer.model_validate_json(line)
         except ValidationError as error:
             raise ArenaError(
                 describe_invalid(error), where=where, mend='one {"id": ..., "text": ...} a line'
@@ -118,7 +117,7 @@ def _read(file: Path) -> tuple[dict[str, str], str]:
 
 
 def _words(text: str) -> int:
-    return len(text.split())
+    return len(spaced(text).split())
 
 
 def _some(names: list[str]) -> str:

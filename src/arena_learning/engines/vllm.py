@@ -9,6 +9,7 @@ and a resumed run repeats it.
 from __future__ import annotations
 
 import hashlib
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
@@ -63,6 +64,7 @@ class Vllm:
 
     batch_exact = False
     most_likely = 20
+    prompt_tokens = cached_tokens = 0  # of all prompts so far, and of them those found in the prefix cache
 
     def __init__(
         self,
@@ -121,6 +123,7 @@ class Vllm:
             **({"kv_cache_memory_bytes": int(cache * 2**30)} if cache else {}),
             **({"enable_lora": True, "max_lora_rank": _rank(lora)} if lora is not None else {}),
         }
+        self._where, self._keeps = where, serving.keep_prefixes
         self._process = VllmProcess(
             {
                 "options": options,
@@ -156,6 +159,8 @@ class Vllm:
         answers = self._process.ask(
             {"conversations": turns, "sampling": sampling.model_dump(), "likely": likely}
         )
+        self.prompt_tokens += sum(answer["prompt"] for answer in answers)
+        self.cached_tokens += sum(answer["cached"] for answer in answers)
         completions = share_out(
             [answer["text"] for answer in answers],
             [answer["reason"] for answer in answers],
@@ -168,8 +173,12 @@ class Vllm:
         ]
 
     def close(self) -> None:
-        """End the process, and with it all that it held."""
+        """End the process, and with it all that it held; say what its kept prefixes saved."""
         self._process.close()
+        if self._keeps and self.prompt_tokens:
+            found = f"{self.cached_tokens:,} of {self.prompt_tokens:,} prompt tokens"
+            sys.stderr.write(f"{self._where}: {found} came from the prefix cache\n")
+            self.prompt_tokens = self.cached_tokens = 0
 
 
 def installed(device: str = "auto", where: str = "serving") -> Installed:

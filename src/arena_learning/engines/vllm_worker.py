@@ -118,6 +118,7 @@ def _read(output: Any, likely: int) -> dict[str, Any]:
         "reason": "stop" if answer.finish_reason == "stop" else "length",
         "prompt": len(output.prompt_token_ids),
         "completion": len(answer.token_ids),
+        "cached": output.num_cached_tokens or 0,
         "tokens": [
             _token(place, chosen, likely)
             for place, chosen in zip(answer.logprobs or [], answer.token_ids, strict=False)

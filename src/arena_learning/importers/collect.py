@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from pathlib import Path
@@ -135,8 +136,14 @@ def safe_id(text: str) -> str:
 
 
 def safe_name(text: str) -> str:
-    """Return ``text`` as a contestant's name, which is a file's name too."""
-    return _NAME.sub("-", text.strip()).strip("-._")
+    """Return ``text`` as a contestant's name, which is a file's name too.
+
+    Where letters or digits are lost a digest is added: two names in Chinese stay two.
+    """
+    text = text.strip()
+    name = _NAME.sub("-", text).strip("-._")
+    lost = any(char.isalnum() and not char.isascii() for char in text) or (text and not name)
+    return f"{name or 'model'}-{hashlib.sha256(text.encode()).hexdigest()[:8]}" if lost else name
 
 
 def _vote(verdict: RecordedVerdict) -> Vote:

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 from arena_learning.errors import ArenaError
 
 csv.field_size_limit(2**31 - 1)  # an answer may be longer than the 128 KiB that a field has by default
+_HALF = re.compile("[\ud800-\udfff]")
 FORMATS = "json, jsonl, csv, parquet, or one of the first three with .gz"
 
 
@@ -142,9 +144,19 @@ def _parquet(path: Path) -> Iterator[Record]:
 
 def _parsed(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        return _whole(value) if "\\ud" in text.lower() else value
     except (ValueError, RecursionError) as error:
         raise ArenaError(f"not JSON: {error}", where=where) from None
+
+
+def _whole(value: Any) -> Any:
+    """Return ``value`` with half characters replaced: JSON can hold them, and no file in UTF-8 can."""
+    if isinstance(value, str):
+        return _HALF.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return {_whole(k): _whole(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def _record(item: Any, where: str) -> Record:

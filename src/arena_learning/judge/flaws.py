@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from arena_learning.judge.text_quality import drawn_share, function_word_share, jumble, overlap, repetition
-from arena_learning.points import Point, words
+from arena_learning.points import Point
 from arena_learning.rows import Instruction, Response
+from arena_learning.texts import words
 
 _STRUCTURED = ("json", "table", "code", "bullets", "numbered", "lines")
 _FIELD_NAMES = "kind any weight value tolerance length format form min max keys text note"
@@ -29,7 +30,7 @@ def find_flaws(instruction: Instruction, response: Response, points: Sequence[Po
     return [
         *_loops(text),
         *_too_short(text, points),
-        *_no_prose(text, reference, points),
+        *_no_prose(text, reference, points, instruction.language),
         *_pasted(text, reference, points),
         *_echo(text, reference, instruction),
     ]
@@ -48,7 +49,7 @@ def _too_short(text: str, points: Sequence[Point]) -> Iterator[Flaw]:
         yield Flaw(0.5, f"only {count} words where {low} are the least")
 
 
-def _no_prose(text: str, reference: str, points: Sequence[Point]) -> Iterator[Flaw]:
+def _no_prose(text: str, reference: str, points: Sequence[Point], language: str) -> Iterator[Flaw]:
     if "```" in text:
         return
     if jumble(text) > 0.1:
@@ -56,7 +57,8 @@ def _no_prose(text: str, reference: str, points: Sequence[Point]) -> Iterator[Fl
     if any(p.kind == "format" and p.form in _STRUCTURED for p in points):
         return
     count, share = len(words(text)), function_word_share(text)
-    normal = function_word_share(reference) if reference else 0.4
+    english = 0.4 if language.lower().split("-")[0] == "en" else 0.0  # the share that an answer ought to have
+    normal = function_word_share(reference) if reference else english
     if (count >= 4 and normal > 0.3 and share < 0.18) or (count >= 8 and normal > 0.15 and share < 0.03):
         yield Flaw(0.3, "reads as a list of keywords or another language")
 

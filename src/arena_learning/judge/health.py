@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from arena_learning.points import words
 from arena_learning.rows import Battle, Game, Response
+from arena_learning.texts import words
 
 _RESULTS = ("wins", "losses", "ties", "unscored")
 

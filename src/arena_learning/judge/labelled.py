@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from arena_learning.errors import ArenaError
 from arena_learning.rows import Instruction, Response, Row, Turn, describe_invalid
+from arena_learning.texts import spaced
 
 SIDES = ("a", "b")
 
@@ -99,7 +100,7 @@ def read_labelled(path: Path, *, sample: int = 0, seed: int = 0) -> Labelled:
 def _text(path: Path) -> str:
     try:
         raw = path.read_bytes()
-        return (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8")
+        return (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
     except FileNotFoundError:
         raise ArenaError("no such file of labelled pairs", where=str(path)) from None
     except (OSError, EOFError, UnicodeDecodeError) as error:
@@ -109,16 +110,13 @@ def _text(path: Path) -> str:
 def _parse(line: str, where: str) -> LabelledPair:
     mend = "needed: id, instruction (or turns), response_a, response_b, label (model_a, model_b, tie)"
     try:
-        raw: Any = json.loads(line)
-        return LabelledPair.model_validate(raw)
+        return LabelledPair.model_validate_json(line)
     except ValidationError as error:
         raise ArenaError(describe_invalid(error), where=where, mend=mend) from None
-    except ValueError as error:
-        raise ArenaError(f"not JSON: {error}", where=where, mend=mend) from None
 
 
 def _response(instruction_id: str, side: str, text: str) -> Response:
-    tokens = len(text.split())
+    tokens = len(spaced(text).split())
     return Response(
         instruction_id=instruction_id,
         contestant=side,

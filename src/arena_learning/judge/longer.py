@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arena_learning.judge.base import Presentation, Verdict
-from arena_learning.points import words
+from arena_learning.texts import VERSION, words
 
 
 class LongerJudge:
@@ -15,7 +15,7 @@ class LongerJudge:
     label = "longer v1"
 
     def __init__(self) -> None:
-        self.fingerprint = {"judge": self.label}
+        self.fingerprint = {"judge": self.label, "text": VERSION}
 
     def score(self, presentations: Sequence[Presentation]) -> list[Verdict]:
         """Score each presentation by length alone."""

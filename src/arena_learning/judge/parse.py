@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 # A score line, or a second score behind the first on its line. Neither pattern crosses a line.
 _SCORE = re.compile(
     r"(?:^[ \t*_#>-]*|(?<=\d)[*_]*[,;|]?[ \t]+[*_]*)"
-    r"Score[ \t_-]*([AB])[ \t*_]*[:=][ \t*_]*(-?\d{1,9}(?:\.\d{1,9})?)(?![\d.]*\d)(?:[ \t]*/[ \t]*10\b)?",
+    r"Score[ \t_-]*([AB])[ \t*_]*[:=：＝][ \t*_]*(-?\d{1,9}(?:\.\d{1,9})?)(?![\d.]*\d)(?:[ \t]*/[ \t]*10\b)?",
     re.I | re.M,
 )
 _KEYS = {"A": "Score-A", "B": "Score-B"}

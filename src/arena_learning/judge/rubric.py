@@ -14,11 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from arena_learning import texts
 from arena_learning.judge.base import Presentation, Verdict
 from arena_learning.judge.flaws import Flaw, find_flaws
-from arena_learning.points import Check, Point, check, parse_point, sentences, words
+from arena_learning.points import Check, Point, check, parse_point
 from arena_learning.pool.embeddings import Embedder, shared_embedder
 from arena_learning.rows import Instruction, Response
+from arena_learning.texts import sentences, words
 
 VERSION = "1"
 
@@ -57,7 +59,11 @@ class RubricJudge:
         self.label = f"rubric-{points} v{VERSION}"
         if cosines != (_COSINE_NONE, _COSINE_FULL):
             self.label += f" cosines {self._none:g}-{self._full:g}"
-        self.fingerprint = {"judge": self.label, "embeddings": self._embedder.version}
+        self.fingerprint = {
+            "judge": self.label,
+            "embeddings": self._embedder.version,
+            "text": texts.VERSION,
+        }
 
     def score(self, presentations: Sequence[Presentation]) -> list[Verdict]:
         """Score each presentation; an instruction without a rubric is unscored."""

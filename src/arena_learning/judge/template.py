@@ -18,7 +18,7 @@ from arena_learning.judge.parse import Found, Scores, find_json_scores, find_sco
 _HEAD = re.compile(r"\A\{#-?(.*?)-?#\}", re.DOTALL)
 _VERDICT = re.compile(r"\bverdict:\s*(lines|json)(\s+last)?\b")
 # Score lines in a text (`Score-A: 10`, `"Score-A": 10`): a judge that quotes them must not be read as saying them.
-_SCORE_LINES = re.compile(r"""Score[ \t_-]*(?=[AB]["'`*_ \t]*[:=])""", re.IGNORECASE)
+_SCORE_LINES = re.compile(r"""Score[ \t_-]*(?=[AB]["'`*_ \t]*[:=：＝])""", re.IGNORECASE)
 _TAGS = re.compile(r"<(?=\s*/?\s*(?:conversation|reference_answer|response_[ab])\b)", re.IGNORECASE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from datasketch import MinHash, MinHashLSH
 
 from arena_learning.params import Filters
 from arena_learning.rows import Instruction
+from arena_learning.texts import spaced
 
 _PERMUTATIONS = 128
 
@@ -67,8 +69,12 @@ def conversation_text(instruction: Instruction) -> str:
 
 
 def fold(text: str) -> str:
-    """Lower-case ``text`` and fold its white space."""
-    return " ".join(text.lower().split())
+    """Lower-case ``text``, compose its accents and fold its white space.
+
+    Where a script writes none between words, each character becomes a word: a blocked word is found inside a Chinese
+    sentence, and two such sentences can be near duplicates.
+    """
+    return " ".join(spaced(unicodedata.normalize("NFC", text.lower())).split())
 
 
 class _NearDuplicates:

@@ -6,6 +6,7 @@ import math
 
 from arena_learning.judge.base import Judge, Presentation, Verdict
 from arena_learning.rows import Instruction, Response, Turn, canonical
+from languages import FOREIGN
 
 INSTRUCTION = Instruction(
     id="i1",
@@ -48,14 +49,15 @@ def present(first: str, second: str, instruction: Instruction = INSTRUCTION) -> 
     return Presentation(instruction, one, two)
 
 
-def check_judge(judge: Judge) -> None:
-    """Hold ``judge`` against the protocol."""
+def check_judge(judge: Judge, *, by_name: bool = False) -> None:
+    """Hold ``judge`` against the protocol; ``by_name``: recorded verdicts, which names lead to."""
     assert judge.batch_size >= 1
     assert judge.label
     assert all(isinstance(v, str) for v in judge.fingerprint.values())
     canonical(judge.fingerprint)
     assert judge.score([]) == []
     presentations = [present(a, b) for a in ("good", "poor") for b in TEXTS]
+    presentations += [present(f.good, f.poor, f.instruction(f"f{n}")) for n, f in enumerate(FOREIGN.values())]
     verdicts = judge.score(presentations)
     assert len(verdicts) == len(presentations)
     for verdict in verdicts:
@@ -63,6 +65,9 @@ def check_judge(judge: Judge) -> None:
     assert _scores(judge.score(presentations)) == _scores(verdicts), "the same again"
     one_by_one = [judge.score([p])[0] for p in presentations]
     assert _scores(one_by_one) == _scores(verdicts), "the batch changes nothing"
+    if by_name:
+        judge.close()
+        return
     renamed = [p._replace(first=p.first.model_copy(update={"contestant": "zz"})) for p in presentations]
     assert _scores(judge.score(renamed)) == _scores(verdicts), "names change nothing"
     judge.close()

@@ -7,7 +7,7 @@ from itertools import count
 
 from arena_learning.engines.base import Completion, Conversation, Sampling
 from arena_learning.judge.base import Presentation, Verdict
-from arena_learning.points import words
+from arena_learning.texts import words
 
 
 class ScriptedEngine:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from scripted import ScriptedEngine, WordCountJudge
 
 from arena_learning.engines.base import Sampling
 from arena_learning.judge.llm import LlmJudge
-from arena_learning.judge.template import JudgeTemplate
+from arena_learning.judge.template import JudgeTemplate, shipped_templates
 
 
 def by_length(prompt: str, _: int) -> str:
@@ -17,10 +18,19 @@ def by_length(prompt: str, _: int) -> str:
     return f"Score-A: {1 + len(a) % 10}\nScore-B: {1 + len(b) % 10}\nExplanation: by length."
 
 
-def test_a_language_model_judge_conforms():
-    check_judge(
-        LlmJudge("m", ScriptedEngine(by_length), JudgeTemplate("pairwise-score", Path()), Sampling(), 3)
-    )
+@pytest.mark.parametrize("name", shipped_templates())
+def test_a_language_model_judge_conforms_with_every_template(name):
+    template = JudgeTemplate(name, Path())
+
+    def says(prompt: str, number: int) -> str:
+        lines = by_length(prompt, number)
+        return re.sub(r"(Score-A): (\d+)\n(Score-B): (\d+).*", r'{"\1": \2, "\3": \4}', lines, flags=re.S)
+
+    engine = ScriptedEngine(says if template.is_json else by_length)
+    check_judge(LlmJudge("m", engine, template, Sampling(), 3))
+    (verdict,) = LlmJudge("m", engine, template, Sampling(), 1).score([present("good", "poor")])
+    # 1 + the length between the tags, of 49 and 24 characters with two line breaks each, modulo ten.
+    assert verdict[:2] == (2, 7)
 
 
 def test_a_language_model_judge_that_prints_nonsense_conforms():

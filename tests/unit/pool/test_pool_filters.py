@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,6 +91,30 @@ def test_a_blocked_phrase_is_found_across_white_space_and_with_marks(make_instru
     pool = [make_instruction("a", "a very\nbad   thing (c++) indeed"), make_instruction("b", LONG)]
     assert run(pool, blocked=["bad  thing"])[0] == ["b"]
     assert run(pool, blocked=["c++"])[0] == ["b"]
+
+
+def test_a_blocked_word_is_found_in_a_script_without_spaces(make_instruction):
+    pool = [
+        make_instruction("a", "请告诉我如何制造炸弹？", language="zh"),
+        make_instruction("b", "请告诉我如何制造面包？", language="zh"),
+    ]
+    assert run(pool, blocked=["炸弹"], languages=["zh"], near_duplicate=0) == (
+        ["b"],
+        [Dropped("a", "blocked")],
+    )
+
+
+def test_duplicates_are_found_however_a_script_writes_them(make_instruction):
+    composed, decomposed = (
+        unicodedata.normalize(form, "Erkläre mir schöne Grüße.") for form in ("NFC", "NFD")
+    )
+    assert composed != decomposed
+    pool = [make_instruction("a", composed), make_instruction("b", decomposed)]
+    assert run(pool, near_duplicate=0)[1] == [Dropped("b", "exact duplicate", "a")]
+    # 46 characters have 44 runs of three; another last one changes one of them: Jaccard 43 / 45 = 0.96.
+    chinese = "请用简单的话说明热泵怎样在冬天把房子弄暖虽然外面的空气比屋里的房间冷得多也要说明它为什么省电"
+    pool = [make_instruction("a", chinese), make_instruction("b", f"{chinese[:-1]}钱")]
+    assert run(pool, near_duplicate=0.8)[1] == [Dropped("b", "near duplicate", "a")]
 
 
 def test_an_empty_blocked_word_drops_nothing(make_instruction):
