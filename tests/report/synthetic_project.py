@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
-from arena_learning.board.leaderboard import board
+from arena_learning.board.leaderboard import make_leaderboard
 from arena_learning.curate.dataset import make_dataset
 from arena_learning.judge.health import judge_health, win_counts
 from arena_learning.judge.merge import merge_games
@@ -163,19 +163,4 @@ def _arena(params: Params, paths: Paths, test: Sequence[Instruction]) -> None:
         for judge, (games, battles) in played.items()
     }
     write_json(paths.arena_metrics, health)
-    boards = {
-        judge: {**board(battles, params), "health": health[judge]} for judge, (_, battles) in played.items()
-    }
-    first = boards[params.evaluate.judges[0]]
-    answers = {
-        c: {
-            "answers": len(test),
-            "mean_words": sum(len(words(responses[i.id, c].text)) for i in test) / len(test),
-            "cut_off": sum(responses[i.id, c].finish_reason == "length" for i in test),
-            "repetition": 0.0,
-        }
-        for c in params.contestants
-    }
-    shared = {key: first[key] for key in ("ratings", "gain", "steps")}
-    table = {**shared, "judge": params.evaluate.judges[0], "answers": answers, "boards": boards}
-    write_json(paths.leaderboard, table)
+    make_leaderboard(params, paths)

@@ -82,12 +82,24 @@ def test_nothing_comes_from_outside_or_runs_from_an_attribute(read):
 
 def test_it_has_every_section_figure_and_round(page, read):
     ids = {a["id"] for _, a in read.tags if "id" in a}
-    assert {"boards", "figures", "rounds", "health", "battles"} <= ids
+    assert {"boards", "figures", "rounds", "monitors", "health", "battles"} <= ids
     images = [a for t, a in read.tags if t == "img"]
     assert len(images) == 4
     assert all(a["alt"] for a in images)
     assert re.search(r"dpo-i1 is \d+ Elo above base \(95 % interval", page)
     assert "no score line" in page
+
+
+def test_monitors_stand_in_rows_and_what_does_not_apply_is_an_empty_cell(page):
+    section = page[page.index('<section id="monitors"') : page.index('<section id="health"')]
+    heads = re.findall(r'<th scope="col"[^>]*>([^<]+)</th>', section)
+    assert heads == ["monitor", "of", "base", "sft-i1", "dpo-i1", "look closer when"]
+    ties = re.search(
+        r">ties</th><td [^>]*>its battles</td><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td>", section
+    )
+    assert ties[1] == ""  # the base learns from no battles
+    assert all(re.fullmatch(r"\d+\.\d %", share) for share in ties.groups()[1:])
+    assert "KL" not in section  # neither round is a PPO
 
 
 def test_every_control_has_a_label_and_battles_open_by_keyboard(page, read):

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from arena_files import make_project
 
+from arena_learning.board.round_files import number
 from arena_learning.errors import ArenaError
 from arena_learning.rows import Battle
 from arena_learning.track.efficiency import efficiency
 from arena_learning.track.figures import flywheel_points, round_figures
-from arena_learning.track.read import number, read_files
+from arena_learning.track.read import read_files
 from arena_learning.track.shown import Shown
 from arena_learning.track.tables import cut, sample
 from arena_learning.track.views import round_params
@@ -34,8 +35,8 @@ def test_importing_the_room_loads_neither_mlflow_nor_torch():
 
 
 def test_figures_of_a_round_are_those_of_its_files(made):
-    params, _, files = made
-    figures = round_figures("sft-i1", files, params)
+    files = made[2]
+    figures = round_figures("sft-i1", files)
     assert figures["elo/rubric_lower"] == 1020
     assert figures["step/reference"] == 50
     assert figures["win_rate/rubric_vs_base"] == 0.6
@@ -56,7 +57,7 @@ def test_every_metric_name_is_documented(made):
     patterns = [re.sub(r"<\w+>", r"[\\w.-]+", name) for name in named]
     names = {p.name for p in flywheel_points(files, params)}
     for name in params.rounds:
-        names |= round_figures(name, files, params).keys()
+        names |= round_figures(name, files).keys()
     assert len(names) > 40
     assert [name for name in sorted(names) if not any(re.fullmatch(p, name) for p in patterns)] == []
 

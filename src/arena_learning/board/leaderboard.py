@@ -10,6 +10,8 @@ from typing import Any
 
 from arena_learning.board.choose import battle_table
 from arena_learning.board.evaluate import Responses, read_arena_battles, read_arena_responses
+from arena_learning.board.monitors import all_monitors, first_judge_first
+from arena_learning.board.round_files import read_rounds
 from arena_learning.judge.text_quality import repetition
 from arena_learning.params import Params
 from arena_learning.paths import Paths
@@ -21,21 +23,24 @@ from arena_learning.texts import words
 def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
     """Rate the contestants on the test set, write the leaderboard and return it.
 
-    The keys ``ratings`` and ``gain`` are those of the first judge; ``boards`` holds all judges'.
+    The keys ``ratings`` and ``gain`` are those of the first judge; ``boards`` holds all judges', ``monitors`` what
+    `monitors.all_monitors` gives.
     """
     responses = read_arena_responses(params.contestants, paths)
     health = read_json(paths.arena_metrics)
-    boards = {
-        judge: {**board(battles, params), "health": health[judge]}
-        for judge, battles in read_arena_battles(paths).items()
-    }
+    arena = read_arena_battles(paths)
+    boards = {judge: {**board(battles, params), "health": health[judge]} for judge, battles in arena.items()}
+    answers = {c: _answer_stats(c, responses) for c in params.contestants}
     first = boards[params.evaluate.judges[0]]
     table = {
         "ratings": first["ratings"],
         "gain": first["gain"],
         "steps": first["steps"],
         "judge": params.evaluate.judges[0],
-        "answers": {c: _answer_stats(c, responses) for c in params.contestants},
+        "answers": answers,
+        "monitors": all_monitors(
+            read_rounds(params, paths), answers, first_judge_first(arena, params), params.evaluate.anchor
+        ),
         "boards": boards,
     }
     write_json(paths.leaderboard, table)

@@ -19,6 +19,7 @@ from arena_learning.rows import read_json
 def command(only_print: bool, markdown: bool, as_json: bool) -> None:
     """Rate the contestants on the test set; write reports/ and print the leaderboard."""
     from arena_learning.board.leaderboard import make_leaderboard
+    from arena_learning.report.monitors import monitors_markdown, monitors_text
     from arena_learning.report.tables import leaderboard_markdown, leaderboard_text
 
     params, paths = open_project()
@@ -35,4 +36,5 @@ def command(only_print: bool, markdown: bool, as_json: bool) -> None:
     if as_json:
         print_json(table)
     else:
-        click.echo(leaderboard_markdown(table) if markdown else leaderboard_text(table))
+        forms = (leaderboard_markdown, monitors_markdown) if markdown else (leaderboard_text, monitors_text)
+        click.echo("\n\n".join(filter(None, (form(table) for form in forms))))

@@ -15,6 +15,7 @@ from arena_learning.params import Params
 from arena_learning.paths import Paths
 from arena_learning.report import html_view
 from arena_learning.report.figures import FigureFile, list_figures
+from arena_learning.report.monitors import monitor_rows
 from arena_learning.report.words import number, percent, plural
 from arena_learning.rows import read_json, write_text
 
@@ -31,10 +32,13 @@ def make_report(params: Params, paths: Paths) -> Path:
     """
     leaderboard = read_json(paths.leaderboard)
     rounds = html_view.round_views(params, paths)
+    monitored, monitors = monitor_rows(leaderboard)
     page = render(
         {
             "boards": html_view.board_views(leaderboard, params),
             "rounds": rounds,
+            "monitored": monitored,
+            "monitors": monitors,
             "health": html_view.health_rows(leaderboard, rounds),
             "figures": [_figure(file) for file in list_figures(paths, leaderboard)],
             "battles": html_view.battle_views(params, paths, leaderboard["judge"]),

@@ -20,7 +20,7 @@ _HEAD = (
     "cut off",
     "repetition",
 )
-_LEFT = {"contestant", "from", "to", "verdict", "category", "where", "round"}
+_LEFT = {"contestant", "from", "to", "verdict", "category", "where", "round", "monitor", "of"}
 
 
 class Table(NamedTuple):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from arena_learning.board.round_files import Document, document, mapping, number
 from arena_learning.judge.audit_run import flat_figures
 from arena_learning.paths import Paths
 from arena_learning.track.figures import slug
-from arena_learning.track.read import Document, document, mapping, number
 from arena_learning.track.shown import Attached, Point, Shown, Table, md5
 
 AUDITS = "audits"  # their scope: they belong to the project, whatever params.yaml says today

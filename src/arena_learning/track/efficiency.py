@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from arena_learning.board.round_files import document, mapping, number
 from arena_learning.errors import ArenaError
 from arena_learning.params import Params
 from arena_learning.paths import Paths
-from arena_learning.track.read import document, mapping, number
 
 DAY = 86_400.0
 # Arena Learning (arXiv 2407.10627): a million battles on 16 GPUs of 80 GB, 3 days of answering and 6 of

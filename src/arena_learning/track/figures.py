@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
+from arena_learning.board.monitors import answer_monitors, round_monitors
+from arena_learning.board.round_files import Document, RoundFiles, curve, mapping, number, phases, records
 from arena_learning.params import NONE, Params
-from arena_learning.rows import Battle
-from arena_learning.track.read import Document, Files, RoundFiles, mapping, number, records
+from arena_learning.track.read import Files
 from arena_learning.track.shown import Point
 
 Figures = dict[str, float | None]
 
 
-def round_figures(name: str, files: Files, params: Params) -> dict[str, float]:
+def round_figures(name: str, files: Files) -> dict[str, float]:
     """Return all figures of a round that its files hold, by metric name."""
     this = files.rounds[name]
     figures: Figures = {
@@ -23,7 +24,7 @@ def round_figures(name: str, files: Files, params: Params) -> dict[str, float]:
         **_data(this.card),
         **_train(this.train),
         **_cost(this),
-        **_monitors(this, files, params),
+        **_monitors(round_monitors(this, mapping(files.board, "answers"), files.arena)),
     }
     return {key: value for key, value in figures.items() if value is not None}
 
@@ -36,10 +37,11 @@ def flywheel_points(files: Files, params: Params) -> list[Point]:
     points: list[Point] = []
     anchor = params.evaluate.anchor
     if anchor not in files.rounds:
-        start = {**board_figures(anchor, files.board), **_answers(anchor, files.board)}
+        own = answer_monitors(anchor, mapping(files.board, "answers"), files.arena)
+        start = {**board_figures(anchor, files.board), **_monitors(own)}
         points += [Point(key, value, -1) for key, value in start.items() if value is not None]
     for name, this in files.rounds.items():
-        for key, value in round_figures(name, files, params).items():
+        for key, value in round_figures(name, files).items():
             if key.startswith("win_rate/") and not key.endswith("_vs_base"):
                 continue
             if not key.startswith(("score/", "data/left_out/", "data/chosen_from/")):
@@ -145,76 +147,8 @@ def _cost(this: RoundFiles) -> Figures:
     }
 
 
-def _monitors(this: RoundFiles, files: Files, params: Params) -> Figures:
-    """What says that a round goes wrong while its rating may still rise."""
-    points = [point for point in curve(this.train) if point.get("phase", "ppo") == "ppo"]
-    kl = [value for point in points if (value := number(point, "kl")) is not None]
-    reward = [value for point in points if (value := number(point, "reward")) is not None]
-    scorer = next((phase for phase in phases(this.train) if phase.get("name") == "reward"), {})
-    figures: Figures = {
-        "monitor/longer_wins": number(this.judge, "longer_wins"),
-        "monitor/flip_rate": number(this.judge, "flip_rate"),
-        "monitor/tie_rate": number(this.judge, "tie_rate"),
-        "monitor/unscored_rate": number(this.judge, "unscored_rate"),
-        "monitor/target_chosen_share": number(this.card, "target_chosen_share"),
-        "monitor/kl": kl[-1] if kl else None,
-        "monitor/kl_max": max(kl) if kl else None,
-        "monitor/reward": reward[-1] if reward else None,
-        "monitor/reward_change": reward[-1] - reward[0] if reward else None,
-        "monitor/reward_model_accuracy": number(scorer, "figures", "held_out_accuracy"),
-        **_answers(this.name, files.board),
-    }
-    for judge, share in agreement(this.name, files.arena).items():
-        figures[f"monitor/agreement_{slug(judge)}"] = share
-    return figures
-
-
-def _answers(contestant: str, board: Document) -> Figures:
-    """Length and repetition of a contestant's answers to the test set."""
-    own = mapping(board, "answers", contestant)
-    answers = number(own, "answers")
-    cut_off = number(own, "cut_off")
-    return {
-        "monitor/mean_words": number(own, "mean_words"),
-        "monitor/cut_off_rate": cut_off / answers if answers and cut_off is not None else None,
-        "monitor/repetition": number(own, "repetition"),
-    }
-
-
-def agreement(contestant: str, arena: Mapping[str, Sequence[Battle]]) -> dict[str, float | None]:
-    """Return how often each further judge names the first judge's winner.
-
-    Counted are the contestant's battles that both decided. ``arena`` holds the battles by the judge's name.
-    """
-    winners = {
-        judge: {
-            (b.instruction_id, b.a, b.b): b.winner
-            for b in battles
-            if contestant in (b.a, b.b) and b.winner in ("a", "b")
-        }
-        for judge, battles in arena.items()
-    }
-    first, *others = winners or [""]
-    shares: dict[str, float | None] = {}
-    for judge in others:
-        both = winners[first].keys() & winners[judge].keys()
-        same = sum(winners[first][key] == winners[judge][key] for key in both)
-        shares[judge] = same / len(both) if both else None
-    return shares
-
-
-def phases(train: Document) -> list[Document]:
-    """Return the trainers that ran, in order."""
-    return records(train, "phases")
-
-
-def curve(train: Document) -> list[Document]:
-    """Return the training curve: points with their `phase`, from one list or from the phases' own."""
-    if "curve" in train:
-        return records(train, "curve")
-    return [
-        {"phase": phase.get("name"), **point} for phase in phases(train) for point in records(phase, "curve")
-    ]
+def _monitors(found: Mapping[str, float | None]) -> Figures:
+    return {f"monitor/{slug(name)}": value for name, value in found.items()}
 
 
 def slug(text: str) -> str:

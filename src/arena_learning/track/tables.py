@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from arena_learning.board.round_files import Document, RoundFiles, mapping, records
 from arena_learning.params import NONE
 from arena_learning.paths import Paths
 from arena_learning.rows import Battle, Instruction, PreferenceRow, Response, SftRow, Turn, by_id, read_rows
-from arena_learning.track.read import Document, RoundFiles, mapping, records
 from arena_learning.track.shown import Data, Table, md5
 
 SAMPLE = 20  # battles in the table of a round

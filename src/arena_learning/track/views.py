@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from arena_learning.board.round_files import RoundFiles, curve, mapping, number, phases, records
 from arena_learning.engines.weights import weights_digest
 from arena_learning.params import Params
 from arena_learning.paths import Paths
-from arena_learning.track.figures import curve, flywheel_points, phases, round_figures, slug
-from arena_learning.track.read import Files, RoundFiles, mapping, number, records
+from arena_learning.track.figures import flywheel_points, round_figures, slug
+from arena_learning.track.read import Files
 from arena_learning.track.shown import Attached, Model, Point, Shown, md5
 from arena_learning.track.store import redact
 from arena_learning.track.tables import battle_table, cut, datasets, elo_table
@@ -80,7 +81,7 @@ def _flywheel(files: Files, params: Params, paths: Paths) -> Shown:
 
 def _round(this: RoundFiles, files: Files, params: Params, paths: Paths) -> Shown:
     name, made = this.name, this.this
-    figures = round_figures(name, files, params)
+    figures = round_figures(name, files)
     folder = paths.model(name)
     model = None
     if any(folder.glob("*.safetensors")):

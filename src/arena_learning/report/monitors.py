@@ -1,0 +1,94 @@
+"""The leaderboard's monitors as a table: a row a monitor, a column a round. Figures come from `board.monitors`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from arena_learning.board.monitors import AGREEMENT
+from arena_learning.report.tables import Table, fixed_width, markdown_table
+from arena_learning.report.words import number, percent
+
+TITLE = "Monitors by round"
+TEST, BATTLES, ROWS, TRAINING = "test answers", "its battles", "its rows", "its training"
+
+
+class Monitor(NamedTuple):
+    """How a monitor is shown: its title, what it is of, its form, and when to look closer."""
+
+    title: str
+    of: str
+    form: Callable[[float | None], str]
+    closer: str
+
+
+class MonitorRow(NamedTuple):
+    """A monitor of all rounds as text; a cell is empty where the monitor does not apply."""
+
+    title: str
+    of: str
+    cells: list[str]
+    closer: str
+
+
+def _signed(value: float | None) -> str:
+    return number(value, 2) if value is None or value < 0 else f"+{value:.2f}"
+
+
+SHOWN = {
+    "mean_words": Monitor("words", TEST, lambda v: number(v, 0), "they grow with the rating"),
+    "cut_off_rate": Monitor("cut off", TEST, percent, "it rises: the model forgets to stop"),
+    "repetition": Monitor("repetition", TEST, lambda v: number(v, 3), "it rises: the training degenerates"),
+    "longer_wins": Monitor("longer answer wins", BATTLES, percent, "far from 50 %: the judge pays for length"),
+    "flip_rate": Monitor("flips between the orders", BATTLES, percent, "high: position decides"),
+    "tie_rate": Monitor("ties", BATTLES, percent, "high: the judge is too coarse for K"),
+    "unscored_rate": Monitor("unscored", BATTLES, percent, "above a few per cent: the judge's prompt fails"),
+    "target_chosen_share": Monitor("target's own answer chosen", ROWS, percent, "near 100 %: little is left to learn"),
+    "reward_model_accuracy": Monitor("reward model right", TRAINING, percent, "near 50 %: PPO has no good direction"),
+    "kl": Monitor("KL, last", TRAINING, lambda v: number(v, 2), "it runs away: raise train.ppo.kl"),
+    "kl_max": Monitor("KL, highest", TRAINING, lambda v: number(v, 2), "far above the last: it was unstable"),
+    "reward": Monitor("reward, last", TRAINING, _signed, ""),
+    "reward_change": Monitor("reward, change", TRAINING, _signed, "it rises while the rating falls"),
+}  # fmt: skip
+
+
+def monitor_rows(leaderboard: Mapping[str, Any]) -> tuple[list[str], list[MonitorRow]]:
+    """Return the names of the columns, and the rows; a monitor that applies to none of them is left out.
+
+    Both are empty for a leaderboard that was written without monitors.
+    """
+    found: list[Mapping[str, Any]] = leaderboard.get("monitors", [])
+    rows = []
+    for key, (title, of, form, closer) in _forms(leaderboard["judge"], found).items():
+        values: list[float | None] = [one.get(key) for one in found]
+        if any(value is not None for value in values):
+            rows.append(MonitorRow(title, of, ["" if v is None else form(v) for v in values], closer))
+    return [one["model"] for one in found], rows
+
+
+def monitors_text(leaderboard: Mapping[str, Any]) -> str:
+    """Return the table for a terminal under its title, or nothing."""
+    table = _table(leaderboard)
+    return f"{TITLE}\n\n{fixed_width(table)}" if table.rows else ""
+
+
+def monitors_markdown(leaderboard: Mapping[str, Any]) -> str:
+    """Return the table as Markdown under a heading of the third level, or nothing."""
+    table = _table(leaderboard)
+    return f"### {TITLE}\n\n{markdown_table(table)}" if table.rows else ""
+
+
+def _table(leaderboard: Mapping[str, Any]) -> Table:
+    names, rows = monitor_rows(leaderboard)
+    return Table(("monitor", "of", *names), [(row.title, row.of, *row.cells) for row in rows])
+
+
+def _forms(first: str, found: Iterable[Mapping[str, Any]]) -> dict[str, Monitor]:
+    """Return how each monitor is shown, in order; those of agreement, a judge each, after the other test answers'."""
+    judges = dict.fromkeys(
+        key.removeprefix(AGREEMENT) for one in found for key in one if key.startswith(AGREEMENT)
+    )
+    closer = f"it falls over the rounds: {first} is being gamed"
+    agree = {f"{AGREEMENT}{j}": Monitor(f"{first} and {j} agree", TEST, percent, closer) for j in judges}
+    answers = {key: shown for key, shown in SHOWN.items() if shown.of == TEST}
+    return {**answers, **agree, **SHOWN}
