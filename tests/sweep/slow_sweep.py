@@ -1,4 +1,4 @@
-"""A sweep that takes its time, for tests that kill it: `python slow_sweep.py PROJECT PAIRS SECONDS [STORAGE]`."""
+"""A sweep that takes its time, for tests that kill it: `python slow_sweep.py PROJECT PAIRS SECONDS STORAGE`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from arena_learning.params import load_params
 from arena_learning.paths import Paths
 from arena_learning.sweep import run_judge
 from arena_learning.sweep.judging import JudgeTask
-from arena_learning.sweep.view import log_study
 
 SPACE = {"judges.longer.tie_margin": [0.0, 0.1, 0.5, 1.0], "judge.disagree": ["average", "tie"]}
 
@@ -34,7 +33,5 @@ if __name__ == "__main__":
         space=SPACE,
         file=Path(sys.argv[2]),
         trials=8,
-        url=sys.argv[4] if len(sys.argv) > 4 else "",
-        # Making MLflow's database takes seconds: once is enough.
-        log=lambda study, report: None if len(sys.argv) > 4 else log_study(study, paths, report),
+        url=sys.argv[4],
     )

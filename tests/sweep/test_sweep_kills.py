@@ -15,7 +15,6 @@ from slow_sweep import SPACE
 
 from arena_learning.rows import read_json
 from arena_learning.sweep.storage import drop_broken_line, open_storage
-from arena_learning.track.store import opened
 
 GRID = {tuple(row) for row in product(*SPACE.values())}
 
@@ -28,7 +27,7 @@ def start(paths, file, url, seconds=0.12):
         str(paths.root),
         str(file),
         str(seconds),
-        *[url] * bool(url),
+        url,
     ]
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
 
@@ -55,13 +54,13 @@ def tried(trial):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("database", [False, True], ids=["journal", "database"])
-def test_killed_twice_and_resumed_by_two_workers_every_combination_is_recorded_once(
-    files, tmp_path, write_pairs, database
+def test_on_a_database_killed_twice_and_resumed_from_two_terminals_every_combination_is_recorded_once(
+    files, tmp_path, write_pairs
 ):
+    """The same with the journal, `--workers 2` and MLflow is in test_sweep_workers.py."""
     _, paths = files
     file = write_pairs(tmp_path / "pairs.jsonl")
-    url = f"sqlite:///{tmp_path / 'sweeps.db'}" if database else ""
+    url = f"sqlite:///{tmp_path / 'sweeps.db'}"
     kill_in_trial(start(paths, file, url), 2)
     kill_in_trial(start(paths, file, url), 4)
     both = [start(paths, file, url) for _ in range(2)]
@@ -78,29 +77,6 @@ def test_killed_twice_and_resumed_by_two_workers_every_combination_is_recorded_o
     )
     report = read_json(paths.sweep_report(study.study_name))
     assert [t["number"] for t in report["trials"]] == [t.number for t in finished]
-    if not database:
-        same_story(paths, finished)
-
-
-def same_story(paths, finished):
-    """MLflow has a run a finished trial and no other, with the same parameters, state, value and constraints."""
-    with opened(paths) as store:
-        runs = store.client.search_runs([store.experiment], "tags.`arena.kind` = 'trial'")
-        parents = store.client.search_runs([store.experiment], "tags.`arena.kind` = 'sweep'")
-    assert len(parents) == 1
-    assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {parents[0].info.run_id}
-    shown = {int(run.data.tags["arena.trial"]): run for run in runs}
-    assert len(shown) == len(runs)
-    assert sorted(shown) == [trial.number for trial in finished]
-    for trial in finished:
-        run = shown[trial.number]
-        assert run.data.params == {key: str(value) for key, value in trial.params.items()}
-        assert run.data.tags["arena.state"] == trial.state.name.lower()
-        assert run.info.status == {"COMPLETE": "FINISHED", "PRUNED": "KILLED"}[trial.state.name]
-        complete = trial.state.name == "COMPLETE"
-        assert run.data.metrics.get("objective/agreement") == (trial.values[0] if complete else None)
-        for name, value in trial.constraints.items():
-            assert run.data.metrics[f"constraint/{name}"] == value
 
 
 def test_a_line_cut_off_by_a_crash_does_not_spoil_the_journal(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def register(store: Store, names: Iterable[str], root: Path) -> dict[str, str]:
                 commit_message=f"{name}@{template.digest}",
                 tags={DIGEST: template.digest, "arena.template": name},
             ).version
+            _show_in_experiment(store, own)
         found[f"{name}@{template.digest}"] = f"{own}/{version}"
     return found
 
@@ -49,6 +51,20 @@ def register(store: Store, names: Iterable[str], root: Path) -> dict[str, str]:
 def registry_name(template: str) -> str:
     """Return a template's name in the registry."""
     return "arena-judge-" + re.sub(r"[^\w.-]+", "-", template.removesuffix(".jinja"), flags=re.ASCII)
+
+
+def _show_in_experiment(store: Store, name: str) -> None:
+    """Let a prompt stand in the Prompts tab of this project's experiment, beside the runs.
+
+    MLflow links a new prompt to the active experiment, which is not this one, and does so in a thread: that one has to
+    end first, or it would write what it read before, and after the store's lock was given back.
+    """
+    from mlflow.prompt.constants import PROMPT_EXPERIMENT_IDS_TAG_KEY
+
+    for thread in threading.enumerate():
+        if thread.name.startswith("link_prompt_to_experiment"):
+            thread.join()
+    store.client.set_prompt_tag(name, PROMPT_EXPERIMENT_IDS_TAG_KEY, f",{store.experiment},")
 
 
 def _version(client: Any, name: str, digest: str) -> int | None:
