@@ -6,10 +6,7 @@ that equal content is equal bytes. `SCHEMA_VERSION` is part of every store key: 
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +15,7 @@ from typing import Any, Literal, TextIO, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from arena_learning.errors import ArenaError
+from arena_learning.new_file import new_file
 
 SCHEMA_VERSION = 1
 
@@ -240,7 +238,7 @@ def rows_file(path: Path) -> Iterator[Callable[[Iterable[Row]], None]]:
 
     What is written is not kept in memory.
     """
-    with _new_file(path) as file:
+    with _new_text(path) as file:
         yield lambda rows: file.writelines(f"{canonical(row.model_dump(mode='json'))}\n" for row in rows)
 
 
@@ -266,37 +264,14 @@ def read_json(path: Path) -> Any:
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to a new file and move it to ``path`` (which may be a read-only link of DVC's)."""
-    with _new_file(path) as file:
+    with _new_text(path) as file:
         file.write(text)
 
 
 @contextmanager
-def _new_file(path: Path) -> Iterator[TextIO]:
-    """Give a new file that is moved to ``path`` at the end; after an error it goes, and ``path`` stays as it was.
-
-    Raises:
-        ArenaError: the disk is full.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    name = None
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException as error:
-        if name:
-            Path(name).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ArenaError(
-                "the disk is full",
-                where=str(path),
-                mend="free some space and run again: what was paid for is kept",
-            ) from None
-        raise
+def _new_text(path: Path) -> Iterator[TextIO]:
+    with new_file(path) as written, written.open("w", encoding="utf-8", newline="\n") as file:
+        yield file
 
 
 def canonical(value: object) -> str:

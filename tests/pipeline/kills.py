@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from arena_learning.paths import Paths
+from arena_learning.setup.doctor import find_torn
 from pipeline.project import environment, make_project, read_params, run, write_params
 from sample import one_iteration
 
@@ -58,7 +60,7 @@ class Outcome(NamedTuple):
     Attributes:
         kills: what was killed, when.
         paid_twice: requests that the endpoint was paid for twice.
-        torn: how often DVC was killed while it wrote its own lock file, so that somebody has to remove it.
+        torn: how often DVC was killed while it wrote a file of its own, so that somebody has to mend it.
     """
 
     kills: list[Killed]
@@ -135,20 +137,17 @@ def disturbed(
         moment, group = draw.uniform(0.0, took[stage]), (number + seed) % 2 == 0
         if killed := _kill_in(root, stage, moment, endpoint, group=group):
             kills.append(killed)
-            torn += _mend_torn_lock(root)
+            torn += _mend_torn(root)
     run(root, *_REPRO)
     return Outcome(kills, sum(times - 1 for times in endpoint.seen.values()), torn)
 
 
-def _mend_torn_lock(root: Path) -> bool:
-    """Remove DVC's lock file where it was killed in the midst of writing it: DVC says so, and does not go on."""
-    path = root / ".dvc" / "tmp" / "rwlock"
-    try:
-        json.loads(path.read_text(encoding="utf-8") if path.is_file() else "{}")
-    except ValueError:
-        path.unlink()
-        return True
-    return False
+def _mend_torn(root: Path) -> bool:
+    """Do what `arena doctor` says where DVC was killed in the midst of writing a file of its own: it does not go on."""
+    torn = list(find_torn(Paths(root)))
+    for finding in torn:
+        subprocess.run(finding.mend, shell=True, cwd=root, check=True)
+    return bool(torn)
 
 
 def _kill_in(root: Path, stage: str, after: float, endpoint: FakeEndpoint, *, group: bool) -> Killed | None:
@@ -207,18 +206,11 @@ class _Repro:
 
 
 def contents(root: Path) -> dict[str, str]:
-    """Return a digest of every file that the stages leave, without the seconds in their metrics.
-
-    The hidden file of a write that was cut off stays where it is; no stage reads it.
-    """
+    """Return a digest of every file that the stages leave, without the seconds in their metrics."""
     found = {}
     for folder in ("data/rounds", "data/arena", "models", "reports"):
         for path in sorted((root / folder).rglob("*")):
-            if (
-                path.is_file()
-                and not path.name.startswith(".")
-                and path.suffix not in (".html", ".png", ".svg")
-            ):
+            if path.is_file() and path.name != ".gitignore" and path.suffix not in (".html", ".png", ".svg"):
                 found[path.relative_to(root).as_posix()] = _digest(path)
     return found
 

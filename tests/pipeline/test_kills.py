@@ -131,3 +131,15 @@ def test_two_runs_at_once_say_so(start: Path) -> None:
     assert "is busy, it is being blocked by" in said
     assert f"(PID {first.pid}):" in said
     assert "the stage 'train sft-i1' is running already" in by_hand
+
+
+def test_a_dvc_lock_that_was_cut_off_goes_and_nothing_runs_again(finished: Finished, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(finished.root, tmp_path / "torn", symlinks=True))
+    lock = root / "dvc.lock"
+    lock.write_text(lock.read_text(encoding="utf-8")[:-200], encoding="utf-8")
+    run(root, "dvc", "repro", "leaderboard", code=255)
+    assert "rm dvc.lock" in run(root, "arena", "doctor", code=2)
+    lock.unlink()
+    said = run(root, "dvc", "repro", "leaderboard")
+    assert "Running stage" not in said
+    assert contents(root) == contents(finished.root)

@@ -6,8 +6,6 @@ gets metadata made from its configuration (`gguf_metadata`).
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from arena_learning.engines.gguf_metadata import Field, made_metadata, template_metadata
 from arena_learning.engines.weights import check_folder
 from arena_learning.errors import ArenaError
+from arena_learning.new_file import new_file
 from arena_learning.rows import read_json
 
 if TYPE_CHECKING:
@@ -58,16 +57,8 @@ def export_gguf(model_dir: Path, template_gguf: Path | None, out: Path, dtype: G
         template_metadata(template_gguf) if template_gguf else made_metadata(model_dir, config, architecture)
     )
     _check_template(fields, config, architecture, template_gguf)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-    os.close(handle)
-    try:
-        _write(Path(name), architecture, fields, _tensors(model_dir, config, architecture), dtype)
-        os.chmod(name, 0o644)
-        os.replace(name, out)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with new_file(out) as written:
+        _write(written, architecture, fields, _tensors(model_dir, config, architecture), dtype)
     return out
 
 

@@ -9,6 +9,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from arena_learning.errors import ArenaError
@@ -105,22 +106,30 @@ def _needs_of(params: Params, paths: Paths) -> Iterator[Finding]:
             yield Finding("fail", f"{place}: the environment has no {variable}", "export it")
     if not (paths.root / ".dvc").is_dir():
         yield Finding("fail", "not a DVC repository", "run `dvc init` in a git repository")
-    yield from _torn_lock(paths)
+    yield from find_torn(paths)
 
 
-def _torn_lock(paths: Paths) -> Iterator[Finding]:
+def find_torn(paths: Paths) -> Iterator[Finding]:
     """Find what a DVC left half written that was killed in the midst of it: no later DVC goes on."""
     lock = paths.root / ".dvc" / "tmp" / "rwlock"
     try:
         json.loads(lock.read_text(encoding="utf-8") if lock.is_file() else "{}")
     except ValueError:
         yield Finding("fail", "DVC was killed while it wrote .dvc/tmp/rwlock", "rm .dvc/tmp/rwlock")
+    if paths.lockfile.is_file() and not _is_lockfile(paths.lockfile):
+        # What had run stands in DVC's run cache, too: `dvc repro` finds it there and makes the file anew.
+        yield Finding("fail", "DVC was killed while it wrote dvc.lock", "rm dvc.lock")
+
+
+def _is_lockfile(path: Path) -> bool:
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
     try:
-        kept = read_yaml(paths.lockfile) if paths.lockfile.is_file() else {"schema": "2.0"}
-    except ArenaError:
-        kept = None
-    if not isinstance(kept, dict) or "schema" not in kept:
-        yield Finding("fail", "DVC was killed while it wrote dvc.lock", "git checkout dvc.lock")
+        COMPILED_LOCKFILE_SCHEMA(read_yaml(path))
+    except (ArenaError, Invalid):
+        return False
+    return True
 
 
 def _version(package: str) -> str:
