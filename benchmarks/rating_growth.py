@@ -78,11 +78,14 @@ def draw(found: list[tuple[str, int, str, float, float]], figure: str) -> None:
     _, axes = plt.subplots(2, len(GRID), figsize=(11, 6), sharey="row")
     for column, what in enumerate(GRID):
         for row, (index, unit) in enumerate(((3, "seconds"), (4, "MB"))):
-            for kind in KINDS:
+            for number, kind in enumerate(KINDS):
                 points = [(one[1], one[index]) for one in found if one[0] == what and one[2] == kind]
                 if points:
-                    axes[row, column].loglog(*zip(*points, strict=True), marker="o", label=kind)
+                    x, y = zip(*points, strict=True)
+                    axes[row, column].loglog(x, y, marker="o", label=kind, color=f"C{number}")
             axes[row, column].set_xlabel(what)
+            axes[row, column].yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+            axes[row, column].set_ylim(*((0.1, 30) if unit == "seconds" else (100, 1000)))
             axes[row, 0].set_ylabel(unit)
     axes[0, 0].legend()
     plt.tight_layout()

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pandas as pd
 
-RESAMPLES = {"evalica": 1, "arena-rank": 4, "FastChat, L-BFGS": 8, "FastChat, sklearn": 1}
+RESAMPLES = {"evalica": 1, "arena-rank": 4, "FastChat, L-BFGS": 100, "FastChat, sklearn": 1}
 
 
 def read(file):
