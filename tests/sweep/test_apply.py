@@ -64,14 +64,22 @@ def test_only_what_differs_changes_and_comments_stay(found):
         "-  dpo-i1: {index: 0, method: dpo, split: d1, target: base, init: base, threshold: 2.0, adds_to: none, labels: none}",
         "+  dpo-i1: {index: 0, method: dpo, split: d1, target: base, init: base, threshold: 3.0, adds_to: none, labels: none}",
         "+dataset:",
-        "+  opponents:",
-        "+  - expert",
+        "+  opponents: [expert]",
     ]
     assert text.startswith("# keep me\nseed: 3\nweights: {source: models/base}   # where it comes from\n")
     params = load_params(paths.params)
     assert params.train.dpo.learning_rate == 7.5e-6
     assert params.dataset.opponents == ("expert",)
     assert apply("selection-dpo", paths).diff == ""
+
+
+def test_a_new_key_stands_above_the_comment_on_the_next_section(found):
+    paths, _ = found
+    dataset = "dataset:\n  pairs: all\n\n# how it is trained\ntrain:"
+    paths.params.write_text(TEXT.replace("train:", dataset), encoding="utf-8")
+    apply("selection-dpo", paths)
+    text = paths.params.read_text(encoding="utf-8")
+    assert "dataset:\n  opponents: [expert]\n  pairs: all\n\n# how it is trained\ntrain:" in text
 
 
 def test_a_dry_run_writes_nothing(found):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
 
 from arena_learning.errors import ArenaError, suggest
 from arena_learning.params import load_params, parse_params
@@ -103,7 +104,11 @@ def changed(text: str, values: Mapping[str, Any], path: Path) -> str:
         section = tree
         for name in sections:
             section = section.setdefault(name, {})
-        section[last] = _scalar(value)
+        if last not in section and len(section):
+            # Not after the last key: what stands below that, such as the comment on the next section, belongs to it.
+            section.insert(len(section) - 1, last, _as_written(value))
+        else:
+            section[last] = _as_written(value)
     out = StringIO()
     yaml.dump(tree, out)
     result = out.getvalue()
@@ -116,8 +121,12 @@ def changed(text: str, values: Mapping[str, Any], path: Path) -> str:
     return result
 
 
-def _scalar(value: Any) -> Any:
-    """Return a number as it should be written: one with a point, that every YAML reader takes for a number."""
+def _as_written(value: Any) -> Any:
+    """Return a value as it should stand in the file: a list in its line, a number with a point, for every reader."""
+    if isinstance(value, list | tuple):
+        items = CommentedSeq(value)
+        items.fa.set_flow_style()
+        return items
     if isinstance(value, float):
         text = f"{value:.10g}"
         if "e" in text and "." not in text:
