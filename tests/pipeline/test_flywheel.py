@@ -30,6 +30,17 @@ def test_every_round_is_trained_and_rated(project: Path) -> None:
         assert (project / "models" / name / "model.safetensors").is_file()
 
 
+def test_every_round_has_its_monitors_and_none_that_does_not_apply(project: Path) -> None:
+    board = json.loads((project / "reports" / "leaderboard.json").read_text(encoding="utf-8"))
+    monitors = {one["model"]: one for one in board["monitors"]}
+    assert list(monitors) == ["base", *ROUNDS]
+    for name, one in monitors.items():
+        assert one["mean_words"] is not None  # a tiny model may well say nothing
+        is_ppo, fought = name.startswith("ppo"), name not in ("base", "sft-i0")
+        assert all((one[key] is not None) == is_ppo for key in ("kl", "kl_max", "reward", "reward_change"))
+        assert (one["unscored_rate"] is not None) == fought
+
+
 def test_both_orders_of_every_pair_are_played(project: Path) -> None:
     games = _rows(project / "data" / "rounds" / "sft-i1" / "games.jsonl")
     # 3 instructions x 3 pairs of {sft-i0, expert, plain} x 2 orders
@@ -70,6 +81,7 @@ def test_track_and_show_read_what_was_made(project: Path) -> None:
     assert (project / "mlruns" / "mlflow.db").is_file()
     text = run(project, "arena", "leaderboard", "--print")
     assert "ppo-i3" in text
+    assert "Monitors by round" in text
     assert "not separated" in text or "gain" in text or "fall" in text
     assert run(project, "arena", "show", "round", "sft-i1")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 
+from arena_learning.cli.main import cli
 from arena_learning.report.tables import Table, leaderboard_markdown, leaderboard_text, markdown_table
 from arena_learning.report.words import elo, gain_sentence, number, percent, score
 
@@ -142,3 +144,12 @@ def test_the_gain_in_words(difference, verdict, said):
 def test_absent_numbers_are_dashes():
     assert (number(None, 1), percent(None), score(None)) == ("-", "-", "-")
     assert score(6.25) == "6.25"
+
+
+@pytest.mark.parametrize(("options", "head"), [([], "monitor "), (["--markdown"], "| monitor | of | base |")])
+def test_the_command_prints_the_boards_and_then_the_monitors(project, monkeypatch, options, head):
+    monkeypatch.chdir(project[1].root)
+    said = CliRunner().invoke(cli, ["leaderboard", "--print", *options]).output
+    assert (
+        said.index("Leaderboard by the judge 'rubric'") < said.index("Monitors by round") < said.index(head)
+    )

@@ -103,6 +103,27 @@ def test_a_winner_that_cannot_be_told_apart_is_written_with_a_warning(found):
     assert "cannot tell it from what is in force" in apply("selection-dpo", paths).warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("changes", "warnings"),
+    [
+        ({}, ["it was not confirmed on the other half"]),
+        ({"given_up": "clearly worse than the best"}, ["no candidate: clearly worse", "not confirmed"]),
+        ({"constraints": {"flips": 0.2, "unscored": -0.1}}, ["breaks the limit on flips", "not confirmed"]),
+    ],
+)
+def test_another_trial_than_a_judges_winner_does_not_borrow_the_winners_test(found, changes, warnings):
+    paths, _ = found
+    trials = [{"number": n, "params": {"judges.rubric.tie_margin": n / 2}} for n in range(3)]
+    trials[2] |= changes
+    against = {"mean": 0.2, "lower": 0.1, "upper": 0.3}
+    report = {"study": "judge-rubric-a", "kind": "judge", "winner": 1, "incumbent": 0, "trials": trials}
+    write_json(paths.sweep_report("judge-rubric-a"), {**report, "against_current": against})
+    assert apply("judge-rubric-a", paths, write=False).warnings == []
+    said = apply("judge-rubric-a", paths, trial=2, write=False).warnings
+    assert len(said) == len(warnings)
+    assert all(part in line for part, line in zip(warnings, said, strict=True))
+
+
 def test_names_that_fit_none_or_several_are_errors(found):
     paths, write = found
     write(name="selection-dpo-i1-aaaa-cccc")

@@ -154,12 +154,19 @@ def _doubts(report: Mapping[str, Any], number: int, *, force: bool) -> list[str]
     """
     if number == report["incumbent"]:
         return []
-    against = report.get("against_current")
+    # A judge's sweep confirms its winner alone, one of selection each of the best few.
+    against = report.get("against_current") if number == report["winner"] else None
     if report["kind"] == "selection":
         row = next((r for r in report["confirmed"] if r["trial"] == number), None)
         against = row["against_current"] if row else None
     if number != report["winner"] and against is None:
-        return ["this trial was not confirmed on the other half"]
+        one = next(t for t in report["trials"] if t["number"] == number)
+        broken = [name for name, value in one.get("constraints", {}).items() if value > 0]
+        why = one.get("given_up") or (f"it breaks the limit on {', '.join(broken)}" if broken else "")
+        return [
+            *([f"this trial is no candidate: {why}"] if why else []),
+            "it was not confirmed on the other half",
+        ]
     if against is None:
         return ["there was nothing in force to compare with"]
     if against["mean"] <= 0 and not force:
