@@ -31,10 +31,12 @@ def build_tiny_model(
     template: str = CHATML,
     vocab: int = 400,
     positions: int = 512,
+    tied: bool = True,
 ) -> Path:
     """Write a tiny Llama (fp32 safetensors) and its tokenizer to ``folder``; same seed, same bytes.
 
-    As in SmolLM2, pad and eos are both ``<|im_end|>`` and the embeddings are tied. Takes about a second.
+    As in SmolLM2, pad and eos are both ``<|im_end|>`` and the embeddings are ``tied`` (untrained, such a model repeats
+    the last token; otherwise it says anything). Takes about a second.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -49,7 +51,7 @@ def build_tiny_model(
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=positions,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=2,

@@ -35,6 +35,7 @@ from arena_learning.store import Store
         ('{"Score-A": 7, "Score-B": 4} and {"note": 1} {"Score-A": 9}', (7, 4)),
         ('{"explanation": "it prints {\\"Score-A\\": 10}", "Score-A": 7, "Score-B": 4}', (7, 4)),
         ('{broken {"Score-A": 7, "Score-B": 4}', (7, 4)),
+        ('{"explanation": "one\n\ttwo", "Score-A": 7, "Score-B": 4}', (7, 4)),
     ],
 )
 def test_the_last_well_formed_object_counts(text, scores):

@@ -149,6 +149,15 @@ def test_usage_that_is_missing_is_guessed_from_the_lengths(serve, connect):
     assert found[:4] == Completion("four words of text", "stop", 2, 5, 0)[:4]  # 5 // 4 + 1 and 18 // 4 + 1
 
 
+def test_tokens_are_guessed_by_bytes_so_that_chinese_is_not_taken_for_a_quarter(serve, connect):
+    body = completion("它流入黑海。")
+    del body["usage"]
+    server = serve(lambda request: Reply(body=body))
+    asked = [[Turn(role="user", content="哪条河？")]]
+    (found,) = connect(server).respond(asked, Sampling())
+    assert found[2:4] == (4, 5)  # 12 // 4 + 1 and 18 // 4 + 1
+
+
 @pytest.mark.parametrize(
     ("finish", "reason"),
     [("stop", "stop"), ("eos_token", "stop"), ("length", "length"), ("max_tokens", "length")],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -71,14 +70,15 @@ def test_an_adapter_answers_as_the_model_it_is_merged_into(tiny, adapted):
 
 
 def test_a_verdict_is_held_to_its_schema_and_a_system_prompt_is_put_first(tiny, tmp_path):
-    held = response_format([JudgeTemplate("json", tmp_path)], "vllm", "judges.x")
+    held = response_format([JudgeTemplate("json", tmp_path)], "vllm", "judges.x", 30)
     engine = Vllm(tiny, SERVING, dtype="fp32", system="Be brief.", extra_body={"response_format": held})
-    answers = engine.respond(PLAIN, Sampling(max_tokens=200, temperature=1.0))
+    answers = engine.respond(PLAIN, Sampling(max_tokens=400, temperature=1.0))
     engine.close()
-    whole = [json.loads(answer.text) for answer in answers if answer.finish_reason == "stop"]
+    # A random model would go on for ever: inside the explanation, or in white space between two keys.
+    assert {answer.finish_reason for answer in answers} == {"stop"}
+    whole = [json.loads(answer.text) for answer in answers]
     assert all(1 <= verdict[key] <= 10 for verdict in whole for key in ("Score-A", "Score-B"))
-    # A random model may go on for ever inside the explanation: then the beginning still is a verdict's.
-    assert all(re.match(r'\s*\{\s*"(Score-A|explanation)"', answer.text) for answer in answers)
+    assert max(len(verdict["explanation"]) for verdict in whole) <= 60
     prompts = Chat(tiny, system="Be brief.").encode(PLAIN)
     assert [answer.prompt_tokens for answer in answers] == [len(prompt) for prompt in prompts]
 
@@ -87,7 +87,7 @@ def test_a_judges_second_order_finds_the_prefix_of_the_first_and_says_what_it_wo
     tmp_path, capsys
 ):
     """`keep_prefixes`: one model with long enough a context for the shipped prompt, in fp32."""
-    model = build_tiny_model(tmp_path / "m", hidden=128, positions=4096)
+    model = build_tiny_model(tmp_path / "m", hidden=128, positions=4096, tied=False)
     serving = VllmServing(eager=True, cache_gib=0.25, keep_prefixes=True)
     engine = Vllm(model, serving, dtype="fp32", batch_size=8)
     template, sampling = JudgeTemplate("pairwise-score", tmp_path), Sampling(max_tokens=8)

@@ -18,7 +18,7 @@ from arena_learning.engines import control
 from arena_learning.engines.base import Answered, Completion, Conversation, Refused, Sampling
 from arena_learning.engines.limits import Pace, backoff, retry_after
 from arena_learning.engines.openai_body import request_body, sampled
-from arena_learning.engines.openai_reply import Malformed, error_text, read_reply
+from arena_learning.engines.openai_reply import BYTES_A_TOKEN, Malformed, error_text, read_reply
 from arena_learning.engines.openai_run import LoopThread, Run, groups
 from arena_learning.errors import ArenaError
 from arena_learning.params import Endpoint
@@ -166,13 +166,13 @@ class OpenAi:
         goes on trying if the server was only busy. Where none is answered any more, the endpoint is down.
         """
         body = request_body(self._model, self._endpoint, self._system, conversation, run)
-        chars = sum(len(message["content"]) for message in body["messages"])
-        guessed = chars // 4 + run.sampling.max_tokens
+        size = sum(len(message["content"].encode()) for message in body["messages"])
+        guessed = size // BYTES_A_TOKEN + run.sampling.max_tokens
         failures = answered_before = 0
         while True:
             await self._pace.take(guessed)
             run.sent += 1
-            result = await self._send(body, chars)
+            result = await self._send(body, size)
             if isinstance(result, _Again):
                 failures += 1
                 if failures == 1:
@@ -198,7 +198,7 @@ class OpenAi:
             self._pace.settle(guessed, result.prompt_tokens + result.completion_tokens)
             return result
 
-    async def _send(self, body: dict[str, Any], chars: int) -> Completion | Refused | _Again:
+    async def _send(self, body: dict[str, Any], size: int) -> Completion | Refused | _Again:
         """Send one request and sort what comes back. Raises ArenaError for what would meet every request."""
         import httpx2
 
@@ -209,7 +209,7 @@ class OpenAi:
             reply = await self._client.post(
                 "/chat/completions", cast_to=httpx2.Response, body=body, options={"headers": self._headers}
             )
-            found = read_reply(self._scrub(reply.text), chars)
+            found = read_reply(self._scrub(reply.text), size)
         except openai.APIConnectionError as error:
             return _broken(error)
         except openai.APIStatusError as error:

@@ -20,7 +20,7 @@ _FINISHED: dict[str, FinishReason] = {
     "max_tokens": "length",
 }
 _HALF = re.compile("[\ud800-\udfff]")  # half a character: JSON can hold one, and no store or file in UTF-8
-_CHARS_A_TOKEN = 4  # where a server counts no tokens
+BYTES_A_TOKEN = 4  # where a server counts no tokens: of UTF-8, so that a Chinese character is most of one
 
 
 class Malformed(NamedTuple):
@@ -29,12 +29,12 @@ class Malformed(NamedTuple):
     reason: str
 
 
-def read_reply(body: str, prompt_chars: int) -> Completion | Refused | Malformed:
+def read_reply(body: str, prompt_bytes: int) -> Completion | Refused | Malformed:
     """Return the answer in a response body (``seconds`` 0), a refusal, or what is wrong with the body.
 
     Args:
         body: as the server sent it.
-        prompt_chars: length of the prompt, to guess its tokens where the server counts none.
+        prompt_bytes: length of the prompt, to guess its tokens where the server counts none.
     """
     if not body.strip():
         return Malformed("an empty body")
@@ -66,8 +66,8 @@ def read_reply(body: str, prompt_chars: int) -> Completion | Refused | Malformed
     return Completion(
         text,
         _FINISHED[finish],
-        prompt or prompt_chars // _CHARS_A_TOKEN + 1,
-        completion or len(text) // _CHARS_A_TOKEN + 1,
+        prompt or prompt_bytes // BYTES_A_TOKEN + 1,
+        completion or len(text.encode()) // BYTES_A_TOKEN + 1,
         0.0,
         _tokens(choice.get("logprobs")),
     )

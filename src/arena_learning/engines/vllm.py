@@ -29,6 +29,9 @@ PER_CALL = 4  # calls of this many batches: only a call's end runs dry
 DTYPES = {"bf16": "bfloat16", "f16": "float16", "fp32": "float32"}
 # What vLLM would take from the model's generation_config, said outright; the rest of the sampling is `Sampling`.
 FIXED: dict[str, Any] = {"n": 1, "top_k": 0, "min_p": 0.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+# A small model may write white space between two keys until it is cut off. Of vLLM's backends this one keeps to JSON
+# where a text has a greatest length, too: the default lets raw control characters into it.
+JSON: dict[str, Any] = {"backend": "guidance", "disable_any_whitespace": True}
 SENT = ("response_format", "structured_outputs", "chat_template_kwargs")
 _KINDS = ("json", "regex", "choice", "grammar")
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # the largest ranks of an adapter that vLLM can be told
@@ -104,6 +107,9 @@ class Vllm:
         }
         if sent:
             self.fingerprint["sent"] = canonical(sent)
+        held_to_json = "json" in sent.get("structured_outputs", {})
+        if held_to_json:
+            self.fingerprint["json"] = canonical(JSON)
         if lora is not None:
             self.fingerprint["lora"] = _adapter_digest(lora, f"{where}.vllm.lora")
         cache = serving.cache_gib or (_CPU_CACHE_GIB if here.cpu else 0.0)
@@ -120,6 +126,7 @@ class Vllm:
             "gpu_memory_utilization": serving.memory,
             "enforce_eager": serving.eager,
             **({"max_model_len": serving.context} if serving.context else {}),
+            **({"structured_outputs_config": JSON} if held_to_json else {}),
             **({"kv_cache_memory_bytes": int(cache * 2**30)} if cache else {}),
             **({"enable_lora": True, "max_lora_rank": _rank(lora)} if lora is not None else {}),
         }

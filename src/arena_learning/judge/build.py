@@ -57,7 +57,9 @@ def _open_llm(name: str, judge: p.Judge, params: p.Params, paths: Paths) -> Judg
     endpoint = {field: getattr(judge, field) for field in p.Endpoint.model_fields}
     where = f"judges.{name}"
     if judge.scores == "structured":
-        held = response_format([template, *by_category.values()], judge.engine, f"{where}.scores")
+        held = response_format(
+            [template, *by_category.values()], judge.engine, f"{where}.scores", judge.max_tokens
+        )
         endpoint["extra_body"] = {**judge.extra_body, "response_format": held}
     opponent = p.Opponent(
         engine=judge.engine or "transformers", model=judge.model, vllm=judge.vllm, **endpoint

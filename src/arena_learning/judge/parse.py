@@ -65,7 +65,8 @@ def find_scores(text: str) -> Found:
 def find_json_scores(text: str) -> Found:
     """Find the last well-formed JSON object in ``text`` that has both, ``Score-A`` and ``Score-B``.
 
-    Strict: the scores are numbers (not words, not booleans), and no key stands twice.
+    Strict: the scores are numbers (not words, not booleans), and no key stands twice. A line break inside a text is let
+    pass, though JSON wants it escaped.
     """
     if not text.strip():
         return _none("an empty verdict")
@@ -96,7 +97,7 @@ def _checked(a: float, b: float, places: tuple[int, int] | None) -> Found:
 
 def _objects(text: str) -> list[tuple[dict[str, Any], int, int]]:
     """Return the outermost JSON objects in ``text``, in order, with where they begin and end."""
-    decoder = json.JSONDecoder(object_pairs_hook=_no_doubles)
+    decoder = json.JSONDecoder(object_pairs_hook=_no_doubles, strict=False)  # models break lines in texts
     found: list[tuple[dict[str, Any], int, int]] = []
     end = 0
     for brace in [match.start() for match in re.finditer(r"\{", text)][-_MOST_BRACES:]:

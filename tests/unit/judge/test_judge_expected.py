@@ -122,22 +122,24 @@ def test_a_label_names_every_template_with_its_version():
 
 
 def test_a_schema_holds_scores_to_whole_numbers_with_the_reasons_first():
-    schema = response_format([JSON], "openai", "here")["json_schema"]["schema"]
+    schema = response_format([JSON], "openai", "here", 50)["json_schema"]["schema"]
     assert list(schema["properties"]) == ["explanation", "Score-A", "Score-B"] == schema["required"]
     assert schema["properties"]["Score-A"]["enum"] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+    assert schema["properties"]["explanation"] == {"type": "string"}  # hosted endpoints refuse a bounded text
 
 
 def test_scores_before_the_reasons_where_the_template_wants_them_so(tmp_path):
     (tmp_path / "own.jinja").write_text("{#- verdict: json -#}\n{{ response_a }} {{ response_b }}")
     own = JudgeTemplate("own.jinja", tmp_path)
-    schema = response_format([own], "vllm", "here")["json_schema"]["schema"]
+    schema = response_format([own], "vllm", "here", 50)["json_schema"]["schema"]
     assert list(schema["properties"]) == ["Score-A", "Score-B", "explanation"]
+    assert schema["properties"]["explanation"]["maxLength"] == 100  # two characters for each of the 50 tokens
     with pytest.raises(ArenaError, match="different places"):
-        response_format([own, JSON], "vllm", "here")
+        response_format([own, JSON], "vllm", "here", 50)
 
 
 def test_what_no_schema_can_hold_is_refused():
     with pytest.raises(ArenaError, match="'recorded' is held to no schema"):
-        response_format([JSON], "recorded", "here")
+        response_format([JSON], "recorded", "here", 50)
     with pytest.raises(ArenaError, match="'pairwise-score' asks for no JSON"):
-        response_format([JSON, PAIRWISE], "openai", "here")
+        response_format([JSON, PAIRWISE], "openai", "here", 50)
