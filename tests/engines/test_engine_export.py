@@ -98,7 +98,7 @@ def test_a_failed_export_leaves_nothing_behind(tiny_model, tmp_path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(gguf.GGUFWriter, "write_tensors_to_file", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(ArenaError, match="the disk is full"):
         export_gguf(tiny_model, None, tmp_path / "out" / "x.gguf", "f16")
     assert list((tmp_path / "out").iterdir()) == []
 
