@@ -12,7 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TextIO, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 
 from arena_learning.errors import ArenaError
 from arena_learning.new_file import new_file
@@ -21,7 +29,13 @@ SCHEMA_VERSION = 1
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length"]
+Ended = Literal[
+    "stop", "length", "refused"
+]  # of a response: an engine may refuse one item, and answer others
 Winner = Literal["a", "b", "tie", "unscored"]
+
+
+_SAYS_NOTHING = ("thought", "thought_tokens", "refusal")  # of a response, where they are empty
 
 
 class Row(BaseModel):
@@ -87,14 +101,36 @@ class Instruction(Row):
 
 
 class Response(Row):
-    """One contestant's answer to one instruction (seconds stay in the store: they are not data)."""
+    """One contestant's answer to one instruction (seconds stay in the store: they are not data).
+
+    Attributes:
+        instruction_id: what was asked.
+        contestant: who answered.
+        text: the answer alone; empty where it was refused, or where a thought never ended.
+        finish_reason: ``stop``, ``length`` (cut off) or ``refused``.
+        prompt_tokens: length of the prompt.
+        completion_tokens: all that was generated, thought included.
+        thought: what the model thought before it answered: never judged, compared, counted in words or learnt.
+        thought_tokens: how many of ``completion_tokens`` went into the thought.
+        refusal: why there is no answer, where it was refused.
+
+    The last three are left out of a file where they say nothing.
+    """
 
     instruction_id: str
     contestant: str
     text: str
-    finish_reason: FinishReason
+    finish_reason: Ended
     prompt_tokens: int = Field(ge=0)
     completion_tokens: int = Field(ge=0)
+    thought: str = ""
+    thought_tokens: int = Field(default=0, ge=0)
+    refusal: str = ""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        row: dict[str, Any] = write(self)
+        return {key: value for key, value in row.items() if value or key not in _SAYS_NOTHING}
 
 
 class Game(Row):

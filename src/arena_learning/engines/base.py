@@ -41,10 +41,13 @@ class Token(NamedTuple):
 
 
 class Completion(NamedTuple):
-    """What an engine gives for one conversation: text without the end-of-turn token, why it ended, counts, seconds.
+    """What an engine gives for one conversation: the answer, why it ended, counts, seconds.
 
-    ``seconds`` is the call's wall time shared out by tokens, so that a sum over responses is the time spent.
-    ``tokens`` are there only where they were asked for (`Weighing`), and are not remembered.
+    ``text`` is the answer alone: without the end-of-turn token, and without what the model thought before it. The
+    thought is ``thought``; ``thought_tokens`` of the ``completion_tokens`` went into it. A thought that never ended
+    is an empty answer. ``seconds`` is the call's wall time shared out by tokens, so that a sum over responses is the
+    time spent. ``tokens`` are there only where they were asked for (`Weighing`), thought included, and are not
+    remembered.
     """
 
     text: str
@@ -53,6 +56,18 @@ class Completion(NamedTuple):
     completion_tokens: int
     seconds: float
     tokens: tuple[Token, ...] = ()
+    thought: str = ""
+    thought_tokens: int = 0
+
+
+class Refused(NamedTuple):
+    """Why an engine gives no answer to one conversation, though it answers others.
+
+    A prompt that does not fit, turns that a chat template does not take, a content filter, an answer that is empty
+    each time: such an item becomes a row with this reason, and the stage goes on.
+    """
+
+    reason: str
 
 
 class Engine(Protocol):
@@ -67,8 +82,10 @@ class Engine(Protocol):
     batch_size: int
     batch_exact: bool
 
-    def respond(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:
-        """Answer each conversation, in order.
+    def respond(
+        self, conversations: Sequence[Conversation], sampling: Sampling
+    ) -> Sequence[Completion | Refused]:
+        """Answer each conversation, in order; one that cannot be answered, though others can, is `Refused`.
 
         Raises:
             ArenaError: the engine cannot answer, for a reason that a user can mend.
@@ -78,12 +95,6 @@ class Engine(Protocol):
     def close(self) -> None:
         """Give back the memory. The engine cannot answer afterwards."""
         ...
-
-
-class Refused(NamedTuple):
-    """Why an engine gives no answer to one conversation, though it answers others."""
-
-    reason: str
 
 
 Answered = tuple[int, Completion | Refused]
@@ -149,7 +160,7 @@ def answers(
 def by_batches(
     size: int,
     conversations: Sequence[Conversation],
-    respond: Callable[[list[Conversation]], list[Completion]],
+    respond: Callable[[list[Conversation]], Sequence[Completion | Refused]],
 ) -> Iterator[list[Answered]]:
     """Yield groups of (place, answer), a batch at a time."""
     places = iter(range(len(conversations)))
