@@ -64,6 +64,45 @@ def build_tiny_model(
     return folder
 
 
+def build_chat_folder(
+    folder: Path,
+    template: str,
+    *,
+    added: dict[str, bool] | None = None,
+    eos: str = END_OF_TURN,
+    ends: tuple[str, ...] = (),
+    bos: str = "",
+    positions: int = 512,
+) -> Path:
+    """Write a folder with all that a chat format needs and no weights: a tokenizer, its template, configurations.
+
+    Args:
+        folder: to write.
+        template: the chat template.
+        added: further tokens, and whether each is special.
+        eos: the tokenizer's own end of text.
+        ends: further tokens that end generation, by generation_config.json.
+        bos: the tokenizer's start of text.
+        positions: the model's context.
+    """
+    from tokenizers import AddedToken
+
+    tokenizer = build_tiny_tokenizer(template)
+    for word, special in (added or {}).items():
+        tokenizer.add_tokens([AddedToken(word, normalized=False, special=special)], special_tokens=special)
+    tokenizer.eos_token = eos
+    if bos:
+        tokenizer.bos_token = bos
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(folder)
+    stops = [tokenizer.convert_tokens_to_ids(word) for word in ends]
+    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": positions}), encoding="utf-8")
+    if stops:
+        (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": stops}), encoding="utf-8")
+    (folder / "model.safetensors").write_bytes(b"")  # never loaded
+    return folder
+
+
 def build_tiny_tokenizer(template: str = CHATML, vocab: int = 400) -> Any:
     """Return a byte-level BPE tokenizer trained on `CORPUS`, with ChatML's special tokens first."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers

@@ -106,6 +106,11 @@ class Store:
         with self._writing():
             self._db.executemany("INSERT OR REPLACE INTO memory (key, kind, value) VALUES (?, ?, ?)", rows)
 
+    def forget(self, keys: Sequence[bytes]) -> None:
+        """Forget what is known of ``keys``: it is asked again."""
+        with self._writing():
+            self._db.executemany("DELETE FROM memory WHERE key = ?", [(key,) for key in keys])
+
     def claim(self, keys: Sequence[bytes], *, whole: bool = False) -> Claimed:
         """Look ``keys`` up and claim what is neither known nor claimed by another living process, in one step.
 

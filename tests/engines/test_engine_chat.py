@@ -5,7 +5,10 @@ import shutil
 import pytest
 from engine_conformance import ALL, CONTROL, MULTI_TURN, PLAIN, SYSTEM, ask
 
-from arena_learning.engines.chat import Chat, neutralise, share_out, special_tokens, with_system
+from arena_learning.engines.answers import Read
+from arena_learning.engines.base import Refused
+from arena_learning.engines.chat import Chat, share_out, with_system
+from arena_learning.engines.tokenizer import control_tokens, neutralise
 from arena_learning.errors import ArenaError
 
 pytestmark = pytest.mark.torch
@@ -37,7 +40,7 @@ def test_neutralise_without_special_tokens_is_the_identity():
 
 
 def test_control_tokens_come_from_the_template_alone(chat):
-    controls = {chat.tokenizer.convert_tokens_to_ids(token) for token in special_tokens(chat.tokenizer)}
+    controls = set(control_tokens(chat.tokenizer).values())
     plain, hostile = chat.encode([ask("Say hello."), CONTROL])
     assert [t for t in hostile if t in controls] == [t for t in plain if t in controls]
 
@@ -77,8 +80,11 @@ def test_a_template_that_takes_no_system_turn_is_an_error_that_says_so(tiny_mode
     template = strict / "chat_template.jinja"
     refusal = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system!') }}{% endif %}"
     template.write_text(refusal + template.read_text())
+    chat = Chat(strict, system="Be brief.")
     with pytest.raises(ArenaError, match="refuses turns of system, user: no system!"):
-        Chat(strict, system="Be brief.").encode([PLAIN[0]])
+        chat.encode([PLAIN[0]])
+    (refused,) = chat.prompts([PLAIN[0]])
+    assert refused == Refused("the chat template refuses turns of system, user: no system!")
 
 
 def test_a_system_prompt_stands_before_conversations_that_have_none():
@@ -89,5 +95,6 @@ def test_a_system_prompt_stands_before_conversations_that_have_none():
 
 def test_seconds_are_shared_out_by_tokens():
     # 10 seconds over (10 + 20) and (5 + 15) tokens: 6 and 4.
-    shared = share_out(["a", "b"], ["stop", "length"], [(10, 20), (5, 15)], 10.0)
+    shared = share_out([Read("", "a", 0), Read("hm", "b", 3)], ["stop", "length"], [(10, 20), (5, 15)], 10.0)
     assert [c.seconds for c in shared] == [6.0, 4.0]
+    assert [(c.text, c.thought, c.thought_tokens) for c in shared] == [("a", "", 0), ("b", "hm", 3)]

@@ -36,7 +36,7 @@ class TestConformance(EngineConformance):
 def test_gives_the_answer_of_the_id_with_words_as_tokens(engine):
     (answer,) = engine.respond(PLAIN[2:3], Sampling())
     # "Answer 2 🙂" is 3 words, "Name 2 rivers and a colour." is 6.
-    assert answer == ("Answer 2 🙂", "stop", 6, 3, 0.0, ())
+    assert answer == ("Answer 2 🙂", "stop", 6, 3, 0.0, (), "", 0)
 
 
 def test_missing_answers_are_named_and_counted(tmp_path):
@@ -103,7 +103,16 @@ def test_tokens_are_counted_where_a_script_writes_no_spaces_and_a_mark_of_the_en
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     engine = Recorded(path, [Instruction(id="a", turns=tuple(ask("它在哪里入海？")))])
     # Six characters and a question mark asked, five and a stop answered.
-    assert engine.respond([ask("它在哪里入海？")], Sampling())[0] == ("它流入黑海。", "stop", 7, 6, 0.0, ())
+    assert engine.respond([ask("它在哪里入海？")], Sampling())[0] == (
+        "它流入黑海。",
+        "stop",
+        7,
+        6,
+        0.0,
+        (),
+        "",
+        0,
+    )
 
 
 def test_the_same_question_twice_with_two_answers_is_refused(tmp_path):
@@ -115,3 +124,24 @@ def test_the_same_question_twice_with_two_answers_is_refused(tmp_path):
 
 def test_close(engine):
     check_close(engine)
+
+
+def test_a_thought_in_a_recorded_answer_is_no_part_of_it(tmp_path):
+    path = tmp_path / "a.jsonl"
+    lines = [
+        {"id": "a", "text": "<think>\nSky, sea.\n</think>\n\nBlue."},
+        {"id": "b", "text": "Blue.", "thought": "Sky, sea."},
+        {"id": "c", "text": "<think>Sky, se"},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    questions = {name: ask(f"Name a colour, {name}.") for name in "abc"}
+    engine = Recorded(path, [Instruction(id=name, turns=tuple(turns)) for name, turns in questions.items()])
+    inside, beside, cut = engine.respond(list(questions.values()), Sampling())
+    assert (inside.text, inside.thought, inside.thought_tokens, inside.completion_tokens) == (
+        "Blue.",
+        "Sky, sea.",
+        2,
+        3,
+    )
+    assert inside == beside
+    assert (cut.text, cut.thought, cut.finish_reason) == ("", "Sky, se", "length")

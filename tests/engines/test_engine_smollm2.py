@@ -9,8 +9,9 @@ import pytest
 from engine_conformance import ALL, EngineConformance, ask
 
 from arena_learning.engines.base import Sampling
+from arena_learning.engines.base_model import make_weights, prepare_base
 from arena_learning.engines.build import open_folder
-from arena_learning.engines.weights import make_weights, prepare_base, template_of
+from arena_learning.engines.weights import template_of
 from arena_learning.params import Serving, Weights
 from arena_learning.paths import Paths
 
@@ -108,10 +109,12 @@ def test_the_served_logits_are_those_of_the_model(paths, engine):
 def test_make_weights_makes_the_folder_of_no_model_too(paths, monkeypatch):
     from types import SimpleNamespace
 
-    from arena_learning.engines import weights
+    from arena_learning.engines import base_model
 
     monkeypatch.setattr(
-        weights, "prepare_base", lambda given, out: weights.Prepared(out, given.source, 1, "digest")
+        base_model,
+        "prepare_base",
+        lambda given, out, settings, *, check: base_model.Prepared(out, given.source, 1, "digest"),
     )
-    assert make_weights(SimpleNamespace(weights=WEIGHTS), paths)["parameters"] == 1
+    assert make_weights(SimpleNamespace(weights=WEIGHTS, rounds={}), paths)["parameters"] == 1
     assert [path.name for path in paths.model("none").iterdir()] == ["README.md"]

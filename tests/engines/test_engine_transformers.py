@@ -67,9 +67,11 @@ def test_the_system_prompt_and_type_are_in_the_fingerprint(tiny_model, engine):
     assert answer.prompt_tokens != engine.respond(PLAIN[:1], Sampling(max_tokens=4))[0].prompt_tokens
 
 
-def test_a_prompt_beyond_the_context_is_refused(engine):
-    with pytest.raises(ArenaError, match="does not fit the context of 512"):
-        engine.respond([ask("a b c d " * 500)], Sampling())
+def test_a_prompt_beyond_the_context_is_refused_and_the_others_are_answered(engine):
+    short, long, other = engine.respond([PLAIN[0], ask("a b c d " * 500), PLAIN[1]], Sampling(max_tokens=4))
+    assert "does not fit the context of 512" in long.reason
+    alone = engine.respond([PLAIN[0], PLAIN[1]], Sampling(max_tokens=4))
+    assert [short.text, other.text] == [answer.text for answer in alone]
 
 
 def test_an_answer_is_cut_where_the_context_ends(engine):

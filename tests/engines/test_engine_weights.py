@@ -5,12 +5,12 @@ from importlib import metadata
 
 import pytest
 
+from arena_learning.engines.base_model import prepare_base
 from arena_learning.engines.gguf_export import export_gguf
 from arena_learning.engines.weights import (
     FETCHED,
     check_folder,
     hub_folder,
-    prepare_base,
     resolve,
     template_for,
     template_of,
@@ -112,7 +112,7 @@ def test_a_failure_leaves_the_old_folder_alone(tiny_model, tmp_path):
     bare = shutil.copytree(tiny_model, tmp_path / "bare")
     (bare / "chat_template.jinja").unlink()
     with pytest.raises(ArenaError, match="no chat template"):
-        prepare_base(Weights(source=str(bare)), tmp_path / "models" / "base")
+        prepare_base(Weights(source=str(bare)), tmp_path / "models" / "base", check=True)
     assert weights_digest(tmp_path / "models" / "base") == before
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["base"]
 

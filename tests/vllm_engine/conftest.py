@@ -42,7 +42,7 @@ def _has(package: str) -> bool:
 @pytest.fixture(scope="session")
 def smollm2(tmp_path_factory):
     """SmolLM2's folder; ARENA_TEST_SMOLLM2 may name one that is there already."""
-    from arena_learning.engines.weights import prepare_base
+    from arena_learning.engines.base_model import prepare_base
     from arena_learning.params import Weights
 
     given = os.environ.get("ARENA_TEST_SMOLLM2")

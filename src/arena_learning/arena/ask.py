@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from arena_learning.engines.base import Completion, Engine, Refused, Sampling, answers
+from arena_learning.engines.base import (
+    MAX_REFUSED,
+    Completion,
+    Engine,
+    Refused,
+    Sampling,
+    Versioned,
+    answers,
+    too_many,
+)
 from arena_learning.errors import ArenaError
 from arena_learning.progress import Progress
 from arena_learning.rows import Instruction, Response
@@ -32,23 +41,39 @@ class Asked(NamedTuple):
     tokens: int
 
 
-def ask(contestant: Contestant, instructions: Sequence[Instruction], store: Store) -> Asked:
+def ask(
+    contestant: Contestant,
+    instructions: Sequence[Instruction],
+    store: Store,
+    *,
+    max_refused: float = MAX_REFUSED,
+    retry: bool = False,
+) -> Asked:
     """Return the contestant's answer to every instruction.
 
     An answer is in the store as soon as its engine gives it, and what another process is asking for is taken from it.
     Batches are planned over all instructions before the store is read: where an engine's greedy answer depends on its
     batch, a batch is asked whole or not at all, so that a resumed run gives the same answers as an undisturbed one.
 
+    Args:
+        contestant: who is asked.
+        instructions: what is asked.
+        store: remembers answers, and refusals where the stage did not stop for them.
+        max_refused: share of the instructions that may be refused (`serving.max_refused`); a handful always may.
+        retry: ask again what was refused before.
+
     Raises:
-        ArenaError: the engine cannot answer; what it has answered is in the store.
+        ArenaError: the engine cannot answer, or refuses too much; what it has answered is in the store.
     """
     engine = contestant.engine
     keys = [_key(contestant, instruction) for instruction in instructions]
     first = {key: place for place, key in reversed(list(enumerate(keys)))}
     distinct = list(dict.fromkeys(keys))
-    known: dict[bytes, Completion] = {}
+    if retry:
+        store.forget([key for key, value in store.get(distinct).items() if "refused" in value])
+    known: dict[bytes, Completion | Refused] = {}
+    refused: dict[bytes, Refused] = {}
     paid = 0
-    refused: dict[str, str] = {}
     with Progress(f"answer ({contestant.name})", len(distinct), "instructions") as progress:
         for share in shares(
             store,
@@ -57,37 +82,56 @@ def ask(contestant: Contestant, instructions: Sequence[Instruction], store: Stor
             whole=not engine.batch_exact,
             waiting=lambda count: progress.advance(0, f"waiting for {count} of another process"),
         ):
-            known.update((key, Completion(**value)) for key, value in share.known.items())
+            remembered = {key: _remembered(value, engine) for key, value in share.known.items()}
+            known |= remembered
+            refused |= {key: answer for key, answer in remembered.items() if isinstance(answer, Refused)}
             progress.total -= len(share.known)
             turns = [instructions[first[key]].turns for key in share.mine]
             for group in answers(engine, turns, contestant.sampling):
                 given = {share.mine[n]: answer for n, answer in group}
                 new = {key: answer for key, answer in given.items() if isinstance(answer, Completion)}
                 store.put("response", {key: _kept(completion) for key, completion in new.items()})
-                known.update(new)
-                refused |= {
-                    instructions[first[key]].id: a.reason
-                    for key, a in given.items()
-                    if isinstance(a, Refused)
-                }
+                known |= given
+                refused |= {key: answer for key, answer in given.items() if isinstance(answer, Refused)}
                 paid += len(group)
                 progress.advance(len(group))
-    if refused:
-        raise _refusal(contestant.name, refused)
-    completions = [known[key] for key in keys]
+                if too_many(len(refused), len(distinct), max_refused):
+                    reasons = {instructions[first[key]].id: a.reason for key, a in refused.items()}
+                    raise _refusal(contestant.name, reasons, len(distinct))
+    # Only now: where a stage stops for its refusals, something is wrong that will be mended, and all are asked again.
+    store.put("response", {key: {"refused": refusal.reason} for key, refusal in refused.items()})
+    given_all = [known[key] for key in keys]
+    completions = [answer for answer in given_all if isinstance(answer, Completion)]
     return Asked(
-        [_response(contestant.name, i, c) for i, c in zip(instructions, completions, strict=True)],
+        [_response(contestant.name, i, a) for i, a in zip(instructions, given_all, strict=True)],
         paid=paid,
         seconds=sum(c.seconds for c in completions),
         tokens=sum(c.completion_tokens for c in completions),
     )
 
 
-def _refusal(name: str, refused: dict[str, str]) -> ArenaError:
-    some = "; ".join(f"'{i}': {reason}" for i, reason in sorted(refused.items())[:_SHOWN])
+def _refusal(name: str, reasons: Mapping[str, str], total: int) -> ArenaError:
+    some = "; ".join(f"'{i}': {reason}" for i, reason in sorted(reasons.items())[:_SHOWN])
     return ArenaError(
-        f"'{name}' does not answer {len(refused)} instructions ({some})",
-        mend="drop or change them; all other answers are kept",
+        f"'{name}' does not answer {len(reasons)} of {total} instructions ({some})",
+        mend="see what they have in common; all other answers are kept. To go on without these, raise "
+        "serving.max_refused",
+    )
+
+
+def _remembered(value: dict[str, Any], engine: Engine) -> Completion | Refused:
+    """Return an answer as the store has it; one from before thoughts were told apart is split now."""
+    if "refused" in value:
+        return Refused(value["refused"])
+    completion = Completion(**value)
+    if "thought" in value or not isinstance(engine, Versioned):
+        return completion
+    said = engine.said(completion.text)
+    if said.text == completion.text:
+        return completion
+    share = 1 - len(said.text) / len(completion.text)  # nobody has counted the thought's tokens
+    return completion._replace(
+        text=said.text, thought=said.thought, thought_tokens=round(share * completion.completion_tokens)
     )
 
 
@@ -96,10 +140,14 @@ def _key(contestant: Contestant, instruction: Instruction) -> bytes:
     sampling: dict[str, Any] = contestant.sampling.model_dump()
     if contestant.sampling.temperature == 0:
         sampling |= {"top_p": 1.0, "seed": 0}
-    turns = [turn.model_dump() for turn in instruction.turns]
-    return store_key(
-        "response", {"engine": contestant.engine.fingerprint, "sampling": sampling, "turns": turns}
-    )
+    engine = contestant.engine
+    variant = engine.variant(instruction.turns) if isinstance(engine, Versioned) else ""
+    parts: dict[str, Any] = {
+        "engine": engine.fingerprint,
+        "sampling": sampling,
+        "turns": [turn.model_dump() for turn in instruction.turns],
+    }
+    return store_key("response", parts | ({"variant": variant} if variant else {}))
 
 
 def _kept(completion: Completion) -> dict[str, Any]:
@@ -107,12 +155,24 @@ def _kept(completion: Completion) -> dict[str, Any]:
     return {field: value for field, value in completion._asdict().items() if field != "tokens"}
 
 
-def _response(name: str, instruction: Instruction, completion: Completion) -> Response:
+def _response(name: str, instruction: Instruction, answer: Completion | Refused) -> Response:
+    if isinstance(answer, Refused):
+        return Response(
+            instruction_id=instruction.id,
+            contestant=name,
+            text="",
+            finish_reason="refused",
+            prompt_tokens=0,
+            completion_tokens=0,
+            refusal=answer.reason,
+        )
     return Response(
         instruction_id=instruction.id,
         contestant=name,
-        text=completion.text,
-        finish_reason=completion.finish_reason,
-        prompt_tokens=completion.prompt_tokens,
-        completion_tokens=completion.completion_tokens,
+        text=answer.text,
+        finish_reason=answer.finish_reason,
+        prompt_tokens=answer.prompt_tokens,
+        completion_tokens=answer.completion_tokens,
+        thought=answer.thought,
+        thought_tokens=answer.thought_tokens,
     )

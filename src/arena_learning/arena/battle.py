@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
@@ -14,7 +16,9 @@ from arena_learning.store import Store
 from arena_learning.texts import words
 
 
-def battle_round(name: str, params: Params, paths: Paths, *, fresh: bool = False) -> dict[str, Any]:
+def battle_round(
+    name: str, params: Params, paths: Paths, *, fresh: bool = False, retry: bool = False
+) -> dict[str, Any]:
     """Let the target and the opponents answer a round's split; return the stage's metrics.
 
     A round without a target asks only the contestant whose answers are its labels.
@@ -25,7 +29,7 @@ def battle_round(name: str, params: Params, paths: Paths, *, fresh: bool = False
         names = [this.target, *params.opponents_of(name)]
     else:
         names = [] if this.labels == NONE else [this.labels]
-    answers = {c: ask_contestant(c, instructions, params, paths, fresh=fresh) for c in names}
+    answers = {c: ask_contestant(c, instructions, params, paths, fresh=fresh, retry=retry) for c in names}
     responses = [r for asked in answers.values() for r in asked.responses]
     write_rows(paths.responses(name), sorted(responses, key=lambda r: (r.instruction_id, r.contestant)))
     metrics = {"contestants": {c: answer_metrics(asked) for c, asked in answers.items()}}
@@ -33,18 +37,26 @@ def battle_round(name: str, params: Params, paths: Paths, *, fresh: bool = False
     return {**metrics, "paid": sum(asked.paid for asked in answers.values())}
 
 
-def answer_test(contestant: str, params: Params, paths: Paths, *, fresh: bool = False) -> dict[str, Any]:
+def answer_test(
+    contestant: str, params: Params, paths: Paths, *, fresh: bool = False, retry: bool = False
+) -> dict[str, Any]:
     """Let a contestant answer the test set; return its metrics."""
     instructions = read_rows(paths.split("test"), Instruction)
-    asked = ask_contestant(contestant, instructions, params, paths, fresh=fresh)
+    asked = ask_contestant(contestant, instructions, params, paths, fresh=fresh, retry=retry)
     write_rows(paths.arena_responses(contestant), sorted(asked.responses, key=lambda r: r.instruction_id))
     return {**answer_metrics(asked), "paid": asked.paid}
 
 
 def ask_contestant(
-    name: str, instructions: Sequence[Instruction], params: Params, paths: Paths, *, fresh: bool = False
+    name: str,
+    instructions: Sequence[Instruction],
+    params: Params,
+    paths: Paths,
+    *,
+    fresh: bool = False,
+    retry: bool = False,
 ) -> Asked:
-    """Open a contestant, ask it, close it.
+    """Open a contestant, ask it, close it; ``retry``: what it refused before, too.
 
     Raises:
         ArenaError: an unknown contestant, or one that cannot answer.
@@ -58,16 +70,38 @@ def ask_contestant(
     engine = open_engine(name, params, paths, instructions)
     try:
         with Store(paths.store, fresh=fresh) as store:
-            return ask(Contestant(name, engine, sampling), instructions, store)
+            asked = ask(
+                Contestant(name, engine, sampling),
+                instructions,
+                store,
+                max_refused=params.serving.max_refused,
+                retry=retry,
+            )
+            _warn(name, asked, sampling.max_tokens)
+            return asked
     finally:
         engine.close()
 
 
 def answer_metrics(asked: Asked) -> dict[str, Any]:
-    """Return counts, lengths and speed of a contestant's answers (speed of the answering itself, cached or not)."""
-    responses: list[Response] = asked.responses
+    """Return counts, lengths and speed of a contestant's answers (speed of the answering itself, cached or not).
+
+    Thoughts are counted where there are any, refusals with their reasons.
+    """
+    responses = [r for r in asked.responses if r.finish_reason != "refused"]
+    refused = Counter(r.refusal for r in asked.responses if r.finish_reason == "refused")
+    special: dict[str, Any] = {}
+    if refused:
+        special = {"refused": refused.total(), "refused_reasons": dict(sorted(refused.items()))}
     if not responses:
-        return {"answers": 0}
+        return {"answers": 0, **special}
+    thinking = [r for r in responses if r.thought]
+    if thinking:
+        special |= {
+            "thoughts": len(thinking),
+            "thoughts_cut_off": sum(map(thought_cut_off, responses)),
+            "mean_thought_tokens": round(fmean(r.thought_tokens for r in thinking), 1),
+        }
     return {
         "answers": len(responses),
         "empty": sum(not r.text.strip() for r in responses),
@@ -76,4 +110,24 @@ def answer_metrics(asked: Asked) -> dict[str, Any]:
         "tokens": asked.tokens,
         "seconds": round(asked.seconds, 1),
         "tokens_per_second": round(asked.tokens / asked.seconds, 1) if asked.seconds else None,
+        **special,
     }
+
+
+def thought_cut_off(response: Response) -> bool:
+    """Whether there is no answer because the thought before it never ended."""
+    return bool(response.thought) and not response.text.strip() and response.finish_reason == "length"
+
+
+def _warn(name: str, asked: Asked, max_tokens: int) -> None:
+    """Say on standard error what a reader of the figures might overlook."""
+    cut = sum(map(thought_cut_off, asked.responses))
+    if cut:
+        sys.stderr.write(
+            f"warning: {cut} of {len(asked.responses)} answers of '{name}' are empty: the thought before them was cut "
+            f"off; raise max_tokens (it is {max_tokens}) in sampling, or turn thinking off\n"
+        )
+    refused = Counter(r.refusal for r in asked.responses if r.finish_reason == "refused")
+    if refused:
+        why = "; ".join(f"{count} x {reason}" for reason, count in refused.most_common(3))
+        sys.stderr.write(f"warning: '{name}' does not answer {refused.total()} instructions ({why})\n")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from arena_learning.arena.battle import ask_contestant
 from arena_learning.board.choose import Play, all_pairings, play_scheduled
 from arena_learning.errors import ArenaError
-from arena_learning.judge.base import Judge
 from arena_learning.judge.build import open_judge
-from arena_learning.judge.play import Judged, Pairing, portions
+from arena_learning.judge.play import portions
 from arena_learning.judge.record import record
 from arena_learning.params import Params
 from arena_learning.paths import Paths
@@ -31,14 +30,21 @@ from arena_learning.store import Store
 Responses = Mapping[tuple[str, str], Response]
 
 
-def evaluate_test(params: Params, paths: Paths, *, fresh: bool = False) -> dict[str, Any]:
-    """Play the test set between all contestants of params.yaml and return the stage's metrics."""
+def evaluate_test(
+    params: Params, paths: Paths, *, fresh: bool = False, retry: bool = False
+) -> dict[str, Any]:
+    """Play the test set between all contestants of params.yaml and return the stage's metrics.
+
+    ``retry`` asks again what was unscored before.
+    """
     instructions = read_rows(paths.split("test"), Instruction)
     responses = read_arena_responses(params.contestants, paths)
     metrics = {}
     paid = 0
     with rows_file(paths.arena_games) as games, rows_file(paths.arena_battles) as battles:
-        for name, (label, play) in each_judge(instructions, responses, params, paths, fresh=fresh):
+        for name, (label, play) in each_judge(
+            instructions, responses, params, paths, fresh=fresh, retry=retry
+        ):
             one = record(play_scheduled(instructions, params, play), responses, games, battles)
             cost = {"seconds": round(one.seconds, 1), "tokens": one.tokens}
             metrics[name] = {"judge": label, **one.health, **cost}
@@ -104,6 +110,7 @@ def each_judge(
     paths: Paths,
     *,
     fresh: bool = False,
+    retry: bool = False,
 ) -> Iterator[tuple[str, tuple[str, Play]]]:
     """Open the judges of ``evaluate.judges`` one after the other.
 
@@ -124,18 +131,16 @@ def each_judge(
                 )
             labels[judge.label] = name
             with Store(paths.store, fresh=fresh) as store:
-                how = params.judge.disagree
-                yield name, (judge.label, partial(_play, known, responses, judge, store, how))
+                play = partial(
+                    portions,
+                    instructions=known,
+                    responses=responses,
+                    judge=judge,
+                    store=store,
+                    disagree=params.judge.disagree,
+                    max_refused=params.serving.max_refused,
+                    retry=retry,
+                )
+                yield name, (judge.label, play)
         finally:
             judge.close()
-
-
-def _play(
-    instructions: Mapping[str, Instruction],
-    responses: Responses,
-    judge: Judge,
-    store: Store,
-    disagree: str,
-    pairings: Iterable[Pairing],
-) -> Iterator[Judged]:
-    return portions(pairings, instructions, responses, judge, store, disagree=disagree)

@@ -126,14 +126,17 @@ def _categories(battles: Sequence[Battle], contestants: Sequence[str]) -> dict[s
 
 
 def _answer_stats(contestant: str, responses: Responses) -> dict[str, float]:
-    own = [r for (_, name), r in responses.items() if name == contestant]
+    asked = [r for (_, name), r in responses.items() if name == contestant]
+    own = [r for r in asked if r.finish_reason != "refused"]
+    refused = {"refused": len(asked) - len(own)} if len(asked) > len(own) else {}
     if not own:
-        return {"answers": 0}
+        return {"answers": 0, **refused}
     return {
         "answers": len(own),
         "mean_words": round(fmean(len(words(r.text)) for r in own), 1),
         "cut_off": sum(r.finish_reason == "length" for r in own),
         "repetition": round(fmean(repetition(r.text) for r in own), 3),
+        **refused,
     }
 
 

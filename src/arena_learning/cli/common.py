@@ -17,6 +17,9 @@ from arena_learning.rounds import check_round_name, check_rounds
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 fresh_option = click.option("--fresh", is_flag=True, help="Ignore what the store remembers and pay again.")
+retry_option = click.option(
+    "--retry-unscored", "retry", is_flag=True, help="Ask again what was refused or unscored before."
+)
 
 
 def open_project(*, check: bool = True) -> tuple[Params, Paths]:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import click
 
-from arena_learning.cli.common import flat, fresh_option, json_option, open_project, run_stage
+from arena_learning.cli.common import (
+    flat,
+    fresh_option,
+    json_option,
+    open_project,
+    retry_option,
+    run_stage,
+)
 from arena_learning.cli.main import print_json
 
 
@@ -17,14 +24,18 @@ from arena_learning.cli.main import print_json
 )
 @click.option("--contestants", default="", help="Only these, by comma (not for the test set).")
 @fresh_option
+@retry_option
 @json_option
-def command(split: str, contestants: str, fresh: bool, as_json: bool) -> None:
+def command(split: str, contestants: str, fresh: bool, retry: bool, as_json: bool) -> None:
     """Let all contestants play all on held-out instructions under every judge of `evaluate.judges`."""
     from arena_learning.board.evaluate import evaluate_test
 
     if split == "test":
         run_stage(
-            "evaluate", None, lambda params, paths: evaluate_test(params, paths, fresh=fresh), as_json=as_json
+            "evaluate",
+            None,
+            lambda params, paths: evaluate_test(params, paths, fresh=fresh, retry=retry),
+            as_json=as_json,
         )
         return
     from arena_learning.board.compare import compare_split

@@ -11,6 +11,6 @@ from arena_learning.cli.common import json_option, run_stage
 @json_option
 def command(as_json: bool) -> None:
     """Make the base model's folder (fp32 safetensors, tokenizer) from weights.source."""
-    from arena_learning.engines.weights import make_weights
+    from arena_learning.engines.base_model import make_weights
 
     run_stage("weights", None, make_weights, as_json=as_json)

@@ -123,6 +123,8 @@ def _best(
 
 def unfit(response: Response, max_words: int) -> str:
     """Return why an answer must not be learnt, or an empty string."""
+    if response.finish_reason == "refused":
+        return "the winner's answer was refused"
     if not response.text.strip():
         return "the winner's answer is empty"
     if response.finish_reason == "length":

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from arena_learning.engines.thoughts import Said
 from arena_learning.errors import ArenaError
 from arena_learning.rows import FinishReason, Turn
 
@@ -114,6 +115,19 @@ class Streaming(Protocol):
 
 
 @runtime_checkable
+class Versioned(Protocol):
+    """What an engine may offer besides `Engine`: reading on what was remembered by earlier versions of this project."""
+
+    def variant(self, conversation: Conversation) -> str:
+        """Return what the store's key says of a conversation that is asked otherwise than it once was, else nothing."""
+        ...
+
+    def said(self, text: str) -> Said:
+        """Split an answer that was remembered whole, before thoughts were told apart."""
+        ...
+
+
+@runtime_checkable
 class Weighing(Protocol):
     """What an engine may offer besides `Engine`: how likely other tokens would have been.
 
@@ -166,3 +180,20 @@ def by_batches(
     places = iter(range(len(conversations)))
     while batch := list(islice(places, size)):
         yield list(zip(batch, respond([conversations[i] for i in batch]), strict=True))
+
+
+MAX_REFUSED = 0.05  # share of a stage's items that may be refused, unless `serving.max_refused` says another
+_FEW = 5  # refused items that never stop a stage
+
+
+def too_many(refused: int, total: int, most: float) -> bool:
+    """Return whether so many items of a stage got no answer that it should stop.
+
+    A few never do: a single odd item must not end a run. Beyond that the share counts.
+
+    Args:
+        refused: items without an answer.
+        total: items of the stage.
+        most: the share that may be refused (`serving.max_refused`).
+    """
+    return refused > _FEW and refused > most * total

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arena_learning.engines.base import Engine
-from arena_learning.engines.weights import Source, hub_folder, prepare_base, resolve, template_of
+from arena_learning.engines.base_model import chat_settings, prepare_base
+from arena_learning.engines.tokenizer import ChatSettings
+from arena_learning.engines.weights import Source, hub_folder, resolve, template_of
 from arena_learning.errors import ArenaError, suggest
 from arena_learning.params import Opponent, Params, Serving, Weights
 
@@ -47,9 +49,18 @@ def open_engine(
 
 
 def open_folder(
-    folder: Path, serving: Serving, weights: Weights, paths: Paths, *, system: str = ""
+    folder: Path,
+    serving: Serving,
+    weights: Weights,
+    paths: Paths,
+    *,
+    system: str = "",
+    settings: ChatSettings = ChatSettings(),  # noqa: B008 - frozen
 ) -> Engine:
-    """Return an engine that serves the model in ``folder``, the base of ``weights`` or trained from it."""
+    """Return an engine that serves the model in ``folder``, the base of ``weights`` or trained from it.
+
+    ``settings`` say how the chat template of a model that is no round's is used.
+    """
     if serving.engine in DTYPES and serving.dtype not in DTYPES[serving.engine]:
         raise ArenaError(
             f"{serving.engine} does not serve weights in {serving.dtype}",
@@ -66,6 +77,7 @@ def open_folder(
             device=serving.device,
             system=system,
             trust_remote_code=weights.trust_remote_code,
+            settings=settings,
         )
     if serving.engine == "openvino":
         from arena_learning.engines.openvino import OpenVino
@@ -83,6 +95,7 @@ def open_folder(
             dtype="f16" if serving.dtype == "f16" else "q8_0",
             batch_size=serving.batch_size,
             system=system,
+            settings=settings,
         )
     from arena_learning.engines.vllm import Vllm
 
@@ -94,6 +107,7 @@ def open_folder(
         device=serving.device,
         system=system,
         trust_remote_code=weights.trust_remote_code,
+        settings=settings,
     )
 
 
@@ -119,7 +133,9 @@ def open_opponent(
     device = params.serving.device if opponent.engine == "transformers" else "auto"
     serving = params.serving.model_copy(update={"engine": opponent.engine, "dtype": dtype, "device": device})
     weights = Weights(source=_origin(found, params, paths))
-    return open_folder(_folder(found, paths), serving, weights, paths, system=opponent.system)
+    folder = _folder(found, paths, opponent.revision)
+    settings = chat_settings(opponent, paths, where)
+    return open_folder(folder, serving, weights, paths, system=opponent.system, settings=settings)
 
 
 def _open_vllm(
@@ -127,7 +143,7 @@ def _open_vllm(
 ) -> Engine:
     from arena_learning.engines.vllm import Vllm
 
-    folder = hub_folder(found.name) if found.kind == "hub" else _folder(found, paths)
+    folder = hub_folder(found.name, opponent.revision) if found.kind == "hub" else _folder(found, paths)
     return Vllm(
         folder,
         opponent.vllm,
@@ -135,6 +151,7 @@ def _open_vllm(
         batch_size=params.serving.batch_size,
         system=opponent.system,
         extra_body=opponent.extra_body,
+        settings=chat_settings(opponent, paths, where),
         lora=paths.root / opponent.vllm.lora if opponent.vllm.lora else None,
         where=where,
     )
@@ -146,7 +163,7 @@ def _origin(found: Source, params: Params, paths: Paths) -> str:
     return params.weights.source if own else found.name
 
 
-def _folder(found: Source, paths: Paths) -> Path:
+def _folder(found: Source, paths: Paths, revision: str = "") -> Path:
     """Return a folder of safetensors for a source, prepared once where it is a GGUF file or on the hub."""
     if found.kind == "folder":
         assert found.path is not None
@@ -154,9 +171,10 @@ def _folder(found: Source, paths: Paths) -> Path:
     from filelock import FileLock
 
     stamp = found.path.stat().st_mtime_ns if found.path else 0
-    folder = paths.opponent_weights / hashlib.sha256(f"{found.name} {stamp}".encode()).hexdigest()[:24]
+    which = f"{found.name} {stamp}" + (f" {revision}" if revision else "")
+    folder = paths.opponent_weights / hashlib.sha256(which.encode()).hexdigest()[:24]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not folder.is_dir():
-            prepare_base(Weights(source=found.name), folder)
+            prepare_base(Weights(source=found.name, revision=revision), folder)
     return folder

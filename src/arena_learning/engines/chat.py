@@ -1,47 +1,35 @@
-"""Conversations to tokens and back, the same for every engine that holds a model's tokenizer.
-
-What a user or a model wrote is data: where it spells a special token (``<|im_end|>``), a space is put after
-that token's first character (``< |im_end|>``), so that it stays text, reads the same and can end no turn.
-"""
+"""Conversations to tokens and back, the same for every engine that holds a model's tokenizer, and for training."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from arena_learning.engines.base import Completion, Conversation
+from arena_learning.engines.answers import AnswerReader, Read
+from arena_learning.engines.base import Completion, Conversation, Refused
+from arena_learning.engines.thoughts import Said
+from arena_learning.engines.tokenizer import (
+    MARK,
+    TEMPLATE_DATE,
+    ChatSettings,
+    configured_ends,
+    control_tokens,
+    folder_settings,
+    load_tokenizer,
+    longest_context,
+    neutralise,
+    template_text,
+)
 from arena_learning.engines.weights import check_folder
 from arena_learning.errors import ArenaError
-from arena_learning.rows import FinishReason, Turn, canonical, read_json
+from arena_learning.rows import FinishReason, Turn, canonical
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-_MARK = re.compile(
-    r"<.+>|\[.+\]|\{.+\}", re.DOTALL
-)  # how an added token that is not special may still look like a control
-
-_PLAIN = ("TokenizersBackend", "PreTrainedTokenizerFast")  # names of transformers' one fast tokenizer
-
-
-def neutralise(text: str, specials: tuple[str, ...]) -> str:
-    """Return ``text`` with a space in every special token, so that a tokenizer reads it as text."""
-    pattern = _pattern(specials)
-    if pattern is None:
-        return text
-    while (broken := pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)) != text:
-        text = broken
-    return text
-
-
-def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
-    """Return the tokens of a Hugging Face tokenizer that must never come from what someone wrote."""
-    added = tokenizer.added_tokens_decoder.values()
-    return tuple(sorted({str(token) for token in added if token.special or _MARK.fullmatch(str(token))}))
+CLOCK = "strftime_now"  # what templates call for the date
+HELLO, GOODBYE = "Hello", "Goodbye"  # of the probes that find out how a template writes a turn
 
 
 def with_system(conversation: Conversation, system: str) -> list[Turn]:
@@ -52,42 +40,33 @@ def with_system(conversation: Conversation, system: str) -> list[Turn]:
 
 
 def share_out(
-    texts: Sequence[str], reasons: Sequence[FinishReason], counts: Sequence[tuple[int, int]], seconds: float
+    answers: Sequence[Read],
+    reasons: Sequence[FinishReason],
+    counts: Sequence[tuple[int, int]],
+    seconds: float,
 ) -> list[Completion]:
     """Return completions, the call's wall time shared out by tokens (``counts``: prompt, completion)."""
     total = sum(prompt + completion for prompt, completion in counts) or 1
     return [
-        Completion(text, reason, prompt, completion, seconds * (prompt + completion) / total)
-        for text, reason, (prompt, completion) in zip(texts, reasons, counts, strict=True)
+        Completion(
+            read.text,
+            reason,
+            prompt,
+            completion,
+            seconds * (prompt + completion) / total,
+            thought=read.thought,
+            thought_tokens=read.thought_tokens,
+        )
+        for read, reason, (prompt, completion) in zip(answers, reasons, counts, strict=True)
     ]
 
 
-def load_tokenizer(folder: Path, trust_remote_code: bool = False) -> Any:
-    """Load a folder's tokenizer as `transformers.AutoTokenizer` does, without its imports where they are not needed.
-
-    What this project writes is a plain fast tokenizer. `AutoTokenizer` gives it the same class, and brings scikit-learn
-    and all of generation along for it: half of what a stage takes that answers a few questions.
-    """
-    config = folder / "tokenizer_config.json"
-    named = read_json(config).get("tokenizer_class") if config.is_file() else None
-    if named in _PLAIN and (folder / "tokenizer.json").is_file():
-        from transformers import PreTrainedTokenizerFast
-
-        return PreTrainedTokenizerFast.from_pretrained(str(folder))
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
-
-
-def _longest(folder: Path, trust_remote_code: bool) -> int | None:
-    """Return how many positions the model was made for; `transformers` finds it where the file nests it."""
-    given = read_json(folder / "config.json").get("max_position_embeddings")
-    if isinstance(given, int):
-        return given
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
-    return getattr(config, "max_position_embeddings", None)
+def filled(
+    prompts: Sequence[list[int] | Refused], completions: Iterable[Completion]
+) -> list[Completion | Refused]:
+    """Return an answer for every prompt: those that were asked in their order, the refused in their places."""
+    given = iter(completions)
+    return [prompt if isinstance(prompt, Refused) else next(given) for prompt in prompts]
 
 
 class Chat:
@@ -97,52 +76,133 @@ class Chat:
         folder: the model's folder.
         system: a system prompt for conversations that have none.
         trust_remote_code: run code that comes with the folder.
+        settings: how the template is used; over what stands in the folder.
 
     Raises:
         ArenaError: no folder, no tokenizer or no chat template.
     """
 
-    def __init__(self, folder: Path, system: str = "", trust_remote_code: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        system: str = "",
+        trust_remote_code: bool = False,
+        settings: ChatSettings = ChatSettings(),  # noqa: B008 - frozen
+    ) -> None:
         check_folder(folder)
         self.folder, self.system = folder, system
         try:
             self.tokenizer: Any = load_tokenizer(folder, trust_remote_code)
-            longest = _longest(folder, trust_remote_code)
+            longest = longest_context(folder, trust_remote_code)
         except (OSError, ValueError) as error:
             raise ArenaError(
                 f"cannot load the tokenizer: {str(error).splitlines()[0]}", where=str(folder)
             ) from error
-        if not self.tokenizer.chat_template:
+        self.settings = settings.over(folder_settings(folder))
+        self._given: object = self.settings.template or self.tokenizer.chat_template
+        self.template = template_text(self._given)
+        if not self.template:
             raise ArenaError(
-                "the tokenizer has no chat template", where=str(folder), mend="use an instruct model"
+                "the tokenizer has no chat template",
+                where=str(folder),
+                mend="name a file with one in chat_template (of weights, the opponent or the judge), or use an "
+                "instruct model",
             )
+        self.tokenizer.chat_template = self.template
         self.context: int = longest or self.tokenizer.model_max_length
-        self.specials = special_tokens(self.tokenizer)
+        self.controls = control_tokens(self.tokenizer)
+        self.reader = AnswerReader(self.tokenizer, self.template, self.controls)
 
     @cached_property
     def digest(self) -> str:
-        """A digest of the chat template."""
-        return hashlib.sha256(canonical(self.tokenizer.chat_template).encode()).hexdigest()[:16]
+        """A digest of the chat template and of how it is used."""
+        used = [self._given, *([dict(self.settings.kwargs)] if self.settings.kwargs else []), *self.dated]
+        whole = used[0] if len(used) == 1 else used
+        return hashlib.sha256(canonical(whole).encode()).hexdigest()[:16]
+
+    @property
+    def dated(self) -> list[str]:
+        """The day that the template writes, where it writes one."""
+        return [self.settings.date or TEMPLATE_DATE] if CLOCK in self.template else []
+
+    @cached_property
+    def fingerprint(self) -> dict[str, str]:
+        """What an engine's fingerprint says of this besides the template's digest.
+
+        Nothing, unless answers of this model were once remembered with their thought unmarked: these are asked again.
+        """
+        return {"thoughts": "1"} if self.reader.unmarked_before else {}
+
+    def variant(self, conversation: Conversation) -> str:
+        """Return what the store's key says of a conversation that is not asked as it once was, else nothing.
+
+        Before, marks of thoughts that are no tokens were left whole in a prompt, and tags of HTML that are tokens were
+        broken.
+        """
+        added = self.tokenizer.added_tokens_decoder.values()
+        before = tuple(sorted({str(token) for token in added if token.special or MARK.fullmatch(str(token))}))
+        changed = any(
+            neutralise(turn.content, self.words) != neutralise(turn.content, before)
+            for turn in with_system(conversation, self.system)
+        )
+        return "2" if changed else ""
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """What no turn's text may hold unbroken: control tokens, and marks of thoughts that are none."""
+        return tuple(sorted({*self.controls, *(word for mark in self.reader.marks for word in mark)}))
+
+    @cached_property
+    def _probe(self) -> str:
+        return self._render([Turn(role="user", content=HELLO)], add_generation_prompt=True)
+
+    @cached_property
+    def opens_thought(self) -> bool:
+        """Whether the prompt ends inside of a thought: then all is thought until it is closed."""
+        return self.reader.opens(self._probe.rpartition(HELLO)[2])
+
+    def read(self, ids: Sequence[int]) -> Read:
+        """Return the thought and the answer in what was generated, up to the first token that ends it."""
+        stops = set(self.stop_ids)
+        until = next((n for n, token in enumerate(ids) if token in stops), len(ids))
+        return self.reader.read(ids[:until], self._probe, opened=self.opens_thought)
+
+    def said(self, text: str) -> Said:
+        """Split an answer that was remembered whole, before thoughts were told apart."""
+        return self.reader.said(text, opened=self.opens_thought)
 
     @cached_property
     def stop_ids(self) -> list[int]:
         """The tokens that end an answer: end of text, and what the template puts after the assistant."""
-        from transformers import GenerationConfig
+        ends = {self.tokenizer.eos_token_id, *configured_ends(self.folder), self.end_of_turn}
+        return sorted(index for index in ends if index is not None)
 
-        ends = {self.tokenizer.eos_token_id}
-        if (self.folder / "generation_config.json").is_file():
-            given = GenerationConfig.from_pretrained(str(self.folder)).eos_token_id
-            ends |= set(given if isinstance(given, list) else [given])
-        probe = [Turn(role="user", content="Hello"), Turn(role="assistant", content="Goodbye")]
-        after = self._render(probe, add_generation_prompt=False).rpartition("Goodbye")[2]
-        controls = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
-        first = next(
-            (i for i in self.tokenizer.encode(after, add_special_tokens=False) if i in controls), None
-        )
-        return sorted(index for index in ends | {first} if index is not None)
+    @cached_property
+    def end_of_turn(self) -> int | None:
+        """The first control token that the template writes behind an answer, or None.
+
+        Some templates end an assistant's turn only when the next turn begins.
+        """
+        told = (Turn(role="user", content=HELLO), Turn(role="assistant", content=GOODBYE))
+        for turns in (told, (*told, Turn(role="user", content=HELLO))):
+            try:
+                whole = self._render(turns, add_generation_prompt=False)
+            except ArenaError:
+                continue
+            after = whole.rpartition(GOODBYE)[2].partition(HELLO)[0]
+            ids = self.tokenizer.encode(after, add_special_tokens=False)
+            known = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
+            first = next((index for index in ids if index in known), None)
+            if first is not None:
+                return int(first)
+        return None
 
     def render(self, conversation: Conversation) -> str:
-        """Return the prompt's text: the template around the turns, special tokens in the turns broken."""
+        """Return the prompt's text: the template around the turns, control tokens in the turns broken.
+
+        Raises:
+            ArenaError: the template does not take these turns.
+        """
         turns = with_system(conversation, self.system)
         return self._render(turns, add_generation_prompt=True)
 
@@ -150,60 +210,126 @@ class Chat:
         """Return a conversation that ends in an assistant's turn, as `render` does."""
         return self._render(with_system(turns, self.system), add_generation_prompt=False)
 
+    def tokens(self, text: str) -> list[int]:
+        """Return rendered text as token ids: the template has written the start of text already."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
     def encode(self, conversations: Sequence[Conversation]) -> list[list[int]]:
         """Return each conversation's prompt as token ids.
 
         Raises:
-            ArenaError: a prompt leaves no room for an answer in the model's context.
+            ArenaError: the template does not take a conversation, or it leaves no room for an answer.
         """
-        texts = [self.render(conversation) for conversation in conversations]
-        if not texts:
-            return []
-        # The template has written the start of text already: adding special tokens would double it.
-        prompts: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
-        for number, prompt in enumerate(prompts):
-            if len(prompt) >= self.context:
-                start = conversations[number][-1].content[:60]
+        prompts = self.prompts(conversations)
+        for prompt in prompts:
+            if isinstance(prompt, Refused):
                 raise ArenaError(
-                    f"a prompt of {len(prompt)} tokens does not fit the context of {self.context}: {start!r}",
-                    where=str(self.folder),
-                    mend="drop or shorten that conversation",
+                    prompt.reason, where=str(self.folder), mend="drop or change that conversation"
                 )
-        return prompts
+        return [prompt for prompt in prompts if not isinstance(prompt, Refused)]
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the answer's text, without control tokens."""
-        text: str = self.tokenizer.decode(
-            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+    def prompts(
+        self, conversations: Sequence[Conversation], *, fitting: bool = True
+    ) -> list[list[int] | Refused]:
+        """Return each conversation's prompt as token ids, or why this model cannot be asked that.
+
+        Args:
+            conversations: what would be asked.
+            fitting: refuse what leaves no room for an answer in the model's context.
+        """
+        texts = [self._text(conversation) for conversation in conversations]
+        plain = [text for text in texts if isinstance(text, str)]
+        ids = iter(self.tokenizer(plain, add_special_tokens=False)["input_ids"] if plain else [])
+        return [text if isinstance(text, Refused) else self._fitting(next(ids), fitting) for text in texts]
+
+    def _text(self, conversation: Conversation) -> str | Refused:
+        turns = with_system(conversation, self.system)
+        try:
+            text = self._render(turns, add_generation_prompt=True)
+        except ArenaError as error:
+            return Refused(error.what)
+        if turns[0].role == "system" and not self.takes_system:
+            return Refused("the chat template leaves the system turn out")
+        if len(turns) > 2 and not self.takes_history:
+            return Refused("the chat template leaves earlier turns out")
         return text
 
+    @cached_property
+    def takes_system(self) -> bool:
+        """Whether a system turn comes through; a template may drop it without a word."""
+        turns = [Turn(role="system", content="Zephyr"), Turn(role="user", content=HELLO)]
+        try:
+            return "Zephyr" in self._render(turns, add_generation_prompt=True)
+        except ArenaError:
+            return False
+
+    @cached_property
+    def takes_history(self) -> bool:
+        """Whether earlier turns come through."""
+        told = (Turn(role="user", content="Zephyr"), Turn(role="assistant", content=GOODBYE))
+        try:
+            text = self._render([*told, Turn(role="user", content=HELLO)], add_generation_prompt=True)
+        except ArenaError:
+            return False
+        return "Zephyr" in text and GOODBYE in text
+
+    def used_with(self, kwargs: Mapping[str, Any]) -> Chat:
+        """Return the same model, its template used with other variables as well."""
+        other = Chat.__new__(Chat)
+        kept = ("folder", "system", "tokenizer", "_given", "template", "context", "controls", "reader")
+        other.__dict__.update(
+            {name: self.__dict__[name] for name in kept}
+        )  # what was found out is found anew
+        other.settings = self.settings._replace(kwargs={**self.settings.kwargs, **kwargs})
+        return other
+
+    def _fitting(self, prompt: list[int], fitting: bool) -> list[int] | Refused:
+        if not fitting or len(prompt) < self.context:
+            return prompt
+        return Refused(f"a prompt of {len(prompt)} tokens does not fit the context of {self.context}")
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of tokens, without special tokens."""
+        return self.reader.decode(ids)
+
     def messages(self, conversation: Conversation) -> list[dict[str, str]]:
-        """Return the turns as a chat template takes them, with the system prompt and special tokens broken."""
+        """Return the turns as the template takes them: with the system prompt, control tokens broken."""
         return self._messages(with_system(conversation, self.system))
 
     def _messages(self, turns: Sequence[Turn]) -> list[dict[str, str]]:
-        return [{"role": turn.role, "content": neutralise(turn.content, self.specials)} for turn in turns]
+        return [{"role": turn.role, "content": neutralise(turn.content, self.words)} for turn in turns]
 
     def _render(self, turns: Sequence[Turn], *, add_generation_prompt: bool) -> str:
+        return self.render_messages(self._messages(turns), add_generation_prompt=add_generation_prompt)
+
+    def render_messages(
+        self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = False
+    ) -> str:
+        """Return messages as the template writes them, their text as it stands.
+
+        Raises:
+            ArenaError: the template does not take them.
+        """
         from jinja2 import TemplateError
 
+        clock = {CLOCK: self._clock} if CLOCK in self.template else {}
         try:
             text: str = self.tokenizer.apply_chat_template(
-                self._messages(turns), tokenize=False, add_generation_prompt=add_generation_prompt
+                list(messages),
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                **clock,
+                **self.settings.kwargs,
             )
-        except TemplateError as error:
-            roles = ", ".join(turn.role for turn in turns)
+        except (TemplateError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+            roles = ", ".join(message["role"] for message in messages)
             raise ArenaError(
                 f"the chat template refuses turns of {roles}: {error}",
                 where=str(self.folder),
-                mend="some models take no system prompt: remove it",
+                mend="some models take no system prompt: remove it, or give a template that does (chat_template)",
             ) from None
         return text
 
-
-@lru_cache(maxsize=8)
-def _pattern(specials: tuple[str, ...]) -> re.Pattern[str] | None:
-    """Return a pattern of the special tokens, longest first; a token of one character cannot be broken."""
-    words = sorted((word for word in set(specials) if len(word) > 1), key=lambda word: (-len(word), word))
-    return re.compile("|".join(map(re.escape, words))) if words else None
+    def _clock(self, form: str) -> str:
+        return date.fromisoformat(self.dated[0]).strftime(form)

@@ -13,10 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.engines.base import Completion, Conversation, Sampling
-from arena_learning.engines.chat import Chat, share_out
+from arena_learning.engines.answers import Read
+from arena_learning.engines.base import Completion, Conversation, Refused, Sampling
+from arena_learning.engines.chat import Chat, filled, share_out
 from arena_learning.engines.exports import exported
 from arena_learning.engines.gguf_export import EXPORT_VERSION, GgufType
+from arena_learning.engines.thoughts import Said
+from arena_learning.engines.tokenizer import ChatSettings
 from arena_learning.engines.weights import weights_digest
 from arena_learning.errors import ArenaError
 from arena_learning.rows import FinishReason, canonical
@@ -44,6 +47,7 @@ class OpenVino:
         dtype: type the weights are served in.
         batch_size: conversations in flight.
         system: a system prompt for conversations that have none.
+        settings: how its chat template is used.
 
     Raises:
         ArenaError: OpenVINO GenAI is not installed, or the model cannot be exported or loaded.
@@ -60,6 +64,7 @@ class OpenVino:
         dtype: GgufType = "q8_0",
         batch_size: int = 32,
         system: str = "",
+        settings: ChatSettings = ChatSettings(),  # noqa: B008 - frozen
     ) -> None:
         try:
             import openvino_genai
@@ -69,7 +74,7 @@ class OpenVino:
                 where="serving.engine: openvino",
                 mend="pip install 'arena-learning[laptop]', or set the engine to transformers",
             ) from None
-        self.chat = Chat(folder, system)
+        self.chat = Chat(folder, system, settings=settings)
         self.batch_size = batch_size * PER_CALL
         self.fingerprint = {
             "engine": "openvino",
@@ -80,6 +85,7 @@ class OpenVino:
             "compute": ",".join(f"{key}={value}" for key, value in sorted(PROPERTIES.items())),
             "chat_template": self.chat.digest,
             "system": system,
+            **self.chat.fingerprint,
         }
         file = exported(folder, template, exports, dtype)
         scheduler = openvino_genai.SchedulerConfig()
@@ -96,7 +102,9 @@ class OpenVino:
                 mend="set serving.engine: transformers",
             ) from error
 
-    def respond(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:
+    def respond(
+        self, conversations: Sequence[Conversation], sampling: Sampling
+    ) -> list[Completion | Refused]:
         """Answer each conversation, in order; see `base.Engine`."""
         import numpy as np
         import openvino
@@ -104,20 +112,23 @@ class OpenVino:
         if not conversations:
             return []
         start = time.perf_counter()
-        prompts = self.chat.encode(conversations)
+        asked = self.chat.prompts(conversations)
+        prompts = [prompt for prompt in asked if not isinstance(prompt, Refused)]
+        if not prompts:
+            return filled(asked, ())
         results = self._pipeline.generate(
             [openvino.Tensor(np.array([prompt], dtype=np.int64)) for prompt in prompts],
             [self._config(sampling, prompt) for prompt in prompts],
         )
-        texts: list[str] = []
+        reads: list[Read] = []
         reasons: list[FinishReason] = []
         counts: list[tuple[int, int]] = []
         for prompt, result in zip(prompts, results, strict=True):
             answer = result.m_generation_ids[0]
-            texts.append(self.chat.decode(answer))
+            reads.append(self.chat.read(answer))
             reasons.append("stop" if result.finish_reasons[0].name == "STOP" else "length")
             counts.append((len(prompt), len(answer)))
-        return share_out(texts, reasons, counts, time.perf_counter() - start)
+        return filled(asked, share_out(reads, reasons, counts, time.perf_counter() - start))
 
     def _config(self, sampling: Sampling, prompt: list[int]) -> openvino_genai.GenerationConfig:
         import openvino_genai
@@ -134,6 +145,14 @@ class OpenVino:
             mixed = hashlib.sha256(canonical([sampling.seed, prompt]).encode()).hexdigest()
             config.rng_seed = int(mixed[:8], 16)
         return config
+
+    def variant(self, conversation: Conversation) -> str:
+        """Say what is asked otherwise than it once was; see `base.Versioned`."""
+        return self.chat.variant(conversation)
+
+    def said(self, text: str) -> Said:
+        """Split an answer that was remembered whole; see `base.Versioned`."""
+        return self.chat.said(text)
 
     def close(self) -> None:
         """Give back the memory."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from arena_learning.engines.base import Completion, Conversation, Sampling
+from arena_learning.engines.thoughts import Said, split_text
 from arena_learning.errors import ArenaError
 from arena_learning.rows import Instruction, canonical, describe_invalid
 from arena_learning.texts import spaced
@@ -17,12 +18,21 @@ _SHOWN = 5  # ids named in an error
 
 
 class Answer(BaseModel):
-    """One line of the file; other keys may stand beside these."""
+    """One line of the file; other keys may stand beside these.
+
+    A thought stands in ``thought``, or before the answer in ``text``, between the marks of its model's family.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     id: str
     text: str
+    thought: str = ""
+
+    @property
+    def said(self) -> Said:
+        """The thought and the answer."""
+        return Said(self.thought, self.text) if self.thought else split_text(self.text)
 
 
 class Recorded:
@@ -56,7 +66,7 @@ class Recorded:
         self.file = file
         self.unused = len(answers.keys() - {instruction.id for instruction in instructions})
         self.fingerprint = {"engine": "recorded", "version": "1", "answers": digest}
-        self._answers: dict[str, str] = {}
+        self._answers: dict[str, Answer] = {}
         for instruction in instructions:
             key = conversation_key(instruction.turns)
             if self._answers.setdefault(key, answers[instruction.id]) != answers[instruction.id]:
@@ -77,9 +87,31 @@ class Recorded:
                 where=str(self.file),
             )
         return [
-            Completion(text, "stop", sum(_words(turn.content) for turn in conversation), _words(text), 0.0)
-            for conversation, text in zip(conversations, (self._answers[key] for key in keys), strict=True)
+            self._completion(conversation, self._answers[key])
+            for conversation, key in zip(conversations, keys, strict=True)
         ]
+
+    def variant(self, conversation: Conversation) -> str:
+        """Nothing is asked; see `base.Versioned`."""
+        return ""
+
+    def said(self, text: str) -> Said:
+        """Split an answer that was remembered whole; see `base.Versioned`."""
+        return split_text(text)
+
+    @staticmethod
+    def _completion(conversation: Conversation, answer: Answer) -> Completion:
+        thought, text, ended = answer.said
+        counts = [_words(turn.content) for turn in conversation]
+        return Completion(
+            text,
+            "stop" if ended else "length",
+            sum(counts),
+            _words(thought) + _words(text),
+            0.0,
+            thought=thought,
+            thought_tokens=_words(thought),
+        )
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -91,7 +123,7 @@ def conversation_key(conversation: Conversation) -> str:
     return hashlib.sha256(canonical(turns).encode()).hexdigest()
 
 
-def _read(file: Path) -> tuple[dict[str, str], str]:
+def _read(file: Path) -> tuple[dict[str, Answer], str]:
     """Return the answers by instruction id, and a digest of them."""
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")
@@ -99,7 +131,7 @@ def _read(file: Path) -> tuple[dict[str, str], str]:
         raise ArenaError("no such file of recorded answers", where=str(file)) from None
     except UnicodeDecodeError as error:
         raise ArenaError(f"not UTF-8: {error.reason}", where=str(file), mend="save it as UTF-8") from None
-    answers: dict[str, str] = {}
+    answers: dict[str, Answer] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -112,8 +144,9 @@ def _read(file: Path) -> tuple[dict[str, str], str]:
             ) from None
         if answer.id in answers:
             raise ArenaError(f"'{answer.id}' is answered twice", where=where, mend="keep one of the answers")
-        answers[answer.id] = answer.text
-    return answers, hashlib.sha256(canonical(answers).encode()).hexdigest()
+        answers[answer.id] = answer
+    held = {name: [one.text, one.thought] if one.thought else one.text for name, one in answers.items()}
+    return answers, hashlib.sha256(canonical(held).encode()).hexdigest()
 
 
 def _words(text: str) -> int:

@@ -34,7 +34,11 @@ MARKS = (
     Marks("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
     Marks("<|begin_of_thought|>", "<|end_of_thought|>"),  # OpenThinker, Sky-T1
     Marks("◁think▷", "◁/think▷"),  # Kimi-VL
+    Marks("<mm:think>", "</mm:think>"),  # MiniMax M3
+    Marks("<think:opensource>", "</think:opensource>"),  # Hunyuan 3
     Marks("<unused94>", "<unused95>"),  # MedGemma
+    Marks("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),  # Apriel
+    Marks("Here is my thought process:", "Here is my response:"),  # Granite 3
 )
 # gpt-oss: a message for each channel; only the one that says `final` is for the reader.
 CHANNEL, MESSAGE, END_OF_MESSAGE = "<|channel|>", "<|message|>", "<|end|>"
@@ -47,7 +51,7 @@ _NAME_OF_CHANNEL = re.compile(r"\A\s*(?:thought|analysis)\s*\n")
 _WRAPPED = re.compile(
     r"\A\s*(?:<answer>(?P<a>.*)</answer>|<\|begin_of_solution\|>(?P<b>.*)<\|end_of_solution\|>"
     r"|<\|START_RESPONSE\|>(?P<c>.*)<\|END_RESPONSE\|>"
-    r"|\[BEGIN FINAL RESPONSE\](?P<d>.*)\[END FINAL RESPONSE\])\s*\Z",
+    r"|(?P<d>.*)\[END FINAL RESPONSE\])\s*\Z",
     re.DOTALL,
 )
 

@@ -7,9 +7,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.engines.base import Answered, Completion, Conversation, Sampling, Token, by_batches
-from arena_learning.engines.chat import Chat, share_out
+from arena_learning.engines.base import (
+    Answered,
+    Completion,
+    Conversation,
+    Refused,
+    Sampling,
+    Token,
+    by_batches,
+)
+from arena_learning.engines.chat import Chat, filled, share_out
 from arena_learning.engines.likely import Likeliest
+from arena_learning.engines.thoughts import Said
+from arena_learning.engines.tokenizer import ChatSettings
 from arena_learning.engines.weights import weights_digest
 from arena_learning.errors import ArenaError
 from arena_learning.rows import FinishReason
@@ -30,6 +40,7 @@ class Transformers:
         device: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
         system: a system prompt for conversations that have none.
         trust_remote_code: run code that comes with the folder.
+        settings: how its chat template is used.
 
     Raises:
         ArenaError: the model cannot be loaded, or there is no GPU where one is asked for.
@@ -46,11 +57,12 @@ class Transformers:
         device: str = "auto",
         system: str = "",
         trust_remote_code: bool = False,
+        settings: ChatSettings = ChatSettings(),  # noqa: B008 - frozen
     ) -> None:
         import torch
         import transformers
 
-        self.chat = Chat(folder, system, trust_remote_code)
+        self.chat = Chat(folder, system, trust_remote_code, settings)
         self.device = _device(device)
         self.batch_size = batch_size * PER_CALL
         self.batch_exact = (
@@ -66,6 +78,7 @@ class Transformers:
             "batch": str(batch_size),
             "chat_template": self.chat.digest,
             "system": system,
+            **self.chat.fingerprint,
         }
         self._model: Any = _load(folder, dtype, self.device, trust_remote_code)
         pad = self.chat.tokenizer.pad_token_id
@@ -75,7 +88,9 @@ class Transformers:
             eos_token_id=self.chat.stop_ids, pad_token_id=self._pad
         )
 
-    def respond(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:
+    def respond(
+        self, conversations: Sequence[Conversation], sampling: Sampling
+    ) -> list[Completion | Refused]:
         """Answer each conversation, in order; see `base.Engine`."""
         return self._respond(conversations, sampling)
 
@@ -89,9 +104,10 @@ class Transformers:
 
     def _respond(
         self, conversations: Sequence[Conversation], sampling: Sampling, likely: int = 0
-    ) -> list[Completion]:
+    ) -> list[Completion | Refused]:
         start = time.perf_counter()
-        prompts = self.chat.encode(conversations)
+        asked = self.chat.prompts(conversations)
+        prompts = [prompt for prompt in asked if not isinstance(prompt, Refused)]
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         answers: dict[int, list[int]] = {}
         tokens: dict[int, tuple[Token, ...]] = {}
@@ -106,14 +122,14 @@ class Transformers:
                 read = [weights.tokens(row, ids, self.chat.tokenizer) for row, ids in enumerate(rows)]
                 tokens.update(zip(batch, read, strict=True))
         stops = set(self.chat.stop_ids)
-        texts = [self.chat.decode(answers[index]) for index in range(len(prompts))]
+        reads = [self.chat.read(answers[index]) for index in range(len(prompts))]
         reasons: list[FinishReason] = [
             "stop" if answers[index] and answers[index][-1] in stops else "length"
             for index in range(len(prompts))
         ]
         counts = [(len(prompt), len(answers[index])) for index, prompt in enumerate(prompts)]
-        completions = share_out(texts, reasons, counts, time.perf_counter() - start)
-        return [completion._replace(tokens=tokens.get(i, ())) for i, completion in enumerate(completions)]
+        completions = share_out(reads, reasons, counts, time.perf_counter() - start)
+        return filled(asked, (c._replace(tokens=tokens.get(i, ())) for i, c in enumerate(completions)))
 
     def _generate(
         self, prompts: list[list[int]], sampling: Sampling, seed: int, weights: Likeliest | None
@@ -150,6 +166,14 @@ class Transformers:
         stops = set(self.chat.stop_ids)
         end = next((place for place, token in enumerate(row, 1) if token in stops), len(row))
         return row[:end]
+
+    def variant(self, conversation: Conversation) -> str:
+        """Say what is asked otherwise than it once was; see `base.Versioned`."""
+        return self.chat.variant(conversation)
+
+    def said(self, text: str) -> Said:
+        """Split an answer that was remembered whole; see `base.Versioned`."""
+        return self.chat.said(text)
 
     def close(self) -> None:
         """Give back the memory."""

@@ -16,8 +16,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arena_learning.engines.base import Answered, Completion, Conversation, Sampling, Token, by_batches
-from arena_learning.engines.chat import share_out
+from arena_learning.engines.answers import Read
+from arena_learning.engines.base import (
+    Answered,
+    Completion,
+    Conversation,
+    Refused,
+    Sampling,
+    Token,
+    by_batches,
+)
+from arena_learning.engines.chat import Chat, filled, share_out
+from arena_learning.engines.thoughts import Said
+from arena_learning.engines.tokenizer import ChatSettings
 from arena_learning.engines.vllm_process import VllmProcess
 from arena_learning.engines.weights import PICKLES, check_folder, file_digest, weights_digest
 from arena_learning.errors import ArenaError, suggest
@@ -59,6 +70,7 @@ class Vllm:
             them.
         lora: folder of a LoRA adapter, or None.
         trust_remote_code: run code that comes with the folder.
+        settings: how its chat template is used; ``chat_template_kwargs`` of ``extra_body`` go over it.
         where: the parameter that describes it, for errors.
 
     Raises:
@@ -81,6 +93,7 @@ class Vllm:
         extra_body: Mapping[str, Any] | None = None,
         lora: Path | None = None,
         trust_remote_code: bool = False,
+        settings: ChatSettings = ChatSettings(),  # noqa: B008 - frozen
         where: str = "serving",
     ) -> None:
         serving = serving or VllmModel()
@@ -110,6 +123,11 @@ class Vllm:
         held_to_json = "json" in sent.get("structured_outputs", {})
         if held_to_json:
             self.fingerprint["json"] = canonical(JSON)
+        settings = ChatSettings(kwargs=sent.get("chat_template_kwargs", {})).over(settings)
+        self.chat = Chat(folder, system, trust_remote_code, settings)
+        self.fingerprint |= self.chat.fingerprint
+        if settings.template or settings.kwargs != sent.get("chat_template_kwargs", {}) or self.chat.dated:
+            self.fingerprint["chat"] = self.chat.digest
         if lora is not None:
             self.fingerprint["lora"] = _adapter_digest(lora, f"{where}.vllm.lora")
         cache = serving.cache_gib or (_CPU_CACHE_GIB if here.cpu else 0.0)
@@ -135,6 +153,7 @@ class Vllm:
             {
                 "options": options,
                 "system": system,
+                "chat": settings._replace(kwargs=dict(settings.kwargs))._asdict(),
                 "sent": sent,
                 "fixed": FIXED,
                 "keep": serving.keep_prefixes,
@@ -143,7 +162,9 @@ class Vllm:
             where,
         )
 
-    def respond(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:
+    def respond(
+        self, conversations: Sequence[Conversation], sampling: Sampling
+    ) -> list[Completion | Refused]:
         """Answer each conversation, in order; see `base.Engine`."""
         return self._respond(conversations, sampling)
 
@@ -157,27 +178,42 @@ class Vllm:
 
     def _respond(
         self, conversations: Sequence[Conversation], sampling: Sampling, likely: int = 0
-    ) -> list[Completion]:
+    ) -> list[Completion | Refused]:
         if not conversations:
             return []
         turns = [[[turn.role, turn.content] for turn in conversation] for conversation in conversations]
         self._process.start()
         start = time.perf_counter()
-        answers = self._process.ask(
+        replies = self._process.ask(
             {"conversations": turns, "sampling": sampling.model_dump(), "likely": likely}
         )
+        asked: list[list[int] | Refused] = [
+            Refused(reply["refused"]) if "refused" in reply else [] for reply in replies
+        ]
+        answers = [reply for reply in replies if "refused" not in reply]
         self.prompt_tokens += sum(answer["prompt"] for answer in answers)
         self.cached_tokens += sum(answer["cached"] for answer in answers)
         completions = share_out(
-            [answer["text"] for answer in answers],
+            [Read(answer["thought"], answer["text"], answer["thought_tokens"]) for answer in answers],
             [answer["reason"] for answer in answers],
             [(answer["prompt"], answer["completion"]) for answer in answers],
             time.perf_counter() - start,
         )
-        return [
-            completion._replace(tokens=_tokens(answer["tokens"]))
-            for completion, answer in zip(completions, answers, strict=True)
-        ]
+        return filled(
+            asked,
+            (
+                completion._replace(tokens=_tokens(answer["tokens"]))
+                for completion, answer in zip(completions, answers, strict=True)
+            ),
+        )
+
+    def variant(self, conversation: Conversation) -> str:
+        """Say what is asked otherwise than it once was; see `base.Versioned`."""
+        return self.chat.variant(conversation)
+
+    def said(self, text: str) -> Said:
+        """Split an answer that was remembered whole; see `base.Versioned`."""
+        return self.chat.said(text)
 
     def close(self) -> None:
         """End the process, and with it all that it held; say what its kept prefixes saved."""

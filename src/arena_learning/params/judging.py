@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from arena_learning.params.contestants import Endpoint
+from arena_learning.params.contestants import Endpoint, LocalModel
 from arena_learning.params.section import Name, Positive, Section
 from arena_learning.params.vllm import VllmModel
 
 
-class Judge(Endpoint):
+class Judge(Endpoint, LocalModel):
     """A judge.
 
     Attributes:
@@ -63,6 +63,7 @@ class Judge(Endpoint):
             raise ValueError("cosine_none must be below cosine_full")
         if self.engine == "openai" and not self.base_url:
             raise ValueError("an engine openai needs 'base_url'")
+        self.check_runs_here(self.engine)
         return self
 
 

@@ -161,6 +161,9 @@ def _battle(place: str, kind: str, duel: Duel, of: str, judge: str) -> BattleVie
             name: {
                 "text": duel.answers[name].text,
                 "cut": duel.answers[name].finish_reason == "length",
+                "refusal": duel.answers[name].refusal,
+                "thought": duel.answers[name].thought,
+                "thought_tokens": duel.answers[name].thought_tokens,
                 "tokens": duel.answers[name].completion_tokens,
             }
             for name in (of, other)

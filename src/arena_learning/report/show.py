@@ -246,6 +246,12 @@ def _answer(response: Response) -> dict[str, Any]:
         "text": response.text,
         "finish_reason": response.finish_reason,
         "tokens": response.completion_tokens,
+        **({"refusal": response.refusal} if response.refusal else {}),
+        **(
+            {"thought": response.thought, "thought_tokens": response.thought_tokens}
+            if response.thought
+            else {}
+        ),
     }
 
 

@@ -10,14 +10,14 @@ from arena_learning.report.terminal import Page
 from arena_learning.report.words import number, percent, plural, score
 
 View = Mapping[str, Any]
+_FOLDED = 160  # characters of a thought that are shown
 
 
 def battle_text(view: View, page: Page) -> str:
     """Return an instruction's battles; the rationales stand there if there is but one pair to read."""
     _conversation(view["instruction"], page)
     for name, answer in view["answers"].items():
-        page.heading(f"{name} answers{_cut(answer)}")
-        page.quote(answer["text"])
+        _said(name, answer, page)
     pairs = {(b["a"], b["b"]) for b in view["battles"]}
     for battle in view["battles"]:
         page.heading(f"{battle['a']} against {battle['b']}, judge {battle['judge']}: {_result(battle)}")
@@ -91,8 +91,7 @@ def answers_text(view: View, page: Page) -> str:
     """Return how the answers to one instruction changed."""
     _conversation(view["instruction"], page)
     for step in view["answers"]:
-        page.heading(f"{step['contestant']} answers{_cut(step)}")
-        page.quote(step["text"])
+        _said(step["contestant"], step, page)
         for judge, mark in step["judges"].items():
             against = f", against base: {mark['against_base']}" if mark["against_base"] else ""
             page.line(f"judge {judge}: mean score {score(mark['mean_score'])}{against}")
@@ -191,7 +190,19 @@ def _game(game: View) -> str:
     return f"{game['first']} {score(game['score_first'])}, {game['second']} {score(game['score_second'])}"
 
 
+def _said(name: str, answer: View, page: Page) -> None:
+    """Add an answer under its heading, the thought before it folded into a line (``--json`` has it whole)."""
+    page.heading(f"{name} answers{_cut(answer)}")
+    if answer.get("thought"):
+        begun = " ".join(answer["thought"].split())
+        shown = begun if len(begun) <= _FOLDED else f"{begun[:_FOLDED].rstrip()} ..."
+        page.line(f"thought before ({plural(answer['thought_tokens'], 'token')}): {shown}")
+    page.quote(answer["text"])
+
+
 def _cut(answer: View) -> str:
+    if answer["finish_reason"] == "refused":
+        return f" nothing: {answer['refusal']}"
     return " (cut off)" if answer["finish_reason"] == "length" else ""
 
 

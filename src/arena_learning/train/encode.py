@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from arena_learning.engines.base import Refused
+from arena_learning.engines.chat_format import ChatFormat
 from arena_learning.rows import PreferenceRow, SftRow, Turn
 from arena_learning.train.report import RowCount
-from arena_learning.train.template import ChatFormat, render
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 CONTROL = "control token in the text"
-MISMATCH = "prompt is not the start of the conversation"
+MISMATCH = "the chat template does not write the answer behind the prompt"
+REFUSED = "the chat template does not take the turns"
 PROMPT_FILLS = "prompt fills max_length"
 TOO_LONG = "over max_length"
 REPEATED = "prompt repeated"
@@ -32,32 +31,34 @@ class Encoded(NamedTuple):
 
 
 class Encoder:
-    """Renders conversations with one tokenizer.
+    """Turns conversations into what is learnt: the prompt as it is served, and behind it the answer and its end.
 
     Args:
-        tokenizer: as set by `check_template`.
-        chat: what `check_template` found.
+        form: of the model that is trained.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: ChatFormat) -> None:
-        self.tokenizer, self.chat = tokenizer, chat
+    def __init__(self, form: ChatFormat) -> None:
+        self.form = form
 
-    def prompt(self, turns: Sequence[Turn]) -> list[int]:
-        """Return the ids of a conversation left open for the assistant."""
-        return render(self.tokenizer, [turn.model_dump() for turn in turns], prompt=True)
+    def prompt(self, turns: Sequence[Turn]) -> list[int] | None:
+        """Return the ids of a conversation left open for the answer; None if the template does not take its turns.
 
-    def answer(self, turns: Sequence[Turn], answer: Sequence[Turn], prompt: list[int]) -> list[int] | None:
-        """Return the ids of the answer with its end-of-turn; None if the prompt does not stand before it."""
-        whole = render(self.tokenizer, [turn.model_dump() for turn in (*turns, *answer)])
-        if whole[: len(prompt)] != prompt:
-            return None
-        ids = whole[len(prompt) :]
-        # What the template writes after the end of the turn (a line break) is never generated: not learnt.
-        return ids[: len(ids) - ids[::-1].index(self.chat.end_of_turn)]
+        What stands between a prompt and its answer without being learnt (an empty thought) is counted in.
+        """
+        (prompt,) = self.form.chat.prompts([turns], fitting=False)
+        return None if isinstance(prompt, Refused) else [*prompt, *self.form.preamble_ids]
 
-    def has_control(self, *parts: Sequence[Turn]) -> bool:
-        """Whether a turn's text would be read as a control token (an end of turn inside an answer, say)."""
-        return any(word in turn.content for part in parts for turn in part for word in self.chat.control)
+    def answer(self, answer: Sequence[Turn]) -> list[int] | None:
+        """Return the ids of an answer with its end of turn; None if the template does not write it."""
+        learnt = self.form.learn(answer[-1].content)
+        return None if learnt is None else learnt.answer
+
+    def has_control(self, answer: Sequence[Turn], ids: list[int] | None) -> bool:
+        """Whether an answer would be learnt with a control token in it (an end of turn, say), or broken."""
+        controls = set(self.form.chat.controls.values())
+        return self.form.has_control(answer[-1].content) or any(
+            token in controls for token in (ids or [])[:-1]
+        )
 
 
 def encode_sft(encoder: Encoder, rows: Sequence[SftRow], max_length: int) -> Encoded:
@@ -66,10 +67,9 @@ def encode_sft(encoder: Encoder, rows: Sequence[SftRow], max_length: int) -> Enc
     dropped: Counter[str] = Counter()
     cut = 0
     for row in rows:
-        prompt = encoder.prompt(row.prompt)
-        answer = encoder.answer(row.prompt, row.completion, prompt)
-        reason = _refuse(encoder, (row.prompt, row.completion), prompt, (answer,), max_length)
-        if reason or answer is None:
+        prompt, answer = encoder.prompt(row.prompt), encoder.answer(row.completion)
+        reason = _refuse(encoder, prompt, [(row.completion, answer)], max_length)
+        if reason or prompt is None or answer is None:
             dropped[reason] += 1
             continue
         cut += len(prompt) + len(answer) > max_length
@@ -96,12 +96,9 @@ def encode_pairs(
     cut = 0
     for row in rows:
         prompt = encoder.prompt(row.prompt)
-        chosen = encoder.answer(row.prompt, row.chosen, prompt)
-        rejected = encoder.answer(row.prompt, row.rejected, prompt)
-        reason = _refuse(
-            encoder, (row.prompt, row.chosen, row.rejected), prompt, (chosen, rejected), max_length
-        )
-        if reason or chosen is None or rejected is None:
+        chosen, rejected = encoder.answer(row.chosen), encoder.answer(row.rejected)
+        reason = _refuse(encoder, prompt, [(row.chosen, chosen), (row.rejected, rejected)], max_length)
+        if reason or prompt is None or chosen is None or rejected is None:
             dropped[reason] += 1
             continue
         room = max_length - len(prompt)
@@ -131,8 +128,8 @@ def encode_prompts(encoder: Encoder, rows: Sequence[PreferenceRow], max_length: 
     seen: set[tuple[int, ...]] = set()
     for row in rows:
         prompt = encoder.prompt(row.prompt)
-        if encoder.has_control(row.prompt):
-            dropped[CONTROL] += 1
+        if prompt is None:
+            dropped[REFUSED] += 1
         elif len(prompt) > max_length:
             dropped[PROMPT_FILLS] += 1
         elif tuple(prompt) in seen:
@@ -145,18 +142,19 @@ def encode_prompts(encoder: Encoder, rows: Sequence[PreferenceRow], max_length: 
 
 def _refuse(
     encoder: Encoder,
-    parts: Sequence[Sequence[Turn]],
-    prompt: list[int],
-    answers: Sequence[list[int] | None],
+    prompt: list[int] | None,
+    answers: Sequence[tuple[Sequence[Turn], list[int] | None]],
     max_length: int,
 ) -> str:
-    """Return why a row cannot be trained on, or an empty string."""
-    if encoder.has_control(*parts):
+    """Return why a row cannot be trained on, or an empty string; the first of ``answers`` is what is learnt."""
+    if prompt is None:
+        return REFUSED
+    if any(encoder.has_control(turns, ids) for turns, ids in answers):
         return CONTROL
-    if any(answer is None for answer in answers):
+    if any(ids is None for _, ids in answers):
         return MISMATCH
     # Only what is learnt must say something: an empty rejected answer is a real one, and worth unlearning.
-    if any(not turn.content.strip() for turn in parts[1]):
+    if any(not turn.content.strip() for turn in answers[0][0]):
         return EMPTY
     return PROMPT_FILLS if len(prompt) >= max_length else ""
 

