@@ -32,17 +32,19 @@ def build_tiny_model(
     vocab: int = 400,
     positions: int = 512,
     tied: bool = True,
+    added: dict[str, bool] | None = None,
 ) -> Path:
     """Write a tiny Llama (fp32 safetensors) and its tokenizer to ``folder``; same seed, same bytes.
 
     As in SmolLM2, pad and eos are both ``<|im_end|>`` and the embeddings are ``tied`` (untrained, such a model repeats
-    the last token; otherwise it says anything). Takes about a second.
+    the last token; otherwise it says anything). ``added`` are further tokens, and whether each is special. Takes about
+    a second.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = build_tiny_tokenizer(template, vocab)
+    tokenizer = build_tiny_tokenizer(template, vocab, added)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden,
@@ -85,11 +87,7 @@ def build_chat_folder(
         bos: the tokenizer's start of text.
         positions: the model's context.
     """
-    from tokenizers import AddedToken
-
-    tokenizer = build_tiny_tokenizer(template)
-    for word, special in (added or {}).items():
-        tokenizer.add_tokens([AddedToken(word, normalized=False, special=special)], special_tokens=special)
+    tokenizer = build_tiny_tokenizer(template, added=added)
     tokenizer.eos_token = eos
     if bos:
         tokenizer.bos_token = bos
@@ -103,9 +101,11 @@ def build_chat_folder(
     return folder
 
 
-def build_tiny_tokenizer(template: str = CHATML, vocab: int = 400) -> Any:
-    """Return a byte-level BPE tokenizer trained on `CORPUS`, with ChatML's special tokens first."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+def build_tiny_tokenizer(
+    template: str = CHATML, vocab: int = 400, added: dict[str, bool] | None = None
+) -> Any:
+    """Return a byte-level BPE tokenizer trained on `CORPUS`, with ChatML's special tokens first, ``added`` ones last."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
@@ -126,6 +126,8 @@ def build_tiny_tokenizer(template: str = CHATML, vocab: int = 400) -> Any:
         unk_token=SPECIAL[0],
     )
     tokenizer.chat_template = template
+    for word, special in (added or {}).items():
+        tokenizer.add_tokens([AddedToken(word, normalized=False, special=special)], special_tokens=special)
     return tokenizer
 
 

@@ -99,7 +99,7 @@ def answer_metrics(asked: Asked) -> dict[str, Any]:
     if thinking:
         special |= {
             "thoughts": len(thinking),
-            "thoughts_cut_off": sum(map(thought_cut_off, responses)),
+            "thoughts_cut_off": sum(map(cut_off_before_answer, responses)),
             "mean_thought_tokens": round(fmean(r.thought_tokens for r in thinking), 1),
         }
     return {
@@ -114,18 +114,18 @@ def answer_metrics(asked: Asked) -> dict[str, Any]:
     }
 
 
-def thought_cut_off(response: Response) -> bool:
-    """Whether there is no answer because the thought before it never ended."""
-    return bool(response.thought) and not response.text.strip() and response.finish_reason == "length"
+def cut_off_before_answer(response: Response) -> bool:
+    """Whether there is no answer because the thought before it never ended (an endpoint may keep the thought)."""
+    return not response.text.strip() and response.finish_reason == "length"
 
 
 def _warn(name: str, asked: Asked, max_tokens: int) -> None:
     """Say on standard error what a reader of the figures might overlook."""
-    cut = sum(map(thought_cut_off, asked.responses))
+    cut = sum(map(cut_off_before_answer, asked.responses))
     if cut:
         sys.stderr.write(
-            f"warning: {cut} of {len(asked.responses)} answers of '{name}' are empty: the thought before them was cut "
-            f"off; raise max_tokens (it is {max_tokens}) in sampling, or turn thinking off\n"
+            f"warning: {cut} of {len(asked.responses)} answers of '{name}' are empty: they were cut off in the thought "
+            f"before them; raise max_tokens (it is {max_tokens}) in its sampling, or turn thinking off\n"
         )
     refused = Counter(r.refusal for r in asked.responses if r.finish_reason == "refused")
     if refused:

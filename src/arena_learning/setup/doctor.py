@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from arena_learning.errors import ArenaError
-from arena_learning.params import Params, load_params
+from arena_learning.params import Judge, Opponent, Params, load_params
 from arena_learning.paths import Paths
 from arena_learning.read_yaml import read_yaml
 from arena_learning.rounds import check_rounds
@@ -104,9 +104,47 @@ def _needs_of(params: Params, paths: Paths) -> Iterator[Finding]:
     for place, variable in keyed.items():
         if variable and variable not in os.environ:
             yield Finding("fail", f"{place}: the environment has no {variable}", "export it")
+    yield from _chat_formats(params, paths)
     if not (paths.root / ".dvc").is_dir():
         yield Finding("fail", "not a DVC repository", "run `dvc init` in a git repository")
     yield from find_torn(paths)
+
+
+def _chat_formats(params: Params, paths: Paths) -> Iterator[Finding]:
+    """Check the chat formats of the base (that it can be trained) and of local opponents and judges (served only)."""
+    from arena_learning.engines.base_model import chat_settings
+    from arena_learning.engines.chat import Chat
+    from arena_learning.engines.chat_format import check_chat, describe
+
+    base, source = paths.model("base"), paths.root / params.weights.source
+    try:
+        if base.is_dir():
+            chat = Chat(base, trust_remote_code=params.weights.trust_remote_code)
+        elif source.is_dir():
+            settings = chat_settings(params.weights, paths, "weights")
+            chat = Chat(source, trust_remote_code=params.weights.trust_remote_code, settings=settings)
+        else:
+            chat = None
+            yield Finding("ok", "chat format of the base: `arena weights` checks it")
+        if chat is not None:
+            notes = check_chat(chat).notes if params.rounds else describe(chat, "weights")
+            yield Finding(
+                "ok", "; ".join(["chat format of the base: what is learnt is what is served", *notes])
+            )
+    except ArenaError as error:
+        yield Finding("fail", f"chat format of the base: {error.what}", error.mend)
+    others: dict[str, Opponent | Judge] = {f"opponents.{name}": one for name, one in params.opponents.items()}
+    others |= {f"judges.{name}": one for name, one in params.judges.items() if one.kind == "llm"}
+    for place, one in others.items():
+        folder = paths.root / one.model
+        if one.engine in ("openai", "recorded", "") or not folder.is_dir():
+            continue
+        try:
+            settings = chat_settings(one, paths, place)
+            said = describe(Chat(folder, settings=settings), place)
+            yield Finding("ok", "; ".join([f"{place}: its chat template serves", *said]))
+        except ArenaError as error:
+            yield Finding("fail", f"{place}: {error.what}", error.mend)
 
 
 def find_torn(paths: Paths) -> Iterator[Finding]:
