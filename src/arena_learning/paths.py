@@ -61,6 +61,20 @@ class Paths:
             )
         return path
 
+    @property
+    def inputs(self) -> Path:
+        """The folder of `input`."""
+        return self.root / "data" / "inputs"
+
+    def input(self, consumer: str) -> Path:
+        """Digests of the files that params.yaml names for one consumer: ``pool``, ``judges/NAME``, ..."""
+        return self.inputs / f"{consumer}.json"
+
+    @property
+    def input_digests(self) -> Path:
+        """Digests by path, size and time, so that large files are read once."""
+        return self.scratch / "input_digests.json"
+
     def split(self, name: str) -> Path:
         """The instructions of one split, ``validation`` or ``test``."""
         return self.root / "data" / "prepared" / f"{name}.jsonl"

@@ -56,9 +56,58 @@ def test_every_instruction_is_a_row_or_has_a_reason(project: Path) -> None:
         assert card["instructions"] == card["rows_new"] + sum(card["left_out"].values()) == 3
 
 
-def test_a_second_repro_runs_nothing(project: Path) -> None:
-    output = run(project, "dvc", "repro")
-    assert "Running stage" not in output
+def _ran(output: str) -> set[str]:
+    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+
+
+def test_a_second_repro_looks_at_the_inputs_and_runs_nothing_else(project: Path) -> None:
+    assert _ran(run(project, "dvc", "repro")) == {"inputs"}
+
+
+@pytest.mark.parametrize(
+    ("file", "planned"),
+    [
+        ("data/pool.jsonl", {"prepare"}),
+        (
+            "data/opponents/expert.jsonl",
+            {"prepare", "answer-opponent@expert", *(f"battle@{r}" for r in ROUNDS)},
+        ),
+        ("data/opponents/plain.jsonl", {"answer-opponent@plain", *(f"battle@{r}" for r in ROUNDS)}),
+    ],
+)
+def test_an_edited_file_of_the_users_reruns_what_reads_it(
+    project: Path, file: str, planned: set[str]
+) -> None:
+    path = project / file
+    before = path.read_bytes()
+    path.write_bytes(before + b"\n")
+    try:
+        run(project, "arena", "inputs")
+        status = json.loads(run(project, "dvc", "status", "--json").splitlines()[-1])
+    finally:
+        path.write_bytes(before)
+        run(project, "arena", "inputs")
+    changed = {
+        stage for stage, why in status.items() if stage != "inputs" and "data/inputs" in json.dumps(why)
+    }
+    assert changed == planned
+
+
+def test_a_pool_of_ones_own_is_watched(project: Path) -> None:
+    params = read_params(project)
+    before = json.loads(json.dumps(params))
+    own = project / "mine.jsonl"
+    own.write_bytes((project / "data" / "pool.jsonl").read_bytes())
+    params["pool"]["instructions"] = "mine.jsonl"
+    write_params(project, params)
+    try:
+        assert _ran(run(project, "dvc", "repro", "prepare")) == {"inputs", "prepare"}
+        assert _ran(run(project, "dvc", "repro", "prepare")) == {"inputs"}
+        own.write_bytes(own.read_bytes() + b"\n")
+        assert _ran(run(project, "dvc", "repro", "prepare")) == {"inputs", "prepare"}
+    finally:
+        write_params(project, before)
+        run(project, "dvc", "repro", "prepare")
 
 
 def test_a_new_threshold_reruns_the_dataset_and_what_follows_but_judges_nothing(project: Path) -> None:
@@ -70,7 +119,7 @@ def test_a_new_threshold_reruns_the_dataset_and_what_follows_but_judges_nothing(
         output = run(project, "dvc", "repro", "--dry")
     finally:
         write_params(project, before)
-    planned = {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+    planned = _ran(output)
     assert "dataset@dpo-i1" in planned
     assert not {"battle@dpo-i1", "judge@dpo-i1"} & planned
     assert not {stage for stage in planned if stage.endswith("@sft-i1")}

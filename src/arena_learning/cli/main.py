@@ -20,6 +20,7 @@ from arena_learning.hide import hidden
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Write params.yaml from a profile, with the engine that fits this machine."),
     "doctor": ("doctor", "Check this machine, the packages and params.yaml."),
+    "inputs": ("inputs", "Write digests of the files that params.yaml names, for DVC to watch."),
     "prepare": ("prepare", "Filter, deduplicate, decontaminate and split the instruction pool."),
     "weights": ("weights", "Make the base model's folder."),
     "battle": ("battle", "Let a round's target and opponents answer its split."),

@@ -1,0 +1,111 @@
+"""dvc.yaml names, for every stage, the source files that could change what the stage writes."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+import arena_learning
+
+ROOT = Path(arena_learning.__file__).parent
+PIPELINE = ROOT.parents[1] / "dvc.yaml"
+# Where each stage's work begins.
+ENTRIES = {
+    "prepare": "pool.prepare",
+    "weights": "engines.base_model",
+    "battle": "arena.battle",
+    "judge": "judge.round",
+    "dataset": "curate.dataset",
+    "train": "train.round",
+    "answer-base": "arena.battle",
+    "answer-opponent": "arena.battle",
+    "answer": "arena.battle",
+    "evaluate": "board.evaluate",
+    "leaderboard": "board.leaderboard",
+}
+# What changes no output: reading and writing files and parameters, the store and its keys, progress, errors. (A row that
+# changes its meaning raises `rows.SCHEMA_VERSION`, and what is read from params.yaml stands in each stage's params.)
+NEUTRAL = {
+    "claims", "errors", "guard", "hide", "new_file", "paths", "progress", "read_yaml", "rounds", "rows", "sharing",
+    "store",
+}  # fmt: skip
+NEUTRAL_ROOMS = {"params", "cli"}
+# Imported for a name or a type alone, or for what the stage does not call.
+BESIDE = {
+    "prepare": set(),
+    # Serving's engines are imported where an engine is opened; loading weights uses none.
+    "weights": {"engines"},
+    # Its trainers take the conversation's format from engines, and no engine answers.
+    "train": {"engines", "arena"},
+    "dataset": {"engines", "arena", "judge", "pool"},
+    "leaderboard": {"engines", "arena", "judge", "pool", "curate", "train", "points"},
+}
+
+
+def imports(module: str) -> set[str]:
+    """Return the package's modules that a module imports, inside functions too."""
+    path = ROOT / f"{module.replace('.', '/')}.py"
+    path = path if path.is_file() else ROOT / module.replace(".", "/") / "__init__.py"
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("arena_learning"):
+            inner = node.module.removeprefix("arena_learning").lstrip(".")
+            for alias in node.names:
+                whole = f"{inner}.{alias.name}".lstrip(".")
+                found.add(whole if (ROOT / f"{whole.replace('.', '/')}.py").is_file() else inner)
+    return {module for module in found if module}
+
+
+def closure(entry: str) -> set[str]:
+    """Return all modules that the entry needs."""
+    seen, todo = set(), {entry}
+    while todo:
+        module = todo.pop()
+        seen.add(module)
+        if module.partition(".")[0] not in NEUTRAL_ROOMS:
+            todo |= imports(module) - seen
+    return seen
+
+
+def dependencies(stage: str) -> list[str]:
+    stages = yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))["stages"]
+    body = stages[stage].get("do", stages[stage])
+    prefix = "src/arena_learning/"
+    return [d.removeprefix(prefix).removesuffix(".py") for d in body.get("deps", []) if d.startswith(prefix)]
+
+
+@pytest.mark.parametrize("stage", ENTRIES)
+def test_every_source_file_that_a_stage_needs_is_a_dependency_or_changes_no_output(stage):
+    named = dependencies(stage)
+    for dependency in named:
+        assert (ROOT / dependency).exists() or (ROOT / f"{dependency}.py").exists(), (
+            f"{stage}: {dependency} is gone"
+        )
+    missing = set()
+    for module in closure(ENTRIES[stage]):
+        place = module.replace(".", "/")
+        room = module.partition(".")[0]
+        if module in NEUTRAL or room in NEUTRAL_ROOMS or room in BESIDE.get(stage, set()):
+            continue
+        if not any(place == d or place.startswith(f"{d}/") for d in named):
+            missing.add(module)
+    assert not missing, f"{stage}: changes of {sorted(missing)} would go unseen"
+
+
+@pytest.mark.parametrize(
+    ("stage", "file"),
+    [
+        ("prepare", "data/inputs/pool.json"),
+        ("weights", "data/inputs/weights.json"),
+        ("battle", "data/inputs/opponents"),
+        ("judge", "data/inputs/judges/${judge.name}.json"),
+        ("answer-opponent", "data/inputs/opponents/${key}.json"),
+        ("evaluate", "data/inputs/judges"),
+    ],
+)
+def test_each_consumer_of_a_users_file_depends_on_its_digest(stage, file):
+    stages = yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))["stages"]
+    assert file in stages[stage].get("do", stages[stage])["deps"]
