@@ -224,12 +224,22 @@ class SftRow(Row):
 
 
 class PreferenceRow(Row):
-    """A winner/loser pair, in TRL's conversational preference format."""
+    """A winner/loser pair, in TRL's conversational preference format.
+
+    ``rejected_cut_off``: the rejected answer ran out of tokens. It never ended, and its end is not learnt either; left
+    out of a file where it did end.
+    """
 
     prompt: tuple[Turn, ...]
     chosen: tuple[Turn, ...]
     rejected: tuple[Turn, ...]
     provenance: Provenance
+    rejected_cut_off: bool = False
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        row: dict[str, Any] = write(self)
+        return {key: value for key, value in row.items() if value or key != "rejected_cut_off"}
 
 
 R = TypeVar("R", bound=Row)

@@ -133,3 +133,15 @@ def test_prompts_are_taken_once_and_hold_no_pad(start, encoder, tmp_path):
     assert encoded.tally.dropped == {encode.REPEATED: 1, encode.PROMPT_FILLS: 1}
     assert all(start.pad not in row["input_ids"] for row in encoded.rows)
     assert encoded.rows[0]["input_ids"].count(start.end_of_turn) == 2  # the system's turn and the user's
+
+
+def test_a_rejected_answer_that_was_cut_off_is_not_taught_an_end(start, encoder, tmp_path):
+    triples = [("Name a colour.", "Blue.", "I do not"), ("Name a river.", "The Danube.", "")]
+    rows = read_rows(write_preferences(tmp_path / "p.jsonl", triples), PreferenceRow)
+    ended = encode.encode_pairs(encoder, rows, 100, cut_long=True)
+    cut = [row.model_copy(update={"rejected_cut_off": True}) for row in rows]
+    unended = encode.encode_pairs(encoder, cut, 100, cut_long=True)
+    assert ended.rows[0]["rejected_ids"] == [*unended.rows[0]["rejected_ids"], start.end_of_turn]
+    assert unended.rows[0]["chosen_ids"][-1] == start.end_of_turn
+    assert (ended.tally.kept, unended.tally.kept) == (2, 1)
+    assert unended.tally.dropped == {encode.NOTHING_REJECTED: 1}

@@ -322,3 +322,42 @@ def test_ppo_takes_one_optimiser_step_for_each_batch(train, monkeypatch):
     write_preferences(train.preferences, [(f"What is {n} and {n}?", "Two.", "No.") for n in range(8)])
     train("ppo", ppo=optimiser(max_tokens=4, device_batch_size=1, reward=optimiser(batch_size=8)))
     assert len(policies) == 1 + 2  # the reward model's one, and 8 prompts in batches of 4
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("method", ["sft", "dpo", "ppo"])
+def test_the_precision_that_is_reported_is_the_one_that_ran_in_every_phase(train, method, precision):
+    import torch
+    from torch.nn.modules.module import register_module_forward_hook
+
+    seen: dict[str, set[torch.dtype]] = {}
+
+    def note(module, _, output):
+        if isinstance(module, torch.nn.Linear) and torch.is_grad_enabled() and module.training:
+            kind = "head" if module.out_features == 1 else "body"
+            seen.setdefault(kind, set()).add(output.dtype)
+
+    hook = register_module_forward_hook(note)
+    try:
+        ppo = optimiser(max_tokens=8, reward=optimiser())
+        report, _ = train(method, precision=precision, **{method: ppo if method == "ppo" else optimiser()})
+    finally:
+        hook.remove()
+    assert report.settings["precision"] == precision
+    wanted = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    assert seen["body"] == {wanted}
+    assert ("head" in seen) == (method == "ppo")
+
+
+def test_one_process_trains_on_one_gpu_however_many_are_there(tmp_path):
+    from trl import SFTConfig
+
+    from arena_learning.train.arguments import on_one_gpu
+
+    arguments = SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, per_device_train_batch_size=2)
+    arguments._n_gpu = (
+        4  # what transformers finds on such a machine: it would split the model's batches over them
+    )
+    assert (arguments.n_gpu, arguments.train_batch_size) == (4, 8)
+    assert on_one_gpu(arguments) is arguments
+    assert (arguments.n_gpu, arguments.train_batch_size) == (1, 2)

@@ -155,7 +155,11 @@ def _keep(
     if pair:
         curated.preferences.append(
             PreferenceRow(
-                prompt=instruction.turns, chosen=_said(winner), rejected=_said(loser), provenance=provenance
+                prompt=instruction.turns,
+                chosen=_said(winner),
+                rejected=_said(loser),
+                provenance=provenance,
+                rejected_cut_off=loser.finish_reason == "length",
             )
         )
     else:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from arena_learning.errors import ArenaError
 
 if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
     from arena_learning.params import Optimiser, Train
 
+A = TypeVar("A", bound="TrainingArguments")
 CURVE_POINTS = 200  # a long training logs a mean over several steps
 CHECKPOINTS = (
     3  # at these fractions of a training (the last one is the model itself): few, for each is three models
@@ -87,3 +90,13 @@ def common_arguments(
         "report_to": "none",
         "disable_tqdm": True,
     }
+
+
+def on_one_gpu(arguments: A) -> A:
+    """Return a trainer's arguments for a single device: on a machine with several GPUs the first is used.
+
+    One process with several visible GPUs would be split over them by transformers (`DataParallel`), which TRL does not
+    support, and a batch would be as many times larger.
+    """
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from arena_learning.train.arguments import common_arguments, plan
+from arena_learning.train.arguments import common_arguments, on_one_gpu, plan
 from arena_learning.train.encode import Encoded
 from arena_learning.train.load import load_policy
 from arena_learning.train.loop import Job, Trained, run_trainer
@@ -43,14 +43,16 @@ def train_dpo(job: Job, settings: Dpo, encoded: Encoded) -> Trained:
     laid = plan(settings, len(encoded.rows))
     folder, resume = job.claim("dpo", settings)
     columns = ("prompt_ids", "chosen_ids", "rejected_ids")
-    arguments = DPOConfig(
-        **common_arguments(settings, job.train, laid, folder, job.seed),
-        beta=settings.beta,
-        loss_type=["sigmoid", "sft"] if settings.sft_weight else ["sigmoid"],
-        loss_weights=[1.0, settings.sft_weight] if settings.sft_weight else None,
-        max_length=None,  # cut and counted in encode.py
-        precompute_ref_log_probs=True,
-        precompute_ref_batch_size=laid.device_batch,
+    arguments = on_one_gpu(
+        DPOConfig(
+            **common_arguments(settings, job.train, laid, folder, job.seed),
+            beta=settings.beta,
+            loss_type=["sigmoid", "sft"] if settings.sft_weight else ["sigmoid"],
+            loss_weights=[1.0, settings.sft_weight] if settings.sft_weight else None,
+            max_length=None,  # cut and counted in encode.py
+            precompute_ref_log_probs=True,
+            precompute_ref_batch_size=laid.device_batch,
+        )
     )
     batches = math.ceil(len(encoded.rows) / laid.device_batch)
     with job.progress("dpo: the start's probabilities", batches, "batches") as line:

@@ -21,6 +21,7 @@ PROMPT_FILLS = "prompt fills max_length"
 TOO_LONG = "over max_length"
 REPEATED = "prompt repeated"
 EMPTY = "empty answer"
+NOTHING_REJECTED = "a rejected answer that was cut off before it began"
 
 
 class Encoded(NamedTuple):
@@ -101,6 +102,11 @@ def encode_pairs(
         if reason or prompt is None or chosen is None or rejected is None:
             dropped[reason] += 1
             continue
+        if row.rejected_cut_off:
+            rejected = rejected[:-1]  # it never ended
+            if not "".join(turn.content for turn in row.rejected).strip():
+                dropped[NOTHING_REJECTED] += 1
+                continue
         room = max_length - len(prompt)
         if max(len(chosen), len(rejected)) > room:
             if not cut_long:

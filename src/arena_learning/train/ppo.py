@@ -5,10 +5,14 @@ TRL's trainer cannot go on from a checkpoint: a killed PPO starts again.
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from arena_learning.train.arguments import common_arguments, plan
+from arena_learning.train.arguments import Plan, common_arguments, on_one_gpu, plan
 from arena_learning.train.encode import Encoded
 from arena_learning.train.load import load_policy, load_scorer
 from arena_learning.train.loop import Job, Trained, run_trainer
@@ -16,7 +20,7 @@ from arena_learning.train.lora import lora_config
 from arena_learning.train.reward import RewardModel
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, Trainer
 
     from arena_learning.params import Ppo
 
@@ -27,9 +31,6 @@ ROLLOUT = (
 
 def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: RewardModel) -> Trained:
     """Train the start with PPO on encoded prompts."""
-    from datasets import Dataset
-    from trl.experimental.ppo import PPOConfig, PPOTrainer
-
     laid = plan(settings, len(encoded.rows))
     # A batch larger than the prompts there are is never full: the trainer would wait for it forever.
     fits = min(settings.batch_size, len(encoded.rows)) // laid.device_batch
@@ -40,19 +41,35 @@ def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: RewardModel) ->
         sys.stderr.write("ppo: interrupted before; PPO cannot go on from a checkpoint and starts again\n")
     mark.touch()
     job.start.tokenizer.padding_side = "left"  # prompts of one batch end together
+    with accelerator_precision(job.train.precision):
+        trainer = _trainer(job, settings, encoded, reward, laid, folder)
+    # By default the last batch of a pass over the prompts takes a step for every row of it, unaccumulated.
+    trainer.accelerator.gradient_state.plugin_kwargs["sync_with_dataloader"] = False
+    steps = int(trainer.args.num_total_batches)
+    return run_trainer(trainer, "ppo", steps, job)
+
+
+def _trainer(
+    job: Job, settings: Ppo, encoded: Encoded, reward: RewardModel, laid: Plan, folder: Path
+) -> Trainer:
+    from datasets import Dataset
+    from trl.experimental.ppo import PPOConfig, PPOTrainer
+
     shared = common_arguments(settings, job.train, laid, folder, job.seed) | {"save_strategy": "no"}
-    trainer = PPOTrainer(
-        args=PPOConfig(
-            **shared,
-            num_ppo_epochs=settings.ppo_epochs,
-            num_mini_batches=1,
-            kl_coef=settings.kl,
-            response_length=settings.max_tokens,
-            temperature=settings.temperature,
-            stop_token="eos",
-            missing_eos_penalty=settings.missing_eos_penalty or None,
-            local_rollout_forward_batch_size=min(ROLLOUT, laid.device_batch * laid.accumulation),
-            num_sample_generations=0,
+    return PPOTrainer(
+        args=on_one_gpu(
+            PPOConfig(
+                **shared,
+                num_ppo_epochs=settings.ppo_epochs,
+                num_mini_batches=1,
+                kl_coef=settings.kl,
+                response_length=settings.max_tokens,
+                temperature=settings.temperature,
+                stop_token="eos",
+                missing_eos_penalty=settings.missing_eos_penalty or None,
+                local_rollout_forward_batch_size=min(ROLLOUT, laid.device_batch * laid.accumulation),
+                num_sample_generations=0,
+            )
         ),
         processing_class=job.start.tokenizer,
         model=_sampler(load_policy(job.start)),
@@ -63,10 +80,26 @@ def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: RewardModel) ->
         eval_dataset=Dataset.from_list(encoded.rows[:1]),  # TRL wants one; nothing is evaluated
         peft_config=lora_config(settings),
     )
-    # By default the last batch of a pass over the prompts takes a step for every row of it, unaccumulated.
-    trainer.accelerator.gradient_state.plugin_kwargs["sync_with_dataloader"] = False
-    steps = int(trainer.args.num_total_batches)
-    return run_trainer(trainer, "ppo", steps, job)
+
+
+@contextmanager
+def accelerator_precision(precision: str) -> Iterator[None]:
+    """Let what is made inside train in ``precision``: TRL's PPO makes an accelerator that reads no arguments.
+
+    What an earlier phase has set is set aside: accelerate keeps one state for a whole process.
+    """
+    from accelerate.state import AcceleratorState
+
+    name = "ACCELERATE_MIXED_PRECISION"
+    before = os.environ.get(name)
+    AcceleratorState._reset_state(reset_partial_state=False)
+    os.environ[name] = "bf16" if precision == "bf16" else "no"
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
 
 
 def _sampler(model: PreTrainedModel) -> PreTrainedModel:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arena_learning.rows import read_json, write_json
-from arena_learning.train.arguments import common_arguments, plan
+from arena_learning.train.arguments import common_arguments, on_one_gpu, plan
 from arena_learning.train.checkpoint import drop_checkpoints
 from arena_learning.train.encode import Encoded
 from arena_learning.train.load import load_scorer
@@ -53,11 +53,13 @@ def train_reward(job: Job, settings: Optimiser, encoded: Encoded) -> RewardModel
     laid = plan(settings, len(seen))
     trainer = RewardTrainer(
         model=load_scorer(job.start, job.start.folder, job.seed),
-        args=RewardConfig(
-            **common_arguments(settings, job.train, laid, folder, job.seed),
-            max_length=None,  # dropped and counted in encode.py
-            center_rewards_coefficient=CENTRE,
-            per_device_eval_batch_size=1,  # accuracy is a mean over batches: each pair must weigh the same
+        args=on_one_gpu(
+            RewardConfig(
+                **common_arguments(settings, job.train, laid, folder, job.seed),
+                max_length=None,  # dropped and counted in encode.py
+                center_rewards_coefficient=CENTRE,
+                per_device_eval_batch_size=1,  # accuracy is a mean over batches: each pair must weigh the same
+            )
         ),
         train_dataset=Dataset.from_list([_pair(row) for row in seen]),
         processing_class=job.start.tokenizer,

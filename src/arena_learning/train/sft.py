@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from arena_learning.train.arguments import choose_device, common_arguments, plan
+from arena_learning.train.arguments import choose_device, common_arguments, on_one_gpu, plan
 from arena_learning.train.encode import Encoded
 from arena_learning.train.load import load_policy
 from arena_learning.train.loop import Job, Trained, run_trainer
@@ -26,11 +26,13 @@ def train_sft(job: Job, settings: Sft, encoded: Encoded) -> Trained:
     folder, resume = job.claim("sft", settings)
     trainer = SFTTrainer(
         model=load_policy(job.start),
-        args=SFTConfig(
-            **common_arguments(settings, job.train, laid, folder, job.seed),
-            max_length=None,  # cut and counted in encode.py
-            # The chunked loss saves memory where a batch is large; on a CPU it only computes the head twice.
-            loss_type="nll" if choose_device(job.train) == "cpu" else "chunked_nll",
+        args=on_one_gpu(
+            SFTConfig(
+                **common_arguments(settings, job.train, laid, folder, job.seed),
+                max_length=None,  # cut and counted in encode.py
+                # The chunked loss saves memory where a batch is large; on a CPU it only computes the head twice.
+                loss_type="nll" if choose_device(job.train) == "cpu" else "chunked_nll",
+            )
         ),
         train_dataset=Dataset.from_list(encoded.rows),
         processing_class=job.start.tokenizer,
