@@ -37,7 +37,7 @@ INSERT OR IGNORE INTO memory_copy SELECT key, kind, value, created FROM memory
 WHERE key >= (SELECT COALESCE(MAX(key), x'') FROM memory_copy) ORDER BY key LIMIT 1000
 """
 _REST = 0.25  # of a part's time, until the next: SQLite's waiting is no queue, and others would find no gap
-_QUIET_SECONDS = 1.0
+_QUIET_SECONDS = 1.0  # what takes longer is told
 _ROOM = 16 * 2**20  # bytes of the log, beside what is copied
 
 Writing = Callable[[], AbstractContextManager[None]]
@@ -91,15 +91,16 @@ def _copy(db: sqlite3.Connection, path: Path, writing: Writing) -> bool:
             if not going_on:
                 db.execute("DROP TABLE memory")  # and its trigger with it
                 db.execute("ALTER TABLE memory_copy RENAME TO memory")
-        now = time.monotonic()
-        if not said and going_on and now - start > _QUIET_SECONDS:
-            left = (now - start) * (1 - done) / max(done - begun, 1e-3)
+        spent = time.monotonic() - start
+        # The file is made smaller afterwards, which takes about as long.
+        whole = 2 * spent * (1 - begun) / max(done - begun, 1e-3)
+        if not said and going_on and spent > _QUIET_SECONDS / 4 and whole > _QUIET_SECONDS:
+            said = True
             _say(
                 path,
-                f"laid out anew, once, to be faster and smaller: about {left:.0f} s (it may be interrupted)",
+                f"laid out anew, once, to be faster and smaller: about {whole:.0f} s; it may be interrupted",
             )
-            said = True
-        time.sleep(_REST * (now - part))
+        time.sleep(_REST * (time.monotonic() - part))
     return True
 
 
