@@ -27,7 +27,7 @@ def say(request: Request) -> Reply:
     if kind == "judge-thinks":
         draft = f"Score-A: {11 - scores[0]}\nScore-B: {11 - scores[1]}"
         if number % 4 == 0:  # it ran out of tokens while it thought
-            return Reply(body=completion(f"<think>Perhaps {draft}\nBut", "length", tokens=24, prompt=40))
+            return Reply(body=completion(f"<think>Perhaps\n{draft}\nBut", "length", tokens=24, prompt=40))
         return Reply(
             body=completion(f"<think>\nA draft:\n{draft}\n</think>\n\n{lines}", tokens=40, prompt=40)
         )
@@ -40,7 +40,7 @@ def say(request: Request) -> Reply:
         return Reply(body=completion(f"I have read both.\n{lines}", tokens=20, prompt=40))
     answer = f"Answer {number}: the Danube, 42, and I am sorry — “ja” 中文 {{{{ {number % 97} }}}}."
     if kind == "thinker":
-        if number % 4 == 0:
+        if number % 3 == 0:
             return Reply(body=completion(f"<think>Let me see, {number}", "length", tokens=24))
         answer = f"<think>\nThey ask about {number}.\n</think>\n\n{answer}"
     return Reply(body=completion(answer, "length" if number % 5 == 0 else "stop", tokens=12, prompt=9))

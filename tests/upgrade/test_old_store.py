@@ -115,3 +115,13 @@ def test_a_row_that_is_missing_is_asked_for_and_counted(old_store, workshop):
     with opened(path, workshop) as stage:
         found = SCENES["ask an endpoint, greedy"](stage)
         assert (found["paid"], len(stage.server.requests)) == (1, 1)
+
+
+def test_the_first_store_holds_thoughts_that_were_read_as_answers_and_as_verdicts():
+    """Whoever reads them otherwise some day has them here."""
+    scenes = RECORDED["0.1.0"]["scenes"]
+    texts = [row["text"] for row in scenes["ask an endpoint that thinks"]["responses"]]
+    verdicts = [row["rationale"] for row in scenes["a judge that thinks"]["games"]]
+    for said in (texts, verdicts):
+        assert {"<think>" in text for text in said} == {True}
+        assert {"</think>" in text for text in said} == {True, False}
