@@ -1,17 +1,24 @@
 """How fast the store reads and writes, and how much memory many games take.
 
-    python benchmarks/store_speed.py [--keys 100000] [--repeats 3] [--games 50000 --games 200000]
+    python benchmarks/store_speed.py [--keys 100000] [--repeats 3] [--words 60] [--games 50000 --games 200000]
+    python benchmarks/store_speed.py --against OTHER/src --games 0
 
-Look-ups and writes are of whole responses in batches of 500, in a store on disk; medians over repeats. The games are
-played as the `judge` stage plays them, by the llm judge on an engine that answers at once, all of them new, each with a
-rationale of its own, and written to files. Each number of games is a process of its own with the same instructions and
-answers (for the largest number); the memory is that process's greatest.
+Look-ups and writes are of whole responses in batches of 500, in a store on disk, each round in a process of its own;
+medians over repeats. With --against another version's sources take every second turn, and the ratios are medians of
+those within a turn: what else the machine does meets both. Then a store in the layout of version 0.1.0 is opened.
+
+The games are played as the `judge` stage plays them, by the llm judge on an engine that answers at once, all of them
+new, each with a rationale of its own, and written to files. Each number of games is a process of its own with the same
+instructions and answers (for the largest number); the memory is that process's greatest.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import resource
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -52,31 +59,75 @@ class FastEngine:
         return Completion(text, "stop", 300, 60, 0.5)
 
 
-def speed(keys: int, repeats: int) -> None:
-    value = {
-        "text": "word " * 60,
-        "finish_reason": "stop",
-        "prompt_tokens": 50,
-        "completion_tokens": 60,
-        "seconds": 1.5,
-    }
+def response(words: int) -> dict[str, object]:
+    counts = {"prompt_tokens": 50, "completion_tokens": words, "seconds": 1.5}
+    return {"text": "word " * words, "finish_reason": "stop", **counts}
+
+
+def once(keys: int, words: int) -> None:
+    """Write and look up so many responses; print what a second does, and the file's size, as JSON."""
+    value = response(words)
     all_keys = [store_key("response", {"n": n}) for n in range(keys)]
     batches = [all_keys[first : first + BATCH] for first in range(0, keys, BATCH)]
-    writes, looks = [], []
-    for _ in range(repeats):
-        with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "speed.sqlite") as store:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "speed.sqlite"
+        with Store(path) as store:
             start = time.perf_counter()
             for batch in batches:
                 store.put("response", dict.fromkeys(batch, value))
-            writes.append(keys / (time.perf_counter() - start))
+            writes = keys / (time.perf_counter() - start)
+        with Store(path) as store:
             start = time.perf_counter()
             for batch in batches:
                 assert len(store.get(batch)) == len(batch)
-            looks.append(keys / (time.perf_counter() - start))
-    print(
-        f"store: {statistics.median(looks):,.0f} look-ups and {statistics.median(writes):,.0f} writes a second, "
-        f"batches of {BATCH}, {keys:,} responses, medians of {repeats}"
-    )
+            looks = keys / (time.perf_counter() - start)
+        print(json.dumps([writes, looks, path.stat().st_size / 1e6]))
+
+
+def speed(keys: int, repeats: int, words: int, against: str) -> None:
+    """Print what a second does, in turns with the version whose sources are at ``against``."""
+    sources = ["", against] if against else [""]
+    rounds: dict[str, list[list[float]]] = {source: [] for source in sources}
+    for turn in range(repeats):
+        for source in sources[:: 1 if turn % 2 else -1]:
+            command = [sys.executable, __file__, "--once", "--keys", str(keys), "--words", str(words)]
+            environment = {**os.environ, **({"PYTHONPATH": source} if source else {})}
+            done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+            rounds[source].append(json.loads(done.stdout))
+    print(f"store: {keys:,} responses of {words} words, batches of {BATCH}, medians of {repeats}")
+    for source in sources:
+        writes, looks, size = (statistics.median(column) for column in zip(*rounds[source], strict=True))
+        print(
+            f"  {writes:>9,.0f} writes {looks:>9,.0f} look-ups a second {size:>6.0f} MB  {source or 'this version'}"
+        )
+    if against:
+        pairs = list(zip(rounds[""], rounds[against], strict=True))
+        ratios = [statistics.median(one[n] / two[n] for one, two in pairs) for n in range(3)]
+        print("  {:>8.2f}x writes {:>8.2f}x look-ups          {:>6.2f}x MB".format(*ratios), flush=True)
+
+
+def renewal(keys: int, words: int) -> None:
+    """Print what it takes to lay a store of version 0.1.0 out anew."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "old.sqlite"
+        db = sqlite3.connect(path)
+        db.execute("PRAGMA cache_size=-500000")
+        db.execute(
+            "CREATE TABLE memory (key BLOB PRIMARY KEY, kind TEXT NOT NULL, value TEXT NOT NULL, "
+            "created TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) WITHOUT ROWID"
+        )
+        value = json.dumps(response(words))
+        rows = ((store_key("response", {"n": n}), "response", value) for n in range(keys))
+        db.executemany("INSERT INTO memory (key, kind, value) VALUES (?, ?, ?)", rows)
+        db.commit()
+        db.close()
+        before, start = path.stat().st_size / 1e6, time.perf_counter()
+        Store(path).close()
+        seconds, after = time.perf_counter() - start, path.stat().st_size / 1e6
+        print(
+            f"an old store of {keys:,} laid out anew: {seconds:.1f} s, {before:.0f} MB to {after:.0f} MB",
+            flush=True,
+        )
 
 
 def memory(games: int, most: int, folder: Path) -> None:
@@ -117,16 +168,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--keys", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--games", type=int, action="append", help="may be given again")
+    parser.add_argument("--words", type=int, default=60, help="in a response")
+    parser.add_argument("--against", default="", help="the sources of another version")
+    parser.add_argument("--games", type=int, action="append", help="may be given again; 0 for none")
+    parser.add_argument("--once", action="store_true", help="(inner) one round of writes and look-ups")
     parser.add_argument("--most", type=int, help="(inner) play --games alone, on inputs for so many")
     given = parser.parse_args()
     counts = given.games or [50_000, 200_000]
+    if given.once:
+        once(given.keys, given.words)
+        return
     if given.most:
         with tempfile.TemporaryDirectory() as folder:
             memory(counts[0], given.most, Path(folder))
         return
-    speed(given.keys, given.repeats)
-    for games in counts:
+    speed(given.keys, given.repeats, given.words, given.against)
+    renewal(given.keys, given.words)
+    for games in filter(None, counts):
         subprocess.run(
             [sys.executable, __file__, "--games", str(games), "--most", str(max(counts))], check=True
         )

@@ -26,6 +26,8 @@ from arena_learning.errors import ArenaError
 from arena_learning.new_file import new_file
 
 SCHEMA_VERSION = 1
+# Made once: `json.dumps` makes one for each value where it is told how to write.
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length"]
@@ -322,7 +324,7 @@ def _new_text(path: Path) -> Iterator[TextIO]:
 
 def canonical(value: object) -> str:
     """Return ``value`` as compact JSON with sorted keys: equal values give equal text."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def by_id(instructions: Sequence[Instruction]) -> dict[str, Instruction]:

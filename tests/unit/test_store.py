@@ -131,6 +131,17 @@ def test_a_store_damaged_inside_says_how_to_mend_it(path):
         store.get([key(n) for n in range(200)])
 
 
+@pytest.mark.parametrize("damage", ["substr(value, 3)", "CAST(x'7bff7d' AS TEXT)", "value || ',{}'"])
+def test_a_value_that_is_damaged_says_how_to_mend_it(path, damage):
+    with Store(path) as store:
+        store.put("response", {key(n): {"n": n} for n in range(3)})
+        store._db.execute(f"UPDATE memory SET value = {damage} WHERE key = ?", (key(1),))
+        assert store.get([key(0), key(2)]) == {key(0): {"n": 0}, key(2): {"n": 2}}
+        with pytest.raises(ArenaError, match="a value in it is no JSON") as caught:
+            store.get([key(n) for n in range(3)])
+        assert "move the file away" in caught.value.mend
+
+
 def test_a_full_disk_is_told_and_what_was_kept_stays(path):
     with Store(path) as store:
         store.put("response", {key(1): {"n": 1}})
