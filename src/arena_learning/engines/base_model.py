@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arena_learning.engines.chat import Chat
 from arena_learning.engines.chat_format import Checked, check_chat
-from arena_learning.engines.tokenizer import ChatSettings, save_settings, template_text
+from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings, save_settings, template_text
 from arena_learning.engines.weights import SOURCE_FILE, WHERE, Source, resolve, weights_digest
 from arena_learning.errors import ArenaError
 from arena_learning.params import NONE
@@ -70,7 +70,7 @@ def chat_settings(model: LocalModel, paths: Paths, where: str) -> ChatSettings:
 def prepare_base(
     weights: Weights,
     out: Path,
-    settings: ChatSettings = ChatSettings(),  # noqa: B008 - frozen
+    settings: ChatSettings = AS_IT_COMES,
     *,
     check: bool = False,
 ) -> Prepared:

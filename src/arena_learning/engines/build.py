@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from arena_learning.engines.base import Engine
 from arena_learning.engines.base_model import chat_settings, prepare_base
-from arena_learning.engines.tokenizer import ChatSettings
+from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings
 from arena_learning.engines.weights import Source, hub_folder, resolve, template_of
 from arena_learning.errors import ArenaError, suggest
 from arena_learning.params import Opponent, Params, Serving, Weights
@@ -55,7 +55,7 @@ def open_folder(
     paths: Paths,
     *,
     system: str = "",
-    settings: ChatSettings = ChatSettings(),  # noqa: B008 - frozen
+    settings: ChatSettings = AS_IT_COMES,
 ) -> Engine:
     """Return an engine that serves the model in ``folder``, the base of ``weights`` or trained from it.
 

@@ -13,6 +13,7 @@ from arena_learning.engines.answers import AnswerReader, Read
 from arena_learning.engines.base import Completion, Conversation, Refused
 from arena_learning.engines.thoughts import Said
 from arena_learning.engines.tokenizer import (
+    AS_IT_COMES,
     MARK,
     TEMPLATE_DATE,
     ChatSettings,
@@ -87,7 +88,7 @@ class Chat:
         folder: Path,
         system: str = "",
         trust_remote_code: bool = False,
-        settings: ChatSettings = ChatSettings(),  # noqa: B008 - frozen
+        settings: ChatSettings = AS_IT_COMES,
     ) -> None:
         check_folder(folder)
         self.folder, self.system = folder, system

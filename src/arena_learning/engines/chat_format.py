@@ -331,9 +331,3 @@ def _common(rows: Sequence[list[int]]) -> list[int]:
     """Return what all rows begin with."""
     same = (len(set(column)) == 1 for column in zip(*rows, strict=False))
     return rows[0][: sum(takewhile(bool, same))]
-
-
-def ends_of(chat: Chat) -> Sequence[str]:
-    """Return the tokens that end an answer, as text."""
-    names: Sequence[str] = chat.tokenizer.convert_ids_to_tokens(chat.stop_ids)
-    return names

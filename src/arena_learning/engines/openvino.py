@@ -19,7 +19,7 @@ from arena_learning.engines.chat import Chat, filled, share_out
 from arena_learning.engines.exports import exported
 from arena_learning.engines.gguf_export import EXPORT_VERSION, GgufType
 from arena_learning.engines.thoughts import Said
-from arena_learning.engines.tokenizer import ChatSettings
+from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings
 from arena_learning.engines.weights import weights_digest
 from arena_learning.errors import ArenaError
 from arena_learning.rows import FinishReason, canonical
@@ -64,7 +64,7 @@ class OpenVino:
         dtype: GgufType = "q8_0",
         batch_size: int = 32,
         system: str = "",
-        settings: ChatSettings = ChatSettings(),  # noqa: B008 - frozen
+        settings: ChatSettings = AS_IT_COMES,
     ) -> None:
         try:
             import openvino_genai

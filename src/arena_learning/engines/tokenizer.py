@@ -53,6 +53,9 @@ class ChatSettings(NamedTuple):
         )
 
 
+AS_IT_COMES = ChatSettings()  # the tokenizer's own template, without variables
+
+
 def neutralise(text: str, words: tuple[str, ...]) -> str:
     """Return ``text`` with a space in every control token, so that a tokenizer reads it as text."""
     pattern = _pattern(words)
@@ -114,7 +117,7 @@ def folder_settings(folder: Path) -> ChatSettings:
     """Return how the template of the model in ``folder`` is used, as `save_settings` noted it there."""
     noted = folder / SETTINGS_FILE
     if not noted.is_file():
-        return ChatSettings()
+        return AS_IT_COMES
     said = read_json(noted)
     return ChatSettings(kwargs=said.get("kwargs", {}), date=said.get("date", ""))
 

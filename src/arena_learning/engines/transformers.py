@@ -19,7 +19,7 @@ from arena_learning.engines.base import (
 from arena_learning.engines.chat import Chat, filled, share_out
 from arena_learning.engines.likely import Likeliest
 from arena_learning.engines.thoughts import Said
-from arena_learning.engines.tokenizer import ChatSettings
+from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings
 from arena_learning.engines.weights import weights_digest
 from arena_learning.errors import ArenaError
 from arena_learning.rows import FinishReason
@@ -57,7 +57,7 @@ class Transformers:
         device: str = "auto",
         system: str = "",
         trust_remote_code: bool = False,
-        settings: ChatSettings = ChatSettings(),  # noqa: B008 - frozen
+        settings: ChatSettings = AS_IT_COMES,
     ) -> None:
         import torch
         import transformers

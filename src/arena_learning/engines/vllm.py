@@ -28,7 +28,7 @@ from arena_learning.engines.base import (
 )
 from arena_learning.engines.chat import Chat, filled, share_out
 from arena_learning.engines.thoughts import Said
-from arena_learning.engines.tokenizer import ChatSettings
+from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings
 from arena_learning.engines.vllm_process import VllmProcess
 from arena_learning.engines.weights import PICKLES, check_folder, file_digest, weights_digest
 from arena_learning.errors import ArenaError, suggest
@@ -93,7 +93,7 @@ class Vllm:
         extra_body: Mapping[str, Any] | None = None,
         lora: Path | None = None,
         trust_remote_code: bool = False,
-        settings: ChatSettings = ChatSettings(),  # noqa: B008 - frozen
+        settings: ChatSettings = AS_IT_COMES,
         where: str = "serving",
     ) -> None:
         serving = serving or VllmModel()
