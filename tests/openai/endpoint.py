@@ -26,12 +26,16 @@ class Reply(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What was asked: the parsed body, the headers in lower case, how often this body came, how many came at all."""
+    """What was asked: the parsed body, the headers in lower case, how often this body came, how many came at all.
+
+    ``target`` is the path and the query.
+    """
 
     body: dict[str, Any]
     headers: dict[str, str]
     times: int
     number: int
+    target: str
 
 
 def answer(request: Request) -> dict[str, Any]:
@@ -72,10 +76,16 @@ class FakeEndpoint:
     Args:
         script: what happens to a request.
         latency: seconds until each answer.
+        path: of the address; the server answers at any.
     """
 
-    def __init__(self, script: Callable[[Request], Reply | None] | None = None, latency: float = 0.0) -> None:
-        self.script, self.latency = script, latency
+    def __init__(
+        self,
+        script: Callable[[Request], Reply | None] | None = None,
+        latency: float = 0.0,
+        path: str = "/v1",
+    ) -> None:
+        self.script, self.latency, self.path = script, latency, path
         self.requests: list[Request] = []
         self.seen: Counter[str] = Counter()
         self.in_flight = self.most_in_flight = 0
@@ -85,7 +95,7 @@ class FakeEndpoint:
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http://127.0.0.1:{self.port}{self.path}"
 
     def __enter__(self) -> FakeEndpoint:
         self._thread.start()
@@ -128,7 +138,7 @@ class FakeEndpoint:
                 self.in_flight += 1
                 self.most_in_flight = max(self.most_in_flight, self.in_flight)
                 try:
-                    whole = await self._reply(body, headers, writer)
+                    whole = await self._reply(lines[0].split()[1], body, headers, writer)
                 finally:
                     self.in_flight -= 1
                 if not whole:
@@ -140,10 +150,12 @@ class FakeEndpoint:
             self._writers.discard(writer)
             writer.close()
 
-    async def _reply(self, raw: bytes, headers: dict[str, str], writer: asyncio.StreamWriter) -> bool:
+    async def _reply(
+        self, target: str, raw: bytes, headers: dict[str, str], writer: asyncio.StreamWriter
+    ) -> bool:
         text = raw.decode()
         self.seen[text] += 1
-        request = Request(json.loads(text), headers, self.seen[text], len(self.requests) + 1)
+        request = Request(json.loads(text), headers, self.seen[text], len(self.requests) + 1, target)
         self.requests.append(request)
         reply = (self.script(request) if self.script else None) or Reply(body=answer(request))
         if reply.slow or self.latency:

@@ -84,6 +84,27 @@ def test_expected_scores_are_read_from_an_endpoints_logprobs(
     assert [(g.score_first, g.score_second) for g in judged.games] == [(pytest.approx(8), 4)] * 2
 
 
+def test_a_prompt_that_is_always_answered_without_text_is_unscored_and_stops_no_run(
+    tmp_path, serve, open_on, make_instruction, make_response
+):
+    # The third of four questions, in both orders: three requests each; a second run remembers that it is unscored.
+    server = serve(
+        lambda r: Reply(
+            body=completion(None if "Question 2?" in str(r.body["messages"]) else "Score-A: 7\nScore-B: 4")
+        )
+    )
+    for requests in (6 + 2 * 3, 0):
+        before = len(server.requests)
+        judged = battle(
+            open_on(server, retries=2), tmp_path / "s.sqlite", make_instruction, make_response, instructions=4
+        )
+        assert [(g.instruction_id, g.unscored) for g in judged.games if g.unscored] == [
+            ("i2", "the judge was refused: an empty answer, 3 times")
+        ] * 2
+        assert len(judged.games) == 8
+        assert len(server.requests) - before == requests
+
+
 def verdict(request):
     """Score by the prompt's bytes, so that an answer is the same however often it is asked."""
     number = sum(request.body["messages"][-1]["content"].encode())

@@ -16,8 +16,7 @@ from pydantic import ValidationError
 from arena_learning.arena.ask import Contestant, ask
 from arena_learning.engines.base import Completion, Sampling
 from arena_learning.engines.build import open_opponent
-from arena_learning.engines.control import neutralise_common
-from arena_learning.engines.limits import Pace, retry_after
+from arena_learning.engines.limits import Pace, retry_after, retry_in
 from arena_learning.errors import ArenaError
 from arena_learning.params import Endpoint, Opponent, parse_params
 from arena_learning.paths import Paths
@@ -158,47 +157,9 @@ def test_tokens_are_guessed_by_bytes_so_that_chinese_is_not_taken_for_a_quarter(
     assert found[2:4] == (4, 5)  # 12 // 4 + 1 and 18 // 4 + 1
 
 
-@pytest.mark.parametrize(
-    ("finish", "reason"),
-    [("stop", "stop"), ("eos_token", "stop"), ("length", "length"), ("max_tokens", "length")],
-)
-def test_finish_reasons_are_mapped(finish, reason, serve, connect):
-    server = serve(lambda request: Reply(body=completion("x", finish)))
-    assert connect(server).respond(HELLO, Sampling())[0].finish_reason == reason
-
-
 def test_a_model_that_ended_at_once_has_said_nothing(serve, connect):
     server = serve(lambda request: Reply(body=completion("", tokens=1)))
     assert connect(server).respond(HELLO, Sampling())[0][:2] == ("", "stop")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "<|im_end|>",
-        "<|eot_id|>",
-        "<｜User｜>",
-        "[INST]",
-        "[/INST]",
-        "<s>",
-        "</s>",
-        "<<SYS>>",
-        "<end_of_turn>",
-        "[gMASK]",
-    ],
-)
-def test_control_tokens_of_common_families_are_broken(text):
-    broken = neutralise_common(f"a {text} b")
-    assert text not in broken
-    assert broken.replace(" ", "") == f"a{text}b"
-    assert neutralise_common(broken) == broken
-
-
-@pytest.mark.parametrize(
-    "text", ["if a<b | c>d", "<div>[1]</div>", "a || b", "List<String>", "[x] <span> <sub>"]
-)
-def test_other_brackets_are_left_alone(text):
-    assert neutralise_common(text) == text
 
 
 def test_no_minute_holds_more_requests_or_tokens_than_allowed():
@@ -228,6 +189,12 @@ def test_retry_after_is_read_in_all_its_forms():
     assert 25 < (retry_after({"retry-after": later}) or 0) <= 30
     assert retry_after({"retry-after": "soon"}) is None
     assert retry_after({}) is None
+    assert retry_in("Rate limit reached. Please try again in 6m0.5s. Visit ...") == 360.5
+    assert retry_in("Please retry after 6 seconds.") == 6
+    assert retry_in("try again in 20ms") == 0.02
+    assert retry_in('{"@type": "RetryInfo", "retryDelay": "34s"}') == 34
+    assert retry_in("try again in 1h2m") == 3720
+    assert retry_in("try again later") is None
 
 
 @pytest.mark.parametrize(

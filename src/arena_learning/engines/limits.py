@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 LONGEST_WAIT = 60.0  # seconds between two attempts, unless the endpoint asks for more
+LONGEST_PAUSE = 600.0  # seconds; an endpoint that asks for more stops the run
 _PER = 60.0
+# How services say it in an error's body, where they send no header: "try again in 1m2.5s", "retryDelay": "34s".
+_RETRY = re.compile(
+    r"(?:(?:re)?try(?: again)? (?:in|after) |\"retryDelay\"\s*:\s*\")((?:\d+(?:\.\d+)? ?(?:ms|h|m|s)[a-z]* ?)+)",
+    re.I,
+)
+_SPAN = re.compile(r"(\d+(?:\.\d+)?) ?(ms|milli|h|m|s)", re.I)
+_SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class Pace:
@@ -78,3 +87,11 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         until = until if until.tzinfo else until.replace(tzinfo=UTC)
         return max(0.0, (until - datetime.now(UTC)).total_seconds())
     return None
+
+
+def retry_in(body: str) -> float | None:
+    """Return the seconds that the words of an error ask to wait ("Please try again in 6m0.5s"), or None."""
+    found = _RETRY.search(body)
+    if found is None:
+        return None
+    return sum(float(number) * _SECONDS[unit.lower()] for number, unit in _SPAN.findall(found[1]))

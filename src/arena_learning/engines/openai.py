@@ -1,58 +1,37 @@
 """Any OpenAI-compatible endpoint: `vllm serve`, llama.cpp, Ollama, hosted ones.
 
 Requests go out from a loop in a thread of its own and come back one by one: there is no batch to wait for, and the
-caller keeps each answer as it comes. Retried are 408, 409, 429, 5xx, timeouts, broken connections and malformed
-bodies, and nothing else. The key is read from the environment and stands nowhere but in the client.
+caller keeps each answer as it comes. Retried are 408, 409, 429, 5xx, timeouts, broken connections, malformed bodies and
+empty answers, and nothing else. What one conversation meets by itself is a refusal of that conversation; what would
+meet every other one stops the run.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import Any
 
 from arena_learning.engines import control
 from arena_learning.engines.base import Answered, Completion, Conversation, Refused, Sampling
-from arena_learning.engines.limits import Pace, backoff, retry_after
+from arena_learning.engines.limits import LONGEST_PAUSE, Pace, backoff
 from arena_learning.engines.openai_body import request_body, sampled
-from arena_learning.engines.openai_reply import BYTES_A_TOKEN, Malformed, error_text, read_reply
+from arena_learning.engines.openai_client import Again, Client
+from arena_learning.engines.openai_errors import Trouble, sort_error
+from arena_learning.engines.openai_message import split_unknown
+from arena_learning.engines.openai_reply import BYTES_A_TOKEN, EMPTY, Malformed, read_reply
 from arena_learning.engines.openai_run import LoopThread, Run, groups
+from arena_learning.engines.thoughts import Said
 from arena_learning.errors import ArenaError
 from arena_learning.params import Endpoint
 from arena_learning.rows import canonical
 
 VERSION = "1"  # of how a conversation becomes a request
-_BUSY = (408, 409, 429)
-_OURS = (401, 402, 403, 404, 405, 410)  # no other request would fare better
 _ALL_REFUSED = 20  # refusals without one answer from which it cannot be the conversations
-_LONGEST_PAUSE = 600.0
-
-
-class _Again(NamedTuple):
-    """A request that failed in a way that may pass. ``answered``: the server may have done the work."""
-
-    reason: str
-    busy: bool = False
-    answered: bool = False
-    wait: float | None = None
-
-
-def _broken(error: Exception) -> _Again:
-    """Sort a request without an answer: by what lies beneath, for the client calls several things a timeout."""
-    import aiohttp
-
-    causes: list[BaseException] = [error]
-    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
-        causes.append(cause)
-    unmade = any(isinstance(e, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError) for e in causes)
-    if any(isinstance(e, TimeoutError) for e in causes):
-        return _Again("a timeout", answered=not unmade)
-    first = next((e for e in causes if isinstance(e, aiohttp.ClientError)), causes[-1])
-    name = "ConnectError" if unmade else type(first).__name__
-    return _Again(f"a broken connection ({name})", busy=unmade, answered=not unmade)
+_HEAD_START = 0.25  # seconds in which the very first request may show that every other one would fail, too
 
 
 class OpenAi:
@@ -84,32 +63,29 @@ class OpenAi:
         self._first_wait, self.maybe_twice = first_wait, 0
         self.batch_size = 16 * endpoint.concurrency
         self._pace = Pace(endpoint.requests_per_minute, endpoint.tokens_per_minute)
-        self._key = self._read_key()
-        self._client = self._open_client()
+        self._client = Client(endpoint, where)
         self._thread = LoopThread()
-        self.fingerprint = {
-            "engine": "openai",
-            "version": VERSION,
-            "base_url": endpoint.base_url.rstrip("/"),
-            "model": model,
-            "system": system,
-            "controls": control.VERSION,
-            "sent": canonical([sorted(sampled(endpoint, Sampling())), endpoint.extra_body]),
-        }
+        self._met = False  # whether anything has ever come back
+        self.fingerprint = _fingerprint(model, endpoint, system)
 
-    def respond(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:
-        """Answer each conversation, in order; see `base.Engine`. A refusal is an error here."""
+    def variant(self, conversation: Conversation) -> str:
+        """Say what is asked otherwise than it once was; see `base.Versioned`.
+
+        The list of control tokens has grown: only a conversation that holds one of those that came later is.
+        """
+        later = any(control.has_later_marks(turn.content) for turn in conversation)
+        return f"controls {control.VERSION}" if later else ""
+
+    def said(self, text: str) -> Said:
+        """Split an answer that was remembered whole; see `base.Versioned`."""
+        return split_unknown(text)
+
+    def respond(
+        self, conversations: Sequence[Conversation], sampling: Sampling
+    ) -> list[Completion | Refused]:
+        """Answer each conversation, in order; see `base.Engine`."""
         found = dict(pair for group in self.stream(conversations, sampling) for pair in group)
-        completions = []
-        for place, conversation in enumerate(conversations):
-            answer = found[place]
-            if isinstance(answer, Refused):
-                start = conversation[-1].content[:60]
-                raise self._error(
-                    f"no answer to {start!r}: {answer.reason}", "drop or change that conversation"
-                )
-            completions.append(answer)
-        return completions
+        return [found[place] for place in range(len(conversations))]
 
     def stream(self, conversations: Sequence[Conversation], sampling: Sampling) -> Iterator[list[Answered]]:
         """Yield answers as they come; see `base.Streaming`. Leaving early cancels what is in flight."""
@@ -144,11 +120,14 @@ class OpenAi:
 
     async def _all(self, run: Run) -> None:
         """Answer everything with as many workers as requests may be in flight; the first error ends all."""
-        workers = [
-            asyncio.create_task(self._work(run))
-            for _ in range(min(self._endpoint.concurrency, len(run.conversations)))
-        ]
+        count = min(self._endpoint.concurrency, len(run.conversations))
+        workers = [asyncio.create_task(self._work(run))]
         try:
+            if not self._met:  # a key that is refused, a quota that is used up: one request tells
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(run.heard.wait(), _HEAD_START)
+            if not workers[0].done():
+                workers += [asyncio.create_task(self._work(run)) for _ in range(count - 1)]
             await asyncio.gather(*workers)
         finally:
             for worker in workers:
@@ -163,76 +142,111 @@ class OpenAi:
         """Ask until there is an answer or a refusal.
 
         A request that keeps failing while others are answered is refused if it is the server's fault each time, and
-        goes on trying if the server was only busy. Where none is answered any more, the endpoint is down.
+        goes on trying if the server was only busy. Where nothing comes back any more, the endpoint is down.
         """
         body = request_body(self._model, self._endpoint, self._system, conversation, run)
         size = sum(len(message["content"].encode()) for message in body["messages"])
         guessed = size // BYTES_A_TOKEN + run.sampling.max_tokens
-        failures = answered_before = 0
+        failures = empty = alive_before = 0
         while True:
             await self._pace.take(guessed)
             run.sent += 1
-            result = await self._send(body, size)
-            if isinstance(result, _Again):
-                failures += 1
-                if failures == 1:
-                    answered_before = run.answered
-                self._count(result, run)
-                if failures > self._endpoint.retries:
-                    if run.answered == answered_before:
-                        raise self._down(failures, result.reason)
-                    if not result.busy:
-                        return Refused(f"{failures} attempts failed, the last by {result.reason}")
-                    failures, answered_before = 1, run.answered
-                await self._wait(result, failures)
-                continue
-            if isinstance(result, Refused):
-                run.refused += 1
-                if run.refused >= _ALL_REFUSED and not run.answered:
-                    raise self._error(
-                        f"the endpoint refuses every request: {result.reason}",
-                        "check model, omit and extra_body",
-                    )
+            result = await self._send(body, size, run)
+            if not isinstance(result, Again):
+                run.alive += 1
+                if isinstance(result, Completion):
+                    run.answered, run.given_up, run.fruitless = run.answered + 1, 0, 0
+                    self._pace.settle(guessed, result.prompt_tokens + result.completion_tokens)
                 return result
-            run.answered += 1
-            self._pace.settle(guessed, result.prompt_tokens + result.completion_tokens)
-            return result
+            failures += 1
+            empty += result.reason == EMPTY
+            if failures == 1:
+                alive_before = run.alive
+            run.alive += result.alive
+            self._count(result, run)
+            # Where no conversation at all gets an answer, asking each again would only cost: one request tells.
+            hopeless = run.fruitless >= _ALL_REFUSED and result.alive and not result.unreadable
+            if failures > self._endpoint.retries or hopeless:
+                if run.alive == alive_before:
+                    raise self._down(failures, result)
+                if not result.busy:
+                    return self._given_up(result, failures, empty, run)
+                failures, empty, alive_before = 1, 0, run.alive
+            await self._wait(result, failures)
 
-    async def _send(self, body: dict[str, Any], size: int) -> Completion | Refused | _Again:
+    def _given_up(self, last: Again, failures: int, empty: int, run: Run) -> Refused:
+        """Return why a conversation gets no answer; raises where it is not the conversations any more."""
+        run.fruitless += last.alive and not last.unreadable
+        if last.reason == EMPTY:
+            return Refused(f"{EMPTY}, {empty} times")
+        if last.unreadable or not last.alive:
+            run.given_up += 1
+            if run.given_up >= _ALL_REFUSED:
+                raise self._error(
+                    f"{run.given_up} conversations in a row got no answer, the last after {failures} attempts: "
+                    f"{last.reason}",
+                    "check base_url (most end in /v1) and the server's log; run again: what was answered is kept",
+                )
+        return Refused(f"{failures} attempts failed, the last by {last.reason}")
+
+    async def _send(self, body: dict[str, Any], size: int, run: Run) -> Completion | Refused | Again:
         """Send one request and sort what comes back. Raises ArenaError for what would meet every request."""
-        import httpx2
-
-        import openai
-
         try:
-            # The client's own way for what it has no method for: its methods spend as much again on checking types.
-            reply = await self._client.post(
-                "/chat/completions", cast_to=httpx2.Response, body=body, options={"headers": self._headers}
-            )
-            found = read_reply(self._scrub(reply.text), size)
-        except openai.APIConnectionError as error:
-            return _broken(error)
-        except openai.APIStatusError as error:
-            return self._refusal(error.status_code, self._scrub(error.response.text), error.response.headers)
-        return _Again(found.reason, answered=True) if isinstance(found, Malformed) else found
+            sent = await self._client.post(body)
+        finally:
+            self._met = True
+            run.heard.set()
+        if isinstance(sent, Again):
+            return sent
+        if not 200 <= sent.status < 300:
+            return self._refusal(sent.status, sent.text, sent.headers, run)
+        found, unknown = read_reply(sent.text, size, run.sampling.max_tokens)
+        if unknown:
+            run.unknown[unknown] += 1
+        if not isinstance(found, Malformed):
+            return found
+        if found.status:  # an error with status 200 around it
+            result = self._refusal(found.status, sent.text, sent.headers, run)
+            if isinstance(result, Again):
+                return result._replace(alive=True, answered=True, busy=False, unreadable=True)
+            return result
+        return Again(found.reason, answered=True, alive=True, unreadable=found.unreadable)
 
-    def _refusal(self, status: int, body: str, headers: Mapping[str, str]) -> Refused | _Again:
-        """Sort an answer whose status is an error."""
-        what = f"status {status}: {error_text(body)}" if body.strip() else f"status {status}"
-        if status in _BUSY or status >= 500:
-            return _Again(what, busy=status in _BUSY or status == 503, wait=retry_after(headers))
-        if status in _OURS:
-            variable = self._endpoint.api_key_env
-            key = f"the key in {variable}" if variable else "api_key_env (no key is sent)"
-            raise self._error(
-                f"the endpoint refuses: {what}", f"check {key}, base_url and model '{self._model}'"
-            )
-        return Refused(what)
+    def _refusal(self, status: int, body: str, headers: Mapping[str, str], run: Run) -> Refused | Again:
+        """Sort an error; raises what stops the run."""
+        trouble = sort_error(status, body, headers)
+        if trouble.kind in ("limited", "failed"):
+            busy = trouble.kind == "limited" or status in (408, 503)
+            return Again(trouble.what, busy=busy, wait=trouble.wait)
+        if trouble.kind in ("quota", "ours"):
+            raise self._stopped(trouble)
+        if trouble.kind == "request":
+            run.refused += 1
+            if run.refused >= _ALL_REFUSED and not run.answered:
+                raise self._error(
+                    f"the endpoint refuses every request: {trouble.what}",
+                    "check model, omit and extra_body",
+                )
+        return Refused(trouble.what)
 
-    async def _wait(self, again: _Again, failures: int) -> None:
-        wait = backoff(failures, self._first_wait)
+    def _stopped(self, trouble: Trouble) -> ArenaError:
+        variable = self._endpoint.api_key_env
+        if trouble.kind == "quota":
+            return self._error(
+                f"the endpoint's quota is used up: {trouble.what}",
+                f"top up, wait until it is renewed, or put another key in {variable or 'api_key_env'}; "
+                "then run again: what was answered so far is kept",
+            )
+        key = f"the key in {variable}" if variable else "api_key_env (no key is sent)"
+        return self._error(
+            f"the endpoint refuses: {trouble.what}", f"check {key}, base_url and model '{self._model}'"
+        )
+
+    async def _wait(self, again: Again, failures: int) -> None:
+        # An empty answer says nothing of how busy the server is: no longer wait each time.
+        wait = backoff(1 if again.reason == EMPTY else failures, self._first_wait)
         if again.wait is not None:
-            if again.wait > _LONGEST_PAUSE:
+            if again.wait > LONGEST_PAUSE:
                 raise self._error(
                     f"the endpoint asks to wait {again.wait:.0f} s ({again.reason})",
                     "run again then: what was answered so far is kept",
@@ -241,69 +255,56 @@ class OpenAi:
             wait = again.wait + min(wait, 0.1 * again.wait)
         await asyncio.sleep(wait)
 
-    def _count(self, again: _Again, run: Run) -> None:
+    def _count(self, again: Again, run: Run) -> None:
         run.again[again.reason.split(":")[0]] += 1
         run.maybe_twice += again.answered
 
-    def _open_client(self) -> Any:
-        try:
-            import aiohttp  # noqa: F401 - the client's faster transport
-            import httpx2
-
-            import openai
-        except ImportError:
-            raise ArenaError(
-                "the openai client is not installed",
-                where=f"{self._where}.engine: openai",
-                mend="pip install 'arena-learning[openai]'",
-            ) from None
-        # What the client would take from the environment is left out: a run must not depend on it.
-        left_out = ["OpenAI-Organization", "OpenAI-Project", *([] if self._key else ["Authorization"])]
-        self._headers = {name: openai.Omit() for name in left_out}
-        seconds = self._endpoint.timeout
-        return openai.AsyncOpenAI(
-            api_key=self._key or "none",
-            base_url=self._endpoint.base_url,
-            max_retries=0,
-            # httpx2's own pool looks at every connection for every request: at 200 in flight that is most of the work.
-            http_client=openai.DefaultAioHttpClient(
-                timeout=httpx2.Timeout(seconds, connect=min(10.0, seconds)),
-                limits=httpx2.Limits(
-                    max_connections=self._endpoint.concurrency, max_keepalive_connections=None
-                ),
-            ),
-        )
-
-    def _read_key(self) -> str:
-        name = self._endpoint.api_key_env
-        key = os.environ.get(name, "").strip() if name else ""
-        if name and not key:
-            raise ArenaError(
-                f"the environment variable {name} is not set",
-                where=f"{self._where}.api_key_env",
-                mend="export it",
+    def _down(self, attempts: int, last: Again) -> ArenaError:
+        if last.reason.startswith(("status 429", "status 409")):
+            return self._error(
+                f"the endpoint takes no more requests: {attempts} attempts, the last ended in {last.reason}",
+                "set requests_per_minute or lower concurrency; run again: what was answered so far is kept",
             )
-        return key
-
-    def _scrub(self, text: str) -> str:
-        """Return what the server sent without the key, should it send it back."""
-        return text.replace(self._key, "***") if self._key else text
-
-    def _down(self, attempts: int, reason: str) -> ArenaError:
         return self._error(
-            f"the endpoint is down: {attempts} attempts, the last ended in {reason}",
+            f"the endpoint is down: {attempts} attempts, the last ended in {last.reason}",
             "start it and run again: what was answered so far is kept",
         )
 
     def _error(self, what: str, mend: str) -> ArenaError:
         place = f"{self._where} ({self._endpoint.base_url})" if self._where else self._endpoint.base_url
-        return ArenaError(self._scrub(what), where=place, mend=mend)
+        return ArenaError(self._client.scrub(what), where=place, mend=mend)
 
     def _say(self, run: Run) -> None:
-        """Report what was sent again, on standard error."""
+        """Report on standard error what was sent again, and what the server said that nobody knows."""
+        address = self._endpoint.base_url
         if run.again:
             reasons = ", ".join(f"{count} x {reason}" for reason, count in run.again.most_common(5))
             sys.stderr.write(
-                f"{self._endpoint.base_url}: {run.answered} answers by {run.sent} requests; sent again: {reasons}; "
+                f"{address}: {run.answered} answers by {run.sent} requests; sent again: {reasons}; "
                 f"of these {run.maybe_twice} may be paid twice\n"
             )
+        for reason, count in run.unknown.most_common(5):
+            sys.stderr.write(
+                f"{address}: finish_reason {reason!r} is not known ({count} answers): taken as whole, or as cut off "
+                "where max_tokens were generated\n"
+            )
+
+
+def _fingerprint(model: str, endpoint: Endpoint, system: str) -> dict[str, str]:
+    """Return all of an endpoint that could change an answer; what was added later is there only where it is set."""
+    if endpoint.deployment:
+        place = {"deployment": endpoint.deployment}
+    else:
+        place = {"base_url": endpoint.base_url.rstrip("/")}
+        if endpoint.query:
+            place["query"] = canonical(endpoint.query)
+    later = control.has_later_marks(system)
+    return {
+        "engine": "openai",
+        "version": VERSION,
+        **place,
+        "model": model,
+        "system": system,
+        "controls": control.VERSION if later else control.FIRST_VERSION,
+        "sent": canonical([sorted(sampled(endpoint, Sampling())), endpoint.extra_body]),
+    }

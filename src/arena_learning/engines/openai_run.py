@@ -20,7 +20,10 @@ _GROUP_SECONDS = 0.02  # answers that come this close together are handed over t
 class Run:
     """What one call asks, what has come back, and what was sent again (``maybe_twice``: perhaps paid twice).
 
-    ``likely`` is how many of the likeliest tokens each place of an answer shall tell.
+    ``likely`` is how many of the likeliest tokens each place of an answer shall tell. ``alive`` counts whatever shows
+    that the server works: answers, refusals, and bodies with status 200 that are no answer. ``given_up`` counts the
+    conversations since the last answer that got nothing readable, ``fruitless`` those whose answers were empty or
+    broken off each time. ``unknown`` holds the finish reasons that nobody knows.
     """
 
     def __init__(self, conversations: Sequence[Conversation], sampling: Sampling, likely: int = 0) -> None:
@@ -28,7 +31,10 @@ class Run:
         self.places = iter(range(len(conversations)))
         self.done: queue.SimpleQueue[Answered | None] = queue.SimpleQueue()
         self.sent = self.answered = self.refused = self.maybe_twice = 0
+        self.alive = self.given_up = self.fruitless = 0
         self.again: Counter[str] = Counter()
+        self.unknown: Counter[str] = Counter()
+        self.heard = asyncio.Event()  # something has come back, if only an error
 
 
 def groups(run: Run) -> Iterator[list[Answered]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
@@ -9,10 +10,17 @@ from pydantic import Field, field_validator, model_validator
 
 from arena_learning.engines.base import Sampling
 from arena_learning.errors import suggest
+from arena_learning.hide import secrets_in
 from arena_learning.params.section import Positive, Section
 from arena_learning.params.vllm import VllmModel, VllmServing
 
 OMITTABLE = frozenset({"temperature", "top_p", "seed"})
+# Words in the name of a query's field that say that its value is a key.
+_KEY_WORDS = frozenset(
+    "key apikey sig signature token secret password passwd pwd auth authorization credential credentials code sas jwt"
+    " bearer".split()
+)
+_HEADER = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)*")  # digits would be part of a key
 
 
 class LocalModel(Section):
@@ -90,12 +98,17 @@ class Endpoint(Section):
 
     Attributes:
         base_url: its address, ``https://host/v1``; a key in it is refused.
+        query: fields behind the address, as ``{api-version: "2024-10-21"}``; a key among them is refused.
         api_key_env: name of the environment variable that holds the key; empty for none.
+        api_key_header: the header that carries the key, as ``api-key``; empty for ``Authorization: Bearer``.
+        deployment: a name of your own for what answers there. With it the address (``base_url`` and ``query``) is not
+            in the key of a remembered answer: a server that moves is not asked again. Another model, other weights
+            or other settings of the server want another name.
         concurrency: requests in flight.
         requests_per_minute: no more requests than this are started in a minute (0: no limit).
         tokens_per_minute: no more tokens, prompts and answers together (0: no limit).
         timeout: seconds until a request without an answer counts as failed.
-        retries: how often a failed request is sent again before the endpoint counts as down.
+        retries: how often a failed request is sent again before it is given up, or the endpoint counts as down.
         token_limit: the field that says how long an answer may be (newer hosted models want the longer name).
         omit: fields of the sampling that are not sent, by comma, where a model refuses them.
         extra_body: fields sent along as they are, such as ``top_k`` or ``response_format`` (engine ``vllm`` takes
@@ -103,7 +116,10 @@ class Endpoint(Section):
     """
 
     base_url: str = ""
+    query: dict[str, str] = Field(default_factory=dict)
     api_key_env: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
+    api_key_header: str = ""
+    deployment: str = ""
     concurrency: Positive = 32
     requests_per_minute: int = Field(default=0, ge=0)
     tokens_per_minute: int = Field(default=0, ge=0)
@@ -113,16 +129,52 @@ class Endpoint(Section):
     omit: str = ""
     extra_body: dict[str, Any] = Field(default_factory=dict)
 
+    @field_validator("query", mode="before")
+    @classmethod
+    def _as_text(cls, query: Any) -> Any:
+        """Take numbers as they are written; a date, which YAML makes of ``2024-10-21``, is more than DVC can take."""
+        if not isinstance(query, dict):
+            return query
+        for name, value in query.items():
+            if isinstance(value, date):
+                raise ValueError(f'YAML reads {name} as a date: write it in quotes, {name}: "{value}"')
+        return {
+            str(name): str(value) if type(value) in (int, float) else value for name, value in query.items()
+        }
+
     @model_validator(mode="after")
     def _sound_endpoint(self) -> Endpoint:
         if "@" in self.base_url or "?" in self.base_url:
             raise ValueError(
-                "base_url must hold no user, key or query: name the key's variable in api_key_env"
+                "base_url must hold no user, key or query: name the key's variable in api_key_env, and put other "
+                "fields into 'query'"
             )
+        self._hold_no_key()
         unknown = {word.strip() for word in self.omit.split(",") if word.strip()} - OMITTABLE
         if unknown:
             raise ValueError(f"omit: {suggest(min(unknown), OMITTABLE)}")
         return self
+
+    def _hold_no_key(self) -> None:
+        """Refuse a key in the query or in a header's name, without showing it."""
+        secret = [name for name in self.query if _KEY_WORDS & set(re.split(r"[^a-z]+", _spaced(name)))]
+        secret += list(secrets_in(self.query))
+        if secret:
+            raise ValueError(
+                f"query: {secret[0]!r} looks like a key: put it in an environment variable, name that in "
+                "api_key_env, and the header that carries it in api_key_header"
+            )
+        if self.api_key_header and not (
+            _HEADER.fullmatch(self.api_key_header) and len(self.api_key_header) <= 40
+        ):
+            raise ValueError("api_key_header is the name of a header (letters and '-'), never its value")
+        if self.api_key_header and not self.api_key_env:
+            raise ValueError("api_key_header needs 'api_key_env', the variable that holds the key")
+
+
+def _spaced(name: str) -> str:
+    """Return a name in lower case with its words apart: ``accessToken`` and ``ACCESS_TOKEN`` are two words."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
 
 
 class Opponent(Endpoint, LocalModel):
