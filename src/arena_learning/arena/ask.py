@@ -99,7 +99,8 @@ def ask(
                     reasons = {instructions[first[key]].id: a.reason for key, a in refused.items()}
                     raise _refusal(contestant.name, reasons, len(distinct))
     # Only now: where a stage stops for its refusals, something is wrong that will be mended, and all are asked again.
-    store.put("response", {key: {"refused": refusal.reason} for key, refusal in refused.items()})
+    lasting = {key: {"refused": refusal.reason} for key, refusal in refused.items() if not refusal.passing}
+    store.put("response", lasting)
     given_all = [known[key] for key in keys]
     completions = [answer for answer in given_all if isinstance(answer, Completion)]
     return Asked(

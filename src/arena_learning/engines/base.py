@@ -65,10 +65,12 @@ class Refused(NamedTuple):
     """Why an engine gives no answer to one conversation, though it answers others.
 
     A prompt that does not fit, turns that a chat template does not take, a content filter, an answer that is empty
-    each time: such an item becomes a row with this reason, and the stage goes on.
+    each time: such an item becomes a row with this reason, and the stage goes on. ``passing``: it may be answered
+    another time (a server that failed on it), and a rerun asks it again.
     """
 
     reason: str
+    passing: bool = False
 
 
 class Engine(Protocol):

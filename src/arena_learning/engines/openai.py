@@ -21,10 +21,9 @@ from arena_learning.engines.limits import LONGEST_PAUSE, Pace, backoff
 from arena_learning.engines.openai_body import request_body, sampled
 from arena_learning.engines.openai_client import Again, Client
 from arena_learning.engines.openai_errors import Trouble, sort_error
-from arena_learning.engines.openai_message import split_unknown
 from arena_learning.engines.openai_reply import BYTES_A_TOKEN, EMPTY, Malformed, read_reply
 from arena_learning.engines.openai_run import LoopThread, Run, groups
-from arena_learning.engines.thoughts import Said
+from arena_learning.engines.thoughts import Said, split_text
 from arena_learning.errors import ArenaError
 from arena_learning.params import Endpoint
 from arena_learning.rows import canonical
@@ -78,7 +77,7 @@ class OpenAi:
 
     def said(self, text: str) -> Said:
         """Split an answer that was remembered whole; see `base.Versioned`."""
-        return split_unknown(text)
+        return split_text(text)
 
     def respond(
         self, conversations: Sequence[Conversation], sampling: Sampling
@@ -187,7 +186,7 @@ class OpenAi:
                     f"{last.reason}",
                     "check base_url (most end in /v1) and the server's log; run again: what was answered is kept",
                 )
-        return Refused(f"{failures} attempts failed, the last by {last.reason}")
+        return Refused(f"{failures} attempts failed, the last by {last.reason}", passing=True)
 
     async def _send(self, body: dict[str, Any], size: int, run: Run) -> Completion | Refused | Again:
         """Send one request and sort what comes back. Raises ArenaError for what would meet every request."""

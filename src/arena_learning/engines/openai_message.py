@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Literal, NamedTuple
 
-from arena_learning.engines.thoughts import CHANNEL, MARKS, Said, split_text, unwrap
+from arena_learning.engines.thoughts import CHANNEL, MARKS, split_text, unwrap
 from arena_learning.rows import FinishReason
 
 # The fields of a message that hold its thought: of vLLM, SGLang and DeepSeek; of OpenRouter, Ollama and newer vLLM; of
@@ -104,21 +104,9 @@ def read_message(message: dict[str, Any]) -> Message | None:
     text, thought = _HALF.sub("\ufffd", text), _HALF.sub("\ufffd", thought)
     if thought and not _begins_with_a_thought(text):
         return Message(unwrap(text), thought)
-    said = split_unknown(text)
+    said = split_text(text)
     both = "\n\n".join(dict.fromkeys(part for part in (thought, said.thought) if part))
     return Message(said.text, both, said.ended)
-
-
-def split_unknown(text: str) -> Said:
-    """Split what a model of a family that is not known wrote.
-
-    Words that only open a thought in one family (Granite's "Here is my response:") are prose in every other, so they
-    count where the text begins with their partner alone.
-    """
-    start = text.lstrip()
-    return split_text(
-        text, marks=[mark for mark in MARKS if not mark.open[0].isalpha() or start.startswith(mark.open)]
-    )
 
 
 def calls_a_tool(message: dict[str, Any]) -> bool:

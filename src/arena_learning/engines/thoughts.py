@@ -65,7 +65,7 @@ class Said(NamedTuple):
 
 
 def split_text(
-    text: str, *, opened: bool = False, anywhere: bool = False, marks: Sequence[Marks] = MARKS
+    text: str, *, opened: bool = False, anywhere: bool = False, marks: Sequence[Marks] | None = None
 ) -> Said:
     """Split what a model wrote into its thought and its answer.
 
@@ -77,7 +77,8 @@ def split_text(
         opened: the prompt ends inside of a thought.
         anywhere: a thought may begin on any line (a judge drafts, says something, and thinks again), not only at the
             start or behind another thought.
-        marks: of which model family.
+        marks: of the model's family; None where that is not known. Words that open a thought in one family (Granite's
+            "Here is my response:") are prose in every other: then they count where the text begins with their partner.
 
     Returns:
         The thought without its marks, and what stands behind the last one. Without a thought the text is unchanged.
@@ -92,6 +93,8 @@ def split_text(
     """
     if CHANNEL in text:
         return _by_channels(text)
+    if marks is None:
+        marks = [mark for mark in MARKS if not mark.open[0].isalpha() or text.lstrip().startswith(mark.open)]
     found = [mark for mark in marks if mark.open in text or mark.close in text]
     if not found:
         return Said(text.strip(), "", ended=False) if opened else Said("", text)

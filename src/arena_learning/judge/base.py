@@ -22,7 +22,7 @@ class Verdict(NamedTuple):
 
     ``attempts`` counts how often the judge was asked, ``tokens`` and ``seconds`` what that cost. ``replies`` are what a
     model wrote at each attempt and why it ended, so that another reader can read it again. ``refused``: its engine gave
-    no answer at all.
+    no answer at all; ``passing``: it may give one another time.
     """
 
     score_first: float | None
@@ -34,6 +34,7 @@ class Verdict(NamedTuple):
     seconds: float = 0.0
     replies: tuple[tuple[str, str], ...] = ()
     refused: bool = False
+    passing: bool = False
 
 
 class Judge(Protocol):
@@ -65,6 +66,15 @@ class StreamingJudge(Protocol):
 
     def stream(self, presentations: Sequence[Presentation]) -> Iterator[list[Scored]]:
         """Yield groups of (place, verdict); every place comes once. A presentation is read when its turn comes."""
+        ...
+
+
+@runtime_checkable
+class VersionedJudge(Protocol):
+    """What a judge may offer besides `Judge`: saying what it is asked otherwise than it once was."""
+
+    def variant(self, presentation: Presentation) -> str:
+        """Return what the store's key says of a presentation that is asked otherwise than it once was, else nothing."""
         ...
 
 

@@ -19,6 +19,7 @@ from arena_learning.judge.base import (
     Presentation,
     RereadingJudge,
     Verdict,
+    VersionedJudge,
     is_batch_exact,
     is_remembered,
     plays_both_orders,
@@ -179,9 +180,10 @@ class _Run:
 
     def remember_refused(self) -> None:
         """Remember the refusals of a run that did not stop for them: they are not asked again."""
-        if self.store and self._refused:
+        lasting = {key: verdict for key, verdict in self._refused.items() if not verdict.passing}
+        if self.store and lasting:
             version = getattr(self.judge, "parser_version", "")
-            self.store.put("game", {key: _kept(verdict, version) for key, verdict in self._refused.items()})
+            self.store.put("game", {key: _kept(verdict, version) for key, verdict in lasting.items()})
 
 
 def _portion(
@@ -291,17 +293,16 @@ def _pair(game: Game) -> tuple[str, str, str]:
 def _key(judge: Judge, presentation: Presentation) -> bytes:
     """Return the game's key: contents only, so that a renamed contestant pays nothing."""
     instruction, first, second = presentation
-    return store_key(
-        "game",
-        {
-            "judge": judge.fingerprint,
-            "turns": [turn.model_dump() for turn in instruction.turns],
-            "category": instruction.category,
-            "rubric": list(instruction.rubric),
-            "reference": instruction.reference,
-            "responses": [[r.text, r.finish_reason] for r in (first, second)],
-        },
-    )
+    variant = judge.variant(presentation) if isinstance(judge, VersionedJudge) else ""
+    parts = {
+        "judge": judge.fingerprint,
+        "turns": [turn.model_dump() for turn in instruction.turns],
+        "category": instruction.category,
+        "rubric": list(instruction.rubric),
+        "reference": instruction.reference,
+        "responses": [[r.text, r.finish_reason] for r in (first, second)],
+    }
+    return store_key("game", parts | ({"variant": variant} if variant else {}))
 
 
 def _sound(verdict: Verdict) -> Verdict:
@@ -325,6 +326,7 @@ def _kept(verdict: Verdict, parser_version: str) -> dict[str, Any]:
         del kept["replies"]
     if not verdict.refused:
         del kept["refused"]
+    del kept["passing"]
     return kept | ({"parser": parser_version} if parser_version else {})
 
 

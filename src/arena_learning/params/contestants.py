@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -43,10 +43,11 @@ class LocalModel(Section):
     @field_validator("template_date", mode="before")
     @classmethod
     def _day(cls, given: object) -> object:
-        """YAML reads a bare 2026-01-01 as a date."""
+        if isinstance(given, date):
+            raise ValueError("write the day in quotes: YAML reads it as a date, which DVC does not take")
         if isinstance(given, str) and given:
             date.fromisoformat(given)
-        return given.isoformat() if isinstance(given, date) and not isinstance(given, datetime) else given
+        return given
 
     def check_runs_here(self, engine: str) -> None:
         """Raise a ValueError where a template is named for a model that does not run here."""

@@ -223,6 +223,18 @@ def test_a_rerun_does_not_ask_what_was_refused_unless_told_to(put, questions, ex
     assert mended.responses[2].text.startswith("re: Question 2")
 
 
+def test_a_refusal_that_may_pass_is_asked_again_on_a_rerun(put, questions):
+    class Failing(Picky):
+        def respond(self, conversations, sampling):
+            return [
+                a._replace(passing=True) if isinstance(a, Refused) else a
+                for a in super().respond(conversations, sampling)
+            ]
+
+    assert put(Failing(2), questions).responses[2].refusal == "too long"
+    assert put(Echo(), questions).responses[2].text == "re: Question 2"
+
+
 def test_a_stage_stops_where_more_than_five_and_more_than_the_share_are_refused(put, make_instruction):
     def many(count):
         return [make_instruction(f"i{n}", f"Question {n}") for n in range(count)]
