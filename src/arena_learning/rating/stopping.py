@@ -32,8 +32,9 @@ UNLIKELY = 1.2816
 State = Literal["separated", "close", "open"]
 # The level that `reach_at_stop` is for.
 LEVEL_AT_STOP = 0.95
-# Standard errors that hold 95 % of the differences of two contestants at the stop, where spacing and gap are such
-# that most are needed; and how many more for each e-fold of contestants, whose errors add up along the ranking.
+# Standard errors that hold 95 % of the differences of two contestants at the stop, at the true gap where most are
+# needed (1.5 times the gap to be told apart); and how many more for each e-fold of contestants, whose errors add up
+# along the ranking: by the difference between the highest and the lowest at the worst spacing (docs/rating.md).
 _OF_TWO = 2.24
 _OF_MORE = 0.33
 _NORMAL = NormalDist()
