@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
+from arena_learning.board.leaderboard import make_leaderboard
 from arena_learning.cli.main import cli
 from arena_learning.report.tables import Table, leaderboard_markdown, leaderboard_text, markdown_table
 from arena_learning.report.words import elo, gain_sentence, number, percent, score
@@ -153,3 +154,41 @@ def test_the_command_prints_the_boards_and_then_the_monitors(project, monkeypatc
     assert (
         said.index("Leaderboard by the judge 'rubric'") < said.index("Monitors by round") < said.index(head)
     )
+
+
+def test_an_adaptive_board_says_what_its_intervals_hold_for(project):
+    params, paths = project
+    chosen = params.model_copy(
+        update={"evaluate": params.evaluate.model_copy(update={"schedule": "adaptive"})}
+    )
+    before = paths.leaderboard.read_bytes(), paths.elo_plot.read_bytes()
+    fixed, stopped = (make_leaderboard(one, paths)["boards"]["rubric"] for one in (params, chosen))
+    anchored = make_leaderboard(
+        params.model_copy(update={"evaluate": params.evaluate.model_copy(update={"schedule": "anchored"})}),
+        paths,
+    )["boards"]["rubric"]
+    assert anchored == fixed
+    assert (fixed["intervals"], stopped["intervals"]) == (
+        "95 %, battles chosen beforehand",
+        "95 % at the adaptive schedule's own stop",
+    )
+    # The same ratings; whatever has an interval has the wider one, and the words go by it.
+    for one, other in zip(fixed["ratings"], stopped["ratings"], strict=True):
+        assert one["rating"] == other["rating"]
+        assert other["rank_lower"] <= one["rank_lower"]
+        assert other["rank_upper"] >= one["rank_upper"]
+    for one, other in zip(
+        [fixed["gain"], *fixed["steps"]], [stopped["gain"], *stopped["steps"]], strict=True
+    ):
+        assert other["upper"] - other["lower"] > one["upper"] - one["lower"]
+        words = "gain" if other["lower"] > 0 else "fall" if other["upper"] < 0 else "not separated"
+        assert other["verdict"] == words
+    told = "note: adaptive: the adaptive schedule chose the battles and stopped by what it saw"
+    page = {**leaderboard(rubric={**board(), **stopped, "health": board()["health"]})}
+    assert told in leaderboard_text(page)
+    assert told in leaderboard_markdown(page)
+    assert told not in leaderboard_text(
+        {**page, "boards": {"rubric": {**board(), **fixed, "health": board()["health"]}}}
+    )
+    make_leaderboard(params, paths)
+    assert (paths.leaderboard.read_bytes(), paths.elo_plot.read_bytes()) == before

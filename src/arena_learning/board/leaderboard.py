@@ -15,9 +15,15 @@ from arena_learning.board.round_files import read_rounds
 from arena_learning.judge.text_quality import repetition
 from arena_learning.params import Params
 from arena_learning.paths import Paths
-from arena_learning.rating import RatingParams, RatingResult, rate
+from arena_learning.rating import RatingParams, RatingResult, Stop, rate
 from arena_learning.rows import Battle, read_json, write_json
 from arena_learning.texts import words
+
+# What the intervals of a board hold for, as reports/leaderboard.json says it.
+_KINDS: Mapping[Stop, str] = {
+    "fixed": "95 %, battles chosen beforehand",
+    "adaptive": "95 % at the adaptive schedule's own stop",
+}
 
 
 def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
@@ -29,7 +35,10 @@ def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
     responses = read_arena_responses(params.contestants, paths)
     health = read_json(paths.arena_metrics)
     arena = read_arena_battles(paths)
-    boards = {judge: {**board(battles, params), "health": health[judge]} for judge, battles in arena.items()}
+    stop: Stop = "adaptive" if params.evaluate.schedule == "adaptive" else "fixed"
+    boards = {
+        judge: {**board(battles, params, stop), "health": health[judge]} for judge, battles in arena.items()
+    }
     answers = {c: _answer_stats(c, responses) for c in params.contestants}
     first = boards[params.evaluate.judges[0]]
     table = {
@@ -48,18 +57,24 @@ def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
     return table
 
 
-def board(battles: Sequence[Battle], params: Params) -> dict[str, Any]:
+def board(battles: Sequence[Battle], params: Params, stop: Stop = "fixed") -> dict[str, Any]:
     """Return one judge's board: ratings, gain from the anchor to the last round, steps, win rates, categories.
 
-    Intervals resample instructions, not battles: battles of one instruction are not independent.
+    Intervals are by instruction, not by battle: battles of one instruction are not independent.
+
+    Args:
+        battles: one judge's.
+        params: who plays, and the anchor.
+        stop: ``adaptive`` if the adaptive schedule chose the battles; the board's ``intervals`` says which.
     """
-    result = rate_battles(battles, params)
+    result = rate_battles(battles, params, stop)
     contestants = [r.model for r in result.ratings]
     rounds = [name for name in params.ordered_rounds if name in contestants]
     anchor = params.evaluate.anchor
     chain = [anchor, *[r for r in rounds if r != anchor]]
     return {
         "ratings": [r._asdict() if hasattr(r, "_asdict") else dict(vars(r)) for r in result.ratings],
+        "intervals": _KINDS[stop],
         "diagnosis": [str(d) for d in result.diagnosis],
         "gain": difference(result, chain[0], chain[-1]) if len(chain) > 1 else None,
         "steps": [difference(result, a, b) for a, b in pairwise(chain)],
@@ -70,13 +85,18 @@ def board(battles: Sequence[Battle], params: Params) -> dict[str, Any]:
     }
 
 
-def rate_battles(battles: Sequence[Battle], params: Params) -> RatingResult:
-    """Rate the scored battles, clustered by instruction."""
-    anchor = (params.evaluate.anchor, params.evaluate.anchor_rating)
-    return rate(
-        battle_table(battles),
-        RatingParams(anchor=anchor, bootstrap=params.evaluate.bootstrap, cluster="prompt", seed=params.seed),
+def rate_battles(battles: Sequence[Battle], params: Params, stop: Stop = "fixed") -> RatingResult:
+    """Rate the scored battles, clustered by instruction; ``stop`` as in `board`."""
+    chosen = RatingParams(
+        anchor=(params.evaluate.anchor, params.evaluate.anchor_rating),
+        bootstrap=params.evaluate.bootstrap,
+        cluster="prompt",
+        # So far out, percentiles of a thousand resamples rest on a handful of them.
+        interval="sandwich" if stop == "adaptive" else "bootstrap",
+        seed=params.seed,
+        stop=stop,
     )
+    return rate(battle_table(battles), chosen)
 
 
 def difference(result: RatingResult, start: str, end: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from arena_learning.rating.columns import Sides
 from arena_learning.rating.elo import EloParams, online_elo
 from arena_learning.rating.rates import WinRate, average_win_rates, win_rate_against
 from arena_learning.rating.read import read_battles
-from arena_learning.rating.result import Difference, Finding, Rating, RatingParams, RatingResult
+from arena_learning.rating.result import Difference, Finding, Rating, RatingParams, RatingResult, Stop
 from arena_learning.rating.style import StyleEffect, StyleRatings, rate_with_style
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "RatingParams",
     "RatingResult",
     "Sides",
+    "Stop",
     "StyleEffect",
     "StyleRatings",
     "WinRate",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from arena_learning.rating.bradley_terry import fit_battles, rate
+from arena_learning.rating.bradley_terry import by_sandwich, fit_battles
 from arena_learning.rating.result import RatingParams
 
 if TYPE_CHECKING:
@@ -79,9 +79,9 @@ def stand(battles: Battles, scale: float) -> Standing:
         scale: Elo points of a tenfold change of the odds.
     """
     chosen = RatingParams(scale=scale, interval="sandwich")
-    result = rate(battles, chosen)
-    assert result.covariance is not None
     fit = fit_battles(battles, chosen)
+    result = by_sandwich(battles, fit, chosen, battles.prompt is not None)
+    assert result.covariance is not None
     information = battle_information(result.elo, scale)
     return Standing(result.elo, result.covariance, fit.inverse, information, result.groups)
 

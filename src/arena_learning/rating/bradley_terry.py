@@ -85,7 +85,7 @@ def rate(table: pd.DataFrame | Battles, params: RatingParams | None = None) -> R
     fit = fit_battles(battles, params)
     if params.interval == "bootstrap" and params.bootstrap:  # 0 resamples ask for the sandwich
         return _by_bootstrap(battles, fit, params, by_prompt)
-    return _by_sandwich(battles, fit, params, by_prompt)
+    return by_sandwich(battles, fit, params, by_prompt)
 
 
 def fit_battles(battles: Battles, params: RatingParams) -> Fit:
@@ -151,13 +151,14 @@ def bootstrap_thetas(battles: Battles, fit: Fit, params: RatingParams, by_prompt
 def _by_bootstrap(battles: Battles, fit: Fit, params: RatingParams, by_prompt: bool) -> RatingResult:
     thetas, clusters = bootstrap_thetas(battles, fit, params, by_prompt)
     draws = _elo(thetas, fit, battles.models, params)
-    outside = tail(params.level, clusters, params.small_sample)
+    outside = tail(params.level_for(len(battles.models)), clusters, params.small_sample)
     above = above_by_draws(draws, outside)
     bounds = percentiles(draws, outside)
     return _result(battles, fit, params, bounds, above, draws=draws, clusters=clusters, by_prompt=by_prompt)
 
 
-def _by_sandwich(battles: Battles, fit: Fit, params: RatingParams, by_prompt: bool) -> RatingResult:
+def by_sandwich(battles: Battles, fit: Fit, params: RatingParams, by_prompt: bool) -> RatingResult:
+    """Rate battles whose fit is known, with the sandwich interval; ``by_prompt`` says what is independent."""
     meat = (meat_by_prompt if by_prompt else meat_by_battle)(battles, fit.folded, fit.theta, params.ties)
     size = len(battles.models)
     return sandwich_result(battles, fit, params, (fit.inverse @ meat @ fit.inverse)[:size, :size], by_prompt)
@@ -176,7 +177,7 @@ def sandwich_result(
         change[fit.groups == fit.groups[index], index] -= 1
         covariance = change @ covariance @ change.T
     elo = _elo(fit.theta[:, None], fit, battles.models, params)[0]
-    factor = half_width(params.level, clusters, params.small_sample)
+    factor = half_width(params.level_for(size), clusters, params.small_sample)
     reach = factor * np.sqrt(np.maximum(np.diag(covariance), 0))
     variance = np.diag(covariance)
     spread = np.sqrt(np.maximum(variance[:, None] + variance[None, :] - 2 * covariance, 0))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from arena_learning.rating.result import CENTRE, Finding
+from arena_learning.rating.stopping import widening_at_stop
 
 if TYPE_CHECKING:
     from arena_learning.rating.arrays import Ints
@@ -56,6 +57,15 @@ def diagnose(
         for i in np.flatnonzero(winless)
     ]
     findings += _one_sided(models, groups, parts, undefeated | winless)
+    if params.stop == "adaptive":
+        wider = widening_at_stop(len(models))
+        findings.append(
+            Finding(
+                "adaptive",
+                "the adaptive schedule chose the battles and stopped by what it saw: intervals allow for "
+                f"that, and are {wider:.2f} times as wide as those of battles chosen beforehand",
+            )
+        )
     if clusters < FEW_CLUSTERS:
         kind = "prompts" if by_prompt else "battles"
         findings.append(

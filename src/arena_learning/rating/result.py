@@ -10,6 +10,7 @@ import numpy as np
 
 from arena_learning.errors import ArenaError, suggest
 from arena_learning.rating.intervals import half_width, percentiles, tail
+from arena_learning.rating.stopping import LEVEL_AT_STOP, level_at_stop
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from arena_learning.rating.fold import Ties
 
 CENTRE = 1000.0
+Stop = Literal["fixed", "adaptive"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ class RatingParams:
         level: nominal coverage of intervals, between 0 and 1.
         seed: seed of the resamples; equal seeds give equal intervals.
         small_sample: widen intervals for few clusters (`arena_learning.rating.intervals.tail`).
+        stop: ``fixed`` if no verdict had a say in which battles were played, ``adaptive`` if the adaptive
+            schedule chose them: intervals then allow for its stop
+            (`arena_learning.rating.stopping.level_at_stop`), at level 0.95 only.
     """
 
     anchor: tuple[str, float] | None = None
@@ -48,6 +53,7 @@ class RatingParams:
     level: float = 0.95
     seed: int = 0
     small_sample: bool = True
+    stop: Stop = "fixed"
 
     def __post_init__(self) -> None:
         if not 0 < self.scale < math.inf:
@@ -60,6 +66,7 @@ class RatingParams:
             "ties": ("half", "drop", "davidson"),
             "cluster": ("prompt", "battle", "auto"),
             "interval": ("bootstrap", "sandwich"),
+            "stop": ("fixed", "adaptive"),
         }
         for name, known in choices.items():
             value = getattr(self, name)
@@ -67,6 +74,20 @@ class RatingParams:
                 raise ArenaError(f"{name} is {value!r}", mend=suggest(str(value), known))
         if self.anchor is not None and not math.isfinite(self.anchor[1]):
             raise ArenaError(f"the anchor's rating is {self.anchor[1]!r}", mend="give a number")
+        if self.stop == "adaptive" and self.level != LEVEL_AT_STOP:
+            raise ArenaError(
+                f"level is {self.level!r}, and what the adaptive schedule's stop costs is known for "
+                f"{LEVEL_AT_STOP} only",
+                mend=f"use level {LEVEL_AT_STOP}",
+            )
+
+    def level_for(self, contestants: int) -> float:
+        """Return the level at which intervals are computed so that they cover at `level`.
+
+        Args:
+            contestants: how many are rated, 1 or more.
+        """
+        return self.level if self.stop == "fixed" else level_at_stop(contestants)
 
 
 @dataclass(frozen=True)
@@ -106,7 +127,8 @@ class Finding:
     """Something about the battles that a reader of the ratings must know.
 
     Attributes:
-        kind: ``undefeated``, ``winless``, ``one_sided``, ``unconnected`` or ``few_clusters``.
+        kind: ``undefeated``, ``winless``, ``one_sided``, ``unconnected``, ``adaptive`` or
+            ``few_clusters``.
         message: a sentence that names whom it concerns.
         models: their names.
     """
@@ -204,14 +226,14 @@ class RatingResult:
                 mend="play battles between their groups",
             )
         gap = float(self.elo[j] - self.elo[i])
-        params = self.params
+        params, level = self.params, self.params.level_for(len(self.models))
         if self.draws is not None:
-            outside = tail(params.level, self.clusters, params.small_sample)
+            outside = tail(level, self.clusters, params.small_sample)
             lower, upper = percentiles(self.draws[:, j] - self.draws[:, i], outside)
             return Difference(a, b, gap, float(lower), float(upper))
         assert self.covariance is not None
         variance = self.covariance[i, i] + self.covariance[j, j] - 2 * self.covariance[i, j]
-        reach = half_width(params.level, self.clusters, params.small_sample) * math.sqrt(max(variance, 0.0))
+        reach = half_width(level, self.clusters, params.small_sample) * math.sqrt(max(variance, 0.0))
         return Difference(a, b, gap, gap - reach, gap + reach)
 
     def win_rates(self, *, expected: bool = False) -> pd.DataFrame:

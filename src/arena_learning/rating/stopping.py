@@ -8,12 +8,17 @@ Robbins' normal mixture does (Robbins 1970; Howard et al. 2021, section 3.2): wi
 
 which holds at all looks together with probability ``1 - alpha``. ``rho`` is chosen so that it is narrowest
 where it matters: where it reaches just as far as the smallest gap that must be told apart.
+
+What is published when the schedule has stopped is seen once, at the stop, and need not hold at all looks, nor
+can it be an ordinary interval: the stop favours gaps that look large, and battles go where gaps look small. How
+far it must reach is known for this schedule by simulation (`reach_at_stop`).
 """
 
 from __future__ import annotations
 
 import math
 from itertools import pairwise
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -25,6 +30,14 @@ if TYPE_CHECKING:
 # interval valid at all looks: it costs at worst a pair that could have been separated.
 UNLIKELY = 1.2816
 State = Literal["separated", "close", "open"]
+# The level that `reach_at_stop` is for.
+LEVEL_AT_STOP = 0.95
+# Standard errors that hold 95 % of the differences of two contestants at the stop, at the true gap where most are
+# needed (1.5 times the gap to be told apart); and how many more for each e-fold of contestants, whose errors add up
+# along the ranking: by the difference between the highest and the lowest at the worst spacing (docs/rating.md).
+_OF_TWO = 2.24
+_OF_MORE = 0.33
+_NORMAL = NormalDist()
 
 
 class Adjacent(NamedTuple):
@@ -124,3 +137,29 @@ def adjacent_pairs(gap: Floats, error: Floats, boundary: Boundary, above: Bools)
 def settled(found: list[Adjacent]) -> bool:
     """Whether no pair of neighbours is open: each with a gap that must be told apart is separated."""
     return all(pair.state != "open" for pair in found)
+
+
+def reach_at_stop(contestants: int) -> float:
+    """Return how many standard errors a 95 % interval reaches when the adaptive schedule has stopped.
+
+    For two it is what Brownian motion needs under the schedule's rules at the worst true gap. The more there are,
+    the more stopped gaps a difference runs over. The benchmark `benchmarks/rating_stop.py` measures what it covers.
+
+    Args:
+        contestants: how many are rated.
+    """
+    return _OF_TWO + _OF_MORE * math.log(max(contestants, 2) / 2)
+
+
+def level_at_stop(contestants: int) -> float:
+    """Return the nominal level of the ordinary interval that covers 95 % when the adaptive schedule has stopped.
+
+    Args:
+        contestants: how many are rated.
+    """
+    return 2 * _NORMAL.cdf(reach_at_stop(contestants)) - 1
+
+
+def widening_at_stop(contestants: int) -> float:
+    """Return how many times as wide that interval is as one of battles chosen beforehand."""
+    return reach_at_stop(contestants) / _NORMAL.inv_cdf((1 + LEVEL_AT_STOP) / 2)

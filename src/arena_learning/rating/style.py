@@ -91,7 +91,8 @@ def rate_with_style(table: pd.DataFrame | Battles, params: RatingParams | None =
     controlled = sandwich_result(
         battles, fit._replace(theta=theta), params, covariance[:models, :models], plain.cluster == "prompt"
     )
-    reach = half_width(params.level, clusters, params.small_sample) * np.sqrt(np.diag(covariance)[models:])
+    level = params.level_for(models)
+    reach = half_width(level, clusters, params.small_sample) * np.sqrt(np.diag(covariance)[models:])
     effects = [
         StyleEffect(name, float(b * unit), float((b - r) * unit), float((b + r) * unit))
         for name, b, r in zip(names, beta, reach, strict=True)
