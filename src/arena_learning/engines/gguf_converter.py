@@ -62,7 +62,8 @@ def convert(program: str, folder: Path, out: Path, dtype: str) -> Path:
     with new_file(out) as written:
         command = [*start, str(folder), "--outfile", str(written), "--outtype", dtype]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-        head = written.open("rb").read(4)
+        with written.open("rb") as file:
+            head = file.read(4)
         if done.returncode or head != b"GGUF":
             last = (done.stderr.strip() or done.stdout.strip() or "it wrote no GGUF file").splitlines()[-1]
             raise ArenaError(

@@ -46,7 +46,7 @@ def tokenizer_fields(folder: Path, width: int) -> dict[str, Field]:
     tokenizer = own_tokenizer(folder)
     state = tokenizer_state(tokenizer, folder)
     pre = _pre_name(state, folder)
-    _check_model(state["model"], pre, folder)
+    _check_model(state, pre, folder)
     _check_around(state, pre, folder)
     starts, ends = _added_around(state["post_processor"], tokenizer, folder)
     tokens, kinds = _tokens(state, width, folder)
@@ -171,10 +171,11 @@ def _kinds(part: dict[str, Any] | None) -> list[str]:
     return [step["type"] for step in _parts(part)]
 
 
-def _check_model(model: dict[str, Any], pre: str, folder: Path) -> None:
+def _check_model(state: dict[str, Any], pre: str, folder: Path) -> None:
     """Refuse options of BPE that GGUF's has not, where they can change a token."""
     from tokenizers import models, pre_tokenizers
 
+    model = state["model"]
     for option in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
         if model.get(option):
             raise _unknown(f"with {option}: {model[option]}", folder)
@@ -187,7 +188,10 @@ def _check_model(model: dict[str, Any], pre: str, folder: Path) -> None:
     # A whole piece that is a token is taken before any merge, or not: the same where merges lead to every token.
     merges = [tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in model["merges"]]
     bpe = models.BPE(model["vocab"], merges)
-    if any(len(bpe.tokenize(token)) > 1 for token in model["vocab"]):
+    pieces = model["vocab"].keys() - {
+        token["content"] for token in state["added_tokens"]
+    }  # these are cut out before
+    if any(len(bpe.tokenize(piece)) > 1 for piece in pieces):
         raise _unknown(f"with ignore_merges: {bool(model.get('ignore_merges'))}, and cut as '{pre}',", folder)
 
 
