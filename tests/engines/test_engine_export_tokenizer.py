@@ -134,6 +134,7 @@ def test_a_vocabulary_longer_than_the_embedding_is_refused(copy, tmp_path):
 
 def test_a_vocabulary_padded_in_the_embedding_is_written(tmp_path):
     from gguf import GGUFReader
+
     from tiny import build_tiny_tokenizer
 
     tokenizer = build_tiny_tokenizer()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,7 +32,7 @@ _compared: dict[
     str, dict[str, Any]
 ] = {}  # of this process, so that a sweep's passing folders are not compared anew
 # Of tokenizer_config.json what decides how text is cut; the rest is about padding, files and classes.
-_TOKENS = ("added_tokens_decoder", "bos_token", "chat_template", "eos_token", "pad_token", "unk_token")
+_TOKENS = ("added_tokens_decoder", "bos_token", "chat_template", "eos_token", "unk_token")
 _SLOW = ("tokenizer.model", "spiece.model", "vocab.json", "merges.txt", "vocab.txt", "added_tokens.json")
 
 
@@ -115,7 +115,7 @@ def _metadata(template: Path | None) -> str:
 def _configuration(folder: Path, template: Path | None) -> str:
     """Return a digest of all that an export depends on besides the weights, and of what reads it."""
     parts: list[object] = [EXPORT_VERSION, metadata.version("openvino-genai"), _metadata(template)]
-    parts.append(significant(read_json(folder / "config.json")))
+    parts += [[field.name for field in fields(Computation)], significant(read_json(folder / "config.json"))]
     fast, about = folder / "tokenizer.json", folder / "tokenizer_config.json"
     if fast.is_file():
         state = read_json(fast)

