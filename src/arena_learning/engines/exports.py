@@ -76,7 +76,7 @@ def compared_once(folder: Path, template: Path | None, exports: Path | None) -> 
             _compared[key] = read_json(note)
         if key not in _compared:
             computation = read_computation(folder)
-            agreement = compare(folder, template, computation)
+            agreement = compare(folder, template, computation, exports)
             _compared[key] = {"key": key, "computation": asdict(computation), **agreement._asdict()}
         if note and not note.is_file():
             write_json(note, _compared[key])

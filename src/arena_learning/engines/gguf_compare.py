@@ -66,19 +66,27 @@ class _Readings(NamedTuple):
     following: list[Any]
 
 
-def compare(folder: Path, template: Path | None, computation: Computation) -> Agreement:
+def compare(
+    folder: Path, template: Path | None, computation: Computation, scratch: Path | None = None
+) -> Agreement:
     """Export the model in ``folder`` in F16, and compare what OpenVINO makes of it with what transformers computes.
 
-    One line on stderr says what came out. At most a thousand million parameters are compared, which needs 10 GB of
-    memory: of a larger model its first blocks.
+    One line on stderr says what came out. At most a thousand million parameters are compared, of a larger model
+    its first blocks: transformers computes in fp32, and a model that OpenVINO can serve need not fit four times over.
+
+    Args:
+        folder: the model's folder.
+        template: the GGUF that exports take their metadata from, or None.
+        computation: what the model computes.
+        scratch: where the export is written, and removed again; None: the system's folder for such files.
 
     Raises:
         ArenaError: the two differ, in numbers or in how text is cut.
     """
     start = time.perf_counter()
     layers = _compared_layers(computation)
-    with TemporaryDirectory(prefix="arena-export-") as scratch:
-        file = Path(scratch) / "compared.gguf"
+    with TemporaryDirectory(prefix="comparing-", dir=scratch) as written:
+        file = Path(written) / "compared.gguf"
         export_gguf(folder, template, file, "f16", computation=computation, layers=layers)
         tokenizer = _same_tokenizer(folder, file)
         sequences = _sequences(tokenizer, computation)

@@ -196,8 +196,10 @@ def _check_values(config: PreTrainedConfig, architecture: str, folder: Path) -> 
         )
 
 
-def _check_rope_kind(rope: dict[str, Any] | None, folder: Path) -> None:
-    kind = (rope or {}).get("rope_type", (rope or {}).get("type", "default"))
+def _check_rope_kind(rope: object, folder: Path) -> None:
+    if not isinstance(rope, dict):
+        return
+    kind = rope.get("rope_type", rope.get("type", "default"))
     if kind != "default":
         raise refused(
             f"a rotary embedding of type {kind} (rope_scaling) would be lost: OpenVINO reads no scaling from a GGUF"
