@@ -217,9 +217,15 @@ def test_named_chat_templates_come_back(llama, copy, tmp_path, way, templated):
     assert load_gguf_tokenizer(alone).chat_template == own_tokenizer(llama).chat_template
 
 
+def test_one_named_template_is_the_default(tmp_path):
+    assert {key: field.value for key, field in template_fields({"chat": "x"}, tmp_path).items()} == {
+        "tokenizer.chat_template": "x"
+    }
+
+
 def test_templates_without_a_default_or_with_odd_names_are_refused(tmp_path):
     with pytest.raises(ArenaError, match="none is named 'default'"):
-        template_fields({"tool_use": "x"}, tmp_path)
+        template_fields({"tool_use": "x", "rag": "y"}, tmp_path)
     with pytest.raises(ArenaError, match="'tool use'"):
         template_fields({"default": "x", "tool use": "y"}, tmp_path)
 

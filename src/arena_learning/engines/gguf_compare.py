@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from arena_learning.engines.gguf_config import Computation, refused
 from arena_learning.engines.gguf_export import export_gguf
 from arena_learning.engines.gguf_tokenizer import load_gguf_tokenizer
-from arena_learning.engines.gguf_vocabulary import own_tokenizer
+from arena_learning.engines.gguf_vocabulary import own_tokenizer, template_fields
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,7 +133,7 @@ def _same_tokenizer(folder: Path, file: Path) -> Any:
                 f"the GGUF export cuts text otherwise than the model's tokenizer, from token {place} of {text!r}",
                 folder,
             )
-    if (back.chat_template or "") != (own.chat_template or ""):
+    if template_fields(back.chat_template, folder) != template_fields(own.chat_template, folder):
         raise refused("the GGUF export holds another chat template than the model's tokenizer", folder)
     return own
 

@@ -21,6 +21,7 @@ from arena_learning.engines.gguf_tokenizer import (
     USER_DEFINED,
     pre_tokenizer,
 )
+from arena_learning.engines.tokenizer import load_tokenizer, template_text
 from arena_learning.errors import ArenaError
 
 NORMAL = 1  # of gguf.TokenType
@@ -77,8 +78,6 @@ def own_tokenizer(folder: Path) -> Any:
     Raises:
         ArenaError: there is none that transformers can load.
     """
-    from arena_learning.engines.chat import load_tokenizer
-
     try:
         return load_tokenizer(folder)
     except (OSError, ValueError) as error:
@@ -110,13 +109,14 @@ def template_fields(template: str | dict[str, str] | None, folder: Path) -> dict
 
     if not isinstance(template, dict):
         return {"tokenizer.chat_template": Field(str(template or ""), Kind.STRING)}
-    if DEFAULT_TEMPLATE not in template:
+    default = template_text(template)
+    if not default:
         raise ArenaError(
             f"of the chat templates {', '.join(sorted(template))} none is named '{DEFAULT_TEMPLATE}'",
             where=str(folder),
             mend=f"name the one for conversations '{DEFAULT_TEMPLATE}' in the tokenizer",
         )
-    names = sorted(template.keys() - {DEFAULT_TEMPLATE})
+    names = sorted(template.keys() - {DEFAULT_TEMPLATE}) if len(template) > 1 else []
     # llama.cpp's converter keeps these characters in a name too; another would be read under another name.
     if odd := [name for name in names if not (name.isascii() and name.replace("_", "").isalnum())]:
         raise ArenaError(
@@ -124,7 +124,7 @@ def template_fields(template: str | dict[str, str] | None, folder: Path) -> dict
             where=str(folder),
             mend="name them by letters, digits and underscores",
         )
-    fields = {"tokenizer.chat_template": Field(template[DEFAULT_TEMPLATE], Kind.STRING)}
+    fields = {"tokenizer.chat_template": Field(default, Kind.STRING)}
     for name in names:
         fields[f"tokenizer.chat_template.{name}"] = Field(template[name], Kind.STRING)
     if names:
