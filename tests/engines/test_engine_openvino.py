@@ -72,6 +72,7 @@ def test_a_file_that_openvino_cannot_read_is_an_error_that_names_it(tiny_model, 
 
     for export in exports.glob("*.gguf"):
         (tmp_path / export.name).write_bytes(b"GGUF but not really")
+        (tmp_path / export.with_suffix(".checked").name).write_text("{}")
     with pytest.raises(ArenaError, match="OpenVINO cannot load the export"):
         OpenVino(tiny_model, tmp_path, dtype="f16")
 

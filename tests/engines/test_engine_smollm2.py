@@ -11,7 +11,7 @@ from engine_conformance import ALL, EngineConformance, ask
 from arena_learning.engines.base import Sampling
 from arena_learning.engines.base_model import make_weights, prepare_base
 from arena_learning.engines.build import open_folder
-from arena_learning.engines.weights import template_of
+from arena_learning.engines.weights import file_digest, template_of
 from arena_learning.params import Serving, Weights
 from arena_learning.paths import Paths
 
@@ -69,6 +69,12 @@ def test_numbered_lists_are_cut_as_in_training(engine):
     # The pre-tokenizer takes each digit alone first, so that both line breaks before one are a single token.
     assert tokenizer.tokenize("a\n\n12") == ["a", "ĊĊ", "1", "2"]
     assert (tokenizer.eos_token, tokenizer.bos_token) == ("<|im_end|>", "<|im_start|>")
+
+
+def test_the_export_is_the_same_to_the_byte(paths, engine):
+    """Another export of the same weights would be another model to the store only if its version were raised."""
+    (export,) = paths.exports.glob("*-q8_0-v1.gguf")
+    assert file_digest(export) == "fe19b98b2f2a8de893ba169faddcd76a53f64df6b55add36ebdb662e89c4e0b1"
 
 
 def test_the_export_holds_the_models_tensors(paths, engine):

