@@ -13,7 +13,7 @@ from typing import Any
 from arena_learning.paths import Paths
 from arena_learning.sweep.records import Record
 from arena_learning.sweep.study import Study
-from arena_learning.track.figures import slug
+from arena_learning.track.metric_names import slug
 from arena_learning.track.prompts import register
 from arena_learning.track.shown import Attached, Point, Shown, Table, md5
 from arena_learning.track.store import opened, redact

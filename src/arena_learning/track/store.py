@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from arena_learning.errors import ArenaError
 from arena_learning.hide import hidden
-from arena_learning.paths import Paths
+from arena_learning.paths import Paths, check_place
 from arena_learning.rows import write_text
 
 if TYPE_CHECKING:
@@ -84,8 +84,9 @@ def opened(paths: Paths) -> Iterator[Store]:
     Other writers wait meanwhile: two that make the schema at once would collide.
 
     Raises:
-        ArenaError: another process has been writing for too long.
+        ArenaError: the project's path is misread by MLflow, or another process has been writing for too long.
     """
+    check_place(paths)
     paths.mlruns.mkdir(parents=True, exist_ok=True)
     with _locked(paths.mlruns / ".lock"):
         uri = store_uri(paths)
