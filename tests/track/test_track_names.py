@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from arena_learning.rows import write_text
 from arena_learning.track import track
 from arena_learning.track.metric_names import LONGEST, apart, slug
+from arena_learning.track.prompts import registry_name
 from arena_learning.track.store import opened
 
 ODD = [
@@ -63,3 +64,32 @@ def test_all_categories_reach_mlflow_each_by_its_own_name(project):
     held = {key: value for key, value in metrics.items() if key.startswith("score/")}
     assert sorted(held.values()) == pytest.approx([1 + n / 10 for n in range(len(ODD))])
     assert held["score/C"] == 1.0
+
+
+@pytest.mark.parametrize("name", ["数学", "it's", 'say "hi"', "a`b", "100%", "plain-1"])
+def test_an_experiment_of_any_name_is_found_again_beside_others(project, monkeypatch, name):
+    params, paths = project
+    monkeypatch.setenv("DVC_EXP_NAME", f"{name}!")
+    other = len(track(params, paths).logged)
+    monkeypatch.setenv("DVC_EXP_NAME", name)
+    first, second = track(params, paths), track(params, paths)
+    assert (first.failed, second.failed) == (False, False)
+    assert (len(first.logged), len(second.logged), len(second.unchanged)) == (other, 0, other)
+    with opened(paths) as store:
+        found = store.client.search_runs([store.experiment], "tags.`arena.key` = 'flywheel'")
+    assert {run.info.run_name for run in found} == {name, f"{name}!"}
+
+
+def test_templates_of_any_script_are_prompts_of_their_own():
+    names = [
+        "pairwise-score",
+        "prompts/mine.jinja",
+        "my judge.jinja",
+        "数学.jinja",
+        "物理.jinja",
+        "a+b",
+        "a&b",
+    ]
+    found = [registry_name(name) for name in names]
+    assert len(set(found)) == len(names)
+    assert found[:3] == ["arena-judge-pairwise-score", "arena-judge-prompts-mine", "arena-judge-my-judge"]
