@@ -94,15 +94,21 @@ def test_names_that_are_taken_run_in_every_stage_and_can_be_overridden(named: Pa
     assert all(f"rounds.{name}.threshold" in changed for name in NAMES["rounds"])
 
 
-def test_dvc_does_not_find_the_parameters_of_a_name_with_a_dot(named: Path) -> None:
+@pytest.mark.parametrize("sections", [("opponents", "judges"), ("rounds",)])
+def test_dvc_does_not_find_the_parameters_of_a_name_with_a_dot(
+    named: Path, sections: tuple[str, ...]
+) -> None:
     """Why such names are refused. Once DVC finds them, this fails, and they can be taken."""
     params = read_params(named)
-    for section, names in NAMES.items():
-        params[section]["v2.5"] = params[section].pop(names[-1])
-    params["judge"]["name"] = "v2.5"
+    for section in sections:
+        params[section][f"{section}-2.5"] = params[section].pop(NAMES[section][0])
+    if "judges" in sections:
+        params["judge"]["name"] = "judges-2.5"
     write_params(named, params)
     said = run(named, "dvc", "repro", "--keep-going", code=255)
     refused = run(named, "arena", "rounds", "check", code=2)
-    for section in NAMES:
-        assert re.search(rf"Parameters '[^\n]*{section}\.v2\.5[^\n]*are missing from 'params.yaml'", said)
-        assert f"{section}.v2.5: a name may hold no dot" in refused
+    for section in sections:
+        assert re.search(
+            rf"Parameters '[^\n]*{section}\.{section}-2\.5[^\n]*are missing from 'params.yaml'", said
+        )
+        assert f"{section}.{section}-2.5: a name may hold no dot" in refused

@@ -11,6 +11,7 @@ from arena_learning.rows import read_json, write_text
 from arena_learning.sweep.run_judge import sweep_judge, table
 from arena_learning.sweep.run_selection import sweep_selection
 from arena_learning.sweep.run_selection import table as selection_table
+from arena_learning.sweep.view import views
 
 MARGIN = "judges.longer.tie_margin"
 ONE = 2 / 2**4  # p of four pairs better and none worse, in one look
@@ -113,3 +114,18 @@ def test_a_selection_counts_its_looks_on_top_of_holm(project):
         )  # Holm's of one comparison is its p
     assert "look 2 of sweeps" in selection_table(second)
     assert read_json(paths.sweep_report(second["study"])) == second
+
+
+def test_mlflow_shows_the_number_of_looks(sweep):
+    shown = []
+    sweep([0.0, 0.5])
+    sweep([0.0, 0.5, 1.0], log=lambda study, report: shown.append((study, report)))
+    study, report = shown[-1]
+    points = views(study, [], report, sweep.paths)[0].points
+    assert {p.name: p.value for p in points}["confirmed/looks"] == 2.0
+
+
+def test_a_report_of_before_says_that_looks_were_not_counted(sweep):
+    report = sweep([0.0, 0.5])
+    del report["half"]
+    assert "written before looks at this half were counted" in table(report)

@@ -64,7 +64,9 @@ def corrected(p: float, looks: int) -> float:
 
 def looks_line(report: Mapping[str, Any]) -> str:
     """Return how often a report's confirmation half has been looked at, in words."""
-    count = int(report.get("looks", 1))
+    if "half" not in report:
+        return "written before looks at this half were counted: p may be too small"
+    count = int(report["looks"])
     if count == 1:
         return "the first look of a sweep at this half"
     return f"look {count} of sweeps at this half or a part of it: p is multiplied by {count}"

@@ -131,6 +131,8 @@ def _study_points(report: Mapping[str, Any]) -> tuple[Point, ...]:
     for key in ("best", "winner", "incumbent"):
         if report.get(key) is not None:
             points.append(Point(key, float(report[key])))
+    if "looks" in report:
+        points.append(Point("confirmed/looks", float(report["looks"])))
     for row in report.get("confirmed", []):
         role = "winner" if row["trial"] == report["winner"] else f"trial_{row['trial']}"
         points += [Point(f"confirmed/{role}/{slug_path(name)}", value) for name, value in numbers(row)]
