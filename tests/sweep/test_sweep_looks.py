@@ -66,7 +66,7 @@ def test_without_the_report_the_half_is_looked_at_again(sweep):
     assert sweep([0.0, 0.5])["looks"] == 2
 
 
-@pytest.mark.parametrize("how", ["renamed", "turned", "grown", "other ids"])
+@pytest.mark.parametrize("how", ["renamed", "turned", "grown", "other ids", "swapped"])
 def test_the_half_is_known_by_its_texts(sweep, tmp_path, write_pairs, how):
     """The same pairs in another file, order or under other ids, or with a few more, are no fresh half."""
     sweep([0.0, 0.5])
@@ -75,6 +75,10 @@ def test_the_half_is_known_by_its_texts(sweep, tmp_path, write_pairs, how):
         rows.reverse()
     if how == "other ids":
         rows = [{**row, "id": f"x-{row['id']}"} for row in rows]
+    if how == "swapped":
+        other = {"model_a": "model_b", "model_b": "model_a", "tie": "tie"}
+        answers = [{"response_a": row["response_b"], "response_b": row["response_a"]} for row in rows]
+        rows = [{**row, **two, "label": other[row["label"]]} for row, two in zip(rows, answers, strict=True)]
     if how == "grown":
         rows += [{**rows[0], "id": "new", "instruction": "A new question?"}]
     file = tmp_path / "same.jsonl"

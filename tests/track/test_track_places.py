@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,16 @@ def test_every_stage_says_so_before_it_runs(tmp_path, name, command, monkeypatch
 def test_the_doctor_says_where_experiments_in_a_copy_do_not_run(tmp_path, name):
     _, paths = make_project(tmp_path / name)
     assert any(f.level == "warn" and "no experiment in a copy" in f.what for f in examine(paths))
+
+
+@pytest.mark.parametrize("name", ['it\'s "ä 数" #1', "a:b c'd"])
+def test_a_new_store_is_made_below_any_such_name(tmp_path, name, monkeypatch):
+    """MLflow writes the current folder's name into SQL when it makes the store."""
+    params, paths = make_project(tmp_path / name)
+    monkeypatch.chdir(paths.root)
+    report = track(params, paths)
+    assert (report.warnings, report.failed) == ([], False)
+    assert Path.cwd() == paths.root
+    with closing(sqlite3.connect(paths.mlruns / "mlflow.db")) as db:
+        found = dict(db.execute("SELECT name, artifact_location FROM experiments"))
+    assert found == {"Default": str(paths.mlruns / "0"), "arena-learning": str(paths.mlruns / "artifacts")}

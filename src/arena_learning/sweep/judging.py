@@ -215,9 +215,9 @@ class JudgeTask:
         }
 
     def asked_and_answered(self, place: int) -> Any:
-        """Return the texts of a pair, by which it is the same pair in whatever file it stands."""
+        """Return the texts of a pair, by which it is the same pair in whatever file, and either way round."""
         pair = self.labelled.pairs[place].model_dump(mode="json")
-        return [pair[key] for key in ("instruction", "response_a", "response_b")]
+        return [pair["instruction"], pair["turns"], *sorted([pair["response_a"], pair["response_b"]])]
 
     def close(self) -> None:
         """Close the judge that is open."""
