@@ -7,6 +7,7 @@ outlive a run (responses and games, MLflow) belong to the original root when DVC
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -243,6 +244,11 @@ class Paths:
         return self.sweeps / "journal.log"
 
     @property
+    def sweep_looks(self) -> Path:
+        """Who has looked at which confirmation half: a row a look."""
+        return self.sweeps / "looks.jsonl"
+
+    @property
     def sweep_models(self) -> Path:
         """The models of the best trials, by the digest of what they were trained on and how."""
         return self.sweeps / "models"
@@ -255,6 +261,29 @@ class Paths:
     def mlruns(self) -> Path:
         """MLflow's folder."""
         return self.home / "mlruns"
+
+
+# What tools make of a folder's name: MLflow's address of a database decodes %20 and ends at ?; DVC fills braces in.
+_MISREAD = (
+    (re.compile(r"%[0-9A-Fa-f]{2}"), "MLflow would read it as another character and write elsewhere"),
+    (re.compile(r"[?]"), "MLflow would end the path there and write outside of the project"),
+    (re.compile(r"[{}]"), "DVC's stages fail on it"),
+)
+
+
+def check_place(paths: Paths) -> None:
+    """Refuse a project in a folder whose name a stage's tools misread: before the first stage, not after the last.
+
+    Raises:
+        ArenaError: the path holds ``?``, a brace, or ``%`` and two hexadecimal digits.
+    """
+    for pattern, why in _MISREAD:
+        if found := pattern.search(str(paths.home)):
+            raise ArenaError(
+                f"the project's path holds '{found.group()}': {why}",
+                where=str(paths.home),
+                mend="rename the folder, or move the project: spaces, accents and other signs do no harm",
+            )
 
 
 def project(root: str | Path | None = None) -> Paths:

@@ -76,3 +76,37 @@ def test_an_unsound_space_is_refused_before_anything_is_written(project, space, 
         sweep_selection("dpo-i1", params, paths, space=space, trials=2)
     assert not paths.sweeps.exists()
     assert not (paths.reports / "sweeps").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "values", "message"),
+    [
+        ("sampling.temperature", [0.0, 0.7], "changes how trials answer or are judged"),
+        ("sampling.max_tokens", [3, 6], "changes how trials answer or are judged"),
+        ("serving.dtype", ["fp32", "bf16"], "changes how trials answer or are judged"),
+        ("serving.batch_size", [1, 8], "changes how trials answer or are judged"),
+        ("judges.longer.tie_margin", [0.0, 1.0], "changes how trials answer or are judged"),
+        ("judge.disagree", ["average", "tie"], "changes how trials answer or are judged"),
+        ("rounds.dpo-i1.init", ["base"], "is fixed in a sweep"),
+        ("rounds.dpo-i1.method", ["dpo", "sft"], "is fixed in a sweep"),
+        ("rounds.dpo-i1.adds_to", ["none"], "is fixed in a sweep"),
+        ("train.sft.epochs", [1, 2], "changes nothing"),
+        ("train.device", ["cpu", "auto"], "changes nothing"),
+    ],
+)
+def test_what_measures_trials_or_is_fixed_cannot_be_swept(project, path, values, message):
+    """A trial of the same training took over an earlier one's measurement, made under other values."""
+    params, paths = project
+    with pytest.raises(ArenaError, match=message) as caught:
+        sweep_selection("dpo-i1", params, paths, space={"train.dpo.beta": [0.1], path: values}, trials=2)
+    assert path in str(caught.value)
+    assert "rounds.dpo-i1.threshold" in str(caught.value)
+    assert not paths.sweeps.exists()
+
+
+def test_the_seed_of_the_training_is_no_twin(project):
+    params, paths = project
+    report = sweep_selection("dpo-i1", params, paths, space={"seed": [3, 4]}, trials=2, confirm=1)
+    one, two = report["trials"]
+    assert one["shown"]["training"] != two["shown"]["training"]
+    assert "training of trial" not in two["reused"]

@@ -13,12 +13,10 @@ from arena_learning.sweep.space import (
     design,
     encoded,
     grid,
-    key_parts,
     make_space,
     override,
     size,
     space_digest,
-    value_at,
 )
 from arena_learning.sweep.spaces import chosen_space, judge_space, selection_space
 
@@ -32,17 +30,6 @@ def test_values_are_those_that_params_would_hold_and_the_one_in_force_is_among_t
     assert decoded(space, encoded(values)) == values
     assert override(params, values).dataset.opponents == ("plain",)
     assert current_values(space, params) == {"dataset.opponents": [], "train.dpo.learning_rate": 0.001}
-
-
-def test_a_rounds_name_may_hold_dots(files):
-    params, _ = files
-    raw = params.model_dump(mode="json")
-    raw["rounds"]["dpo.v2"] = {**raw["rounds"].pop("dpo-i1")}
-    from arena_learning.params import parse_params
-
-    dotted = parse_params(raw, "test")
-    assert value_at(dotted, "rounds.dpo.v2.threshold") == 1.0
-    assert key_parts(dotted, "rounds.dpo.v2.threshold") == ["rounds", "dpo.v2", "threshold"]
 
 
 def test_the_hash_follows_the_space_and_not_its_order(files):

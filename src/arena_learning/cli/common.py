@@ -12,7 +12,7 @@ import click
 from arena_learning.cli.main import print_json
 from arena_learning.guard import running
 from arena_learning.params import Params, load_params
-from arena_learning.paths import Paths, project
+from arena_learning.paths import Paths, check_place, project
 from arena_learning.rounds import check_round_name, check_rounds
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
@@ -23,14 +23,15 @@ retry_option = click.option(
 
 
 def open_project(*, check: bool = True) -> tuple[Params, Paths]:
-    """Read params.yaml and check its rounds.
+    """Read params.yaml and check its rounds and the project's place.
 
     Raises:
-        ArenaError: no project here, or bad parameters.
+        ArenaError: no project here, a path that MLflow or DVC misreads, or bad parameters.
     """
     paths = project()
     params = load_params(paths.params)
     if check:
+        check_place(paths)
         check_rounds(params)
     return params, paths
 

@@ -13,16 +13,22 @@ from arena_learning.cli.main import print_json
 
 @click.command("track")
 @click.option("--rebuild", is_flag=True, help="Write all runs anew from the files alone.")
-@click.option("--strict", is_flag=True, help="Exit with code 1 where tracking fails; else it only warns.")
+@click.option("--strict", is_flag=True, help="Exit with code 1 where anything is warned of, too.")
 @json_option
 def command(rebuild: bool, strict: bool, as_json: bool) -> None:
-    """Show rounds, boards and training curves in MLflow. Run again, it changes only what has changed."""
+    """Show rounds, boards and training curves in MLflow. Run again, it changes only what has changed.
+
+    Exit code 2 where MLflow does not show what the files hold: then `dvc repro` comes back to this stage.
+    """
     from arena_learning.track import track
 
     params, paths = open_project()
     report = track(params, paths, rebuild=rebuild)
+    shows = not report.failed and bool(report.logged or report.unchanged)
     for line in report.warnings:
-        click.secho(f"warning: {line}", fg="yellow", err=True)
+        # What failed is the last that was said.
+        failed = not shows and line is report.warnings[-1]
+        click.secho(f"{'error' if failed else 'warning'}: {line}", fg="red" if failed else "yellow", err=True)
     if as_json:
         print_json(dataclasses.asdict(report))
     else:
@@ -34,5 +40,7 @@ def command(rebuild: bool, strict: bool, as_json: bool) -> None:
         ):
             if titles:
                 click.echo(f"  {what}: {', '.join(titles)}")
-    if strict and report.failed:
+    if not shows:
+        sys.exit(2)
+    if strict and report.warnings:
         sys.exit(1)

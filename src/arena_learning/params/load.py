@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from arena_learning.errors import ArenaError, suggest
 from arena_learning.hide import secrets_in
+from arena_learning.params.names import merging, one_metric
 from arena_learning.params.section import NONE
 from arena_learning.params.whole import Params
 from arena_learning.read_yaml import read_yaml
@@ -50,7 +51,7 @@ def parse_params(raw: dict[str, Any], where: str) -> Params:
 def _problems(error: ValidationError) -> list[str]:
     lines = []
     for problem in error.errors(include_url=False):
-        place = [str(p) for p in problem["loc"]]
+        place = [str(p) for p in problem["loc"] if p != "[key]"]
         if problem["type"] == "extra_forbidden":
             known = _known_keys(place[:-1])
             lines.append(f"{'.'.join(place)}: unknown key; {suggest(place[-1], known)}")
@@ -89,6 +90,8 @@ def _dangling(params: Params) -> list[str]:
         if name not in params.opponents
     ]
     reserved = {"base", NONE}
+    problems += merging({"base": reserved, "opponents": params.opponents, "rounds": params.rounds})
+    problems += [*merging({"judges": params.judges}), *one_metric(params.judges)]
     for kind, names in (("opponents", params.opponents), ("rounds", params.rounds)):
         problems += [f"{kind}.{name}: this name is reserved" for name in names if name in reserved]
     problems += [

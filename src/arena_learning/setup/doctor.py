@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from arena_learning.errors import ArenaError
 from arena_learning.params import Judge, Opponent, Params, load_params
-from arena_learning.paths import Paths
+from arena_learning.paths import Paths, check_place
 from arena_learning.read_yaml import read_yaml
 from arena_learning.rounds import check_rounds
 
@@ -41,7 +41,7 @@ class Finding(NamedTuple):
 
 def examine(paths: Paths) -> list[Finding]:
     """Return the findings for the project at ``paths``; none raises."""
-    findings = [*_machine(paths), *_packages()]
+    findings = [*_machine(paths), *_place(paths), *_packages(), *_programs()]
     try:
         params = load_params(paths.params)
         check_rounds(params)
@@ -65,6 +65,31 @@ def _machine(paths: Paths) -> Iterator[Finding]:
         f"{os.cpu_count()} cores, {memory:.0f} GiB of memory",
         "training the laptop profile takes 7.4 GiB",
     )
+
+
+def _place(paths: Paths) -> Iterator[Finding]:
+    try:
+        check_place(paths)
+    except ArenaError as error:
+        yield Finding("fail", f"{error.where}: {error.what}", error.mend)
+    else:
+        if "#" in str(paths.home) or not str(paths.home).isascii():
+            yield Finding(
+                "warn",
+                f"{paths.home}: DVC runs no experiment in a copy (--temp, --queue) below such a folder's name",
+                "rename the folder, or run experiments in place: `dvc exp run`",
+            )
+
+
+def _programs() -> Iterator[Finding]:
+    """The stages of dvc.yaml call `arena` by its name, so `dvc repro` has to find it."""
+    if shutil.which("arena") is None:
+        beside = Path(sys.executable).parent
+        yield Finding(
+            "warn",
+            "`arena` is not on PATH: a stage of `dvc repro` would end with 'arena: command not found'",
+            f"`source {beside / 'activate'}`, or `PATH={beside}:$PATH dvc repro`; `make repro` does it by itself",
+        )
 
 
 def _packages() -> Iterator[Finding]:

@@ -26,7 +26,8 @@ def carry_over(study: Study, task: Task, storage: Any) -> int:
         if other == study.study_name or not other.startswith(f"{task.kind}-{task.subject}-"):
             continue
         found = optuna.load_study(study_name=other, storage=storage)
-        if found.user_attrs.get("objectives") != list(task.objectives):
+        varied = [str(dimension["path"]) for dimension in found.user_attrs.get("space", [])]
+        if found.user_attrs.get("objectives") != list(task.objectives) or not all(map(task.may_vary, varied)):
             continue
         for trial in found.get_trials(deepcopy=False):
             inputs = trial.user_attrs.get("inputs", "")

@@ -104,9 +104,8 @@ class JudgeTask:
         self._check()
 
     def _check(self) -> None:
-        known = self.inputs(self.current)["params"]
         for dimension in self.space:
-            if dimension.path not in known:
+            if not self.may_vary(dimension.path):
                 raise ArenaError(
                     f"{dimension.path}: changes nothing that the judge '{self.subject}' says",
                     where="the sweep's space",
@@ -134,6 +133,10 @@ class JudgeTask:
             "model": self._model,
             "templates": self._templates(params),
         }
+
+    def may_vary(self, path: str) -> bool:
+        """Whether a key counts for what the judge says; see `task.Task`."""
+        return path in self.inputs(self.current)["params"]
 
     def _templates(self, params: Params) -> list[str]:
         judge = params.judges[self.subject]
@@ -211,6 +214,11 @@ class JudgeTask:
             "judging_seconds": round(done.seconds, 2),
         }
 
+    def asked_and_answered(self, place: int) -> Any:
+        """Return the texts of a pair, by which it is the same pair in whatever file, and either way round."""
+        pair = self.labelled.pairs[place].model_dump(mode="json")
+        return [pair["instruction"], pair["turns"], *sorted([pair["response_a"], pair["response_b"]])]
+
     def close(self) -> None:
         """Close the judge that is open."""
         for judge in self._open.values():
@@ -219,7 +227,8 @@ class JudgeTask:
 
     def _opened(self, params: Params) -> Judge:
         """Return the judge; the one of the trial before, where only the merging differs."""
-        key = digest(params.judges[self.subject].model_dump(mode="json"), 32)
+        own = params.judges[self.subject].model_dump(mode="json")
+        key = digest([own, params.serving.model_dump(mode="json"), params.seed], 32)
         if key not in self._open:
             self.close()
             self._open[key] = open_judge(self.subject, params, self.paths)

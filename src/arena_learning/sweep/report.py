@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from arena_learning.paths import Paths
 from arena_learning.rows import read_json, write_json
 from arena_learning.sweep.figures import draw, importance
 from arena_learning.sweep.records import Record
-from arena_learning.sweep.space import size
+from arena_learning.sweep.space import digest, size
 from arena_learning.sweep.study import Study
 from arena_learning.sweep.task import Task
 
@@ -65,6 +66,30 @@ def check_feasible(study: Study) -> None:
         where=study.name,
         mend="loosen the limits or try other values; the trials are kept, nothing else was written",
     )
+
+
+def confirmed_already(
+    study: Study, paths: Paths, chosen: Sequence[int], half: Sequence[str]
+) -> dict[str, Any] | None:
+    """Return the report of an earlier call that answers the same question; None where something is new.
+
+    It does if no trial has finished since, and the same trials met on the same half. Reading it is no further look.
+    """
+    path = paths.sweep_report(study.name)
+    if not path.is_file():
+        return None
+    report: dict[str, Any] = read_json(path)
+    same = (
+        report.get("half") == digest(list(half))
+        and [t["number"] for t in report["trials"]] == [r["number"] for r in study.records()]
+        and [row["trial"] for row in report["confirmed"]] == list(chosen)
+    )
+    if not same:
+        return None
+    sys.stderr.write(
+        "nothing new since the last confirmation: its report is read, the half is not looked at\n"
+    )
+    return report
 
 
 def write_report(study: Study, paths: Paths, found: Mapping[str, Any]) -> dict[str, Any]:

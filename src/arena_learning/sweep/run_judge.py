@@ -11,14 +11,14 @@ from arena_learning.params import Params
 from arena_learning.paths import Paths
 from arena_learning.sweep import report as written
 from arena_learning.sweep.judging import DISCORDANCE, Judgement, JudgeTask, Limits
+from arena_learning.sweep.looks import corrected, looks_line, marks, note_look
 from arena_learning.sweep.records import Record
-from arena_learning.sweep.space import override
+from arena_learning.sweep.space import digest, override
 from arena_learning.sweep.statistics import by_cluster, detectable, deviation, estimate, paired_test
 from arena_learning.sweep.study import Study
 from arena_learning.sweep.work import Helpers, check_count, end_with_parent, is_helper, short, work
 
 Log = Callable[[Study, dict[str, Any] | None], object]
-LOOKS = "looks"
 
 
 def sweep_judge(
@@ -72,7 +72,7 @@ def sweep_judge(
             return {}
         with study.locked("confirm"):
             written.check_feasible(study)
-            report = written.write_report(study, paths, confirmation(study, task))
+            report = confirmation(study, task)
         log(study, report)
         return report
     finally:
@@ -80,32 +80,37 @@ def sweep_judge(
 
 
 def confirmation(study: Study, task: JudgeTask) -> dict[str, Any]:
-    """Let the winner and the parameters in force judge the other half, and test the difference.
+    """Let the winner and the parameters in force judge the other half, test the difference, and write the report.
 
-    The half is spent by a look: each further winner of the same study is one more, and p is multiplied by their number.
+    The half is spent by a look: p is multiplied by the number of looks at it, those of other studies included.
     """
     records = study.records()
     now, best = written.incumbent(records, task), written.ranked(records, task)[0]
-    looks = sorted({*study.optuna.user_attrs.get(LOOKS, []), best["number"]})
-    study.optuna.set_user_attr(LOOKS, looks)
+    chosen = [one["number"] for one in ((best,) if now is None or now is best else (best, now))]
+    half = marks(task.asked_and_answered(place) for place in task.confirm)
+    if (report := written.confirmed_already(study, study.paths, chosen, half)) is not None:
+        return report
     sys.stderr.write(f"confirming trial {best['number']}: {short(best['params'])}\n")
     other = None if now is None or now is best else _confirmed(task, now)
     own = _confirmed(task, best)
     rows = [_row(task, best, own)] + (
         [_row(task, now, other)] if now is not None and other is not None else []
     )
-    against = _against(task, own, other, len(looks)) if other is not None else None
-    return {
+    looks = note_look(study.paths, study.name, half, chosen)
+    against = _against(task, own, other, looks) if other is not None else None
+    found = {
         "labelled": task.file.name,
         "pairs": {"tune": len(task.tune), "confirm": len(task.confirm)},
         "limits": task.limits._asdict(),
         "confirmed": rows,
         "against_current": against,
         "optimism": best["shown"]["agreement"]["mean"] - rows[0]["agreement"]["mean"],
-        "looks": len(looks),
+        "half": digest(half),
+        "looks": looks,
         "winner": best["number"],
         "winner_params": best["params"],
     }
+    return written.write_report(study, study.paths, found)
 
 
 def _confirmed(task: JudgeTask, one: Record) -> Judgement:
@@ -127,7 +132,8 @@ def _against(task: JudgeTask, own: Judgement, other: Judgement, looks: int) -> d
         **found._asdict(),
         "better": sum(d > 0 for d in differences),
         "worse": sum(d < 0 for d in differences),
-        "p": min(1.0, p * looks),
+        "p": corrected(p, looks),
+        "p_of_one_look": p,
         "detectable": detectable(deviation([c * scale for c in clusters]), len(clusters)),
     }
 
@@ -168,6 +174,7 @@ def table(report: Mapping[str, Any]) -> str:
             f"{against['better']} pairs better, {against['worse']} worse, p {against['p']:.3f}; "
             f"{against['detectable']:.0%} could have been told"
         )
+    lines.append(looks_line(report))
     lines.append(f"the winner's agreement on the half that chose it was {report['optimism']:+.1%} higher")
     return "\n".join(lines)
 

@@ -10,8 +10,10 @@ from typing import Any
 from arena_learning.params import Params
 from arena_learning.paths import Paths
 from arena_learning.sweep import report as written
+from arena_learning.sweep.looks import corrected, looks_line, marks, note_look
 from arena_learning.sweep.records import Record
 from arena_learning.sweep.selection import SelectionTask
+from arena_learning.sweep.space import digest
 from arena_learning.sweep.statistics import detectable, deviation, estimate, holm, paired_test
 from arena_learning.sweep.study import Study
 from arena_learning.sweep.work import Helpers, check_count, end_with_parent, is_helper, short, work
@@ -65,7 +67,7 @@ def sweep_selection(
             return {}
         with study.locked("confirm"):
             written.check_feasible(study)
-            report = written.write_report(study, paths, confirmation(study, task, confirm))
+            report = confirmation(study, task, confirm)
         log(study, report)
         return report
     finally:
@@ -104,34 +106,43 @@ def distinct(records: Sequence[Record]) -> list[Record]:
 
 
 def confirmation(study: Study, task: SelectionTask, count: int) -> dict[str, Any]:
-    """Measure the best few, and the values in force, on instructions that chose nothing; name the winner.
+    """Measure the best few, and the values in force, on instructions that chose nothing; write the report.
 
-    The winner is the best there among those few; p values are Holm's for their number. The gain on the first half is
-    that of the best of many and therefore too high; the one here is nearly free of that.
+    The winner is the best there among those few; p values are Holm's for their number, multiplied by the number of
+    looks at that half, those of other studies included. The gain on the first half is that of the best of many and
+    therefore too high; the one here is nearly free of that.
     """
     records = study.records()
     now = written.incumbent(records, task)
     best = [r for r in distinct(written.ranked(records, task)) if r is not now][:count]
     chosen = [*([now] if now and now["feasible"] else []), *best]
+    numbers = [one["number"] for one in chosen]
+    half = marks([turn.model_dump(mode="json") for turn in i.turns] for i in task.confirm)
+    if (report := written.confirmed_already(study, study.paths, numbers, half)) is not None:
+        return report
     gains = {}
     for one in chosen:
         sys.stderr.write(f"confirming trial {one['number']}: {short(one['params'])}\n")
         folder = task.again(one["params"])
         gains[one["number"]] = task.measure(folder, task.params, task.confirm).gains
+    looks = note_look(study.paths, study.name, half, numbers)
     rows = [_confirmed(one, now, gains, task) for one in chosen]
     tested = [row for row in rows if row["against_current"] is not None]
     for row, p in zip(tested, holm([row["against_current"]["p"] for row in tested]), strict=True):
-        row["against_current"]["p_holm"] = p
+        row["against_current"]["p_holm"] = corrected(p, looks)
     first = task.objectives[0]
     winner = max(rows, key=lambda row: (row["estimates"][first]["mean"], -row["trial"]), default=None)
-    return {
+    found = {
         "instructions": {"tune": len(task.tune), "confirm": len(task.confirm)},
+        "half": digest(half),
+        "looks": looks,
         "confirmed": rows,
         "winner": winner["trial"] if winner else None,
         "winner_params": next(
             (r["params"] for r in chosen if winner and r["number"] == winner["trial"]), None
         ),
     }
+    return written.write_report(study, study.paths, found)
 
 
 def _confirmed(
@@ -190,6 +201,7 @@ def table(report: Mapping[str, Any]) -> str:
         "",
         f"confirmed on {report['instructions']['confirm']} other instructions:",
         *_confirmation_lines(report, first),
+        looks_line(report),
     ]
     return "\n".join(lines)
 

@@ -36,7 +36,15 @@ from arena_learning.rows import (
     write_rows,
 )
 from arena_learning.sweep.flat import flat
-from arena_learning.sweep.space import Space, Values, current_values, digest, make_space, override
+from arena_learning.sweep.space import (
+    WHERE,
+    Space,
+    Values,
+    current_values,
+    digest,
+    make_space,
+    override,
+)
 from arena_learning.sweep.statistics import detectable, deviation, estimate
 from arena_learning.sweep.storage import locked
 from arena_learning.sweep.task import Impossible, Outcome, Trial
@@ -92,12 +100,34 @@ class SelectionTask:
         self._judges: dict[str, Judge] = {}
         self._start_answers: dict[str, Response] = {}
         for dimension in self.space:
-            if dimension.path not in self.inputs(self.current)["params"]:
-                raise ArenaError(
-                    f"{dimension.path}: changes nothing that a trial of {name} does",
-                    where="the sweep's space",
-                    mend="keys that count: rounds.ROUND.threshold, dataset and train",
-                )
+            self._check(dimension.path)
+
+    def _check(self, path: str) -> None:
+        """Refuse a key that trials cannot differ in.
+
+        Raises:
+            ArenaError: it does.
+        """
+        if self.may_vary(path):
+            return
+        why = "changes nothing that a trial does"
+        if path.startswith(f"rounds.{self.subject}."):
+            why = "is fixed in a sweep, as are the round's start and its battles"
+        elif path in self.inputs(self.current)["params"]:
+            why = "changes how trials answer or are judged, so that they could not be compared"
+        own = f"rounds.{self.subject}"
+        raise ArenaError(
+            f"{path}: {why}",
+            where=WHERE,
+            mend=f"keys that count: {own}.threshold, {own}.labels, dataset and train.{self.round.method}; set others "
+            "in params.yaml before the sweep",
+        )
+
+    def may_vary(self, path: str) -> bool:
+        """Whether a key decides what a trial learns and how, and not how it is measured; see `task.Task`."""
+        learnt = ("seed", "train.precision", *(f"rounds.{self.subject}.{k}" for k in ("threshold", "labels")))
+        below = ("dataset.", f"train.{self.round.method}.")
+        return path in self.inputs(self.current)["params"] and (path in learnt or path.startswith(below))
 
     def _read(self) -> None:
         paths, this = self.paths, self.round

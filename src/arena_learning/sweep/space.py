@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import exp, log
+from math import exp, isfinite, log
 from typing import TYPE_CHECKING, Any
 
 from arena_learning.errors import ArenaError, suggest
@@ -100,9 +100,13 @@ def _dimension(path: str, given: Any, params: Params) -> Dimension:
 
 def _range(path: str, given: Mapping[str, Any], current: Any, params: Params) -> Dimension:
     unknown = set(given) - {"low", "high", "log"}
-    ends = [given.get("low"), given.get("high")]
-    if unknown or not all(isinstance(e, int | float) and not isinstance(e, bool) for e in ends):
-        raise ArenaError(f"{path}: a range is {{low: NUMBER, high: NUMBER, log: true or false}}", where=WHERE)
+    ends = [_number(given.get(end)) for end in ("low", "high")]
+    logarithmic = given.get("log", False)
+    if unknown or None in ends or not isinstance(logarithmic, bool):
+        raise ArenaError(
+            f"{path}: a range is {{low: NUMBER, high: NUMBER, log: true or false}}, and this is {dict(given)}",
+            where=WHERE,
+        )
     if not isinstance(current, float):
         raise ArenaError(
             f"{path}: a range is for numbers with a point, and this is {current!r}",
@@ -110,10 +114,27 @@ def _range(path: str, given: Mapping[str, Any], current: Any, params: Params) ->
             mend="list values",
         )
     low, high = (float(value_at(override(params, {path: e}), path)) for e in ends)
-    logarithmic = bool(given.get("log", False))
     if not low < high or (logarithmic and low <= 0):
-        raise ArenaError(f"{path}: from {low:g} to {high:g} is no range", where=WHERE)
+        mend = "a logarithmic range is of numbers above 0" if logarithmic else "low must be below high"
+        raise ArenaError(f"{path}: from {low:g} to {high:g} is no range", where=WHERE, mend=mend)
+    if logarithmic and current <= 0:
+        raise ArenaError(
+            f"{path}: {current:g} is in force, is always tried, and has no place in a logarithmic range",
+            where=WHERE,
+            mend="list values, leave out log: true, or first set a number above 0 in params.yaml",
+        )
     return Dimension(path, low=min(low, current), high=max(high, current), log=logarithmic)
+
+
+def _number(given: Any) -> float | None:
+    """Return a range's end: a finite number; ``1e-1`` and ``1e6`` are text for YAML 1.1, and numbers here."""
+    if isinstance(given, bool) or not isinstance(given, int | float | str):
+        return None
+    try:
+        found = float(given)
+    except (ValueError, OverflowError):
+        return None
+    return found if isfinite(found) else None
 
 
 def override(params: Params, values: Mapping[str, Any]) -> Params:

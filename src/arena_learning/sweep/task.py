@@ -77,6 +77,10 @@ class Task(Protocol):
         """
         ...
 
+    def may_vary(self, path: str) -> bool:
+        """Whether trials may differ in the key at ``path`` and still be compared."""
+        ...
+
     def run(self, values: Values, trial: Trial) -> Outcome:
         """Run a trial."""
         ...

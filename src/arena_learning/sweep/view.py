@@ -13,7 +13,7 @@ from typing import Any
 from arena_learning.paths import Paths
 from arena_learning.sweep.records import Record
 from arena_learning.sweep.study import Study
-from arena_learning.track.figures import slug
+from arena_learning.track.metric_names import slug
 from arena_learning.track.prompts import register
 from arena_learning.track.shown import Attached, Point, Shown, Table, md5
 from arena_learning.track.store import opened, redact
@@ -131,6 +131,8 @@ def _study_points(report: Mapping[str, Any]) -> tuple[Point, ...]:
     for key in ("best", "winner", "incumbent"):
         if report.get(key) is not None:
             points.append(Point(key, float(report[key])))
+    if "looks" in report:
+        points.append(Point("confirmed/looks", float(report["looks"])))
     for row in report.get("confirmed", []):
         role = "winner" if row["trial"] == report["winner"] else f"trial_{row['trial']}"
         points += [Point(f"confirmed/{role}/{slug_path(name)}", value) for name, value in numbers(row)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from arena_learning.board.round_files import Document, document, mapping, number
 from arena_learning.judge.audit_run import flat_figures
 from arena_learning.paths import Paths
-from arena_learning.track.figures import slug
+from arena_learning.track.metric_names import slug
 from arena_learning.track.shown import Attached, Point, Shown, Table, md5
 
 AUDITS = "audits"  # their scope: they belong to the project, whatever params.yaml says today

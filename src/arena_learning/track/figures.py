@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 from arena_learning.board.monitors import answer_monitors, round_monitors
 from arena_learning.board.round_files import Document, RoundFiles, curve, mapping, number, phases, records
-from arena_learning.params import NONE, Params
+from arena_learning.params import Params
+from arena_learning.track.metric_names import apart, slug
 from arena_learning.track.read import Files
 from arena_learning.track.shown import Point
 
@@ -71,8 +71,9 @@ def board_figures(contestant: str, board: Document) -> Figures:
                 figures[f"step/{slug(judge)}_upper"] = number(step, "upper")
     first = board.get("judge")
     if isinstance(first, str):
-        for category, scores in mapping(board, "boards", first, "categories").items():
-            figures[f"score/{slug(category)}"] = number(scores, contestant)
+        categories = mapping(board, "boards", first, "categories")
+        for category, name in apart(categories).items():
+            figures[f"score/{name}"] = number(categories[category], contestant)
     return figures
 
 
@@ -117,7 +118,8 @@ def _data(card: Document) -> Figures:
         )
     }
     for key in ("left_out", "chosen_from"):
-        figures |= {f"data/{key}/{slug(what)}": number(count) for what, count in mapping(card, key).items()}
+        counts = mapping(card, key)
+        figures |= {f"data/{key}/{name}": number(counts[what]) for what, name in apart(counts).items()}
     return figures
 
 
@@ -149,11 +151,6 @@ def _cost(this: RoundFiles) -> Figures:
 
 def _monitors(found: Mapping[str, float | None]) -> Figures:
     return {f"monitor/{slug(name)}": value for name, value in found.items()}
-
-
-def slug(text: str) -> str:
-    """Return ``text`` as a part of a metric's name: letters, digits, dots, dashes and underscores."""
-    return re.sub(r"[^\w.-]+", "_", text, flags=re.ASCII).strip("_") or NONE
 
 
 def _sum(values: Iterable[object]) -> float | None:

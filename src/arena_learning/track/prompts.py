@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 from collections.abc import Iterable
@@ -50,7 +51,13 @@ def register(store: Store, names: Iterable[str], root: Path) -> dict[str, str]:
 
 def registry_name(template: str) -> str:
     """Return a template's name in the registry."""
-    return "arena-judge-" + re.sub(r"[^\w.-]+", "-", template.removesuffix(".jinja"), flags=re.ASCII)
+    name = template.removesuffix(".jinja")
+    kept = re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII)
+    if not re.fullmatch(
+        r"[\w./ -]+", name, flags=re.ASCII
+    ):  # letters are gone by which it was told from others
+        kept += "-" + hashlib.sha256(name.encode()).hexdigest()[:6]
+    return f"arena-judge-{kept}"
 
 
 def _show_in_experiment(store: Store, name: str) -> None:

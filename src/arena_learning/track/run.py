@@ -13,7 +13,7 @@ from arena_learning.params import Params
 from arena_learning.paths import Paths
 from arena_learning.rows import canonical
 from arena_learning.track.audits import AUDITS, audit_views
-from arena_learning.track.figures import slug
+from arena_learning.track.metric_names import slug
 from arena_learning.track.prompts import register, templates_of
 from arena_learning.track.read import read_files
 from arena_learning.track.store import opened, redact, settle_environment, store_uri
@@ -33,7 +33,7 @@ class TrackReport:
         unchanged: runs that showed the same already.
         removed: runs whose files are gone.
         prompts: judges' templates, as games name them, and their versions in the prompt registry.
-        warnings: what a user should look at.
+        warnings: what a user should look at; where it failed, the last one says why.
         failed: whether tracking was given up; the store then shows what it showed before, or part of it.
         seconds: how long it took.
     """

@@ -8,7 +8,7 @@ import sys
 from typing import NoReturn
 
 from arena_learning.errors import ArenaError
-from arena_learning.paths import Paths
+from arena_learning.paths import Paths, check_place
 from arena_learning.track.store import artifacts, database, follow_move, local_uri, store_uri
 
 HOST = "127.0.0.1"
@@ -32,8 +32,9 @@ def server_command(paths: Paths, port: int) -> list[str]:
     """Return the command that serves the project's store on this machine only.
 
     Raises:
-        ArenaError: there is no store yet, or the port is taken.
+        ArenaError: the project's path is misread by MLflow, there is no store yet, or the port is taken.
     """
+    check_place(paths)
     if not database(paths).is_file():
         raise ArenaError("no store yet", where=str(database(paths)), mend="make it with `arena track`")
     follow_move(database(paths), artifacts(paths))

@@ -6,16 +6,17 @@ import fcntl
 import logging
 import os
 import sqlite3
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import chdir, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from arena_learning.errors import ArenaError
 from arena_learning.hide import hidden
-from arena_learning.paths import Paths
+from arena_learning.paths import Paths, check_place
 from arena_learning.rows import write_text
 
 if TYPE_CHECKING:
@@ -84,8 +85,9 @@ def opened(paths: Paths) -> Iterator[Store]:
     Other writers wait meanwhile: two that make the schema at once would collide.
 
     Raises:
-        ArenaError: another process has been writing for too long.
+        ArenaError: the project's path is misread by MLflow, or another process has been writing for too long.
     """
+    check_place(paths)
     paths.mlruns.mkdir(parents=True, exist_ok=True)
     with _locked(paths.mlruns / ".lock"):
         uri = store_uri(paths)
@@ -96,6 +98,8 @@ def opened(paths: Paths) -> Iterator[Store]:
 
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.WARNING)
+        if uri == local_uri(paths):
+            _make_schema(uri, paths)
         client = MlflowClient(tracking_uri=uri)
         yield Store(client, _experiment(client, uri, paths), uri, _project(paths))
 
@@ -122,6 +126,34 @@ def follow_move(db: Path, folder: Path) -> None:
                 change = f"SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?"
                 old = row[0]
                 connection.execute(f"UPDATE {table} {change}", (str(folder), len(old) + 1, len(old), old))
+
+
+def _make_schema(uri: str, paths: Paths) -> None:
+    """Let MLflow make its tables and its default experiment, if they are not there.
+
+    It writes the current folder's name into a statement as Python would show it, and fails on quotes and colons. So it
+    is called from a folder of a plain name, and the experiment gets its place in the project afterwards.
+    """
+    db = database(paths)
+    if _rows_of_default(db):
+        return
+    from mlflow import MlflowClient
+
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        MlflowClient(tracking_uri=uri).get_experiment_by_name(EXPERIMENT)
+    with closing(sqlite3.connect(db)) as connection, connection:
+        change = "UPDATE experiments SET artifact_location = ? WHERE experiment_id = 0"
+        connection.execute(change, (str(paths.mlruns / "0"),))
+
+
+def _rows_of_default(db: Path) -> int:
+    if not db.is_file():
+        return 0
+    with closing(sqlite3.connect(db)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
+            return 0
+        found = connection.execute("SELECT count(*) FROM experiments WHERE experiment_id = 0").fetchone()
+        return int(found[0])
 
 
 def _experiment(client: MlflowClient, uri: str, paths: Paths) -> str:

@@ -11,7 +11,8 @@ from arena_learning.board.round_files import RoundFiles, curve, mapping, number,
 from arena_learning.engines.weights import weights_digest
 from arena_learning.params import Params
 from arena_learning.paths import Paths
-from arena_learning.track.figures import flywheel_points, round_figures, slug
+from arena_learning.track.figures import flywheel_points, round_figures
+from arena_learning.track.metric_names import slug
 from arena_learning.track.read import Files
 from arena_learning.track.shown import Attached, Model, Point, Shown, md5
 from arena_learning.track.store import redact

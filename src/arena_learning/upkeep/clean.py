@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ REMADE = {
     "DVC cache": "objects that no branch, tag, experiment or file here refers to: their stages would run again",
 }
 # Objects that anything still refers to stay: what one branch or experiment needs is not rubbish.
-_GC = ("dvc", "gc", "--workspace", "--all-branches", "--all-tags", "--all-experiments", "--force")
+_GC = ("gc", "--workspace", "--all-branches", "--all-tags", "--all-experiments", "--force")
 
 
 class Freed(NamedTuple):
@@ -77,7 +78,7 @@ def clean(params: Params, paths: Paths, kinds: Sequence[str]) -> list[Freed]:
 def _gc(paths: Paths, *options: str) -> int:
     """Call DVC's garbage collection and return the number of objects."""
     done = subprocess.run(
-        [*_GC, *options],
+        [sys.executable, "-P", "-m", "dvc", *_GC, *options],  # this environment's, on PATH or not
         cwd=paths.home,
         capture_output=True,
         text=True,
@@ -86,5 +87,5 @@ def _gc(paths: Paths, *options: str) -> int:
     )
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise ArenaError(f"`{' '.join(_GC)}` failed: {said[0] if said else done.returncode}", where="DVC")
+        raise ArenaError(f"`dvc {' '.join(_GC)}` failed: {said[0] if said else done.returncode}", where="DVC")
     return sum(int(n) for n in re.findall(r"Removed (\d+) objects", done.stdout + done.stderr))
