@@ -181,20 +181,28 @@ def _csv(path: Path, bad: Callable[[ArenaError], None]) -> Items:
         for _ in range(dialect.before):
             file.readline()
         # Strict: else a quote that is never closed swallows the rest of the file as one cell.
-        reader = csv.DictReader(file, delimiter=dialect.separator, strict=True)
+        reader = csv.reader(file, delimiter=dialect.separator, strict=True)
+        start = line = 0
         try:
-            for row in reader:
-                where = f"{path}, line {reader.line_num + dialect.before}"
-                if None in row or None in row.values():
-                    bad(ArenaError(f"not {len(dialect.names)} columns as in the head", where=where))
+            next(reader)  # the head
+            while True:
+                start = reader.line_num + dialect.before + 1
+                try:
+                    cells = next(reader)
+                except csv.Error as error:
+                    mend = "close the quote" if "unexpected end" in str(error) else ""
+                    bad(ArenaError(f"not CSV: {error}", where=f"{path}, line {start}", mend=mend))
                     continue
-                yield where, dict(row)
-        except csv.Error as error:
-            mend = "close the quote" if "unexpected end" in str(error) else ""
-            where = f"{path}, line {reader.line_num + dialect.before}"
-            raise ArenaError(f"not CSV: {error}", where=where, mend=mend) from None
+                line = reader.line_num + dialect.before
+                if cells and len(cells) != len(dialect.names):
+                    what = f"not {len(dialect.names)} columns as in the head, but {len(cells)}"
+                    bad(ArenaError(what, where=f"{path}, line {line}"))
+                elif cells:
+                    yield f"{path}, line {line}", dict(zip(dialect.names, cells, strict=True))
+        except StopIteration:
+            return
         except UnicodeDecodeError as error:
-            raise not_utf8(error, path, after=reader.line_num + dialect.before) from None
+            raise not_utf8(error, path, after=line) from None
         except (OSError, EOFError) as error:
             raise ArenaError(f"cannot be read: {error}", where=str(path)) from None
 
@@ -206,8 +214,8 @@ def _parquet(path: Path, bad: Callable[[ArenaError], None]) -> Items:
     try:
         with pq.ParquetFile(path) as table:
             number = 0
-            for batch in table.iter_batches(batch_size=_BATCH, columns=_readable(table.schema_arrow)):
-                for row in batch.to_pylist():
+            for batch in table.iter_batches(batch_size=_BATCH):
+                for row in _without_times(batch).to_pylist():
                     number += 1
                     yield f"{path}, row {number}", row
     except FileNotFoundError:
@@ -216,11 +224,14 @@ def _parquet(path: Path, bad: Callable[[ArenaError], None]) -> Items:
         raise ArenaError(f"not Parquet: {(str(error).splitlines() or ['?'])[0]}", where=str(path)) from None
 
 
-def _readable(schema: Any) -> list[str]:
-    """Return the columns without those of times: nothing here reads them, and Python holds no nanoseconds."""
+def _without_times(batch: Any) -> Any:
+    """Return a batch with its times as texts: nothing here reads them, and Python holds no nanoseconds."""
     import pyarrow as pa
 
-    return [field.name for field in schema if not pa.types.is_temporal(field.type)]
+    columns = [
+        column.cast(pa.string()) if pa.types.is_temporal(column.type) else column for column in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def parsed(text: str, where: str) -> Any:

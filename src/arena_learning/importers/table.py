@@ -48,7 +48,8 @@ _LANGUAGES = dict(
     pair.split(":")
     for pair in (
         "english:en chinese:zh russian:ru german:de french:fr spanish:es japanese:ja portuguese:pt italian:it "
-        "korean:ko arabic:ar polish:pl vietnamese:vi turkish:tr indonesian:id dutch:nl ukrainian:uk hindi:hi persian:fa czech:cs"
+        "korean:ko arabic:ar polish:pl vietnamese:vi turkish:tr indonesian:id dutch:nl ukrainian:uk hindi:hi "
+        "persian:fa czech:cs"
     ).split()
 )
 _PREFERENCE_SIDES = ("chosen", "rejected")

@@ -67,7 +67,10 @@ def _read_parquet(path: Path, skip_bad: bool) -> Battles:
         # Not pq.read_table: it loads the whole of pyarrow.dataset for a plain file.
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
-        texts = [name for name in _ID_COLUMNS if name in names]  # to name one that is not there is a KeyError
+            # To name one that is not there, or holds lists, is a KeyError.
+            texts = [
+                f.name for f in file.schema_arrow if f.name in _ID_COLUMNS and not pa.types.is_nested(f.type)
+            ]
         with pq.ParquetFile(path, read_dictionary=texts) as file:
             table = file.read(columns=[name for name in known_columns() if name in names])
     except (pa.ArrowException, OSError, ValueError) as error:
