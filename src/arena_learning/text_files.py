@@ -11,12 +11,14 @@ import csv
 import gzip
 import io
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TextIO, cast
 
 from arena_learning.errors import ArenaError
 
+UNREADABLE = (OSError, EOFError, zlib.error)  # by the disk, or a packed file that is cut off or broken
 _HEAD = 1 << 16
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -38,15 +40,19 @@ class Dialect(NamedTuple):
     before: int
 
 
-def open_text(path: Path) -> TextIO:
-    """Open a text file in UTF-8, or in UTF-16 or UTF-32 with a mark; ``.gz`` is unpacked. Lines end at ``\\n`` alone.
+def open_text(path: Path, newline: str = "\n") -> TextIO:
+    """Open a text file in UTF-8, or in UTF-16 or UTF-32 with a mark; ``.gz`` is unpacked.
+
+    Args:
+        path: the file.
+        newline: what ends a line, as `open` has it; for CSV the empty text.
 
     Raises:
         ArenaError: no such file, or it cannot be read, or it looks like UTF-16 without a mark.
     """
     encoding = encoding_of(path)
     opened = gzip.open if _packed(path) else open
-    return cast(TextIO, opened(path, "rt", encoding=encoding, newline="\n"))
+    return cast(TextIO, opened(path, "rt", encoding=encoding, newline=newline))
 
 
 def encoding_of(path: Path) -> str:
@@ -56,7 +62,7 @@ def encoding_of(path: Path) -> str:
             head = file.read(_HEAD)
     except FileNotFoundError:
         raise ArenaError("no such file", where=str(path)) from None
-    except (OSError, EOFError) as error:
+    except UNREADABLE as error:
         raise ArenaError(f"cannot be read: {error}", where=str(path)) from None
     for mark, name in _MARKS:
         if head.startswith(mark):
@@ -80,7 +86,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
                     yield number, line
     except UnicodeDecodeError as error:
         raise not_utf8(error, path, after=number) from None
-    except (OSError, EOFError) as error:
+    except UNREADABLE as error:
         raise ArenaError(f"cannot be read: {error}", where=str(path)) from None
 
 
@@ -91,7 +97,7 @@ def whole_text(path: Path) -> str:
             return file.read()
     except UnicodeDecodeError as error:
         raise not_utf8(error, path) from None
-    except (OSError, EOFError) as error:
+    except UNREADABLE as error:
         raise ArenaError(f"cannot be read: {error}", where=str(path)) from None
 
 
@@ -116,10 +122,12 @@ def csv_dialect(path: Path) -> Dialect:
         ArenaError: see `open_text`; or the file is empty, or a name stands twice in its head.
     """
     try:
-        with open_text(path) as file:
+        with open_text(path, newline="") as file:
             head = file.read(_HEAD)
     except UnicodeDecodeError as error:
         raise not_utf8(error, path) from None
+    except UNREADABLE as error:
+        raise ArenaError(f"cannot be read: {error}", where=str(path)) from None
     said = re.match(r'"?sep=(.)"?\r?\n', head)
     before, text = (1, head[said.end() :]) if said else (0, head)
     ways = {mark: _first_row(text, mark) for mark in ([said[1]] if said else _SEPARATORS)}
@@ -138,7 +146,10 @@ def csv_dialect(path: Path) -> Dialect:
 
 
 def _first_row(text: str, separator: str) -> list[str]:
-    return next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
+    try:
+        return next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
+    except csv.Error:
+        return []
 
 
 def _packed(path: Path) -> bool:

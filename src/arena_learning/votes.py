@@ -26,7 +26,7 @@ ONE_HOT: dict[str, Winner] = {
     "winner_tie_bothbad": "tie",
 }
 ONE_HOT_NEEDED = ("winner_model_a", "winner_model_b")
-SPELLINGS = "model_a, model_b, tie; or A, B, left, right, both_bad, tie (bothbad), ..."
+SPELLINGS = "A, B, left, right, both_bad, tie (bothbad) and the like"
 NO_WINNER = "no winner given"
 
 _IGNORED = re.compile(r"[\s_\-()\[\]]+")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 
@@ -518,6 +519,8 @@ def test_the_command_passes_over_malformed_rows_and_says_which(tmp_path):
         ("sep=;\nid;instruction;text;model\na;Q;x;m\n", None, ""),
         ("id\tinstruction\ttext\tmodel\na\tQ\tx\tm\n", None, ""),
         ("id|instruction|text|model\na|Q|x|m\n", None, ""),
+        ("id,instruction,text,model\ra,Q,x,m\r", None, ""),
+        ('id,"instruction"?,text,model\na,Q,x,m\n', "expected after", "line 1"),
         ('id,instruction,text,model\na,Q,x,"m\nb,Q,y,m\n', "unexpected end", "line 2"),
         ('id,instruction,text,model\na,Q,x,m\nb,"Q"?,y,m\n', "expected after", "line 3"),
         ("id,id,text,model\na,Q,x,m\n", "'id' stands twice", "t.csv"),
@@ -579,3 +582,62 @@ def test_parquet_with_times_and_odd_columns_is_read(tmp_path):
     found = import_files("parquet", [tmp_path / "t.parquet"], tmp_path / "out")
     assert pool(tmp_path) == {"1": ["Q"], "2": ["R"]}
     assert found["columns_not_read"] == {"a.b": 2, "at": 2, "day": 2, "extra": 1, "raw": 2}
+
+
+def test_the_count_and_weight_of_votes_are_kept(tmp_path):
+    vote = {"model_a": "x", "model_b": "y", "winner": "A"}
+    take(tmp_path, [{**vote, "count": 103, "weight": 0.5}, {**vote, "winner": "B"}])
+    read = read_battles(tmp_path / "out" / "battles.jsonl")
+    assert read.repeats.tolist() == [103, 1]
+    assert read.weight.tolist() == [0.5, 1]
+    for count, what in (("many", "count is no number"), (-1, "a count of -1"), (1.5, "a count of 1.5")):
+        with pytest.raises(ArenaError, match=what):
+            take(tmp_path, [{**vote, "count": count}])
+
+
+def test_votes_of_a_numbered_question_belong_to_that_question(tmp_path):
+    rows = [
+        {"question_id": 81, "category": "writing", "turns": ["Q"]},
+        {"question_id": 81, "model_a": "x", "model_b": "y", "winner": "A"},
+    ]
+    take(tmp_path, rows, kind="fastchat")
+    assert list(pool(tmp_path)) == [battles(tmp_path)[0]["prompt_id"]] == ["mt-81"]
+
+
+def test_what_a_row_holds_twice_is_counted(tmp_path):
+    row = {"id": "a", "instruction": "Q", "prompt": "P", "model": "m", "output": "x", "response": "y"}
+    found = take(tmp_path, [row, {**row, "id": "b", "prompt": "Q", "response": "x"}])
+    assert found["passed_over"] == {
+        "another answer in the same row": 1,
+        "another instruction in the same row": 1,
+    }
+
+
+def test_a_column_that_is_nowhere_or_there_already_is_told(tmp_path):
+    row = {"id": "a", "frage": "Q", "instruction": "P"}
+    with pytest.raises(ArenaError, match="no column 'farge'"):
+        take(tmp_path, [row], columns={"farge": "instruction"})
+    with pytest.raises(ArenaError, match="a column 'instruction' already") as caught:
+        take(tmp_path, [row], columns={"frage": "instruction"})
+    assert caught.value.where.endswith("line 1")
+
+
+def test_files_of_another_kind_in_a_folder_are_counted(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_text('{"id": "a", "instruction": "Q"}')
+    (tmp_path / "in" / "b.xlsx").write_text("x")
+    found = import_files("jsonl", [tmp_path / "in"], tmp_path / "out")
+    assert found["passed_over"] == {"a file of another kind": 1}
+
+
+@pytest.mark.parametrize("name", ["t.jsonl.gz", "t.csv.gz", "t.json.gz"])
+def test_a_packed_file_that_is_broken_is_told(tmp_path, name):
+    packed = bytearray(gzip.compress(b'{"id": "a", "instruction": "one two three four"}' * 50))
+    for place in range(20, 40):
+        packed[place] ^= 0x55
+    for raw in (bytes(packed), bytes(packed[:30]), b"not packed"):
+        (tmp_path / name).write_bytes(raw)
+        for read in (lambda p: import_files("jsonl", [p], tmp_path / "out"), read_labelled, read_battles):
+            with pytest.raises(ArenaError) as caught:
+                read(tmp_path / name)
+            assert name in caught.value.where

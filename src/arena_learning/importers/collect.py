@@ -21,7 +21,6 @@ from arena_learning.rows import (
     write_rows,
     write_text,
 )
-from arena_learning.votes import Winner
 
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST = 100  # of a contestant's name, which is a file's name too
@@ -31,12 +30,14 @@ V = TypeVar("V")
 
 
 class Vote(NamedTuple):
-    """One row of a battle log, as `arena rate` reads it."""
+    """One row of a battle log, as `arena rate` reads it; ``repeats`` is its column ``count``."""
 
     model_a: str
     model_b: str
     winner: str
     prompt_id: str
+    repeats: float = 1.0
+    weight: float = 1.0
 
 
 class Collected:
@@ -99,12 +100,12 @@ class Collected:
             )
         self.passed["another answer of a contestant to the same instruction"] += 1
 
-    def add_vote(self, model_a: str, model_b: str, winner: Winner, prompt_id: str) -> None:
+    def add_vote(self, vote: Vote) -> None:
         """Add a vote; equal votes are as many votes."""
-        if model_a == model_b:
+        if vote.model_a == vote.model_b:
             self.passed[_ITSELF] += 1
             return
-        self.votes.append(Vote(model_a, model_b, winner, prompt_id))
+        self.votes.append(vote)
         self._undo.append(self.votes.pop)
 
     def add_pair(self, record: Record, **fields: Any) -> None:
@@ -197,8 +198,7 @@ class Collected:
         votes = [v._replace(model_a=names[v.model_a], model_b=names[v.model_b]) for v in self.votes]
         votes = _with_prompts(sorted([*votes, *map(_vote, verdicts)]))
         if votes:
-            lines = [canonical({k: v for k, v in vote._asdict().items() if v}) + "\n" for vote in votes]
-            write_text(out / "battles.jsonl", "".join(lines))
+            write_text(out / "battles.jsonl", "".join(canonical(row) + "\n" for row in _battle_rows(votes)))
         if self.pairs:
             write_rows(out / "labelled.jsonl", sorted(self.pairs.values(), key=lambda p: p.id))
         return {
@@ -248,6 +248,14 @@ def _with_prompts(votes: list[Vote]) -> list[Vote]:
     if not any(vote.prompt_id for vote in votes):
         return votes
     return [v if v.prompt_id else v._replace(prompt_id=f"unknown-{n}") for n, v in enumerate(votes, 1)]
+
+
+def _battle_rows(votes: list[Vote]) -> list[dict[str, Any]]:
+    """Return the rows of a battle log, without the columns that say nothing in any of them."""
+    rows = [{"count" if k == "repeats" else k: v for k, v in vote._asdict().items()} for vote in votes]
+    empty = {"count": 1, "weight": 1, "prompt_id": ""}
+    left = {name for name, value in empty.items() if all(row[name] == value for row in rows)}
+    return [{k: v for k, v in row.items() if k not in left} for row in rows]
 
 
 def _vote(verdict: RecordedVerdict) -> Vote:

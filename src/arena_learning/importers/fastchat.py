@@ -37,7 +37,8 @@ def take(record: Record, found: Collected, judge: str, contestant: str = "") -> 
     elif not is_missing(said := fields.get("winner")) and read_winner(said) is None:
         found.passed[f"a vote for {str(said)[:30]!r}"] += 1
     else:
-        table.take(record, found, contestant, judge)
+        numbered = {"question_id": _id(record)} if record.has("question_id") else {}  # as in question.jsonl
+        table.take(record._replace(fields={**fields, **numbered}), found, contestant, judge)
 
 
 def _take_judgment(record: Record, found: Collected, judge: str) -> None:

@@ -80,7 +80,7 @@ def winner_of(record: Record) -> Winner | None:
             winner = read_winner(said)
             if winner is None:
                 what = f"the {name} {str(said).strip()[:40]!r} is unknown"
-                raise ArenaError(what, where=record.where, mend=f"one of {SPELLINGS}")
+                raise ArenaError(what, where=record.where, mend=f"one of model_a, model_b, tie, {SPELLINGS}")
             return winner
     return _one_hot(record)
 

@@ -9,7 +9,7 @@ from typing import Any
 from arena_learning.errors import ArenaError
 from arena_learning.importers import alpaca_eval, arena_hard, fastchat, table
 from arena_learning.importers.collect import Collected
-from arena_learning.importers.source import Record, records
+from arena_learning.importers.source import Record, other_files, records
 
 MALFORMED = "a malformed row"
 _SHOWN = 5  # malformed rows that are quoted
@@ -70,16 +70,23 @@ def import_files(
         if len(bad_rows) < _SHOWN:
             bad_rows.append(f"{error.where}: {error.what}")
 
+    unseen = set(columns or {})
     for source in sources:
+        found.passed["a file of another kind"] += other_files(source)
         for record in records(source, pass_over):
-            row = _renamed(record, columns or {})
+            unseen -= record.fields.keys()
             found.begin_row()
             try:
+                row = _renamed(record, columns or {})
                 take(row, found)
                 found.unread.update(name for name in row.fields if name not in read and row.has(name))
             except ArenaError as error:
                 found.undo_row()
                 pass_over(error)
+    if unseen:
+        raise ArenaError(
+            f"no column '{min(unseen)}' in any row", where="--column", mend="THEIRS=OURS, as in the file"
+        )
     found.passed += type(found.passed)()  # drops what was counted as zero times
     return found.write(out) | ({"bad_rows": bad_rows} if bad_rows else {})
 
@@ -87,4 +94,12 @@ def import_files(
 def _renamed(record: Record, columns: Mapping[str, str]) -> Record:
     if not columns:
         return record
-    return record._replace(fields={columns.get(name, name): value for name, value in record.fields.items()})
+    fields = {columns.get(name, name): value for name, value in record.fields.items()}
+    if len(fields) < len(record.fields):
+        twice = next(
+            ours for theirs, ours in columns.items() if ours in record.fields and theirs in record.fields
+        )
+        raise ArenaError(
+            f"there is a column '{twice}' already", where=record.where, mend="give --column another name"
+        )
+    return record._replace(fields=fields)

@@ -9,10 +9,18 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from arena_learning.errors import ArenaError
-from arena_learning.text_files import csv_dialect, not_utf8, numbered_lines, open_text, whole_text
+from arena_learning.text_files import (
+    UNREADABLE,
+    Dialect,
+    csv_dialect,
+    not_utf8,
+    numbered_lines,
+    open_text,
+    whole_text,
+)
 
 csv.field_size_limit(2**31 - 1)  # an answer may be longer than the 128 KiB that a field has by default
 _HALF = re.compile("[\ud800-\udfff]")
@@ -129,6 +137,14 @@ def records(path: Path, bad: Callable[[ArenaError], None] = stop) -> Iterator[Re
             bad(ArenaError("expected an object", where=where))
 
 
+def other_files(path: Path) -> int:
+    """Return how many files of a folder are of no kind that is read here; hidden ones do not count."""
+    if not path.is_dir():
+        return 0
+    files = (f for f in path.rglob("*") if f.is_file() and not f.name.startswith("."))
+    return sum(not _format(f) for f in files)
+
+
 def is_lines(path: Path) -> bool:
     """Return whether a file holds a row a line of JSON, by its name: any name that is not another format's."""
     return _format(path) in ("jsonl", "")
@@ -177,34 +193,46 @@ def _csv(path: Path, bad: Callable[[ArenaError], None]) -> Items:
         if "is empty" in error.what:
             return
         raise
-    with open_text(path) as file:
-        for _ in range(dialect.before):
-            file.readline()
-        # Strict: else a quote that is never closed swallows the rest of the file as one cell.
-        reader = csv.reader(file, delimiter=dialect.separator, strict=True)
-        start = line = 0
-        try:
-            next(reader)  # the head
-            while True:
-                start = reader.line_num + dialect.before + 1
-                try:
-                    cells = next(reader)
-                except csv.Error as error:
-                    mend = "close the quote" if "unexpected end" in str(error) else ""
-                    bad(ArenaError(f"not CSV: {error}", where=f"{path}, line {start}", mend=mend))
-                    continue
-                line = reader.line_num + dialect.before
-                if cells and len(cells) != len(dialect.names):
+    line = 0
+    try:
+        with open_text(path, newline="") as file:
+            for line, cells in _csv_rows(file, dialect, path, bad):
+                if len(cells) == len(dialect.names):
+                    yield f"{path}, line {line}", dict(zip(dialect.names, cells, strict=True))
+                else:
                     what = f"not {len(dialect.names)} columns as in the head, but {len(cells)}"
                     bad(ArenaError(what, where=f"{path}, line {line}"))
-                elif cells:
-                    yield f"{path}, line {line}", dict(zip(dialect.names, cells, strict=True))
+    except UnicodeDecodeError as error:
+        raise not_utf8(error, path, after=line) from None
+    except UNREADABLE as error:
+        raise ArenaError(f"cannot be read: {error}", where=str(path)) from None
+
+
+def _csv_rows(
+    file: TextIO, dialect: Dialect, path: Path, bad: Callable[[ArenaError], None]
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows behind the head that are not blank, each with the line in which it ends."""
+    for _ in range(dialect.before):
+        file.readline()
+    # Strict: else a quote that is never closed swallows the rest of the file as one cell.
+    reader = csv.reader(file, delimiter=dialect.separator, strict=True)
+    head = True
+    while True:
+        start = reader.line_num + dialect.before + 1
+        try:
+            cells = next(reader)
         except StopIteration:
             return
-        except UnicodeDecodeError as error:
-            raise not_utf8(error, path, after=line) from None
-        except (OSError, EOFError) as error:
-            raise ArenaError(f"cannot be read: {error}", where=str(path)) from None
+        except csv.Error as error:
+            mend = "close the quote" if "unexpected end" in str(error) else ""
+            broken = ArenaError(f"not CSV: {error}", where=f"{path}, line {start}", mend=mend)
+            if head:
+                raise broken from None
+            bad(broken)
+            continue
+        if cells and not head:
+            yield reader.line_num + dialect.before, cells
+        head = False
 
 
 def _parquet(path: Path, bad: Callable[[ArenaError], None]) -> Items:

@@ -7,10 +7,11 @@ LMSYS's files of the Arena); a conversation (ShareGPT, LMSYS, WildChat); else an
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 from arena_learning.errors import ArenaError
-from arena_learning.importers.collect import Collected
+from arena_learning.importers.collect import Collected, Vote
 from arena_learning.importers.conversations import OddError, read_conversation
 from arena_learning.importers.pairs import (
     CONVERSATION,
@@ -57,7 +58,9 @@ _SCORES = ("score_{}", "{}_score", "{}-score", "rating_{}", "{}_rating", "{}-rat
 _MODELS = ("{}_model", "{}-model", "model_{}", "{}_model_name", "{}.model")
 _BOTH = [form.format(side) for form in (*_SCORES, *_MODELS) for side in _PREFERENCE_SIDES]
 _SAID = (INSTRUCTION, CONVERSATION, SIDES, WINNER, ANSWER, ONE_HOT, _BOTH, _PREFERENCE_SIDES)
-READ = frozenset({"system", "model_a", "model_b"}.union(*_SAID, CONTESTANT, ID, JUDGE, EXTRA))
+READ = frozenset(
+    {"system", "model_a", "model_b", "count", "weight"}.union(*_SAID, CONTESTANT, ID, JUDGE, EXTRA)
+)
 
 
 def take(record: Record, found: Collected, contestant: str = "", judge: str = "") -> None:
@@ -81,6 +84,9 @@ def take(record: Record, found: Collected, contestant: str = "", judge: str = ""
 
 def _take_plain(record: Record, found: Collected, contestant: str) -> None:
     used = False
+    for names, what in ((INSTRUCTION[:3], "instruction"), (ANSWER, "answer")):
+        texts = {record.fields[n] for n in names if isinstance(record.fields.get(n), str) and record.has(n)}
+        found.passed[f"another {what} in the same row"] += max(len(texts) - 1, 0)
     turns = instruction_of(record)
     if turns is not None:
         _add_instruction(record, found, turns)
@@ -127,13 +133,23 @@ def _take_vote(record: Record, found: Collected, judge: str) -> None:
     turns = exchange.turns if exchange else None if odd else instruction_of(record)
     known = turns is not None or any(record.has(n) for n in ID)
     if len(names) == 2 and winner is not None:
-        found.add_vote(names[0], names[1], winner, _id(record, turns) if known else "")
+        prompt = _id(record, turns) if known else ""
+        found.add_vote(Vote(names[0], names[1], winner, prompt, *_repeats(record)))
     if odd:
         raise odd
     if turns is not None:
         _add_instruction(record, found, turns)
     if exchange is not None:
         _add_exchange(record, found, exchange, names, winner)
+
+
+def _repeats(record: Record) -> tuple[float, float]:
+    """Return how many equal votes a row stands for, and how much each counts."""
+    count, weight = (record.number(n) if record.has(n) else 1.0 for n in ("count", "weight"))
+    if not (count >= 0 and count.is_integer() and 0 <= weight < math.inf):
+        what = f"a count of {count:g} with a weight of {weight:g}"
+        raise ArenaError(what, where=record.where, mend="a whole number and a number, 0 or more")
+    return count, weight
 
 
 def _add_exchange(

@@ -98,7 +98,7 @@ def check_required(present: Sequence[str], source: str) -> None:
     """
     for name in REQUIRED:
         if name not in present and not (name == "winner" and one_hot_columns(present)):
-            either = "; or winner_model_a, winner_model_b and winner_tie" if name == "winner" else ""
+            either = "; winner_model_a, winner_model_b and winner_tie would do" if name == "winner" else ""
             raise ArenaError(f"no column {name!r}", where=source, mend=suggest(name, present) + either)
 
 
@@ -192,7 +192,7 @@ def read_points(table: pa.Table, where: Where) -> NDArray[np.int8]:
         points < 0,
         "an unknown winner",
         lambda row: f"unknown winner {str(values[codes[row]])[:60]!r}",
-        f"{suggest(_first_unknown(values, winners), ('model_a', 'model_b', 'tie'))}; also {SPELLINGS}; "
+        f"{suggest(_first_unknown(values, winners), ('model_a', 'model_b', 'tie'))}, and {SPELLINGS}; "
         "leave out battles that were not scored, or give --skip-bad",
     )
     return points

@@ -157,7 +157,7 @@ def _check_quotes(path: Path, dialect: Dialect) -> None:
     Raises:
         ArenaError: it is not.
     """
-    with open_text(path) as file:
+    with open_text(path, newline="") as file:
         reader, start = csv.reader(file, delimiter=dialect.separator, strict=True), 1
         try:
             for _ in reader:
