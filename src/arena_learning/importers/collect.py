@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -61,17 +61,17 @@ class Collected:
         self.pairs: dict[str, LabelledPair] = {}
         self.passed: Counter[str] = Counter()
         self.unread: Counter[str] = Counter()
-        self._undo: list[Callable[[], object]] = []
+        self._undo: list[Callable[[], object]] | None = None
         self._before: Counter[str] = Counter()
 
     def begin_row(self) -> None:
-        """Remember this state: `undo_row` comes back to it."""
-        self._undo.clear()
+        """Remember this state: `undo_row` comes back to it. Without it nothing is remembered."""
+        self._undo = []
         self._before = self.passed.copy()
 
     def undo_row(self) -> None:
         """Take back what a malformed row has added before its error."""
-        for undo in reversed(self._undo):
+        for undo in reversed(self._undo or []):
             undo()
         self.passed = self._before
 
@@ -106,7 +106,8 @@ class Collected:
             self.passed[_ITSELF] += 1
             return
         self.votes.append(vote)
-        self._undo.append(self.votes.pop)
+        if self._undo is not None:
+            self._undo.append(self.votes.pop)
 
     def add_pair(self, record: Record, **fields: Any) -> None:
         """Add a labelled pair; another one of the same instruction gets an id of its own."""
@@ -169,7 +170,8 @@ class Collected:
     def _kept(self, held: MutableMapping[K, V], key: K, value: V) -> V:
         if key not in held:
             held[key] = value
-            self._undo.append(lambda: held.pop(key))
+            if self._undo is not None:
+                self._undo.append(lambda: held.pop(key))
         return held[key]
 
     def write(self, out: Path) -> dict[str, Any]:
@@ -198,7 +200,8 @@ class Collected:
         votes = [v._replace(model_a=names[v.model_a], model_b=names[v.model_b]) for v in self.votes]
         votes = _with_prompts(sorted([*votes, *map(_vote, verdicts)]))
         if votes:
-            write_text(out / "battles.jsonl", "".join(canonical(row) + "\n" for row in _battle_rows(votes)))
+            text = "".join(canonical(row) + "\n" for row in _battle_rows(votes))
+            write_text(out / "battles.jsonl", text)
         if self.pairs:
             write_rows(out / "labelled.jsonl", sorted(self.pairs.values(), key=lambda p: p.id))
         return {
@@ -250,12 +253,15 @@ def _with_prompts(votes: list[Vote]) -> list[Vote]:
     return [v if v.prompt_id else v._replace(prompt_id=f"unknown-{n}") for n, v in enumerate(votes, 1)]
 
 
-def _battle_rows(votes: list[Vote]) -> list[dict[str, Any]]:
-    """Return the rows of a battle log, without the columns that say nothing in any of them."""
-    rows = [{"count" if k == "repeats" else k: v for k, v in vote._asdict().items()} for vote in votes]
-    empty = {"count": 1, "weight": 1, "prompt_id": ""}
-    left = {name for name, value in empty.items() if all(row[name] == value for row in rows)}
-    return [{k: v for k, v in row.items() if k not in left} for row in rows]
+def _battle_rows(votes: list[Vote]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a battle log, without the columns that say nothing in any of them."""
+    empty = {"repeats": 1, "weight": 1, "prompt_id": ""}
+    left = {name for name, value in empty.items() if all(getattr(vote, name) == value for vote in votes)}
+    for vote in votes:
+        row = {name: value for name, value in vote._asdict().items() if name not in left}
+        if "repeats" in row:
+            row["count"] = row.pop("repeats")
+        yield row
 
 
 def _vote(verdict: RecordedVerdict) -> Vote:

@@ -75,11 +75,13 @@ def import_files(
         found.passed["a file of another kind"] += other_files(source)
         for record in records(source, pass_over):
             unseen -= record.fields.keys()
-            found.begin_row()
+            if skip_bad:
+                found.begin_row()
             try:
                 row = _renamed(record, columns or {})
                 take(row, found)
-                found.unread.update(name for name in row.fields if name not in read and row.has(name))
+                for name in row.fields.keys() - read:
+                    found.unread[name] += row.has(name)
             except ArenaError as error:
                 found.undo_row()
                 pass_over(error)
@@ -87,7 +89,8 @@ def import_files(
         raise ArenaError(
             f"no column '{min(unseen)}' in any row", where="--column", mend="THEIRS=OURS, as in the file"
         )
-    found.passed += type(found.passed)()  # drops what was counted as zero times
+    for counted in (found.passed, found.unread):
+        counted += type(counted)()  # drops what was counted as zero times
     return found.write(out) | ({"bad_rows": bad_rows} if bad_rows else {})
 
 

@@ -46,11 +46,13 @@ class Record(NamedTuple):
     def has(self, name: str) -> bool:
         """Return whether a field is there and says something: not None, NaN, a blank text or an empty list."""
         value = self.fields.get(name)
+        if value is None:  # first, because most are asked for in vain
+            return False
+        if isinstance(value, str):
+            return bool(value.strip())
         if isinstance(value, float):
             return not math.isnan(value)
-        if isinstance(value, list | dict):
-            return bool(value)
-        return bool(value.strip()) if isinstance(value, str) else value is not None
+        return bool(value) if isinstance(value, list | dict) else True
 
     def first(self, *names: str) -> str | None:
         """Return the first of these names whose field says something."""

@@ -58,6 +58,7 @@ _SCORES = ("score_{}", "{}_score", "{}-score", "rating_{}", "{}_rating", "{}-rat
 _MODELS = ("{}_model", "{}-model", "model_{}", "{}_model_name", "{}.model")
 _BOTH = [form.format(side) for form in (*_SCORES, *_MODELS) for side in _PREFERENCE_SIDES]
 _SAID = (INSTRUCTION, CONVERSATION, SIDES, WINNER, ANSWER, ONE_HOT, _BOTH, _PREFERENCE_SIDES)
+_SIDES = frozenset(SIDES)
 READ = frozenset(
     {"system", "model_a", "model_b", "count", "weight"}.union(*_SAID, CONTESTANT, ID, JUDGE, EXTRA)
 )
@@ -72,7 +73,7 @@ def take(record: Record, found: Collected, contestant: str = "", judge: str = ""
     try:
         if all(side in fields for side in _PREFERENCE_SIDES):
             _take_preference(record, found, judge)
-        elif {"model_a", "model_b"} <= fields.keys() or any(name in fields for name in SIDES):
+        elif ("model_a" in fields and "model_b" in fields) or not _SIDES.isdisjoint(fields):
             _take_vote(record, found, judge)
         elif (name := conversation_name(record)) is not None:
             _take_conversation(record, name, found, contestant)
@@ -127,7 +128,7 @@ def _take_vote(record: Record, found: Collected, judge: str) -> None:
         found.passed[NO_WINNER] += 1
     exchange, odd = None, None
     try:
-        exchange = exchange_of(record)
+        exchange = None if _SIDES.isdisjoint(record.fields) else exchange_of(record)
     except OddError as error:
         odd = error
     turns = exchange.turns if exchange else None if odd else instruction_of(record)
