@@ -607,10 +607,23 @@ def test_votes_of_a_numbered_question_belong_to_that_question(tmp_path):
 def test_what_a_row_holds_twice_is_counted(tmp_path):
     row = {"id": "a", "instruction": "Q", "prompt": "P", "model": "m", "output": "x", "response": "y"}
     found = take(tmp_path, [row, {**row, "id": "b", "prompt": "Q", "response": "x"}])
-    assert found["passed_over"] == {
-        "another answer in the same row": 1,
-        "another instruction in the same row": 1,
-    }
+    passed = {"another answer in the same row": 1, "another instruction in the same row": 1}
+    assert found["passed_over"] == passed
+    talk = {"id": "c", "model": "m", "messages": turns("Q", "x"), "prompt": "Q", "response": "x"}
+    found = take(tmp_path, [talk, {**talk, "id": "d", "prompt": "P", "response": "y"}])
+    assert found["passed_over"] == passed
+
+
+def test_a_vote_counts_whatever_stands_beside_it(tmp_path):
+    vote = {"id": "a", "model_a": "x", "model_b": "y", "winner": "A", "messages": turns("Q", "", "P")}
+    found = take(tmp_path, [vote])
+    assert (found["battles"], found["passed_over"]) == (1, {"a conversation with an empty turn": 1})
+
+
+def test_lists_of_texts_point_to_fastchat(tmp_path):
+    with pytest.raises(ArenaError) as caught:
+        take(tmp_path, [{"id": "a", "turns": ["One", "Two"]}])
+    assert "arena import fastchat" in caught.value.mend
 
 
 def test_a_column_that_is_nowhere_or_there_already_is_told(tmp_path):

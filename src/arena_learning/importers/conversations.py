@@ -113,7 +113,9 @@ def _items(value: Any, where: str) -> list[Any]:
                     mend = "it is written as Python or NumPy prints a list: write the file as JSON Lines or Parquet"
                     raise ArenaError(SHAPE, where=where, mend=mend) from None
     if not isinstance(value, list) or not all(isinstance(turn, dict) for turn in value):
-        raise ArenaError(SHAPE, where=where)
+        texts = isinstance(value, list) and all(isinstance(turn, str) for turn in value)
+        mend = "lists of texts, as MT-Bench has them, are read by `arena import fastchat`" if texts else ""
+        raise ArenaError(SHAPE, where=where, mend=mend)
     return value
 
 

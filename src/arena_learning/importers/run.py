@@ -60,7 +60,18 @@ def import_files(
     }
     if kind not in takers:
         raise ArenaError(f"no importer '{kind}'", mend=f"one of {', '.join(KINDS)}")
-    take, read = takers[kind]
+    found, bad_rows = _collected(sources, *takers[kind], columns or {}, skip_bad)
+    return found.write(out) | ({"bad_rows": bad_rows} if bad_rows else {})
+
+
+def _collected(
+    sources: Sequence[Path],
+    take: Callable[[Record, Collected], None],
+    read: frozenset[str],
+    columns: Mapping[str, str],
+    skip_bad: bool,
+) -> tuple[Collected, list[str]]:
+    """Return what the sources hold, and the first malformed rows. ``read`` are the columns that ``take`` looks at."""
     found, bad_rows = Collected(), list[str]()
 
     def pass_over(error: ArenaError) -> None:
@@ -70,7 +81,7 @@ def import_files(
         if len(bad_rows) < _SHOWN:
             bad_rows.append(f"{error.where}: {error.what}")
 
-    unseen = set(columns or {})
+    unseen = set(columns)
     for source in sources:
         found.passed["a file of another kind"] += other_files(source)
         for record in records(source, pass_over):
@@ -78,7 +89,7 @@ def import_files(
             if skip_bad:
                 found.begin_row()
             try:
-                row = _renamed(record, columns or {})
+                row = _renamed(record, columns)
                 take(row, found)
                 for name in row.fields.keys() - read:
                     found.unread[name] += row.has(name)
@@ -86,12 +97,10 @@ def import_files(
                 found.undo_row()
                 pass_over(error)
     if unseen:
-        raise ArenaError(
-            f"no column '{min(unseen)}' in any row", where="--column", mend="THEIRS=OURS, as in the file"
-        )
-    for counted in (found.passed, found.unread):
-        counted += type(counted)()  # drops what was counted as zero times
-    return found.write(out) | ({"bad_rows": bad_rows} if bad_rows else {})
+        what = f"no column '{min(unseen)}' in any row"
+        raise ArenaError(what, where="--column", mend="THEIRS=OURS, as in the file")
+    found.passed, found.unread = +found.passed, +found.unread  # without what was counted as zero times
+    return found, bad_rows
 
 
 def _renamed(record: Record, columns: Mapping[str, str]) -> Record:

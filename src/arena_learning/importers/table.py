@@ -53,6 +53,7 @@ _LANGUAGES = dict(
         "persian:fa czech:cs"
     ).split()
 )
+_ANOTHER = "another {} in the same row"
 _PREFERENCE_SIDES = ("chosen", "rejected")
 _SCORES = ("score_{}", "{}_score", "{}-score", "rating_{}", "{}_rating", "{}-rating", "{}.score", "{}.rating")
 _MODELS = ("{}_model", "{}-model", "model_{}", "{}_model_name", "{}.model")
@@ -87,7 +88,7 @@ def _take_plain(record: Record, found: Collected, contestant: str) -> None:
     used = False
     for names, what in ((INSTRUCTION[:3], "instruction"), (ANSWER, "answer")):
         texts = {record.fields[n] for n in names if isinstance(record.fields.get(n), str) and record.has(n)}
-        found.passed[f"another {what} in the same row"] += max(len(texts) - 1, 0)
+        found.passed[_ANOTHER.format(what)] += max(len(texts) - 1, 0)
     turns = instruction_of(record)
     if turns is not None:
         _add_instruction(record, found, turns)
@@ -104,17 +105,24 @@ def _take_plain(record: Record, found: Collected, contestant: str) -> None:
 def _take_conversation(record: Record, name: str, found: Collected, contestant: str) -> None:
     """Add a conversation up to its last user turn, and what the model answered there."""
     turns, answer = read_conversation(record.fields[name], record.where)
-    name_of = contestant if contestant and record.first(*CONTESTANT) is None else record.first(*CONTESTANT)
-    texts = [record.text(*ANSWER)] if any(isinstance(record.fields.get(n), str) for n in ANSWER) else [answer]
+    text = next((record.text(n) for n in ANSWER if isinstance(record.fields.get(n), str)), answer)
+    found.passed[_ANOTHER.format("answer")] += text is not None and answer is not None and text != answer
+    asked = [
+        record.fields[n] for n in INSTRUCTION[:3] if isinstance(record.fields.get(n), str) and record.has(n)
+    ]
+    found.passed[_ANOTHER.format("instruction")] += any(
+        t not in [turn["content"] for turn in turns] for t in asked
+    )
     _add_instruction(record, found, turns)
-    for text in texts:
-        if text is not None and not text.strip():
-            found.passed["an empty answer"] += 1
-        elif text is not None and name_of is None:
-            found.passed["an answer of nobody named (--contestant names one)"] += 1
-        elif text is not None:
-            who = _contestant(record, contestant)
-            found.add_answer(record, _id(record, turns), who, text, soft=_derived(record))
+    if text is None:
+        return
+    if not text.strip():
+        found.passed["an empty answer"] += 1
+    elif not contestant and record.first(*CONTESTANT) is None:
+        found.passed["an answer of nobody named (--contestant names one)"] += 1
+    else:
+        who = _contestant(record, contestant)
+        found.add_answer(record, _id(record, turns), who, text, soft=_derived(record))
 
 
 def _take_vote(record: Record, found: Collected, judge: str) -> None:
@@ -126,12 +134,12 @@ def _take_vote(record: Record, found: Collected, judge: str) -> None:
     winner = _voted(record, found, judge) if has_winner(record.fields) else None
     if not has_winner(record.fields):
         found.passed[NO_WINNER] += 1
-    exchange, odd = None, None
+    exchange, turns, odd = None, None, None
     try:
         exchange = None if _SIDES.isdisjoint(record.fields) else exchange_of(record)
-    except OddError as error:
+        turns = exchange.turns if exchange else instruction_of(record)
+    except OddError as error:  # the vote counts all the same
         odd = error
-    turns = exchange.turns if exchange else None if odd else instruction_of(record)
     known = turns is not None or any(record.has(n) for n in ID)
     if len(names) == 2 and winner is not None:
         prompt = _id(record, turns) if known else ""
