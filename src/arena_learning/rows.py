@@ -264,7 +264,8 @@ def iter_rows(path: Path, kind: type[R]) -> Iterator[R]:
 def numbered_rows(path: Path, kind: type[R]) -> Iterator[tuple[int, R]]:
     """Yield line numbers and rows of a JSON Lines file (blank lines are passed over); see `read_rows`."""
     try:
-        with path.open(encoding="utf-8-sig") as file:  # some editors begin a file with a mark of its encoding
+        # Some editors begin a file with a mark of its encoding. A row ends at "\n" alone: not at "\r" either.
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     yield number, _parse(line, kind, f"{path}, line {number}")

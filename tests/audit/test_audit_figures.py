@@ -106,7 +106,7 @@ def test_kappa_and_agreement_of_known_tables():
 @pytest.mark.parametrize(
     ("row", "what"),
     [
-        ({**ROWS[0], "label": "a"}, "label"),
+        ({**ROWS[0], "label": "maybe"}, "label 'maybe' is unknown"),
         ({**ROWS[0], "instruction": " "}, "an 'instruction' or 'turns' is needed"),
         ({k: v for k, v in ROWS[0].items() if k != "response_b"}, "response_b"),
         (ROWS[0], "used already"),

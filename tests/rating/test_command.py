@@ -44,6 +44,20 @@ def test_rate_prints_json(log):
     assert {row["kind"] for row in out["diagnosis"]} == {"winless", "few_clusters"}
 
 
+def test_rate_says_what_it_passed_over(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("model_a,model_b,winner\nx,y,A\nx,y,Tie\nx,y,\nx,y,who\n")
+    with pytest.raises(ArenaError, match="unknown winner 'who'"):
+        run(rate_command, str(path))
+    text = run(rate_command, str(path), "--skip-bad", "--bootstrap", "0")
+    assert "passed over: 1 rows, an unknown winner\npassed over: 1 rows, no winner given" in text
+    passed = {"an unknown winner": 1, "no winner given": 1}
+    assert json.loads(run(rate_command, str(path), "--skip-bad", "--json"))["passed_over"] == passed
+    done = CliRunner().invoke(rate_command, [str(path), "--skip-bad", "--csv"])
+    assert "passed over" in done.stderr
+    assert "passed over" not in done.stdout
+
+
 def test_rate_prints_a_table_with_all_extras(log):
     text = run(rate_command, log, "--style", "--elo", "--bias", "--baseline", "x", "--bootstrap", "0")
     for words in (

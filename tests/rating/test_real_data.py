@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from arena_learning.importers.run import import_files
 from arena_learning.rating import (
     RatingParams,
     average_win_rates,
     consistency,
     position_bias,
     rate,
+    read_battles,
     win_rate_against,
 )
 
@@ -32,6 +34,20 @@ def test_the_published_arena_ratings():
     assert np.abs(ours - published.rating).max() < 2
     assert pd.Series(ours).corr(published.rating, method="spearman") > 0.9999
     assert not result.diagnosis
+
+
+def test_files_of_public_votes_give_the_same_as_their_tables(tmp_path):
+    votes = data("arena_votes_20240814.csv")
+    table = rate(votes, RatingParams(bootstrap=0)).to_dict()
+    assert rate(read_battles(DATA / "arena_votes_20240814.csv"), RatingParams(bootstrap=0)).to_dict() == table
+    import_files("jsonl", [DATA / "arena_votes_20240814.csv"], tmp_path)
+    imported = rate(read_battles(tmp_path / "battles.jsonl"), RatingParams(bootstrap=0))
+    ours = {one.model: (round(one.rating, 6), one.battles) for one in imported.ratings}
+    assert ours == {row["model"]: (round(row["rating"], 6), row["battles"]) for row in table["ratings"]}
+
+    data("qlora_gpt4_battles.csv.gz")
+    battles = read_battles(DATA / "qlora_gpt4_battles.csv.gz", skip_bad=True)
+    assert (len(battles), battles.passed) == (43011, {"an unknown winner": 1495})  # of 44,506 rows
 
 
 def test_the_published_interval_widths():

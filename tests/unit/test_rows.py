@@ -97,6 +97,14 @@ def test_a_malformed_line_is_named_by_file_and_line(tmp_path, line):
     assert caught.value.mend
 
 
+def test_a_row_ends_at_a_line_feed_alone(tmp_path):
+    path = tmp_path / "turns.jsonl"
+    path.write_bytes(
+        '{"role":\r"user",\r\n'.replace("\r\n", "\r").encode() + '"content":"a\u2028b\x85c"}\r\n'.encode()
+    )
+    assert read_rows(path, Turn) == [Turn(role="user", content="a\u2028b\x85c")]
+
+
 def test_a_file_that_is_not_utf8_is_named(tmp_path):
     (tmp_path / "latin.jsonl").write_bytes('{"role":"user","content":"é"}'.encode("latin-1"))
     with pytest.raises(ArenaError, match="not UTF-8"):

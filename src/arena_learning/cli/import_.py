@@ -20,6 +20,9 @@ from arena_learning.cli.main import print_json
 @click.option(
     "--column", "columns", multiple=True, metavar="THEIRS=OURS", help="Tables: a column called otherwise."
 )
+@click.option(
+    "--skip-bad", is_flag=True, help="Pass over malformed rows and count them; else the first is an error."
+)
 @json_option
 def command(
     kind: str,
@@ -29,12 +32,14 @@ def command(
     baseline: str,
     contestant: str,
     columns: tuple[str, ...],
+    skip_bad: bool,
     as_json: bool,
 ) -> None:
     """Turn SRC (files or folders of JSON, JSONL, CSV or Parquet) into instructions, answers, verdicts and battles.
 
-    `jsonl` and `parquet` read any table: id, instruction (or turns), text with contestant, or model_a, model_b and
-    winner.
+    `jsonl` and `parquet` read any table: id, instruction (or a conversation), text with contestant; votes with
+    model_a, model_b and winner (or winner_model_a, winner_model_b, winner_tie), and both answers where they are there;
+    chosen and rejected. What is passed over is counted with its reason, and so are columns that nothing here reads.
     """
     from arena_learning.importers.run import import_files
 
@@ -49,6 +54,7 @@ def command(
         baseline=baseline,
         contestant=contestant,
         columns={theirs: ours for theirs, _, ours in pairs},
+        skip_bad=skip_bad,
     )
     if as_json:
         print_json(found)
@@ -56,3 +62,5 @@ def command(
     click.echo(f"written to {out}")
     for line in flat(found):
         click.echo(f"  {line}")
+    for row in found.get("bad_rows", []):
+        click.echo(f"  malformed: {row}")

@@ -34,6 +34,9 @@ import click
 @click.option("--elo", is_flag=True, help="Also online Elo (K = 4), averaged over 20 shuffles.")
 @click.option("--baseline", metavar="NAME", help="Also win rates against this model.")
 @click.option("--bias", is_flag=True, help="Also position and length bias.")
+@click.option(
+    "--skip-bad", is_flag=True, help="Pass over malformed rows and count them; else the first is an error."
+)
 @click.option("--json", "form", flag_value="json", help="Print JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print the ratings as CSV.")
 def command(
@@ -49,14 +52,16 @@ def command(
     elo: bool,
     baseline: str | None,
     bias: bool,
+    skip_bad: bool,
     form: str | None,
 ) -> None:
-    """Rate the models of FILE, a battle log in CSV, JSONL or Parquet.
+    """Rate the models of FILE, a battle log in CSV, JSONL, JSON or Parquet.
 
-    Columns: model_a, model_b, winner (model_a, model_b, tie or tie (bothbad)); optional are count, weight,
-    prompt_id, score_a/b, length_a/b, headers_a/b, lists_a/b and bold_a/b.
+    Columns: model_a, model_b, winner (model_a, model_b, tie, tie (bothbad), A, B, ...; or winner_model_a,
+    winner_model_b and winner_tie of 0 and 1); optional are count, weight, prompt_id, score_a/b, length_a/b,
+    headers_a/b, lists_a/b and bold_a/b. Rows without a winner are passed over and counted.
     """
-    from arena_learning.rating.report import Extras, rate_file, render
+    from arena_learning.rating.report import Extras, passed_over_lines, rate_file, render
 
     params = {
         "scale": scale,
@@ -67,4 +72,8 @@ def command(
         "seed": seed,
     }
     extras = Extras(style=style, elo=elo, baseline=baseline, bias=bias)
-    click.echo(render(rate_file(file, anchor, params, extras), form or "table"), nl=False)
+    report = rate_file(file, anchor, params, extras, skip_bad=skip_bad)
+    click.echo(render(report, form or "table"), nl=False)
+    if form == "csv":  # the others say it themselves
+        for line in passed_over_lines(report):
+            click.echo(line, err=True)

@@ -9,8 +9,15 @@ from __future__ import annotations
 import hashlib
 
 from arena_learning.errors import ArenaError
-from arena_learning.importers.collect import Collected, safe_id, safe_name
+from arena_learning.importers.collect import Collected
 from arena_learning.importers.source import Record
+from arena_learning.votes import is_missing
+
+NO_PREFERENCE = "no preference given"
+READ = frozenset(
+    "preference output text instruction generator contestant model baseline generator_1 generator_2 output_1 output_2 "
+    "judge annotator instruction_id id source dataset".split()
+)
 
 
 def take(record: Record, found: Collected, judge: str) -> None:
@@ -21,7 +28,7 @@ def take(record: Record, found: Collected, judge: str) -> None:
     elif {"output", "text"} & fields.keys():
         if fields.get("instruction") is not None:
             _take_instruction(record, found)
-        name = safe_name(record.text("generator", "contestant", "model"))
+        name = record.text("generator", "contestant", "model")
         found.add_answer(record, _id(record), name, record.text("output", "text"))
     elif "instruction" in fields:
         _take_instruction(record, found)
@@ -44,25 +51,26 @@ def _take_preference(record: Record, found: Collected, judge: str) -> None:
     if judge and said != judge:
         found.passed[f"a verdict of {said or 'an unnamed judge'}"] += 1
         return
-    if record.fields["preference"] in (None, "", "nan"):
-        found.passed["no preference given"] += 1
+    if is_missing(record.fields["preference"]):
+        found.passed[NO_PREFERENCE] += 1
         return
     preference = record.number("preference")
     share = 0.5 if preference == 0 else preference - 1
     if not 0 <= share <= 1:
         raise ArenaError(f"a preference of {preference:g} is not between 1 and 2", where=record.where)
-    pair = safe_name(record.text("baseline", "generator_1")), safe_name(record.text("model", "generator_2"))
+    pair = record.text("baseline", "generator_1"), record.text("model", "generator_2")
     if record.fields.get("instruction") is not None:
         _take_instruction(record, found)
         for name, text in zip(pair, ("output_1", "output_2"), strict=True):
             if isinstance(record.fields.get(text), str):
                 found.add_answer(record, _id(record), name, record.text(text))
+            elif text in record.fields:
+                found.passed["an answer that is no text"] += 1
     found.add_verdict(record, _id(record), pair, share, known=False)
 
 
 def _id(record: Record) -> str:
-    for name in ("instruction_id", "id"):
-        if isinstance(record.fields.get(name), str):
-            return safe_id(record.fields[name])
+    if record.first("instruction_id", "id"):
+        return record.id("instruction_id", "id")
     text = record.text("instruction")
     return f"alpaca-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from arena_learning.importers.collect import Collected, safe_id, safe_name
+from arena_learning.importers.collect import Collected
 from arena_learning.importers.source import Record
 
 DEFAULT_BASELINE = "gpt-4-0314"
+READ = frozenset(
+    "games judge baseline model model_id choices messages turns prompt category question_id uid answer".split()
+)
 _SHARES = {
     "A>>B": 0.0,
     "A>B": 0.25,
@@ -30,12 +33,12 @@ def take(record: Record, found: Collected, judge: str, baseline: str = "") -> No
     if "games" in fields:
         _take_judgment(record, found, judge, baseline)
     elif "choices" in fields or "messages" in fields:
-        found.add_answer(record, _id(record), safe_name(record.text("model_id", "model")), _answer(record))
+        found.add_answer(record, _id(record), record.text("model_id", "model"), _answer(record, found))
     elif "turns" in fields or "prompt" in fields:
         found.add_instruction(
             record,
             id=_id(record),
-            turns=[{"role": "user", "content": _question(record)}],
+            turns=[{"role": "user", "content": _question(record, found)}],
             category=str(fields.get("category") or "other"),
             source="arena-hard",
         )
@@ -48,30 +51,37 @@ def _take_judgment(record: Record, found: Collected, judge: str, baseline: str) 
     if judge and said != judge:
         found.passed[f"a verdict of {said or 'an unnamed judge'}"] += 1
         return
-    base = safe_name(str(record.fields.get("baseline") or baseline or DEFAULT_BASELINE))
-    model = safe_name(record.text("model"))
+    base = str(record.fields.get("baseline") or baseline or DEFAULT_BASELINE)
+    model = record.text("model")
     games = record.fields["games"]
-    for number, game in enumerate(games if isinstance(games, list) else []):
+    if not isinstance(games, list) or not games:
+        found.passed["a judgment without games"] += 1
+        return
+    for number, game in enumerate(games):
         score = game.get("score") if isinstance(game, dict) else None
-        if score not in _SHARES:
+        share = _SHARES.get(score.strip()) if isinstance(score, str) else None
+        if share is None:
             found.passed["a game without a verdict"] += 1
             continue
         pair = (base, model) if number % 2 == 0 else (model, base)
-        found.add_verdict(record, _id(record), pair, _SHARES[score], known=True)
+        found.add_verdict(record, _id(record), pair, share, known=True)
 
 
-def _question(record: Record) -> str:
+def _question(record: Record, found: Collected) -> str:
     turns = record.fields.get("turns")
     if isinstance(turns, list) and turns:
+        found.passed["a second turn"] += len(turns) - 1
         return _text(record, turns[0])
     return record.text("prompt")
 
 
-def _answer(record: Record) -> str:
+def _answer(record: Record, found: Collected) -> str:
     choices, messages = record.fields.get("choices"), record.fields.get("messages")
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         turns = choices[0].get("turns")
         if isinstance(turns, list) and turns:
+            found.passed["another answer of the same contestant"] += len(choices) - 1
+            found.passed["an answer to a second turn"] += len(turns) - 1
             return _text(record, turns[0])
     if isinstance(messages, list) and messages and isinstance(messages[-1], dict):
         return _text(record, messages[-1])
@@ -86,4 +96,4 @@ def _text(record: Record, item: Any) -> str:
 
 
 def _id(record: Record) -> str:
-    return safe_id(record.text("question_id", "uid"))
+    return record.id("question_id", "uid")

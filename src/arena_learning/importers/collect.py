@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
 from arena_learning.errors import ArenaError
-from arena_learning.importers.source import Record
+from arena_learning.importers.pairs import LabelledPair
+from arena_learning.importers.source import Record, with_digest
 from arena_learning.rows import (
     Instruction,
     RecordedVerdict,
@@ -21,28 +22,58 @@ from arena_learning.rows import (
     write_text,
 )
 
-_ID = re.compile(r"[^\w.:-]+")
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
+_LONGEST = 100  # of a contestant's name, which is a file's name too
+_ITSELF = "a contestant against itself"
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Vote(NamedTuple):
-    """One row of a battle log, as `arena rate` reads it."""
+    """One row of a battle log, as `arena rate` reads it; ``repeats`` is its column ``count``."""
 
     model_a: str
     model_b: str
     winner: str
     prompt_id: str
+    repeats: float = 1.0
+    weight: float = 1.0
 
 
 class Collected:
-    """Instructions by id, answers by contestant and id, verdicts, votes, and what was passed over and why."""
+    """What was found, by the contestants' own names, and what was passed over and why.
+
+    Attributes:
+        instructions: by id.
+        answers: by contestant and instruction.
+        verdicts: by instruction and contestants.
+        votes: in their order.
+        pairs: labelled pairs by id.
+        passed: how often something was passed over, by the reason.
+        unread: in how many rows a column stood that nothing reads, by its name.
+    """
 
     def __init__(self) -> None:
         self.instructions: dict[str, Instruction] = {}
         self.answers: dict[str, dict[str, str]] = {}
         self.verdicts: dict[tuple[str, str, str], RecordedVerdict] = {}
         self.votes: list[Vote] = []
+        self.pairs: dict[str, LabelledPair] = {}
         self.passed: Counter[str] = Counter()
+        self.unread: Counter[str] = Counter()
+        self._undo: list[Callable[[], object]] | None = None
+        self._before: Counter[str] = Counter()
+
+    def begin_row(self) -> None:
+        """Remember this state: `undo_row` comes back to it. Without it nothing is remembered."""
+        self._undo = []
+        self._before = self.passed.copy()
+
+    def undo_row(self) -> None:
+        """Take back what a malformed row has added before its error."""
+        for undo in reversed(self._undo or []):
+            undo()
+        self.passed = self._before
 
     def add_instruction(self, record: Record, **fields: Any) -> None:
         """Add an instruction; the same one again is no error."""
@@ -50,22 +81,54 @@ class Collected:
             instruction = Instruction(**fields)
         except ValidationError as error:
             raise ArenaError(describe_invalid(error), where=record.where) from None
-        known = self.instructions.setdefault(instruction.id, instruction)
+        known = self._kept(self.instructions, instruction.id, instruction)
         if known.turns != instruction.turns:
             raise ArenaError(
                 f"the id '{instruction.id}' is another instruction's already", where=record.where
             )
 
-    def add_answer(self, record: Record, instruction_id: str, contestant: str, text: str) -> None:
-        """Add an answer; the same one again is no error, another one is."""
-        answers = self.answers.setdefault(contestant, {})
-        if answers.setdefault(instruction_id, text) != text:
+    def add_answer(
+        self, record: Record, instruction_id: str, contestant: str, text: str, soft: bool = False
+    ) -> None:
+        """Add an answer; the same one again is no error, another one is (or is counted, where ``soft``)."""
+        answers = self._kept(self.answers, _named(contestant, record), {})
+        if self._kept(answers, instruction_id, text) == text:
+            return
+        if not soft:
             raise ArenaError(
                 f"'{contestant}' answers '{instruction_id}' twice, differently", where=record.where
             )
+        self.passed["another answer of a contestant to the same instruction"] += 1
+
+    def add_vote(self, vote: Vote) -> None:
+        """Add a vote; equal votes are as many votes."""
+        if vote.model_a == vote.model_b:
+            self.passed[_ITSELF] += 1
+            return
+        self.votes.append(vote)
+        if self._undo is not None:
+            self._undo.append(self.votes.pop)
+
+    def add_pair(self, record: Record, **fields: Any) -> None:
+        """Add a labelled pair; another one of the same instruction gets an id of its own."""
+        name, number = fields["id"], 1
+        while fields["id"] in self.pairs:
+            number += 1
+            fields["id"] = f"{name}-{number}"
+        try:
+            self._kept(self.pairs, fields["id"], LabelledPair(**fields))
+        except ValidationError as error:
+            raise ArenaError(describe_invalid(error), where=record.where) from None
 
     def add_verdict(
-        self, record: Record, instruction_id: str, pair: tuple[str, str], share: float, known: bool
+        self,
+        record: Record,
+        instruction_id: str,
+        pair: tuple[str, str],
+        share: float,
+        known: bool,
+        scores: tuple[float, float] | None = None,
+        soft: bool = False,
     ) -> None:
         """Add a verdict: ``share`` from 0 to 1 is how far the second of ``pair`` is preferred.
 
@@ -75,28 +138,41 @@ class Collected:
             pair: the contestants, as presented where ``known``.
             share: 0 the first, 1 the second, 0.5 a tie.
             known: whether the order of presentation is.
+            scores: of both from 1 to 10, where there are any.
+            soft: a second verdict on the same pair is counted; else another one is an error.
         """
         if not 0 <= share <= 1:
             raise ArenaError(f"a preference of {share:g} is not between 0 and 1", where=record.where)
-        first, second = pair
+        first, second = (_named(name, record) for name in pair)
         if first == second:
-            self.passed["a contestant against itself"] += 1
+            self.passed[_ITSELF] += 1
             return
+        one, two = scores or (10 - 9 * share, 1 + 9 * share)
         row = RecordedVerdict(
             instruction_id=instruction_id,
             first=first,
             second=second,
-            score_first=10 - 9 * share,
-            score_second=1 + 9 * share,
+            score_first=one,
+            score_second=two,
             order_known=known,
         )
-        place = (instruction_id, *(pair if known else sorted(pair)))
-        if self.verdicts.setdefault(place, row) != row:
+        one_place = (first, second) if known else (min(first, second), max(first, second))
+        place = (instruction_id, *one_place)
+        if soft and place in self.verdicts:
+            self.passed["another verdict on the same pair and instruction"] += 1
+        elif self._kept(self.verdicts, place, row) != row:
             raise ArenaError(
                 f"{first} and {second} are judged twice on '{instruction_id}', differently",
                 where=record.where,
                 mend="import one judge at a time (--judge)",
             )
+
+    def _kept(self, held: MutableMapping[K, V], key: K, value: V) -> V:
+        if key not in held:
+            held[key] = value
+            if self._undo is not None:
+                self._undo.append(lambda: held.pop(key))
+        return held[key]
 
     def write(self, out: Path) -> dict[str, Any]:
         """Write what was found below ``out``; return the counts.
@@ -104,46 +180,88 @@ class Collected:
         Raises:
             ArenaError: nothing was found.
         """
-        if not (self.instructions or self.answers or self.verdicts or self.votes):
-            raise ArenaError("nothing found to import", mend=f"passed over: {dict(self.passed) or 'nothing'}")
+        if not (self.instructions or self.answers or self.verdicts or self.votes or self.pairs):
+            found = f"passed over: {dict(self.passed) or 'nothing'}"
+            unread = f"; columns that nothing here reads: {', '.join(self.unread)}" if self.unread else ""
+            raise ArenaError("nothing found to import", mend=found + unread)
+        names = _safe_names(self._contestants())
         if self.instructions:
             write_rows(out / "instructions.jsonl", sorted(self.instructions.values(), key=lambda i: i.id))
         for contestant, texts in sorted(self.answers.items()):
             lines = [canonical({"id": key, "text": text}) + "\n" for key, text in sorted(texts.items())]
-            write_text(out / "answers" / f"{contestant}.jsonl", "".join(lines))
-        votes = [*self.votes, *map(_vote, self.verdicts.values())]
-        if self.verdicts:
-            rows = sorted(self.verdicts.values(), key=lambda v: (v.instruction_id, v.first, v.second))
+            write_text(out / "answers" / f"{names[contestant]}.jsonl", "".join(lines))
+        verdicts = [
+            v.model_copy(update={"first": names[v.first], "second": names[v.second]})
+            for v in self.verdicts.values()
+        ]
+        if verdicts:
+            rows = sorted(verdicts, key=lambda v: (v.instruction_id, v.first, v.second))
             write_rows(out / "verdicts.jsonl", rows)
+        votes = [v._replace(model_a=names[v.model_a], model_b=names[v.model_b]) for v in self.votes]
+        votes = _with_prompts(sorted([*votes, *map(_vote, verdicts)]))
         if votes:
-            lines = [
-                canonical({k: v for k, v in vote._asdict().items() if v}) + "\n" for vote in sorted(votes)
-            ]
-            write_text(out / "battles.jsonl", "".join(lines))
+            text = "".join(canonical(row) + "\n" for row in _battle_rows(votes))
+            write_text(out / "battles.jsonl", text)
+        if self.pairs:
+            write_rows(out / "labelled.jsonl", sorted(self.pairs.values(), key=lambda p: p.id))
         return {
             "instructions": len(self.instructions),
             "contestants": len(self.answers),
             "answers": sum(map(len, self.answers.values())),
-            "verdicts": len(self.verdicts),
+            "verdicts": len(verdicts),
             "battles": len(votes),
+            "labelled_pairs": len(self.pairs),
+            "renamed": {raw: name for raw, name in sorted(names.items()) if raw != name},
             "passed_over": dict(sorted(self.passed.items())),
+            "columns_not_read": dict(sorted(self.unread.items())),
         }
 
+    def _contestants(self) -> set[str]:
+        voted = (name for vote in self.votes for name in vote[:2])
+        judged = (name for verdict in self.verdicts.values() for name in (verdict.first, verdict.second))
+        return {*self.answers, *voted, *judged}
 
-def safe_id(text: str) -> str:
-    """Return ``text`` as an instruction's id."""
-    return _ID.sub("-", text.strip()).strip("-")
 
+def _safe_names(contestants: Iterable[str]) -> dict[str, str]:
+    """Return each contestant's name as a file may be called; two names stay two.
 
-def safe_name(text: str) -> str:
-    """Return ``text`` as a contestant's name, which is a file's name too.
-
-    Where letters or digits are lost a digest is added: two names in Chinese stay two.
+    Slashes become hyphens (``org/model``: ``org-model``) and dots and hyphens at the ends go. Whatever else changes
+    gets a digest of the whole name, so that it is the same in every import; so does one of two that would be called
+    the same.
     """
-    text = text.strip()
-    name = _NAME.sub("-", text).strip("-._")
-    lost = any(char.isalnum() and not char.isascii() for char in text) or (text and not name)
-    return f"{name or 'model'}-{hashlib.sha256(text.encode()).hexdigest()[:8]}" if lost else name
+    plain = {raw: _NAME.sub("-", raw).strip("-._") for raw in contestants}
+    same = Counter(plain.values())
+    names = {}
+    for raw, name in plain.items():
+        own = raw == name or (same[name] == 1 and name == re.sub("/+", "-", raw).strip("-._"))
+        fits = 0 < len(name) <= _LONGEST
+        names[raw] = name if own and fits else with_digest(name[:_LONGEST] or "model", raw)
+    return names
+
+
+def _named(contestant: str, record: Record) -> str:
+    name = contestant.strip()
+    if not name:
+        raise ArenaError("the contestant's name is empty", where=record.where)
+    return name
+
+
+def _with_prompts(votes: list[Vote]) -> list[Vote]:
+    """Return the votes, each with a prompt if one has: one whose prompt is not known gets a prompt of its own."""
+    if not any(vote.prompt_id for vote in votes):
+        return votes
+    return [v if v.prompt_id else v._replace(prompt_id=f"unknown-{n}") for n, v in enumerate(votes, 1)]
+
+
+def _battle_rows(votes: list[Vote]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a battle log, without the columns that say nothing in any of them."""
+    empty = {"repeats": 1, "weight": 1, "prompt_id": ""}
+    left = {name for name, value in empty.items() if all(getattr(vote, name) == value for vote in votes)}
+    for vote in votes:
+        row = {name: value for name, value in vote._asdict().items() if name not in left}
+        if "repeats" in row:
+            row["count"] = row.pop("repeats")
+        yield row
 
 
 def _vote(verdict: RecordedVerdict) -> Vote:

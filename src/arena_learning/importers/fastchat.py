@@ -1,4 +1,4 @@
-"""FastChat: MT-Bench's questions, answers and pairwise judgments, and the Arena's votes.
+"""FastChat: MT-Bench's questions, answers and pairwise judgments; the Arena's votes, which `table` reads.
 
 A second turn of MT-Bench continues each model's own first answer, so that no two models answer the same conversation:
 second turns are passed over, and counted.
@@ -8,29 +8,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from arena_learning.importers.collect import Collected, Vote, safe_id, safe_name
+from arena_learning.importers import table
+from arena_learning.importers.collect import Collected
 from arena_learning.importers.source import Record
+from arena_learning.votes import is_missing, read_winner
 
-_WINNERS = {
-    "model_a": "model_a",
-    "model_b": "model_b",
-    "tie": "tie",
-    "tie (bothbad)": "tie",
-    "both_bad": "tie",
-}
+READ = table.READ | {"g1_winner", "g2_winner", "model_1", "model_2", "turn", "choices"}
 
 
-def take(record: Record, found: Collected, judge: str) -> None:
+def take(record: Record, found: Collected, judge: str, contestant: str = "") -> None:
     """Add what a record holds; judgments of another judge than ``judge`` (if named) are passed over."""
     fields = record.fields
     if "g1_winner" in fields:
         _take_judgment(record, found, judge)
     elif "choices" in fields:
-        found.add_answer(
-            record, _id(record), safe_name(record.text("model_id", "model")), _first_answer(record, found)
-        )
-    elif isinstance(fields.get("turns"), list) and fields["turns"]:
-        turns = fields["turns"]
+        found.add_answer(record, _id(record), record.text("model_id", "model"), _first_answer(record, found))
+    elif isinstance(turns := fields.get("turns"), list) and turns and isinstance(turns[0], str):
         reference = fields.get("reference")
         found.passed["a second turn"] += len(turns) - 1
         found.add_instruction(
@@ -41,16 +34,11 @@ def take(record: Record, found: Collected, judge: str) -> None:
             source="mt-bench",
             reference=reference[0] if isinstance(reference, list) and reference else None,
         )
-    elif {"model_a", "model_b", "winner"} <= fields.keys():
-        winner = _WINNERS.get(str(fields["winner"]))
-        if winner is None:
-            found.passed[f"a vote for {str(fields['winner'])[:30]!r}"] += 1
-            return
-        prompt = fields.get("question_id")
-        a, b = safe_name(record.text("model_a")), safe_name(record.text("model_b"))
-        found.votes.append(Vote(a, b, winner, safe_id(str(prompt)) if prompt is not None else ""))
+    elif not is_missing(said := fields.get("winner")) and read_winner(said) is None:
+        found.passed[f"a vote for {str(said)[:30]!r}"] += 1
     else:
-        found.passed["neither question, answer, pairwise judgment nor vote"] += 1
+        numbered = {"question_id": _id(record)} if record.has("question_id") else {}  # as in question.jsonl
+        table.take(record._replace(fields={**fields, **numbered}), found, contestant, judge)
 
 
 def _take_judgment(record: Record, found: Collected, judge: str) -> None:
@@ -61,10 +49,10 @@ def _take_judgment(record: Record, found: Collected, judge: str) -> None:
     if judge and said != judge:
         found.passed[f"a verdict of {said or 'an unnamed judge'}"] += 1
         return
-    if fields.get("turn", 1) != 1:
+    if record.has("turn") and record.text("turn") != "1":
         found.passed["a judgment of a second turn"] += 1
         return
-    one, two = safe_name(record.text("model_1")), safe_name(record.text("model_2"))
+    one, two = record.text("model_1"), record.text("model_2")
     for name, pair in (("g1_winner", (one, two)), ("g2_winner", (two, one))):
         winner = fields.get(name)
         share = {"tie": 0.5, "model_1": float(pair[1] == one), "model_2": float(pair[1] == two)}.get(
@@ -85,6 +73,7 @@ def _first_answer(record: Record, found: Collected) -> str:
     )
     if not isinstance(turns, list) or not turns:
         return Record(record.where, {}).text("choices[0].turns")
+    found.passed["another answer of the same contestant"] += len(choices) - 1
     found.passed["an answer to a second turn"] += len(turns) - 1
     first = turns[0]
     return Record(record.where, first if isinstance(first, dict) else {"content": first}).text("content")
@@ -92,4 +81,4 @@ def _first_answer(record: Record, found: Collected) -> str:
 
 def _id(record: Record) -> str:
     name = record.text("question_id")
-    return f"mt-{name}" if name.isdigit() else safe_id(name)
+    return f"mt-{name}" if name.isdigit() else record.id("question_id")

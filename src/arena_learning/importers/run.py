@@ -9,8 +9,10 @@ from typing import Any
 from arena_learning.errors import ArenaError
 from arena_learning.importers import alpaca_eval, arena_hard, fastchat, table
 from arena_learning.importers.collect import Collected
-from arena_learning.importers.source import Record, records
+from arena_learning.importers.source import Record, other_files, records
 
+MALFORMED = "a malformed row"
+_SHOWN = 5  # malformed rows that are quoted
 KINDS = ("alpaca-eval", "fastchat", "arena-hard", "jsonl", "parquet")
 
 
@@ -23,11 +25,13 @@ def import_files(
     baseline: str = "",
     contestant: str = "",
     columns: Mapping[str, str] | None = None,
+    skip_bad: bool = False,
 ) -> dict[str, Any]:
     """Read ``sources`` and write what is in them below ``out``.
 
     Written are ``instructions.jsonl`` (a pool), ``answers/NAME.jsonl`` (recorded opponents), ``verdicts.jsonl`` (for a
-    judge of kind replay) and ``battles.jsonl`` (for `arena rate`), each if there is something for it.
+    judge of kind replay), ``battles.jsonl`` (for `arena rate`) and ``labelled.jsonl`` (for `arena audit-judge`), each
+    if there is something for it.
 
     Args:
         kind: one of `KINDS`; ``jsonl`` and ``parquet`` read any table.
@@ -37,32 +41,77 @@ def import_files(
         baseline: arena-hard: the baseline, where the files do not name it.
         contestant: tables: who answered, where no column says so.
         columns: tables: our names of columns that are called otherwise, by their names.
+        skip_bad: pass over malformed rows and count them; else the first is an error.
 
     Returns:
-        What was found, by kind, and ``passed_over`` with reasons.
+        What was found, by kind; ``renamed``, contestants whose name no file can have; ``passed_over`` with reasons;
+        ``columns_not_read`` with the rows they stand in; with ``skip_bad`` the first ``bad_rows``.
 
     Raises:
         ArenaError: a file that cannot be read, a malformed record or a contradiction (with file and line), or
             nothing found.
     """
-    takers: dict[str, Callable[[Record, Collected], None]] = {
-        "alpaca-eval": lambda record, found: alpaca_eval.take(record, found, judge),
-        "fastchat": lambda record, found: fastchat.take(record, found, judge),
-        "arena-hard": lambda record, found: arena_hard.take(record, found, judge, baseline),
-        "jsonl": lambda record, found: table.take(record, found, contestant),
-        "parquet": lambda record, found: table.take(record, found, contestant),
+    takers: dict[str, tuple[Callable[[Record, Collected], None], frozenset[str]]] = {
+        "alpaca-eval": (lambda row, found: alpaca_eval.take(row, found, judge), alpaca_eval.READ),
+        "fastchat": (lambda row, found: fastchat.take(row, found, judge, contestant), fastchat.READ),
+        "arena-hard": (lambda row, found: arena_hard.take(row, found, judge, baseline), arena_hard.READ),
+        "jsonl": (lambda row, found: table.take(row, found, contestant, judge), table.READ),
+        "parquet": (lambda row, found: table.take(row, found, contestant, judge), table.READ),
     }
     if kind not in takers:
         raise ArenaError(f"no importer '{kind}'", mend=f"one of {', '.join(KINDS)}")
-    found = Collected()
+    found, bad_rows = _collected(sources, *takers[kind], columns or {}, skip_bad)
+    return found.write(out) | ({"bad_rows": bad_rows} if bad_rows else {})
+
+
+def _collected(
+    sources: Sequence[Path],
+    take: Callable[[Record, Collected], None],
+    read: frozenset[str],
+    columns: Mapping[str, str],
+    skip_bad: bool,
+) -> tuple[Collected, list[str]]:
+    """Return what the sources hold, and the first malformed rows. ``read`` are the columns that ``take`` looks at."""
+    found, bad_rows = Collected(), list[str]()
+
+    def pass_over(error: ArenaError) -> None:
+        if not skip_bad:
+            raise error
+        found.passed[MALFORMED] += 1
+        if len(bad_rows) < _SHOWN:
+            bad_rows.append(f"{error.where}: {error.what}")
+
+    unseen = set(columns)
     for source in sources:
-        for record in records(source):
-            takers[kind](_renamed(record, columns or {}), found)
-    found.passed += type(found.passed)()  # drops what was counted as zero times
-    return found.write(out)
+        found.passed["a file of another kind"] += other_files(source)
+        for record in records(source, pass_over):
+            unseen -= record.fields.keys()
+            if skip_bad:
+                found.begin_row()
+            try:
+                row = _renamed(record, columns)
+                take(row, found)
+                for name in row.fields.keys() - read:
+                    found.unread[name] += row.has(name)
+            except ArenaError as error:
+                found.undo_row()
+                pass_over(error)
+    if unseen:
+        what = f"no column '{min(unseen)}' in any row"
+        raise ArenaError(what, where="--column", mend="THEIRS=OURS, as in the file")
+    found.passed, found.unread = +found.passed, +found.unread  # without what was counted as zero times
+    return found, bad_rows
 
 
 def _renamed(record: Record, columns: Mapping[str, str]) -> Record:
     if not columns:
         return record
-    return record._replace(fields={columns.get(name, name): value for name, value in record.fields.items()})
+    fields = {columns.get(name, name): value for name, value in record.fields.items()}
+    if len(fields) < len(record.fields):
+        twice = next(
+            ours for theirs, ours in columns.items() if ours in record.fields and theirs in record.fields
+        )
+        raise ArenaError(
+            f"there is a column '{twice}' already", where=record.where, mend="give --column another name"
+        )
+    return record._replace(fields=fields)

@@ -1,82 +1,295 @@
-"""Any table with a column for what is needed: instructions, answers or votes, by the names of its columns."""
+"""Any table by the names of its columns: instructions, answers, votes, conversations, chosen and rejected answers.
+
+What a row is, its columns say: ``chosen`` and ``rejected``; ``model_a`` and ``model_b``, or two answers (Kaggle's and
+LMSYS's files of the Arena); a conversation (ShareGPT, LMSYS, WildChat); else an instruction, an answer, or both.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 from arena_learning.errors import ArenaError
-from arena_learning.importers.collect import Collected, Vote, safe_id, safe_name
+from arena_learning.importers.collect import Collected, Vote
+from arena_learning.importers.conversations import OddError, read_conversation
+from arena_learning.importers.pairs import (
+    CONVERSATION,
+    INSTRUCTION,
+    SIDES,
+    WINNER,
+    Exchange,
+    conversation_name,
+    exchange_of,
+    has_winner,
+    instruction_of,
+    preference_of,
+    winner_of,
+)
 from arena_learning.importers.source import Record
+from arena_learning.rows import canonical
+from arena_learning.votes import NO_WINNER, ONE_HOT, Winner
 
-INSTRUCTION = ("instruction", "prompt", "question")
 ANSWER = ("text", "response", "output", "answer", "completion")
 CONTESTANT = ("contestant", "model", "generator", "model_id")
-ID = ("instruction_id", "prompt_id", "question_id", "id", "uid")
-_WINNERS = {
-    "model_a": "model_a",
-    "a": "model_a",
-    "model_b": "model_b",
-    "b": "model_b",
-    "tie": "tie",
-    "both_bad": "tie",
-}
+ID = (
+    "instruction_id",
+    "prompt_id",
+    "question_id",
+    "conversation_id",
+    "conversation_hash",
+    "id",
+    "uid",
+)
+JUDGE = ("judge", "annotator")
+EXTRA = ("category", "source", "language", "difficulty", "reference")
+_DIFFICULTIES = ("easy", "medium", "hard", "unknown")
+# LMSYS and WildChat write a language's name.
+_LANGUAGES = dict(
+    pair.split(":")
+    for pair in (
+        "english:en chinese:zh russian:ru german:de french:fr spanish:es japanese:ja portuguese:pt italian:it "
+        "korean:ko arabic:ar polish:pl vietnamese:vi turkish:tr indonesian:id dutch:nl ukrainian:uk hindi:hi "
+        "persian:fa czech:cs"
+    ).split()
+)
+_ANOTHER = "another {} in the same row"
+_PREFERENCE_SIDES = ("chosen", "rejected")
+_SCORES = ("score_{}", "{}_score", "{}-score", "rating_{}", "{}_rating", "{}-rating", "{}.score", "{}.rating")
+_MODELS = ("{}_model", "{}-model", "model_{}", "{}_model_name", "{}.model")
+_BOTH = [form.format(side) for form in (*_SCORES, *_MODELS) for side in _PREFERENCE_SIDES]
+_SAID = (INSTRUCTION, CONVERSATION, SIDES, WINNER, ANSWER, ONE_HOT, _BOTH, _PREFERENCE_SIDES)
+_SIDES = frozenset(SIDES)
+READ = frozenset(
+    {"system", "model_a", "model_b", "count", "weight"}.union(*_SAID, CONTESTANT, ID, JUDGE, EXTRA)
+)
 
 
-def take(record: Record, found: Collected, contestant: str = "") -> None:
-    """Add what a record holds. ``contestant`` names the answers of a table that has no column for it."""
+def take(record: Record, found: Collected, contestant: str = "", judge: str = "") -> None:
+    """Add what a record holds. ``contestant`` names the answers of a table that has no column for it.
+
+    Votes of another judge than ``judge`` (if named) are passed over.
+    """
     fields = record.fields
+    try:
+        if all(side in fields for side in _PREFERENCE_SIDES):
+            _take_preference(record, found, judge)
+        elif ("model_a" in fields and "model_b" in fields) or not _SIDES.isdisjoint(fields):
+            _take_vote(record, found, judge)
+        elif (name := conversation_name(record)) is not None:
+            _take_conversation(record, name, found, contestant)
+        else:
+            _take_plain(record, found, contestant)
+    except OddError as odd:
+        found.passed[odd.reason] += 1
+
+
+def _take_plain(record: Record, found: Collected, contestant: str) -> None:
     used = False
-    if {"model_a", "model_b", "winner"} <= fields.keys():
-        found.votes.append(_vote(record))
+    for names, what in ((INSTRUCTION[:3], "instruction"), (ANSWER, "answer")):
+        texts = {record.fields[n] for n in names if isinstance(record.fields.get(n), str) and record.has(n)}
+        found.passed[_ANOTHER.format(what)] += max(len(texts) - 1, 0)
+    turns = instruction_of(record)
+    if turns is not None:
+        _add_instruction(record, found, turns)
         used = True
-    conversation = next((fields[n] for n in ("turns", "messages", "conversation") if n in fields), None)
-    if conversation is not None or any(isinstance(fields.get(n), str) for n in INSTRUCTION):
-        turns = _turns(record, conversation)
-        found.add_instruction(record, id=_id(record), turns=turns, **_extra(fields))
-        used = True
-    if any(isinstance(fields.get(n), str) for n in ANSWER):
-        name = (
-            contestant
-            if contestant and not any(fields.get(n) for n in CONTESTANT)
-            else record.text(*CONTESTANT)
+    if any(isinstance(record.fields.get(n), str) for n in ANSWER):
+        text = record.text(*ANSWER)
+        found.add_answer(
+            record, _id(record, turns), _contestant(record, contestant), text, soft=_derived(record)
         )
-        found.add_answer(record, _id(record), safe_name(name), record.text(*ANSWER))
         used = True
     found.passed["no instruction, answer or vote"] += not used
 
 
-def _vote(record: Record) -> Vote:
-    said = str(record.fields["winner"]).strip().lower()
-    winner = _WINNERS.get("tie" if said.startswith("tie") else said)
+def _take_conversation(record: Record, name: str, found: Collected, contestant: str) -> None:
+    """Add a conversation up to its last user turn, and what the model answered there."""
+    turns, answer = read_conversation(record.fields[name], record.where)
+    text = next((record.text(n) for n in ANSWER if isinstance(record.fields.get(n), str)), answer)
+    found.passed[_ANOTHER.format("answer")] += text is not None and answer is not None and text != answer
+    asked = [
+        record.fields[n] for n in INSTRUCTION[:3] if isinstance(record.fields.get(n), str) and record.has(n)
+    ]
+    found.passed[_ANOTHER.format("instruction")] += any(
+        t not in [turn["content"] for turn in turns] for t in asked
+    )
+    _add_instruction(record, found, turns)
+    if text is None:
+        return
+    if not text.strip():
+        found.passed["an empty answer"] += 1
+    elif not contestant and record.first(*CONTESTANT) is None:
+        found.passed["an answer of nobody named (--contestant names one)"] += 1
+    else:
+        who = _contestant(record, contestant)
+        found.add_answer(record, _id(record, turns), who, text, soft=_derived(record))
+
+
+def _take_vote(record: Record, found: Collected, judge: str) -> None:
+    """Add a vote on two contestants, what they answered, and the labelled pair of both."""
+    names = [record.text(n).strip() for n in ("model_a", "model_b") if n in record.fields]
+    for column, name in zip(("model_a", "model_b"), names, strict=False):
+        if not name:
+            raise ArenaError(f"{column} is empty", where=record.where)
+    winner = _voted(record, found, judge) if has_winner(record.fields) else None
+    if not has_winner(record.fields):
+        found.passed[NO_WINNER] += 1
+    exchange, turns, odd = None, None, None
+    try:
+        exchange = None if _SIDES.isdisjoint(record.fields) else exchange_of(record)
+        turns = exchange.turns if exchange else instruction_of(record)
+    except OddError as error:  # the vote counts all the same
+        odd = error
+    known = turns is not None or any(record.has(n) for n in ID)
+    if len(names) == 2 and winner is not None:
+        prompt = _id(record, turns) if known else ""
+        found.add_vote(Vote(names[0], names[1], winner, prompt, *_repeats(record)))
+    if odd:
+        raise odd
+    if turns is not None:
+        _add_instruction(record, found, turns)
+    if exchange is not None:
+        _add_exchange(record, found, exchange, names, winner)
+
+
+def _repeats(record: Record) -> tuple[float, float]:
+    """Return how many equal votes a row stands for, and how much each counts."""
+    count, weight = (record.number(n) if record.has(n) else 1.0 for n in ("count", "weight"))
+    if not (count >= 0 and count.is_integer() and 0 <= weight < math.inf):
+        what = f"a count of {count:g} with a weight of {weight:g}"
+        raise ArenaError(what, where=record.where, mend="a whole number and a number, 0 or more")
+    return count, weight
+
+
+def _add_exchange(
+    record: Record, found: Collected, exchange: Exchange, names: list[str], winner: Winner | None
+) -> None:
+    missing = sum(answer is None for answer in exchange.answers)
+    found.passed["an empty answer"] += missing
+    found.passed["a later turn of two conversations"] += exchange.later
+    if len(names) == 2:
+        for name, answer in zip(names, exchange.answers, strict=True):
+            if answer is not None:
+                found.add_answer(record, _id(record, exchange.turns), name, answer, soft=True)
+    else:
+        found.passed["an answer of nobody named"] += 2 - missing
+    if winner is None or missing:
+        return
+    if exchange.later:
+        found.passed["a vote on several turns, which is no label of the first"] += 1
+        return
+    _add_pair(record, found, exchange, winner)
+
+
+def _take_preference(record: Record, found: Collected, judge: str) -> None:
+    """Add a chosen and a rejected answer: contestants by their models' names, or called ``chosen`` and ``rejected``."""
+    exchange = preference_of(record)
+    if exchange is None:
+        found.passed[NO_WINNER] += 1
+        if (turns := instruction_of(record)) is not None:
+            _add_instruction(record, found, turns)
+        return
+    _add_instruction(record, found, exchange.turns)
+    if not all(exchange.answers):
+        found.passed["an empty answer"] += sum(answer is None for answer in exchange.answers)
+        return
+    names = [_side(record, _MODELS, side) for side in _PREFERENCE_SIDES]
+    one, two = (record.text(n) if n else side for n, side in zip(names, _PREFERENCE_SIDES, strict=True))
+    if one == two:
+        one, two = _PREFERENCE_SIDES  # two answers of one model: its name says nothing of them
+    scores = _scores(record)
+    key = _id(record, exchange.turns)
+    for name, answer in zip((one, two), exchange.answers, strict=True):
+        assert answer is not None
+        found.add_answer(record, key, name, answer, soft=True)
+    if not _by(record, judge, found):
+        return
+    if scores and scores[0] < scores[1]:
+        found.passed["the rejected answer's score is the higher one"] += 1
+        return
+    tie = scores is not None and scores[0] == scores[1]
+    if scores and not all(1 <= score <= 10 for score in scores):
+        found.passed["scores outside 1 to 10: kept is who won"] += 1
+        scores = None
+    share = 0.5 if tie else 0.0
+    found.add_verdict(record, key, (one, two), share, known=False, scores=scores, soft=True)
+    first = int(hashlib.sha256(canonical([key, *exchange.answers]).encode()).hexdigest(), 16) % 2 == 0
+    shown = exchange if first else exchange._replace(answers=(exchange.answers[1], exchange.answers[0]))
+    # Not always first: where every label is the same, agreement beyond chance says nothing.
+    _add_pair(record, found, shown, "tie" if tie else "model_a" if first else "model_b")
+
+
+def _scores(record: Record) -> tuple[float, float] | None:
+    names = [_side(record, _SCORES, side) for side in _PREFERENCE_SIDES]
+    return (record.number(names[0]), record.number(names[1])) if names[0] and names[1] else None
+
+
+def _side(record: Record, forms: tuple[str, ...], side: str) -> str | None:
+    return record.first(*(form.format(side) for form in forms))
+
+
+def _add_pair(record: Record, found: Collected, exchange: Exchange, winner: Winner) -> None:
+    (one, two), turns = exchange.answers, exchange.turns
+    assert one is not None
+    assert two is not None
+    alone = len(turns) == 1
+    extra = _extra(record, found)
+    found.add_pair(
+        record,
+        id=_id(record, turns),
+        instruction=turns[0]["content"] if alone else "",
+        turns=() if alone else turns,
+        response_a=one,
+        response_b=two,
+        label=winner,
+        **{name: extra[name] for name in ("source", "category", "reference") if name in extra},
+    )
+
+
+def _voted(record: Record, found: Collected, judge: str) -> Winner | None:
+    winner = winner_of(record)
     if winner is None:
-        raise ArenaError(
-            f"the winner {said[:40]!r} is unknown", where=record.where, mend=f"one of {', '.join(_WINNERS)}"
-        )
-    prompt = next((record.fields[n] for n in ID if record.fields.get(n) is not None), "")
-    a, b = safe_name(record.text("model_a")), safe_name(record.text("model_b"))
-    return Vote(a, b, winner, safe_id(str(prompt)))
+        found.passed[NO_WINNER] += 1
+    return winner if winner and _by(record, judge, found) else None
 
 
-def _turns(record: Record, conversation: Any) -> list[dict[str, Any]]:
-    """Return the turns up to the last of the user: what comes behind is an answer."""
-    if conversation is None:
-        return [{"role": "user", "content": record.text(*INSTRUCTION)}]
-    if not isinstance(conversation, list) or not all(isinstance(t, dict) for t in conversation):
-        raise ArenaError("a conversation must be a list of turns with role and content", where=record.where)
-    turns = [{"role": t.get("role"), "content": t.get("content")} for t in conversation]
-    while turns and turns[-1]["role"] != "user":
-        turns.pop()
-    return turns
+def _by(record: Record, judge: str, found: Collected) -> bool:
+    said = str(record.fields.get(record.first(*JUDGE) or "") or "")
+    if judge and said != judge:
+        found.passed[f"a verdict of {said or 'an unnamed judge'}"] += 1
+        return False
+    return True
 
 
-def _extra(fields: dict[str, Any]) -> dict[str, Any]:
-    wanted = ("category", "source", "language", "difficulty", "reference")
-    return {name: fields[name] for name in wanted if isinstance(fields.get(name), str) and fields[name]}
+def _add_instruction(record: Record, found: Collected, turns: list[dict[str, str]]) -> None:
+    found.add_instruction(record, id=_id(record, turns), turns=turns, **_extra(record, found))
 
 
-def _id(record: Record) -> str:
-    if any(record.fields.get(n) is not None for n in ID):
-        return safe_id(record.text(*ID))
-    text = record.text(*INSTRUCTION)
+def _contestant(record: Record, contestant: str) -> str:
+    name = record.first(*CONTESTANT)
+    return contestant if contestant and name is None else record.text(*([name] if name else CONTESTANT))
+
+
+def _extra(record: Record, found: Collected) -> dict[str, Any]:
+    extra = {n: record.fields[n] for n in EXTRA if isinstance(record.fields.get(n), str) and record.fields[n]}
+    if extra.get("difficulty", "unknown") not in _DIFFICULTIES:
+        found.passed["a difficulty other than easy, medium, hard"] += 1
+        del extra["difficulty"]
+    if "language" in extra:
+        extra["language"] = _LANGUAGES.get(extra["language"].lower(), extra["language"])
+    return extra
+
+
+def _derived(record: Record) -> bool:
+    """Return whether the id is made from the text: then the same instruction may well stand there twice."""
+    return record.first(*ID) is None
+
+
+def _id(record: Record, turns: list[dict[str, str]] | None) -> str:
+    if (name := record.first(*ID)) is not None:
+        return record.id(name)
+    if turns is None:
+        return record.id(*ID)  # there is none: its error says so
+    alone = len(turns) == 1
+    text = turns[0]["content"] if alone else canonical(turns)
     return f"i-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

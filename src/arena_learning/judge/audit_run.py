@@ -75,6 +75,8 @@ def audit_judges(
     rows = canonical([pair.model_dump(mode="json") for pair in labelled.pairs])
     digest = hashlib.sha256(rows.encode()).hexdigest()[:16]
     result = {"labelled": stem, "digest": digest, "pairs": len(labelled.pairs), "judges": found}
+    if labelled.passed:
+        result["passed_over"] = dict(labelled.passed)
     kept = _earlier(paths.audit(stem), digest) | {n: _unpaid(j) for n, j in found.items()}
     write_json(paths.audit(stem), {**result, "judges": kept})
     return result
@@ -105,7 +107,10 @@ def table(result: dict[str, Any]) -> str:
         "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
         for row in rows
     ]
-    return "\n".join([f"{result['labelled']}: {result['pairs']} labelled pairs", *lines])
+    passed = [
+        f"passed over: {count} rows, {reason}" for reason, count in result.get("passed_over", {}).items()
+    ]
+    return "\n".join([f"{result['labelled']}: {result['pairs']} labelled pairs", *passed, *lines])
 
 
 def _cells(part: dict[str, Any]) -> list[str]:

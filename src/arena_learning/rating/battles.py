@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from arena_learning.errors import ArenaError, suggest
+from arena_learning.errors import ArenaError
 from arena_learning.rating.arrays import Bools, Codes, Floats
 from arena_learning.rating.columns import (
     REQUIRED,
     Sides,
     Where,
+    check_required,
     known_columns,
     read_contestants,
     read_numbers,
@@ -41,6 +42,7 @@ class Battles:
         prompt: code of the prompt, ``(rows,)``, or None where prompts are not known.
         prompts: number of distinct prompts (0 where they are not known).
         sides: what was measured of both answers (``score``, ``length``, ``headers``, ``lists``, ``bold``).
+        passed: how many rows were passed over, by the reason.
     """
 
     models: tuple[str, ...]
@@ -52,6 +54,7 @@ class Battles:
     prompt: Codes | None = None
     prompts: int = 0
     sides: dict[str, Sides] = field(default_factory=dict)
+    passed: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.a)
@@ -69,22 +72,28 @@ class Battles:
         return self.count if self.weight is None else self.count * self.weight
 
 
-def battles_from_frame(table: pd.DataFrame, source: str = "battles") -> Battles:
+def battles_from_frame(table: pd.DataFrame, source: str = "battles", *, skip_bad: bool = False) -> Battles:
     """Read battles from a pandas table.
 
     Args:
-        table: columns ``model_a``, ``model_b``, ``winner`` (``model_a``, ``model_b``, ``tie`` or
-            ``tie (bothbad)``); optional ``count``, ``weight``, ``prompt_id``, and in pairs ``score_a`` /
-            ``score_b``, ``length_a`` / ``length_b``, ``headers_*``, ``lists_*``, ``bold_*``.
+        table: columns ``model_a``, ``model_b``, ``winner`` (in any spelling that `votes.read_winner` knows; or
+            ``winner_model_a``, ``winner_model_b`` and ``winner_tie`` of 0 and 1); optional ``count``, ``weight``,
+            ``prompt_id``, and in pairs ``score_a`` / ``score_b``, ``length_a`` / ``length_b``, ``headers_*``,
+            ``lists_*``, ``bold_*``.
         source: what errors call the table.
+        skip_bad: pass over malformed rows and count them; else the first is an error.
 
     Returns:
-        The battles; rows whose count is 0 are left out.
+        The battles; rows whose count is 0 are left out, and rows without a winner, which are counted.
 
     Raises:
         ArenaError: a column is missing, the table is empty, a verdict is unknown, a contestant meets itself,
             a name or prompt is missing, or a number is negative or not a number; with the row (1 is the
             first).
+
+    Example:
+        >>> battles_from_frame(pd.DataFrame({"model_a": ["x"], "model_b": ["y"], "winner": ["Tie (bothbad)"]})).points
+        array([1], dtype=int8)
     """
     import pyarrow as pa
 
@@ -102,7 +111,7 @@ def battles_from_frame(table: pd.DataFrame, source: str = "battles") -> Battles:
             columns[name] = pa.chunked_array(
                 [pa.array(column.map(str, na_action="ignore"), from_pandas=True)]
             )
-    return battles_from_arrow(pa.table(columns), Where(source), present=names)
+    return battles_from_arrow(pa.table(columns), Where(source, skip_bad=skip_bad), present=names)
 
 
 def battles_from_arrow(table: pa.Table, where: Where, present: list[str] | None = None) -> Battles:
@@ -114,13 +123,11 @@ def battles_from_arrow(table: pa.Table, where: Where, present: list[str] | None 
         present: the names of all columns of the source, for the error about a missing one.
     """
     present = table.column_names if present is None else present
-    for name in REQUIRED:
-        if name not in present:
-            raise ArenaError(f"no column {name!r}", where=where.source, mend=suggest(name, present))
+    check_required(present, where.source)
     if table.num_rows == 0:
         raise ArenaError("no battles in it", where=where.source, mend="give at least one row")
+    points = read_points(table, where)  # first: a row without a winner may lack the rest too
     models, a, b = read_contestants(table, where)
-    points = read_points(table, where)
     prompt, prompts = read_prompts(table, where)
     battles = Battles(
         models=models,
@@ -132,7 +139,12 @@ def battles_from_arrow(table: pa.Table, where: Where, present: list[str] | None 
         prompt=prompt,
         prompts=prompts,
         sides=read_sides(table, where),
+        passed=dict(sorted(where.passed.items())),
     )
+    if where.good is not None:
+        if not where.good.any():
+            raise ArenaError("no battles in it", where=where.source, mend=f"passed over: {battles.passed}")
+        battles = replace(take_rows(battles, where.good), passed=dict(sorted(where.passed.items())))
     return _without_empty_rows(battles, where)
 
 
@@ -143,7 +155,7 @@ def _without_empty_rows(battles: Battles, where: Where) -> Battles:
     rows = np.flatnonzero(mass > 0)
     if not len(rows):
         raise ArenaError("every count or weight in it is 0", where=where.source)
-    return take_rows(battles, rows)
+    return replace(take_rows(battles, rows), passed=battles.passed)
 
 
 def take_rows(battles: Battles, rows: NDArray[np.intp] | Bools) -> Battles:

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from arena_learning.errors import ArenaError, suggest
-from arena_learning.rating.arrays import Codes, Floats
+from arena_learning.rating.arrays import Bools, Codes, Floats
+from arena_learning.votes import (
+    NO_WINNER,
+    ONE_HOT,
+    SPELLINGS,
+    Winner,
+    is_missing,
+    one_hot_columns,
+    read_winner,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
 REQUIRED = ("model_a", "model_b", "winner")
-# A verdict and the half-points it gives to model_a.
-VERDICTS = {"model_a": 2, "model_b": 0, "tie": 1, "tie (bothbad)": 1}
+# An outcome and the half-points it gives to model_a.
+_POINTS: dict[Winner, int] = {"model_a": 2, "model_b": 0, "tie": 1}
 # What a side brings along; each stands in two columns, `<name>_a` and `<name>_b`.
 SIDE_COLUMNS = ("score", "length", "headers", "lists", "bold")
 
@@ -29,50 +40,114 @@ class Sides(NamedTuple):
 
 
 class Where:
-    """Names the row of a table in the words of the file it came from."""
+    """Names the rows of a table in the words of the file it came from, and holds what becomes of bad ones.
 
-    def __init__(self, source: str, first_line: int = 0) -> None:
-        self.source, self.first_line = source, first_line
+    Args:
+        source: the file's name.
+        first_line: the line of the first row, where every row is one line; 0 where lines are not known.
+        lines: the line of each row, where they are known one by one.
+        skip_bad: pass over malformed rows and count them; else the first is an error.
+    """
+
+    def __init__(
+        self, source: str, first_line: int = 0, lines: Sequence[int] = (), skip_bad: bool = False
+    ) -> None:
+        self.source, self.first_line, self.lines, self.skip_bad = source, first_line, lines, skip_bad
+        self.passed: Counter[str] = Counter()
+        self._bad: Bools | None = None
 
     def row(self, index: int) -> str:
         """Return ``source: row N`` for the 0-based ``index``, and the line of the file if known."""
-        line = f" (line {index + self.first_line})" if self.first_line else ""
-        return f"{self.source}: row {index + 1}{line}"
+        number = self.lines[index] if self.lines else index + self.first_line if self.first_line else 0
+        return f"{self.source}: row {index + 1}{f' (line {number})' if number else ''}"
+
+    def pass_over(self, rows: Bools, reason: str) -> None:
+        """Leave ``rows`` out, and count those that were not left out already."""
+        new = rows if self._bad is None else rows & ~self._bad
+        if new.any():
+            self.passed[reason] += int(new.sum())
+            self._bad = new if self._bad is None else self._bad | new
+
+    def refuse(self, rows: Bools, reason: str, what: Callable[[int], str], mend: str = "") -> None:
+        """Leave malformed ``rows`` out, or raise the error of the first that was not left out already."""
+        new = rows if self._bad is None else rows & ~self._bad
+        if not new.any():
+            return
+        if not self.skip_bad:
+            first = int(np.argmax(new))
+            raise ArenaError(what(first), where=self.row(first), mend=mend)
+        self.pass_over(new, reason)
+
+    @property
+    def good(self) -> Bools | None:
+        """The rows that are not left out, or None where that is all."""
+        return None if self._bad is None else ~self._bad
 
 
 def known_columns() -> list[str]:
     """Return the names of all columns that the room reads."""
     sides = [f"{name}_{side}" for name in SIDE_COLUMNS for side in "ab"]
-    return [*REQUIRED, "count", "weight", "prompt_id", *sides]
+    return [*REQUIRED, *ONE_HOT, "count", "weight", "prompt_id", *sides]
+
+
+def check_required(present: Sequence[str], source: str) -> None:
+    """Hold that the contestants' columns are there, and the winner's or one for each outcome.
+
+    Raises:
+        ArenaError: one is not.
+    """
+    for name in REQUIRED:
+        if name not in present and not (name == "winner" and one_hot_columns(present)):
+            either = "; winner_model_a, winner_model_b and winner_tie would do" if name == "winner" else ""
+            raise ArenaError(f"no column {name!r}", where=source, mend=suggest(name, present) + either)
 
 
 def _codes(table: pa.Table, name: str, where: Where) -> tuple[pa.Array, Codes]:
-    """Return a column's distinct values and each row's index into them; a missing value is an error."""
+    """Return a column's distinct values, and each row's index into them, -1 where none is given."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     column = table.column(name)
+    if pa.types.is_nested(column.type):
+        raise ArenaError(f"{name} holds lists or objects, not texts", where=where.source)
+    if pa.types.is_null(column.type):
+        column = column.cast(pa.string())
     if not pa.types.is_dictionary(column.type):
         column = pc.dictionary_encode(column)
     array = column.unify_dictionaries().combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks)
-    indices, values = array.indices, array.dictionary
-    if indices.null_count:
-        row = int(np.flatnonzero(np.asarray(indices.is_null()))[0])
-        raise ArenaError(f"{name} is missing", where=where.row(row))
+    indices = array.indices
     # Not to_numpy: it loads pandas, which takes longer than all of a fit. Indices are int8 to int64.
     kind = np.dtype(str(indices.type))
     codes = np.frombuffer(
         indices.buffers()[1], dtype=kind, count=len(indices), offset=indices.offset * kind.itemsize
     )
     codes = codes.astype(np.int32, copy=False)
-    empty = pc.fill_null(pc.equal(pc.cast(values, pa.string()), ""), True)
-    for code in pc.indices_nonzero(empty).to_pylist():
-        rows = np.flatnonzero(codes == code)
-        if len(rows):
-            raise ArenaError(f"{name} is empty", where=where.row(int(rows[0])))
-    return values, codes
+    if indices.null_count:  # what stands in the buffer there is not defined
+        codes = np.where(np.array(indices.is_null().to_pylist(), dtype=bool), np.int32(-1), codes)
+    return array.dictionary, codes
+
+
+def _texts(values: pa.Array) -> list[str | None]:
+    return [None if value is None else str(value) for value in values.to_pylist()]
+
+
+def _given(values: pa.Array, codes: Codes, name: str, where: Where) -> None:
+    """Refuse the rows in which a column that must be there says nothing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    blank = pc.equal(pc.utf8_trim_whitespace(pc.cast(values, pa.string())), "")
+    where.refuse(codes < 0, f"{name} is missing", lambda _: f"{name} is missing")
+    for kind, which in (("missing", pc.is_null(values)), ("empty", pc.fill_null(blank, False))):
+        found = pc.indices_nonzero(which).to_pylist()
+        if found:
+            where.refuse(np.isin(codes, found), f"{name} is {kind}", _said(f"{name} is {kind}"))
+
+
+def _said(what: str) -> Callable[[int], str]:
+    return lambda _: what
 
 
 def read_contestants(table: pa.Table, where: Where) -> tuple[tuple[str, ...], Codes, Codes]:
@@ -80,37 +155,78 @@ def read_contestants(table: pa.Table, where: Where) -> tuple[tuple[str, ...], Co
     sides = []
     for name in ("model_a", "model_b"):
         values, codes = _codes(table, name, where)
-        used = np.bincount(codes, minlength=len(values)) > 0
-        sides.append(([str(value) for value in values.to_pylist()], codes, used))
+        _given(values, codes, name, where)
+        used = np.bincount(codes[codes >= 0], minlength=len(values)) > 0
+        sides.append(([value or "" for value in _texts(values)], codes, used))
     models = sorted(
         {name for values, _, used in sides for name, is_used in zip(values, used, strict=True) if is_used}
     )
     place = {name: i for i, name in enumerate(models)}
     a, b = (
-        np.array([place.get(name, -1) for name in values], dtype=np.int32)[codes]
+        np.array([*(place.get(name, -1) for name in values), -1], dtype=np.int32)[codes]
         for values, codes, _ in sides
     )
-    same = a == b
-    if same.any():
-        row = int(np.argmax(same))
-        raise ArenaError(f"{models[a[row]]!r} meets itself", where=where.row(row), mend="remove the row")
+    where.refuse(
+        a == b,
+        "a contestant against itself",
+        lambda row: f"{models[a[row]]!r} meets itself",
+        "remove the row",
+    )
     return tuple(models), a, b
 
 
 def read_points(table: pa.Table, where: Where) -> NDArray[np.int8]:
-    """Return the half-points of each row's first contestant: 2 won, 1 tied, 0 lost."""
-    verdicts, codes = _codes(table, "winner", where)
-    values = verdicts.to_pylist()
-    points = np.array([VERDICTS.get(str(value), -1) for value in values], dtype=np.int8)
-    rows = points[codes]
-    if (points < 0).any() and (unknown := rows < 0).any():
-        row = int(np.argmax(unknown))
-        raise ArenaError(
-            f"unknown winner {str(values[codes[row]])!r}",
-            where=where.row(row),
-            mend=f"{suggest(str(values[codes[row]]), VERDICTS)}; leave out battles that were not scored",
-        )
-    return rows
+    """Return the half-points of each row's first contestant: 2 won, 1 tied, 0 lost.
+
+    Rows without a winner are left out, and counted.
+    """
+    if "winner" not in table.column_names:
+        return _one_hot_points(table, where)
+    found, codes = _codes(table, "winner", where)
+    values = _texts(found)
+    no_winner = np.array([*map(is_missing, values), True])
+    where.pass_over(no_winner[codes], NO_WINNER)
+    winners = [read_winner(value) for value in values]
+    points = np.array([*(-1 if w is None else _POINTS[w] for w in winners), -1], dtype=np.int8)[codes]
+    where.refuse(
+        points < 0,
+        "an unknown winner",
+        lambda row: f"unknown winner {str(values[codes[row]])[:60]!r}",
+        f"{suggest(_first_unknown(values, winners), ('model_a', 'model_b', 'tie'))}, and {SPELLINGS}; "
+        "leave out battles that were not scored, or give --skip-bad",
+    )
+    return points
+
+
+def _first_unknown(values: Sequence[str | None], winners: Sequence[Winner | None]) -> str:
+    pairs = zip(values, winners, strict=True)
+    return next((v for v, w in pairs if w is None and v is not None and not is_missing(v)), "")
+
+
+def _one_hot_points(table: pa.Table, where: Where) -> NDArray[np.int8]:
+    """Return the half-points by one column for each outcome: 1 in one of them, 0 or nothing in the others."""
+    names = one_hot_columns(table.column_names)
+    flags = np.stack([_flags(table, name, where) for name in names])
+    won = (flags == 1).sum(axis=0)
+    where.pass_over(won == 0, NO_WINNER)
+    where.refuse(won > 1, "several winners", lambda _: f"several of {', '.join(names)} are 1")
+    halves = np.array([_POINTS[ONE_HOT[name]] for name in names], dtype=np.int8)
+    points: NDArray[np.int8] = halves[flags.argmax(axis=0)]
+    return points
+
+
+def _flags(table: pa.Table, name: str, where: Where) -> Floats:
+    found, codes = _codes(table, name, where)
+    values = _texts(found)
+    words = {"true": 1.0, "false": 0.0}
+    numbers = [0.0 if is_missing(v) else words.get(str(v).strip().lower(), _number(v)) for v in values]
+    flags = np.array([*numbers, 0.0])[codes]
+    where.refuse(
+        (flags != 0) & (flags != 1),
+        f"{name} is not 0 or 1",
+        lambda row: f"{name} is {values[codes[row]]!r}, not 0 or 1",
+    )
+    return flags
 
 
 def read_prompts(table: pa.Table, where: Where) -> tuple[Codes | None, int]:
@@ -127,8 +243,9 @@ def read_prompts(table: pa.Table, where: Where) -> tuple[Codes | None, int]:
             table = table.set_column(
                 table.schema.get_field_index("prompt_id"), "prompt_id", column.cast("string")
             )
-    _, codes = _codes(table, "prompt_id", where)
-    used = np.bincount(codes) > 0
+    values, codes = _codes(table, "prompt_id", where)
+    _given(values, codes, "prompt_id", where)
+    used = np.bincount(codes[codes >= 0]) > 0
     if used.all():
         return codes, len(used)
     place = np.cumsum(used, dtype=np.int32) - np.int32(1)
@@ -146,18 +263,21 @@ def read_numbers(
     column = table.column(name)
     try:
         numbers = column.cast(pa.float64()).to_numpy()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
         numbers = np.array([_number(value) for value in column.to_pylist()])
     bad = ~np.isfinite(numbers)
     if not signed:
         bad |= numbers < 0
     if whole:
         bad |= numbers != np.floor(numbers)
-    if bad.any():
-        row = int(np.argmax(bad))
-        kind = "a whole number" if whole else "a number"
-        limit = "" if signed else ", 0 or more"
-        raise ArenaError(f"{name} is {column[row].as_py()!r}, not {kind}{limit}", where=where.row(row))
+    kind = "a whole number" if whole else "a number"
+    limit = "" if signed else ", 0 or more"
+    where.refuse(
+        bad,
+        f"{name} is not {kind}{limit}",
+        lambda row: f"{name} is {column[row].as_py()!r}, not {kind}{limit}",
+    )
+    numbers = np.where(bad, 0.0, numbers) if bad.any() else numbers
     return (
         None
         if name in ("count", "weight") and bool((numbers == 1).all())

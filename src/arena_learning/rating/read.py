@@ -1,27 +1,42 @@
-"""Reading battles from CSV, JSONL and Parquet files."""
+"""Reading battles from CSV, JSON Lines, JSON and Parquet files."""
 
 from __future__ import annotations
 
+import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from arena_learning.errors import ArenaError
 from arena_learning.rating.battles import Battles, battles_from_arrow
 from arena_learning.rating.columns import REQUIRED, Where, known_columns
+from arena_learning.text_files import (
+    SEPARATOR_NAMES,
+    Dialect,
+    csv_dialect,
+    encoding_of,
+    numbered_lines,
+    open_text,
+    whole_text,
+)
+from arena_learning.votes import ONE_HOT
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _ID_COLUMNS = (*REQUIRED, "prompt_id")
+_BLOCKS = (1 << 20, 1 << 28)  # bytes that Arrow reads at once; a row must fit into one
 
 
-def read_battles(path: str | Path) -> Battles:
+def read_battles(path: str | Path, *, skip_bad: bool = False) -> Battles:
     """Read a battle log.
 
     Args:
-        path: a ``.csv``, ``.jsonl`` (or ``.ndjson``) or ``.parquet`` file, the first two also as ``.gz``;
-            columns as in `battles_from_frame`. Names and prompts in Parquet are fastest as dictionaries.
+        path: a ``.csv`` (separated by commas, semicolons, tabs or bars), ``.tsv``, ``.jsonl`` (or ``.ndjson``),
+            ``.json`` or ``.parquet`` file, all but the last also as ``.gz``; columns as in `battles_from_frame`. Names
+            and prompts in Parquet are fastest as dictionaries.
+        skip_bad: pass over malformed rows and count them in ``Battles.passed``; else the first is an error.
 
     Raises:
         ArenaError: the file cannot be read, or a row is not as it must be; with its number.
@@ -32,105 +47,195 @@ def read_battles(path: str | Path) -> Battles:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     kind = suffixes[-2] if suffixes[-1:] == [".gz"] and len(suffixes) > 1 else (suffixes or [""])[-1]
     if kind == ".parquet":
-        return _read_parquet(path)
+        return _read_parquet(path, skip_bad)
     if kind in (".jsonl", ".ndjson"):
-        return _read_jsonl(path)
-    if kind == ".csv":
-        return _read_csv(path)
-    raise ArenaError(f"unknown kind of file {kind!r}", where=str(path), mend="give .csv, .jsonl or .parquet")
+        return _read_json(path, "line", _json_lines(path), skip_bad)
+    if kind == ".json":
+        return _read_json(path, "item", _json_items(path), skip_bad)
+    if kind in (".csv", ".tsv"):
+        return _read_csv(path, skip_bad)
+    raise ArenaError(
+        f"unknown kind of file {kind!r}", where=str(path), mend="give .csv, .tsv, .json, .jsonl or .parquet"
+    )
 
 
-def _read_parquet(path: Path) -> Battles:
+def _read_parquet(path: Path, skip_bad: bool) -> Battles:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         # Not pq.read_table: it loads the whole of pyarrow.dataset for a plain file.
-        with pq.ParquetFile(path, read_dictionary=list(_ID_COLUMNS)) as file:
+        with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
+            # To name one that is not there, or holds lists, is a KeyError.
+            texts = [
+                f.name for f in file.schema_arrow if f.name in _ID_COLUMNS and not pa.types.is_nested(f.type)
+            ]
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
             table = file.read(columns=[name for name in known_columns() if name in names])
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ArenaError(f"not a Parquet file: {error}", where=str(path)) from error
-    return battles_from_arrow(table, Where(str(path)), present=names)
+    return battles_from_arrow(table, Where(str(path), skip_bad=skip_bad), present=names)
 
 
-def _read_csv(path: Path) -> Battles:
+def _read_csv(path: Path, skip_bad: bool) -> Battles:
+    dialect = csv_dialect(path)
+    # Arrow decodes UTF-8 alone; spreadsheets' UTF-16 is small enough for a copy.
+    plain = encoding_of(path).startswith("utf-8")
+    source = path if plain else whole_text(path).encode()
+    bad: list[tuple[int | None, int]] = []
+    table = _csv_table(path, source, dialect, skip_bad, bad)
+    lines, quotes = _lines_and_quotes(source)
+    if quotes % 2:
+        _check_quotes(path, dialect)
+    one_line_each = lines - table.num_rows - len(bad) - dialect.before in (1, 2) and not bad
+    where = Where(str(path), 2 + dialect.before if one_line_each else 0, skip_bad=skip_bad)
+    if bad:
+        where.passed[f"not {len(dialect.names)} columns"] = len(bad)
+    return battles_from_arrow(table, where, present=dialect.names)
+
+
+def _csv_table(
+    path: Path, source: Path | bytes, dialect: Dialect, skip_bad: bool, bad: list[tuple[int | None, int]]
+) -> pa.Table:
+    """Return the columns that are read; rows of another width are put into ``bad`` or an error."""
     import pyarrow as pa
-    from pyarrow import csv
+    from pyarrow import csv as arrow_csv
 
-    types = {name: pa.dictionary(pa.int32(), pa.string()) for name in _ID_COLUMNS}
-    parse = csv.ParseOptions(newlines_in_values=True)
-    try:
-        with pa.input_stream(str(path)) as stream:
-            names = _header(stream.read(1 << 16), path)
-        wanted = [name for name in known_columns() if name in names]
-        convert = csv.ConvertOptions(column_types=types, include_columns=wanted, strings_can_be_null=False)
-        with pa.input_stream(str(path)) as stream:
-            table = csv.read_csv(stream, parse_options=parse, convert_options=convert)
-    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
-        raise ArenaError(f"not a readable CSV file: {error}", where=str(path)) from error
-    lines = _lines(path)
-    one_line_each = lines - table.num_rows in (1, 2)
-    return battles_from_arrow(table, Where(str(path), first_line=2 if one_line_each else 0), present=names)
+    def wrong_width(row: Any) -> str:
+        bad.append((row.number, row.actual_columns))
+        return "skip" if skip_bad else "error"
+
+    texts = pa.dictionary(pa.int32(), pa.string())
+    wanted = [name for name in known_columns() if name in dialect.names]
+    convert = arrow_csv.ConvertOptions(
+        column_types=dict.fromkeys(_ID_COLUMNS, texts) | dict.fromkeys(ONE_HOT, texts),
+        include_columns=wanted,
+        strings_can_be_null=False,
+    )
+    parse = arrow_csv.ParseOptions(
+        delimiter=dialect.separator, newlines_in_values=True, invalid_row_handler=wrong_width
+    )
+    for block, threads in ((_BLOCKS[0], True), (_BLOCKS[0], False), (_BLOCKS[1], False)):
+        bad.clear()
+        read = arrow_csv.ReadOptions(block_size=block, use_threads=threads, skip_rows=dialect.before)
+        try:
+            with pa.input_stream(str(source) if isinstance(source, Path) else pa.py_buffer(source)) as stream:
+                return arrow_csv.read_csv(
+                    stream, read_options=read, parse_options=parse, convert_options=convert
+                )
+        except (pa.ArrowException, OSError) as error:
+            last = error  # again: threads do not know which row it was, and a row may be longer than a block
+            if not bad and "straddling" not in str(error):
+                break
+    if bad:
+        number, width = bad[0]
+        raise ArenaError(
+            f"{width} columns, and {len(dialect.names)} in the head, by {SEPARATOR_NAMES[dialect.separator]}",
+            where=f"{path}: row {(number or 1) - 1}",
+            mend="mend the row, or pass such rows over with --skip-bad",
+        ) from None
+    what = "not UTF-8" if "UTF8" in str(last) else f"not a readable CSV file: {str(last).splitlines()[0]}"
+    raise ArenaError(what, where=str(path), mend="save it as UTF-8" if what == "not UTF-8" else "") from last
 
 
-def _header(start: bytes, path: Path) -> list[str]:
-    """Return the column names in the first bytes of a CSV file."""
-    import csv
-
-    try:
-        text = start.decode("utf-8-sig", errors="ignore")
-        return next(csv.reader(text.splitlines()[:1]))
-    except StopIteration:
-        raise ArenaError("no battles in it: the file is empty", where=str(path)) from None
-
-
-def _lines(path: Path) -> int:
-    """Count line ends, so that errors name a line only where rows and lines agree."""
+def _lines_and_quotes(source: Path | bytes) -> tuple[int, int]:
+    """Count line ends, so that errors name a line only where rows and lines agree, and quotes."""
     import pyarrow as pa
 
-    count = 0
-    with pa.input_stream(str(path)) as stream:
+    lines = quotes = 0
+    with pa.input_stream(str(source) if isinstance(source, Path) else pa.py_buffer(source)) as stream:
         while chunk := stream.read(1 << 20):
-            count += chunk.count(b"\n")
-    return count + 1
+            lines += chunk.count(b"\n")
+            quotes += chunk.count(b'"')
+    return lines + 1, quotes
 
 
-def _read_jsonl(path: Path) -> Battles:
+def _check_quotes(path: Path, dialect: Dialect) -> None:
+    """Hold that the last quote is closed: if not, Arrow takes the rest of the file for one cell without a word.
+
+    Raises:
+        ArenaError: it is not.
+    """
+    with open_text(path, newline="") as file:
+        reader, start = csv.reader(file, delimiter=dialect.separator, strict=True), 1
+        try:
+            for _ in reader:
+                start = reader.line_num + 1
+        except csv.Error as error:
+            if "unexpected end" in str(error):
+                raise ArenaError(
+                    "a quote is opened and never closed", where=f"{path}, line {start}", mend="close it"
+                ) from None
+
+
+def _read_json(path: Path, unit: str, items: Iterator[tuple[int, Any]], skip_bad: bool) -> Battles:
+    """Read numbered objects; the number is that of the ``unit``: a line or an item."""
     import pyarrow as pa
 
     wanted = known_columns()
     held: dict[str, list[object]] = {name: [] for name in wanted}
     present: dict[str, None] = {}
-    try:
-        with pa.input_stream(str(path)) as stream:
-            lines = stream.read().decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArenaError(f"not a readable JSONL file: {error}", where=str(path)) from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
+    lines: list[int] = []
+    where = Where(str(path), lines=lines if unit == "line" else (), skip_bad=skip_bad)
+    for number, row in items:
+        problem = row if isinstance(row, ArenaError) else _problem(row)
+        if problem is not None:
+            if not skip_bad:
+                raise ArenaError(problem.what, where=f"{path}: {unit} {number}", mend=problem.mend)
+            where.passed[problem.what.split(":")[0]] += 1
             continue
-        row = _json_row(line, number, path)
+        lines.append(number)
         present |= dict.fromkeys(row)
         for name in wanted:
             held[name].append(row.get(name))
+    if not lines:
+        raise ArenaError(
+            "no battles in it", where=str(path), mend=f"passed over: {dict(where.passed) or 'nothing'}"
+        )
     columns = {name: _json_column(name, held[name]) for name in wanted if name in present}
-    return battles_from_arrow(pa.table(columns), Where(str(path)), present=list(present) or list(REQUIRED))
+    return battles_from_arrow(pa.table(columns), where, present=list(present))
 
 
-def _json_row(line: str, number: int, path: Path) -> dict[str, object]:
+def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    for number, line in numbered_lines(path):
+        try:
+            yield number, json.loads(line)
+        except (ValueError, RecursionError) as error:
+            yield number, ArenaError(f"not JSON: {getattr(error, 'msg', error)}")
+
+
+def _json_items(path: Path) -> Iterator[tuple[int, Any]]:
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ArenaError(f"not JSON: {error.msg}", where=f"{path}: line {number}") from error
+        items = json.loads(whole_text(path))
+    except (ValueError, RecursionError) as error:
+        if "Extra data" in str(error):  # a row a line, whatever the file is called
+            yield from _json_lines(path)
+            return
+        raise ArenaError(f"not JSON: {error}", where=str(path)) from None
+    yield from enumerate(items if isinstance(items, list) else [items], 1)
+
+
+def _problem(row: object) -> ArenaError | None:
     if not isinstance(row, dict):
-        raise ArenaError("not a JSON object", where=f"{path}: line {number}")
-    return row
+        return ArenaError("not a JSON object")
+    wrong = next((n for n in (*_ID_COLUMNS, *ONE_HOT) if isinstance(row.get(n), list | dict)), None)
+    return ArenaError(f"{wrong} is a list or an object, not a text") if wrong else None
 
 
 def _json_column(name: str, values: list[object]) -> pa.Array:
     import pyarrow as pa
 
     if name not in _ID_COLUMNS and all(isinstance(value, int | float | None) for value in values):
-        return pa.array(values, type=pa.float64())
-    return pa.array([None if value is None else str(value) for value in values], type=pa.string())
+        try:
+            return pa.array(values, type=pa.float64())
+        except (pa.ArrowException, OverflowError):
+            pass  # a whole number that no float holds: the check of numbers names its row
+    return pa.array([_cell(value) for value in values], type=pa.string())
+
+
+def _cell(value: object) -> str | None:
+    """Return a value as a text; NaN is none, and half a character, which no file can hold, is replaced."""
+    if value is None or value != value:
+        return None
+    return str(value).encode("utf-8", "replace").decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ class Extras:
 
 @dataclass(frozen=True)
 class Report:
-    """Ratings and what was asked for beside them (None if not)."""
+    """Ratings and what was asked for beside them (None if not), and how many rows were passed over, by the reason."""
 
     result: RatingResult
     average_win_rates: dict[str, float]
@@ -51,6 +51,7 @@ class Report:
     online_elo: dict[str, float] | None = None
     win_rates: list[WinRate] | None = None
     bias: BattleBias | None = None
+    passed_over: dict[str, int] = field(default_factory=dict)
 
 
 def parse_anchor(text: str | None) -> tuple[str, float] | None:
@@ -73,7 +74,9 @@ def parse_anchor(text: str | None) -> tuple[str, float] | None:
     return name, rating
 
 
-def rate_file(path: Path, anchor: str | None, params: dict[str, Any], extras: Extras) -> Report:
+def rate_file(
+    path: Path, anchor: str | None, params: dict[str, Any], extras: Extras, *, skip_bad: bool = False
+) -> Report:
     """Rate a battle log.
 
     Args:
@@ -81,9 +84,10 @@ def rate_file(path: Path, anchor: str | None, params: dict[str, Any], extras: Ex
         anchor: ``NAME=ELO`` or None.
         params: other fields of `RatingParams`.
         extras: what to report beside the ratings.
+        skip_bad: pass over malformed rows and count them.
     """
     chosen = RatingParams(anchor=parse_anchor(anchor), **params)
-    battles = read_battles(path)
+    battles = read_battles(path, skip_bad=skip_bad)
     return Report(
         result=rate(battles, chosen),
         average_win_rates=average_win_rates(battles),
@@ -93,6 +97,7 @@ def rate_file(path: Path, anchor: str | None, params: dict[str, Any], extras: Ex
         else None,
         win_rates=win_rate_against(battles, extras.baseline, level=chosen.level) if extras.baseline else None,
         bias=position_bias(battles) if extras.bias else None,
+        passed_over=battles.passed,
     )
 
 
@@ -109,6 +114,8 @@ def to_dict(report: Report) -> dict[str, Any]:
     """Return a report as plain values, ready for JSON."""
     out = report.result.to_dict()
     out["average_win_rates"] = report.average_win_rates
+    if report.passed_over:
+        out["passed_over"] = report.passed_over
     if report.style is not None:
         out["style"] = {
             "ratings": [asdict(rating) for rating in report.style.controlled.ratings],
@@ -121,6 +128,11 @@ def to_dict(report: Report) -> dict[str, Any]:
     if report.bias is not None:
         out["bias"] = report.bias.to_dict()
     return out
+
+
+def passed_over_lines(report: Report) -> list[str]:
+    """Return a line for each reason why rows were passed over."""
+    return [f"passed over: {count} rows, {reason}" for reason, count in report.passed_over.items()]
 
 
 def _csv(ratings: list[Rating]) -> str:
@@ -166,6 +178,7 @@ def _table(report: Report) -> str:
             row.append(f"{report.online_elo[rating.model]:.1f}")
         rows.append(row + ([str(rating.group)] if several else []))
     lines = [*_aligned(rows), f"intervals by {result.cluster}, {result.clusters} of them"]
+    lines += passed_over_lines(report)
     lines += [f"! {finding}" for finding in result.diagnosis]
     return "\n".join(lines + _extra_lines(report)) + "\n"
 

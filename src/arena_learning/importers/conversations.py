@@ -1,0 +1,165 @@
+"""Conversations as public files hold them: turns with ``role`` and ``content``, or ``from`` and ``value`` (ShareGPT).
+
+What is no conversation at all is an error with its place. One that is well written but of no use here (a tool's turn,
+an empty turn, two of one speaker in a row) is an `OddError`: public files hold some, and they are counted by their
+reason.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from arena_learning.errors import ArenaError
+
+SHAPE = "a conversation must be a list of turns with role and content (or from and value)"
+_ROLES = {
+    "user": "user",
+    "human": "user",
+    "prompter": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
+    "model": "assistant",
+    "system": "system",
+}
+_SPEAKER = re.compile(r"\n\n(Human|Assistant): ?")
+
+
+class OddError(Exception):
+    """A conversation that cannot be used, with the reason it is counted under."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class Turns(NamedTuple):
+    """A conversation up to its last user turn, and the assistant's turn behind that (None where there is none)."""
+
+    turns: list[dict[str, str]]
+    answer: str | None
+
+
+def read_conversation(value: Any, where: str) -> Turns:
+    """Return a conversation's turns and its answer.
+
+    Args:
+        value: a list of turns, or a JSON text of one (a cell of a CSV file).
+        where: where it stands, for errors.
+
+    Raises:
+        ArenaError: it is no list of turns.
+        OddError: it cannot be used.
+    """
+    turns = [_turn(item, number, where) for number, item in enumerate(_items(value, where), 1)]
+    answer = turns.pop()["content"] if turns and turns[-1]["role"] == "assistant" else None
+    _check(turns)
+    return Turns(turns, answer)
+
+
+def read_answer(value: Any, where: str) -> Turns:
+    """Return an answer that may be a text, a turn of the assistant's alone, or a whole conversation.
+
+    The turns are empty where only the answer stands there. A text that begins with a speaker's name on a line of its
+    own (``\\n\\nHuman: ...\\n\\nAssistant: ...``) is a whole conversation.
+
+    Raises:
+        ArenaError: it is neither.
+        OddError: the conversation cannot be used, or does not end with the assistant.
+    """
+    if isinstance(value, str) and not _looks_like_turns(value):
+        if not value.startswith("\n\nHuman:"):
+            return Turns([], value)
+        parts = _SPEAKER.split(value)[1:]
+        value = [
+            {"from": who.lower(), "value": text} for who, text in zip(parts[::2], parts[1::2], strict=True)
+        ]
+        for turn in value:
+            turn["from"] = turn["from"].replace("assistant", "gpt")
+    items = _items(value, where)
+    if len(items) == 1 and (turn := _turn(items[0], 1, where))["role"] == "assistant":
+        return Turns([], turn["content"])
+    whole = read_conversation(items, where)
+    if whole.answer is None:
+        raise OddError("an answer that does not end with the assistant's turn")
+    return whole
+
+
+def text_list(value: Any) -> list[Any] | None:
+    """Return a list of texts (some may be None), as a list or as the JSON text of one, or None where it is none."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    if isinstance(value, list) and value and all(item is None or isinstance(item, str) for item in value):
+        return value
+    return None
+
+
+def _items(value: Any, where: str) -> list[Any]:
+    if isinstance(value, str):
+        text, value = value, None
+        if text.lstrip().startswith("["):
+            try:
+                value = json.loads(text)
+            except (ValueError, RecursionError):
+                if "'role'" in text or "'from'" in text:
+                    mend = "it is written as Python or NumPy prints a list: write the file as JSON Lines or Parquet"
+                    raise ArenaError(SHAPE, where=where, mend=mend) from None
+    if not isinstance(value, list) or not all(isinstance(turn, dict) for turn in value):
+        texts = isinstance(value, list) and all(isinstance(turn, str) for turn in value)
+        mend = "lists of texts, as MT-Bench has them, are read by `arena import fastchat`" if texts else ""
+        raise ArenaError(SHAPE, where=where, mend=mend)
+    return value
+
+
+def _looks_like_turns(text: str) -> bool:
+    return re.match(r'\s*\[\s*\{\s*["\'](role|content|from|value)["\']\s*:', text) is not None
+
+
+def _turn(item: dict[str, Any], number: int, where: str) -> dict[str, str]:
+    speaker = item.get("role", item.get("from"))
+    if not isinstance(speaker, str):
+        raise ArenaError(f"turn {number} has no role", where=where, mend=SHAPE)
+    role = _ROLES.get(speaker.strip().lower())
+    if role is None:
+        raise OddError(f"a conversation with a turn of {speaker.strip()[:20]!r}")
+    content = item.get("content", item.get("value"))
+    if isinstance(content, list):
+        content = _joined(content, number, where)
+    if content is not None and not isinstance(content, str):
+        raise ArenaError(f"turn {number} has no text in it", where=where, mend=SHAPE)
+    return {"role": role, "content": content or ""}
+
+
+def _joined(parts: list[Any], number: int, where: str) -> str:
+    """Return the text of a content that comes in parts: ``[{"type": "text", "text": ...}]``."""
+    texts = []
+    for part in parts:
+        if not isinstance(part, dict):
+            raise ArenaError(f"turn {number} has no text in it", where=where, mend=SHAPE)
+        if part.get("type", "text") != "text" or not isinstance(part.get("text"), str):
+            raise OddError(f"a conversation with a part of kind {str(part.get('type'))[:20]!r}")
+        texts.append(part["text"])
+    return "".join(texts)
+
+
+def _check(turns: list[dict[str, str]]) -> None:
+    """Hold that a conversation is one that an instruction may hold: it ends with the user, and speakers alternate."""
+    spoken = [turn["role"] for turn in (turns[1:] if turns and turns[0]["role"] == "system" else turns)]
+    if "user" not in spoken:
+        raise OddError("a conversation without a user's turn")
+    if "system" in spoken:
+        raise OddError("a conversation with a system turn inside it")
+    if spoken[0] != "user":
+        raise OddError("a conversation that does not begin with the user")
+    if any(one == two for one, two in pairwise(spoken)) or spoken[-1] != "user":
+        raise OddError("a conversation with two turns of one speaker in a row")
+    if not all(turn["content"].strip() for turn in turns):
+        raise OddError("a conversation with an empty turn")
