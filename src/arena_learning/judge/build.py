@@ -66,4 +66,6 @@ def _open_llm(name: str, judge: p.Judge, params: p.Params, paths: Paths) -> Judg
     )
     engine = open_opponent(opponent, params, paths, where=where)
     expected = judge.scores == "expected"
-    return LlmJudge(judge.model, engine, template, sampling, judge.attempts, by_category, expected=expected)
+    return LlmJudge(
+        judge.model, engine, template, sampling, judge.attempts, by_category, expected=expected, name=name
+    )
