@@ -226,14 +226,15 @@ def test_a_reward_model_conforms_and_reads_the_end_of_the_answer(reward_folder):
     check_judge(RewardJudge(reward_folder, Calibration()))
     judge = RewardJudge(reward_folder, Calibration())
     pair = present("The Danube.", "The Rhine.")
-    ids = judge._encode(pair.instruction, pair.first)
-    assert ids[-1] in judge._chat.stop_ids
+    reader = judge._model
+    ids = reader.encode(pair.instruction, pair.first).ids
+    assert ids[-1] in reader.chat.stop_ids
     # The head's own number at the last token, worked out without the pooling of the library.
     import torch
 
-    hidden = judge._model.model(torch.tensor([ids])).last_hidden_state[0, -1]
+    hidden = reader._model.model(torch.tensor([ids])).last_hidden_state[0, -1]
     assert judge.reward(pair.instruction, pair.first) == pytest.approx(
-        float(judge._model.score(hidden)), abs=1e-5
+        float(reader._model.score(hidden)), abs=1e-5
     )
     one, two = judge.score([pair])[0][:2]
     assert judge.score([pair._replace(first=pair.second, second=pair.first)])[0][:2] == (two, one)

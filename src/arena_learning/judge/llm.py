@@ -42,7 +42,8 @@ class LlmJudge:
 
     Attributes:
         parser_version: which way of reading replies gives these verdicts. It is in no key: replies that are remembered
-            are read again by `reread` where it has changed.
+            are read again by `reread` where it has changed. A judge by expected scores has none, for probabilities are
+            not remembered: its verdicts stay.
 
     Raises:
         ArenaError: expected values are asked of an engine that tells no probabilities.
@@ -69,7 +70,9 @@ class LlmJudge:
         self._likely = LIKELY if expected else 0
         self._engine, self._template, self._sampling, self._attempts = engine, template, sampling, attempts
         self._by_category = dict(by_category or {})
-        self._name, self.parser_version = name, PARSER_VERSION
+        self._name = name
+        if not expected:
+            self.parser_version = PARSER_VERSION
         self.batch_size, self.batch_exact = engine.batch_size, engine.batch_exact
         self.fingerprint = {
             **engine.fingerprint,
@@ -134,8 +137,8 @@ class LlmJudge:
     def reread(self, presentation: Presentation, replies: Sequence[tuple[str, str]]) -> Verdict:
         """Read the verdict in replies of before, as `stream` would have: the first attempt that scores, else the last.
 
-        Nothing is asked, so that nothing is paid: tokens and seconds are 0. Expected scores cannot be read again, for
-        probabilities are not remembered: they are unscored.
+        Nothing is asked, so that nothing is paid: tokens and seconds are 0. Expected scores cannot be read again: they
+        are unscored.
 
         Args:
             presentation: what was judged (its category chooses the template).
@@ -146,7 +149,7 @@ class LlmJudge:
         for attempt, (text, reason) in enumerate(kept, 1):
             found = self._find(presentation, text, reason)
             scores = expected_scores((), found) if self._likely else found.scores
-            verdict = Verdict(scores.a, scores.b, _rationale(text), scores.problem, attempt)
+            verdict = Verdict(scores.a, scores.b, _rationale(text, reason), scores.problem, attempt)
             if scores.problem is None:
                 break
         return verdict._replace(replies=kept)
@@ -167,7 +170,7 @@ class LlmJudge:
         return Verdict(
             scores.a,
             scores.b,
-            _rationale(text),
+            _rationale(text, answer.finish_reason),
             unscored=scores.problem,
             attempts=attempt,
             tokens=tokens + answer.prompt_tokens + answer.completion_tokens,
@@ -192,7 +195,7 @@ class LlmJudge:
         if found.places is None or not answer.tokens:
             return found
         joined = "".join(token.text for token in answer.tokens)
-        verdict = spoken(text).text.strip()
+        verdict = _rationale(text, answer.finish_reason)
         if verdict in joined:
             shift = joined.rfind(verdict) - text.rfind(verdict)
             return found._replace(places=(found.places[0] + shift, found.places[1] + shift))
@@ -222,8 +225,8 @@ def _whole(answer: Completion) -> str:
     return f"<think>\n{thought}\n</think>\n\n{answer.text}"
 
 
-def _rationale(text: str) -> str:
-    return spoken(text).text.strip()
+def _rationale(text: str, finish_reason: str) -> str:
+    return spoken(text, cut_off=finish_reason == "length").text.strip()
 
 
 class _Prompts(Sequence[Conversation]):

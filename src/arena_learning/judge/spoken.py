@@ -8,11 +8,12 @@ contestant's answer: the last mark counts wherever it stands, unless a sentence 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from arena_learning.engines.thoughts import CHANNEL, MARKS, split_text, unwrap
 
-_CLOSES = {mark.close for mark in MARKS}
+_CLOSES = {mark.close: mark.open for mark in MARKS}
 _MARK = re.compile(
     "|".join(sorted((re.escape(word) for mark in MARKS for word in mark), key=len, reverse=True))
 )
@@ -43,8 +44,11 @@ class Spoken(NamedTuple):
     thought: bool = False
 
 
-def spoken(whole: str) -> Spoken:
+def spoken(whole: str, *, cut_off: bool = False) -> Spoken:
     """Return what a judge said behind its last thought.
+
+    Some families mark a thought by words that others write too (``Here is my thought process:``). Such words open a
+    thought where their partner closes it, or where the text was ``cut_off``; they close one that they opened.
 
     Example:
         >>> spoken("<think>Score-A: 2</think>Score-A: 8").text
@@ -55,7 +59,7 @@ def spoken(whole: str) -> Spoken:
     if _CHANNEL.search(whole):
         said = split_text(whole)
         return Spoken(said.text, said.text, max(0, whole.rfind(said.text)), said.ended, thought=True)
-    readable, last = _scan(whole)
+    readable, last = _scan(whole, cut_off)
     if last is None:
         return Spoken(whole, readable)
     if last[0] not in _CLOSES:
@@ -65,7 +69,7 @@ def spoken(whole: str) -> Spoken:
     return Spoken(text, readable[begin : begin + len(text)], begin, thought=True)
 
 
-def _scan(whole: str) -> tuple[str, re.Match[str] | None]:
+def _scan(whole: str, cut_off: bool) -> tuple[str, re.Match[str] | None]:
     """Return the text with blanks for thoughts within a line, and the last mark that no sentence speaks of."""
     marks = list(_MARK.finditer(whole))
     parts: list[str] = []
@@ -81,17 +85,26 @@ def _scan(whole: str) -> tuple[str, re.Match[str] | None]:
             copied = behind = following.end()
             number += 2
             continue
-        if not _is_prose(whole, mark, within):
+        if not (_is_prose(whole, mark, within) or _is_words_alone(marks, number, cut_off)):
             last = mark
             behind = mark.end()
         number += 1
     return "".join([*parts, whole[copied:]]), last
 
 
+def _is_words_alone(marks: Sequence[re.Match[str]], number: int, cut_off: bool) -> bool:
+    """Whether a mark is words that anybody may write, and its partner is missing."""
+    word = marks[number][0]
+    if not word[0].isalpha():
+        return False
+    if word in _CLOSES:
+        return all(other[0] != _CLOSES[word] for other in marks[:number])
+    return not cut_off and all(_CLOSES.get(other[0]) != word for other in marks[number:])
+
+
 def _is_pair(whole: str, one: re.Match[str], two: re.Match[str]) -> bool:
     """Whether two marks open and close a thought in one line."""
-    pairs = {mark.open: mark.close for mark in MARKS}
-    return pairs.get(one[0]) == two[0] and "\n" not in whole[one.end() : two.start()]
+    return _CLOSES.get(two[0]) == one[0] and "\n" not in whole[one.end() : two.start()]
 
 
 def _is_prose(whole: str, mark: re.Match[str], within: bool) -> bool:

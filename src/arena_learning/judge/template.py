@@ -28,6 +28,7 @@ _THOUGHTS = re.compile(
     re.IGNORECASE,
 )
 _LOOK_ALIKE = {"<": "‹", "[": "［", "◁": "◃"}
+_NO_BREAK = "\u00a0"
 
 
 class JudgeTemplate:
@@ -83,7 +84,7 @@ class JudgeTemplate:
 
     def find(self, text: str, *, cut_off: bool = False) -> Found:
         """Return the scores as `read` does, and where they stand: behind the last thought, never in one."""
-        said = spoken(text)
+        said = spoken(text, cut_off=cut_off)
         if not said.ended:
             return none_found("cut off in its thought" if cut_off else "its thought never ended")
         if cut_off and self.is_last:
@@ -106,8 +107,17 @@ def neutralise(text: str) -> str:
 
 
 def break_marks(text: str) -> str:
-    """Break what opens or closes a thought, so that it reads the same and is no mark."""
-    return _THOUGHTS.sub(lambda found: _LOOK_ALIKE.get(found[0][0], "·") + found[0][1:], text)
+    """Break what opens or closes a thought, so that it reads the same and is no mark.
+
+    Where a family marks its thoughts by words, their first space becomes one that does not break.
+    """
+    return _THOUGHTS.sub(lambda found: _broken(found[0]), text)
+
+
+def _broken(mark: str) -> str:
+    if mark[0] in _LOOK_ALIKE:
+        return _LOOK_ALIKE[mark[0]] + mark[1:]
+    return mark.replace(" ", _NO_BREAK, 1)
 
 
 def shipped_templates() -> list[str]:
