@@ -127,6 +127,29 @@ def test_a_decoder_without_a_chat_template_is_refused(folder, tmp_path):
         judge(path)
 
 
+def test_a_chat_template_may_be_given_to_a_judge_of_either_kind(folder, tmp_path, make_params):
+    path = shutil.copytree(folder("llama"), tmp_path / "models" / "m")
+    (path / "chat_template.jinja").unlink()
+    (tmp_path / "mine.jinja").write_text(
+        "{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>{% endif %}",
+        encoding="utf-8",
+    )
+    entry = {"model": "models/m", "chat_template": "mine.jinja"}
+    params = make_params(
+        judges={
+            "rubric": {"kind": "reward", **entry},
+            "asked": {"kind": "llm", "engine": "transformers", **entry},
+        }
+    )
+    reward, asked = (
+        open_judge(name, parse_params(params, "here"), Paths(tmp_path)) for name in ("rubric", "asked")
+    )
+    assert reward.score([PAIR])[0].unscored is None
+    assert reward._model.tokenizer.decode(reward._model.encode(*PAIR[:2]).ids).count("<|im_start|>") == 2
+    assert asked._engine.chat.template == reward._model.chat.template
+
+
 def test_what_does_not_fit_is_unscored_and_stops_nothing(folder):
     for kind in ("llama", "bert"):
         made = judge(folder(kind))

@@ -48,7 +48,8 @@ def spoken(whole: str, *, cut_off: bool = False) -> Spoken:
     """Return what a judge said behind its last thought.
 
     Some families mark a thought by words that others write too (``Here is my thought process:``). Such words open a
-    thought where their partner closes it, or where the text was ``cut_off``; they close one that they opened.
+    thought where their partner closes it, or where the text was ``cut_off``; they close one that they opened, or at the
+    start of a line.
 
     Example:
         >>> spoken("<think>Score-A: 2</think>Score-A: 8").text
@@ -85,20 +86,20 @@ def _scan(whole: str, cut_off: bool) -> tuple[str, re.Match[str] | None]:
             copied = behind = following.end()
             number += 2
             continue
-        if not (_is_prose(whole, mark, within) or _is_words_alone(marks, number, cut_off)):
+        if not (_is_prose(whole, mark, within) or _is_words(marks, number, within, cut_off)):
             last = mark
             behind = mark.end()
         number += 1
     return "".join([*parts, whole[copied:]]), last
 
 
-def _is_words_alone(marks: Sequence[re.Match[str]], number: int, cut_off: bool) -> bool:
-    """Whether a mark is words that anybody may write, and its partner is missing."""
+def _is_words(marks: Sequence[re.Match[str]], number: int, within: bool, cut_off: bool) -> bool:
+    """Whether a mark is but words that anybody may write: without their partner, and closing ones not on a new line."""
     word = marks[number][0]
     if not word[0].isalpha():
         return False
     if word in _CLOSES:
-        return all(other[0] != _CLOSES[word] for other in marks[:number])
+        return within and all(other[0] != _CLOSES[word] for other in marks[:number])
     return not cut_off and all(_CLOSES.get(other[0]) != word for other in marks[number:])
 
 

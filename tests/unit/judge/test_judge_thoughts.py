@@ -12,10 +12,13 @@ from scripted import ScriptedEngine
 
 from arena_learning.engines.base import Completion, Refused, Sampling, Token
 from arena_learning.engines.thoughts import MARKS
+from arena_learning.judge.base import Presentation, RereadingJudge
 from arena_learning.judge.llm import LlmJudge
 from arena_learning.judge.parse import PARSER_VERSION
+from arena_learning.judge.play import Pairing, _key, play
 from arena_learning.judge.spoken import spoken
 from arena_learning.judge.template import JudgeTemplate, neutralise, shipped_templates
+from arena_learning.store import Store
 
 DRAFT = "Score-A: 3\nScore-B: 9"
 OWN = "Score-A: 8\nScore-B: 2"
@@ -56,8 +59,9 @@ def test_only_what_stands_behind_the_last_thought_is_read(mark, glue):
     thought = f"{mark.open}{glue}{DRAFT}\nHmm, A is in fact right.{glue}{mark.close}"
     for text in (f"{thought}{glue}{OWN}", f"Let me see.\n{thought}\nOnce more.\n{thought}\n{OWN}"):
         assert verdict(said(text))[:4] == (8, 2, OWN, None)
-    opened_in_the_prompt = f"{DRAFT}\nHmm, A is in fact right.{glue}{mark.close}{glue}{OWN}"
-    assert verdict(said(opened_in_the_prompt))[:2] == (8, 2)
+    if glue or not mark.close[0].isalpha():
+        opened_in_the_prompt = f"{DRAFT}\nHmm, A is in fact right.{glue}{mark.close}{glue}{OWN}"
+        assert verdict(said(opened_in_the_prompt))[:2] == (8, 2)
     assert verdict(said(f"{thought}{JSON_OWN}"), template="json")[:2] == (8, 2)
 
 
@@ -128,6 +132,20 @@ def test_marks_in_the_midst_of_a_rationale_are_prose(mark, prose):
     escaped = reason.replace('"', '\\"')
     text = f'{{"explanation": "{escaped}", "Score-A": 8, "Score-B": 2}}'
     assert verdict(said(text), template="json")[:2] == (8, 2)
+
+
+WORDS = [mark for mark in MARKS if mark.open[0].isalpha()]
+
+
+@pytest.mark.parametrize("mark", WORDS, ids=lambda mark: mark.open)
+def test_words_that_mark_a_thought_in_one_family_are_prose_in_others(mark):
+    text = f"{mark.open} A is right.\n{OWN}"
+    assert verdict(said(text))[:3] == (8, 2, text)
+    assert verdict(said(text, "length")).unscored == f"cut off in its thought: {RAISE}"
+    if mark.close[0].isalpha():
+        assert verdict(said(f"{OWN}\nExplanation: A says: {mark.close} The Danube."))[:2] == (8, 2)
+    assert verdict(said(f"{mark.open}\n{DRAFT}\n{mark.close}\nI cannot say.")).unscored == "no score line"
+    assert neutralise(f"{mark.open} x").replace("\u00a0", " ") == f"{mark.open} x"
 
 
 def test_a_channel_in_a_rationale_is_prose():
@@ -265,6 +283,39 @@ def test_a_reply_is_read_by_the_template_of_its_category():
     assert both.reread(present("good", "poor"), [(JSON_OWN, "stop")])[:2] == (8, 2)
     assert both.reread(present("good", "poor", coding), [(JSON_OWN, "stop")]).unscored
     assert both.reread(present("good", "poor", coding), [(OWN, "stop")])[:2] == (8, 2)
+
+
+def test_a_remembered_draft_is_read_again_and_an_expected_score_stays(
+    tmp_path, make_instruction, make_response
+):
+    """As the first parser left them: no replies, the whole answer as the rationale."""
+    known = {"i1": make_instruction()}
+    responses = {("i1", name): make_response("i1", name, f"{name} answers.") for name in "ab"}
+    remembered = {
+        "score_first": 3.0,
+        "score_second": 9.0,
+        "unscored": None,
+        "attempts": 1,
+        "tokens": 7,
+        "seconds": 1.0,
+    }
+    expecting = LlmJudge(
+        "m", Weigher(said("")), JudgeTemplate("pairwise-score", Path()), Sampling(), 1, expected=True
+    )
+    assert (isinstance(judge(), RereadingJudge), isinstance(expecting, RereadingJudge)) == (True, False)
+    orders = [Presentation(known["i1"], responses["i1", x], responses["i1", y]) for x, y in ("ab", "ba")]
+    for made, text, scores in (
+        (judge(), f"<think>{DRAFT}</think>\nI cannot say.", None),
+        (judge(), f"<think>{DRAFT}</think>\n{OWN}", (8, 2)),
+        (expecting, f"<think>{DRAFT}</think>\n{OWN}", (3, 9)),
+    ):
+        with Store(tmp_path / "s.sqlite", fresh=True) as store:
+            store.put("game", {_key(made, order): {**remembered, "rationale": text} for order in orders})
+        with Store(tmp_path / "s.sqlite") as store:
+            judged = play([Pairing("i1", "a", "b")], known, responses, made, store)
+        assert judged.paid == len(made._engine.asked) == 0
+        for game in judged.games:
+            assert (game.score_first, game.score_second) == (scores or (None, None))
 
 
 def test_no_key_and_no_label_hang_on_the_parser():
