@@ -68,7 +68,7 @@ def test_figures_are_those_worked_out_by_hand(tmp_path, name):
     assert found["sources"]["s1"]["agreement"]["value"] == pytest.approx(2 / 3)
     assert found["sources"]["s2"]["pairs"] == 3
     assert found["categories"] == {}  # only one
-    assert (found["paid"], again["paid"]) == (12, 2)  # the unscored pair is asked again
+    assert (found["paid"], again["paid"]) == (12, 0)  # the unscored pair is remembered with its reason
     assert {**again["all"], "seconds_per_game": whole["seconds_per_game"]} == whole
 
 

@@ -51,9 +51,9 @@ def test_the_last_well_formed_object_counts(text, scores):
         ('{"Score-A": 7, "Score-B": 4', "no JSON object with both scores"),
         ('{"Score-A": 7, "Score-A": 8, "Score-B": 4}', "no JSON object with both scores"),
         ('{"verdict": {"Score-A": 7, "Score-B": 4}}', "no JSON object with both scores"),
-        ('{"Score-A": "7", "Score-B": 4}', "a score that is no number"),
-        ('{"Score-A": true, "Score-B": 4}', "a score that is no number"),
-        ('{"Score-A": 7, "Score-B": null}', "a score that is no number"),
+        ('{"Score-A": "7", "Score-B": 4}', """a score that is no number: '"7"'"""),
+        ('{"Score-A": true, "Score-B": 4}', "a score that is no number: 'true'"),
+        ('{"Score-A": 7, "Score-B": null}', "a score that is no number: 'null'"),
         ('{"Score-A": 11, "Score-B": 4}', "a score outside 1 to 10"),
         ('{"Score-A": NaN, "Score-B": 4}', "a score outside 1 to 10"),
         ("{" * 50_000, "no JSON object with both scores"),
@@ -89,7 +89,8 @@ def test_a_verdict_that_was_cut_off_before_its_end_is_none():
             return [c._replace(finish_reason="length") for c in super().respond(conversations, sampling)]
 
     said = "It says\nScore-A: 9\nScore-B: 2\nand"
-    for name, problem in (("reasoning-first", "cut off before the verdict"), ("pairwise-score", None)):
+    raised = "cut off before the verdict: raise judges.NAME.max_tokens (160)"
+    for name, problem in (("reasoning-first", raised), ("pairwise-score", None)):
         judge = LlmJudge("m", Cut(lambda *_: said), JudgeTemplate(name, Path()), Sampling(), 1)
         assert judge.score([present("good", "poor")])[0].unscored == problem
 
@@ -225,14 +226,15 @@ def test_a_reward_model_conforms_and_reads_the_end_of_the_answer(reward_folder):
     check_judge(RewardJudge(reward_folder, Calibration()))
     judge = RewardJudge(reward_folder, Calibration())
     pair = present("The Danube.", "The Rhine.")
-    ids = judge._encode(pair.instruction, pair.first)
-    assert ids[-1] in judge._chat.stop_ids
+    reader = judge._model
+    ids = reader.encode(pair.instruction, pair.first).ids
+    assert ids[-1] in reader.chat.stop_ids
     # The head's own number at the last token, worked out without the pooling of the library.
     import torch
 
-    hidden = judge._model.model(torch.tensor([ids])).last_hidden_state[0, -1]
+    hidden = reader._model.model(torch.tensor([ids])).last_hidden_state[0, -1]
     assert judge.reward(pair.instruction, pair.first) == pytest.approx(
-        float(judge._model.score(hidden)), abs=1e-5
+        float(reader._model.score(hidden)), abs=1e-5
     )
     one, two = judge.score([pair])[0][:2]
     assert judge.score([pair._replace(first=pair.second, second=pair.first)])[0][:2] == (two, one)

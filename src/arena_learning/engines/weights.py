@@ -105,12 +105,13 @@ def check_folder(folder: Path) -> None:
     )
 
 
-def hub_folder(name: str, revision: str = "") -> Path:
-    """Return the local copy of a hub model: weights in safetensors, tokenizer and configuration, no code, no pickles.
+def hub_folder(name: str, revision: str = "", *, code: bool = False) -> Path:
+    """Return the local copy of a hub model: weights in safetensors, tokenizer and configuration, no pickles.
 
     Args:
         name: the hub id.
         revision: a branch, tag or commit; empty for the newest.
+        code: the code that comes with it as well.
 
     Raises:
         ArenaError: it cannot be fetched, and is not here from before.
@@ -119,7 +120,8 @@ def hub_folder(name: str, revision: str = "") -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=FETCHED))
+        wanted = [*FETCHED, "*.py"] if code else FETCHED
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=wanted))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ArenaError(
             f"cannot fetch '{name}': {str(error).strip().splitlines()[0]}",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from arena_learning import params as p
 from arena_learning.engines.base import Sampling
 from arena_learning.judge.base import Judge
 from arena_learning.paths import Paths
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def open_judge(name: str, params: p.Params, paths: Paths) -> Judge:
@@ -38,11 +42,34 @@ def _open(name: str, params: p.Params, paths: Paths) -> Judge:
 
         return ReplayJudge(paths.user_file(judge.model, f"judges.{name}.model", outside=params.files_outside))
     if judge.kind == "reward":
-        from arena_learning.judge.reward import Calibration, RewardJudge
-
-        calibration = Calibration(judge.center, judge.scale)
-        return RewardJudge(paths.root / judge.model, calibration, device=params.serving.device)
+        return _open_reward(name, judge, params, paths)
     return _open_llm(name, judge, params, paths)
+
+
+def _open_reward(name: str, judge: p.Judge, params: p.Params, paths: Paths) -> Judge:
+    from arena_learning.engines.base_model import chat_settings
+    from arena_learning.engines.weights import hub_folder
+    from arena_learning.judge.reward import Calibration, RewardJudge
+
+    folder, on_hub = paths.root / judge.model, _names_hub(judge.model, paths)
+    if on_hub:
+        folder = hub_folder(judge.model, judge.revision, code=judge.trust_remote_code)
+    return RewardJudge(
+        folder,
+        Calibration(judge.center, judge.scale),
+        device=params.serving.device,
+        batch_size=params.serving.batch_size,
+        dtype=judge.dtype,
+        end=judge.end or ("template" if on_hub else "turn"),
+        trust_remote_code=judge.trust_remote_code,
+        settings=chat_settings(judge, paths, f"judges.{name}"),
+        where=f"judges.{name}.model: {judge.model}",
+    )
+
+
+def _names_hub(model: str, paths: Paths) -> bool:
+    """Whether a model's name is a hub id: ``owner/name``, and no folder of the project begins like that."""
+    return bool(_HUB_ID.fullmatch(model)) and not (paths.root / model.split("/")[0]).exists()
 
 
 def _open_llm(name: str, judge: p.Judge, params: p.Params, paths: Paths) -> Judge:
@@ -54,7 +81,8 @@ def _open_llm(name: str, judge: p.Judge, params: p.Params, paths: Paths) -> Judg
     sampling = Sampling(max_tokens=judge.max_tokens, temperature=judge.temperature, seed=params.seed)
     template = JudgeTemplate(judge.template, paths.root)
     by_category = {category: JudgeTemplate(t, paths.root) for category, t in judge.templates.items()}
-    endpoint = {field: getattr(judge, field) for field in p.Endpoint.model_fields}
+    shared = (*p.Endpoint.model_fields, *p.LocalModel.model_fields)
+    endpoint = {field: getattr(judge, field) for field in shared}
     where = f"judges.{name}"
     if judge.scores == "structured":
         held = response_format(
@@ -66,4 +94,6 @@ def _open_llm(name: str, judge: p.Judge, params: p.Params, paths: Paths) -> Judg
     )
     engine = open_opponent(opponent, params, paths, where=where)
     expected = judge.scores == "expected"
-    return LlmJudge(judge.model, engine, template, sampling, judge.attempts, by_category, expected=expected)
+    return LlmJudge(
+        judge.model, engine, template, sampling, judge.attempts, by_category, expected=expected, name=name
+    )

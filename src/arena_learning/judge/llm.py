@@ -18,8 +18,9 @@ from arena_learning.engines.base import (
 from arena_learning.errors import ArenaError
 from arena_learning.judge.base import Presentation, Scored, Verdict
 from arena_learning.judge.expected import LIKELY, VERSION, expected_scores
-from arena_learning.judge.parse import Scores
-from arena_learning.judge.template import JudgeTemplate
+from arena_learning.judge.parse import PARSER_VERSION, Found, Scores
+from arena_learning.judge.spoken import spoken
+from arena_learning.judge.template import JudgeTemplate, break_marks
 from arena_learning.rows import Turn, canonical
 
 # Greedy decoding repeats a malformed verdict word for word: a retry samples.
@@ -37,6 +38,12 @@ class LlmJudge:
         attempts: how often a malformed verdict is asked again before it is unscored.
         by_category: the prompt of instructions of a category, where it is another one.
         expected: a score is the expected value over the score's tokens, not the number that was said.
+        name: the judge's name in params.yaml, for what is said of it.
+
+    Attributes:
+        parser_version: which way of reading replies gives these verdicts. It is in no key: replies that are remembered
+            are read again by `reread` where it has changed. A judge by expected scores has none, for probabilities are
+            not remembered: its verdicts stay.
 
     Raises:
         ArenaError: expected values are asked of an engine that tells no probabilities.
@@ -52,6 +59,7 @@ class LlmJudge:
         by_category: Mapping[str, JudgeTemplate] | None = None,
         *,
         expected: bool = False,
+        name: str = "NAME",
     ) -> None:
         if expected and not isinstance(engine, Weighing):
             raise ArenaError(
@@ -62,6 +70,9 @@ class LlmJudge:
         self._likely = LIKELY if expected else 0
         self._engine, self._template, self._sampling, self._attempts = engine, template, sampling, attempts
         self._by_category = dict(by_category or {})
+        self._name = name
+        if not expected:
+            self.parser_version = PARSER_VERSION
         self.batch_size, self.batch_exact = engine.batch_size, engine.batch_exact
         self.fingerprint = {
             **engine.fingerprint,
@@ -123,38 +134,99 @@ class LlmJudge:
     def _template_for(self, presentation: Presentation) -> JudgeTemplate:
         return self._by_category.get(presentation.instruction.category, self._template)
 
+    def reread(self, presentation: Presentation, replies: Sequence[tuple[str, str]]) -> Verdict:
+        """Read the verdict in replies of before, as `stream` would have: the first attempt that scores, else the last.
+
+        Nothing is asked, so that nothing is paid: tokens and seconds are 0. Expected scores cannot be read again: they
+        are unscored.
+
+        Args:
+            presentation: what was judged (its category chooses the template).
+            replies: (text, finish reason) of each attempt, as in `Verdict.replies`.
+        """
+        kept = tuple((text, reason) for text, reason in replies)
+        verdict = Verdict(None, None, "", "no reply is remembered")
+        for attempt, (text, reason) in enumerate(kept, 1):
+            found = self._find(presentation, text, reason)
+            scores = expected_scores((), found) if self._likely else found.scores
+            verdict = Verdict(scores.a, scores.b, _rationale(text, reason), scores.problem, attempt)
+            if scores.problem is None:
+                break
+        return verdict._replace(replies=kept)
+
     def _read(
         self, presentation: Presentation, answer: Completion | Refused, attempt: int, before: Verdict | None
     ) -> Verdict:
-        """Return the verdict in an answer, with what earlier attempts cost."""
-        tokens, seconds = (before.tokens, before.seconds) if before else (0, 0.0)
+        """Return the verdict in an answer, with what earlier attempts cost and said."""
+        tokens, seconds, replies = (before.tokens, before.seconds, before.replies) if before else (0, 0.0, ())
         if isinstance(answer, Refused):
-            return Verdict(
-                None, None, "", f"the judge was refused: {answer.reason}", attempt, tokens, seconds
-            )
-        a, b, problem = self._scores(presentation, answer)
+            why = f"the judge was refused: {answer.reason}"
+            return Verdict(None, None, "", why, attempt, tokens, seconds, replies, refused=True)
+        text = _whole(answer)
+        found = self._find(presentation, text, answer.finish_reason)
+        scores = found.scores
+        if self._likely:
+            scores = expected_scores(answer.tokens, self._placed(presentation, found, text, answer))
         return Verdict(
-            a,
-            b,
-            answer.text.strip(),
-            unscored=problem,
+            scores.a,
+            scores.b,
+            _rationale(text, answer.finish_reason),
+            unscored=scores.problem,
             attempts=attempt,
             tokens=tokens + answer.prompt_tokens + answer.completion_tokens,
             seconds=seconds + answer.seconds,
+            replies=(*replies, (text, answer.finish_reason)),
         )
 
-    def _scores(self, presentation: Presentation, answer: Completion) -> Scores:
-        template, cut_off = self._template_for(presentation), answer.finish_reason == "length"
-        if not self._likely:
-            return template.read(answer.text, cut_off=cut_off)
-        said = "".join(token.text for token in answer.tokens) or answer.text
-        return expected_scores(answer.tokens, template.find(said, cut_off=cut_off))
+    def _find(self, presentation: Presentation, text: str, finish_reason: str) -> Found:
+        """Return the verdict in a reply; where it was cut off before its verdict, say what to raise."""
+        cut_off = finish_reason == "length"
+        found = self._template_for(presentation).find(text, cut_off=cut_off)
+        why = found.scores.problem
+        if why is None or found.complete or not cut_off:
+            return found
+        if not why.startswith("cut off"):
+            why = f"cut off before the verdict ({why})"
+        more = f"raise judges.{self._name}.max_tokens ({self._sampling.max_tokens})"
+        return found._replace(scores=Scores(None, None, f"{why}: {more}"))
+
+    def _placed(self, presentation: Presentation, found: Found, text: str, answer: Completion) -> Found:
+        """Return where the scores found in ``text`` stand in the joined texts of the answer's tokens."""
+        if found.places is None or not answer.tokens:
+            return found
+        joined = "".join(token.text for token in answer.tokens)
+        verdict = _rationale(text, answer.finish_reason)
+        if verdict in joined:
+            shift = joined.rfind(verdict) - text.rfind(verdict)
+            return found._replace(places=(found.places[0] + shift, found.places[1] + shift))
+        # A character of several tokens shows only when the engine joins them.
+        there = self._template_for(presentation).find(joined)
+        if there.scores != found.scores:
+            return found._replace(scores=Scores(None, None, "the tokens that were told are not the reply's"))
+        return there
 
     def _again(self, attempt: int) -> Sampling:
         temperature = max(self._sampling.temperature, _RETRY_TEMPERATURE)
         return self._sampling.model_copy(
             update={"temperature": temperature, "seed": self._sampling.seed + attempt - 1}
         )
+
+
+def _whole(answer: Completion) -> str:
+    """Return a reply as the model wrote it: its thought, where the engine told it apart, in marks before the rest.
+
+    What looks like a mark in such a thought is none, for the engine knows them by token: it is broken.
+    """
+    if not answer.thought:
+        return answer.text
+    thought = break_marks(answer.thought)
+    if not answer.text and answer.finish_reason == "length":
+        return f"<think>\n{thought}"
+    return f"<think>\n{thought}\n</think>\n\n{answer.text}"
+
+
+def _rationale(text: str, finish_reason: str) -> str:
+    return spoken(text, cut_off=finish_reason == "length").text.strip()
 
 
 class _Prompts(Sequence[Conversation]):

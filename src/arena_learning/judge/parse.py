@@ -1,17 +1,24 @@
-"""Reading scores out of what a judge model wrote. The last well-formed verdict counts; anything else is unscored."""
+"""Reading scores out of what a judge model wrote. The last well-formed verdict counts; anything else is unscored.
+
+What the judge thought before is no part of it: see `spoken`. What counts as a score: see `number`.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-# A score line, or a second score behind the first on its line. Neither pattern crosses a line.
-_SCORE = re.compile(
-    r"(?:^[ \t*_#>-]*|(?<=\d)[*_]*[,;|]?[ \t]+[*_]*)"
-    r"Score[ \t_-]*([AB])[ \t*_]*[:=：＝][ \t*_]*(-?\d{1,9}(?:\.\d{1,9})?)(?![\d.]*\d)(?:[ \t]*/[ \t]*10\b)?",
-    re.I | re.M,
-)
+from arena_learning.judge.number import is_changed, plain, quoted, read_value
+
+# Raised when what is read changes: remembered replies are then read again.
+PARSER_VERSION = "2"
+_WORD = r"Score[ \t_-]*([AB])[ \t*_`]*[:=：＝][ \t*_]*"
+_HEAD = re.compile(r"^[ \t*_#>|•`-]*" + _WORD, re.I | re.M)
+# Another score on the line of the first.
+_ANYWHERE = re.compile(r"(?<!\w)" + _WORD, re.I)
+_LINE_END = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _KEYS = {"A": "Score-A", "B": "Score-B"}
 _MOST_BRACES = 1000  # opening braces, from the end, that are tried as the start of an object
 _OUTSIDE = "a score outside 1 to 10"
@@ -26,10 +33,27 @@ class Scores(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The scores in a text, and the places in it where the numbers of A and of B begin (None without scores)."""
+    """The scores in a text.
+
+    Attributes:
+        scores: both, or why not.
+        places: where in the text the numbers of A and of B begin; None without scores.
+        complete: there was a verdict to its end, though perhaps a malformed one.
+    """
 
     scores: Scores
     places: tuple[int, int] | None = None
+    complete: bool = True
+
+
+class _Line(NamedTuple):
+    """A score line: whose, the number and where it begins; without a number what was written, quoted."""
+
+    letter: str
+    score: float | None
+    place: int
+    quote: str
+    is_words: bool
 
 
 def read_scores(text: str) -> Scores:
@@ -45,53 +69,104 @@ def read_json_scores(text: str) -> Scores:
 def find_scores(text: str) -> Found:
     """Find the last complete verdict in ``text``: a ``Score-A`` line followed by a ``Score-B`` line (or B then A).
 
-    Scores outside 1-10 are malformed, not clipped.
+    A score is a whole number, or one with a decimal point or comma, that nothing behind it changes. Scores outside 1-10
+    are malformed, not clipped.
+
+    Example:
+        >>> find_scores("Score-A: 8/10, Score-B: 7,5").scores
+        Scores(a=8.0, b=7.5, problem=None)
+        >>> find_scores("Score-A: 7-8\\nScore-B: 6").scores.problem
+        "no plain score in 'Score-A: 7-8'"
     """
-    found = [(m.group(1).upper(), (float(m.group(2)), m.start(2))) for m in _SCORE.finditer(text)]
-    if not found:
-        return _none("no score line" if text.strip() else "an empty verdict")
-    last: dict[str, tuple[float, int]] | None = None
-    pending: dict[str, tuple[float, int]] = {}
-    for letter, score in found:
+    lines = list(_lines(text))
+    if not lines:
+        return none_found("no score line" if text.strip() else "an empty verdict")
+    last: dict[str, _Line] | None = None
+    pending: dict[str, _Line] = {}
+    for line in lines:
+        if line.is_words:
+            continue  # an explanation under the same name
         # A letter said again starts anew: what stood before it is no verdict.
-        pending = {letter: score} if letter in pending else {**pending, letter: score}
+        pending = {line.letter: line} if line.letter in pending else {**pending, line.letter: line}
         if len(pending) == 2:
             last, pending = pending, {}
     if last is None:
-        return _none(f"only a score for {found[-1][0]}")
-    return _checked(last["A"][0], last["B"][0], (last["A"][1], last["B"][1]))
+        return none_found(_incomplete(lines))
+    a, b = last["A"], last["B"]
+    if a.score is None or b.score is None:
+        return Found(Scores(None, None, _no_plain(a if a.score is None else b)))
+    return _checked(a.score, b.score, (a.place, b.place))
 
 
 def find_json_scores(text: str) -> Found:
     """Find the last well-formed JSON object in ``text`` that has both, ``Score-A`` and ``Score-B``.
 
-    Strict: the scores are numbers (not words, not booleans), and no key stands twice. A line break inside a text is let
+    Strict: the scores are numbers (not texts, not booleans), and no key stands twice. A line break inside a text is let
     pass, though JSON wants it escaped.
     """
     if not text.strip():
-        return _none("an empty verdict")
+        return none_found("an empty verdict")
     last = None
     for item, start, end in _objects(text):
         if all(key in item for key in _KEYS.values()):
             last = (item, start, end)
     if last is None:
-        return _none("no JSON object with both scores")
+        return none_found("no JSON object with both scores")
     item, start, end = last
     a, b = (item[key] for key in _KEYS.values())
-    if not all(isinstance(score, int | float) and not isinstance(score, bool) for score in (a, b)):
-        return _none("a score that is no number")
+    for score in (a, b):
+        if not isinstance(score, int | float) or isinstance(score, bool):
+            shown = quoted(json.dumps(score, ensure_ascii=False))
+            return Found(Scores(None, None, f"a score that is no number: {shown}"))
     # Inside a text of the object a quote has a backslash before it, so that this is the key itself.
     one, two = (re.search(rf'"{key}"\s*:\s*()', text[start:end]) for key in _KEYS.values())
     return _checked(a, b, (start + one.start(1), start + two.start(1)) if one and two else None)
 
 
-def _none(problem: str) -> Found:
-    return Found(Scores(None, None, problem))
+def none_found(problem: str) -> Found:
+    """Return what is found where there is no complete verdict."""
+    return Found(Scores(None, None, problem), complete=False)
+
+
+def _lines(text: str) -> Iterator[_Line]:
+    """Yield the scores that stand at the start of a line, and those behind them on the same line."""
+    end = 0
+    for head in _HEAD.finditer(text):
+        if head.start() < end:
+            continue
+        start = head.start()
+        broken = _LINE_END.search(text, head.end())
+        end = broken.start() if broken else len(text)
+        line = plain(text[start:end])
+        found: re.Match[str] | None = head
+        while found:
+            begin = found.end() - start
+            value = read_value(line, begin)
+            follows = _ANYWHERE.search(text, start + max(begin, value.end), end)
+            until = follows.start() if follows else end
+            changed = value.score is not None and is_changed(line[value.end : until - start].rstrip())
+            yield _Line(
+                found[1].upper(),
+                None if changed else value.score,
+                start + value.start,
+                quoted(text[found.start() : until].strip(" \t*_#>|•`-,;")),
+                value.is_words,
+            )
+            found = follows
+
+
+def _incomplete(lines: list[_Line]) -> str:
+    unread = next((line for line in reversed(lines) if line.score is None), None)
+    return _no_plain(unread) if unread else f"only a score for {lines[-1].letter}"
+
+
+def _no_plain(line: _Line) -> str:
+    return f"no plain score in {line.quote}"
 
 
 def _checked(a: float, b: float, places: tuple[int, int] | None) -> Found:
     if not all(1 <= score <= 10 for score in (a, b)):
-        return _none(_OUTSIDE)
+        return Found(Scores(None, None, _OUTSIDE))
     return Found(Scores(float(a), float(b)), places)
 
 

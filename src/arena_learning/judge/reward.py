@@ -1,29 +1,32 @@
 """A reward model as the judge: a sequence-classification model with one output, mapped to scores from 1 to 10.
 
-Each response is scored by itself, so that the order of a presentation changes nothing. score = 1 + 9 s((r - c) / w),
-s the logistic function: rising in the reward r; centre c and width w come from labelled pairs (`calibrate`).
+Each response is scored by itself, once however many it meets, so that the order of a presentation changes nothing.
+score = 1 + 9 s((r - c) / w), s the logistic function: rising in the reward r; centre c and width w come from labelled
+pairs (`calibrate`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import exp
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from arena_learning.engines.chat import Chat
+from arena_learning.engines.tokenizer import ChatSettings
 from arena_learning.engines.weights import weights_digest
-from arena_learning.errors import ArenaError
-from arena_learning.judge.base import Presentation, Verdict
-from arena_learning.rows import Instruction, Response, Turn
+from arena_learning.judge.base import Presentation, Scored, Verdict
+from arena_learning.judge.reward_model import Dtype, End, RewardModel
+from arena_learning.rows import Instruction, Response, canonical
 
 VERSION = "1"
-_KEPT = 50_000  # rewards in memory
+_KEPT = 200_000  # rewards in memory
+_PASSES = 4  # presentations handed over at once, in passes: enough to put answers of like length together
+_TOO_LONG = "longer than the reward model's context"
 _WIDEST = 50.0  # beyond this the logistic function is 0 or 1 in a float anyway
 
 
@@ -59,103 +62,124 @@ def calibrate(rewards: npt.NDArray[np.float64], labels: npt.NDArray[np.float64])
 
 
 class RewardJudge:
-    """Scores each response by a reward model.
+    """Scores each response by a reward model (see `RewardModel` for what is read, and how).
 
     Args:
-        folder: safetensors of a sequence-classification model with one label, and its chat tokenizer.
+        folder: safetensors of a sequence-classification model with one output, and its tokenizer.
         calibration: the map to scores.
         device: ``auto``, ``cpu`` or ``cuda``.
-        batch_size: presentations at once.
+        batch_size: answers in one pass of the model, at most.
+        dtype: ``auto`` (bf16 on a GPU, fp32 on a CPU), ``fp32``, ``bf16`` or ``f16``.
+        end: where an answer ends: with its end-of-turn token (``turn``) or with all that the ``template`` writes.
+        trust_remote_code: run code that comes with the folder.
+        settings: how the model's chat template is used.
+        where: what an error names.
 
     Raises:
-        ArenaError: no such folder, or the model has no single output.
+        ArenaError: no such folder, no GPU where one is asked for, or the model has no single output.
+
+    Example:
+        judge = RewardJudge(Path("models/ppo-i1/reward_model"), Calibration(center=-0.3, scale=0.5))
+        judge.score([Presentation(instruction, one, two)])[0].score_first
     """
 
     def __init__(
-        self, folder: Path, calibration: Calibration, *, device: str = "auto", batch_size: int = 8
+        self,
+        folder: Path,
+        calibration: Calibration,
+        *,
+        device: str = "auto",
+        batch_size: int = 8,
+        dtype: Dtype = "auto",
+        end: End = "turn",
+        trust_remote_code: bool = False,
+        settings: ChatSettings = ChatSettings(),  # noqa: B008 - frozen
+        where: str = "",
     ) -> None:
-        import torch
-        from transformers import AutoModelForSequenceClassification
-
-        self._chat = Chat(folder)
-        self._calibration, self.batch_size = calibration, batch_size
-        self._device = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-        try:
-            model: Any = AutoModelForSequenceClassification.from_pretrained(
-                str(folder), dtype=torch.float32, use_safetensors=True, local_files_only=True
-            )
-        except (OSError, ValueError) as error:
-            raise ArenaError(
-                f"cannot load the reward model: {str(error).splitlines()[0]}", where=str(folder)
-            ) from error
-        if model.config.num_labels != 1:
-            raise ArenaError(
-                f"the model has {model.config.num_labels} outputs, and a reward is one number",
-                where=str(folder),
-                mend="give a reward model, such as a ppo round's models/ROUND/reward_model",
-            )
-        self._model = model.to(self._device).eval()
-        self._rewards: dict[bytes, float] = {}
-        digest = weights_digest(folder)
-        self.label = f"reward {digest[:8]} v{VERSION}"
+        self._model = RewardModel(
+            folder,
+            dtype=dtype,
+            device=device,
+            rows=batch_size,
+            end=end,
+            trust_remote_code=trust_remote_code,
+            settings=settings,
+            where=where,
+        )
+        self._calibration = calibration
+        self.batch_size, self.batch_exact = batch_size * _PASSES, self._model.exact
+        self._known: dict[bytes, _Known] = {}
+        digest, reading = weights_digest(folder), self._model.reading
+        others = [reading[field] for field in ("dtype", "end") if field in reading]
+        self.label = " ".join([f"reward {digest[:8]} v{VERSION}", *others])
         self.fingerprint = {
             "judge": f"reward v{VERSION}",
             "weights": digest,
-            "chat_template": self._chat.digest,
+            **reading,
             "calibration": f"{calibration.center!r} {calibration.scale!r}",
         }
 
     def score(self, presentations: Sequence[Presentation]) -> list[Verdict]:
         """Score each presentation; what does not fit the model's context is unscored."""
-        verdicts = []
-        for instruction, first, second in presentations:
-            start = time.perf_counter()
-            rows = [self._encode(instruction, response) for response in (first, second)]
-            tokens = sum(map(len, rows))
-            if max(map(len, rows)) > self._chat.context:
-                verdicts.append(Verdict(None, None, "", unscored="longer than the reward model's context"))
-                continue
-            rewards = [self._reward(row) for row in rows]
-            one, two = (self._calibration.score(reward) for reward in rewards)
-            why = f"Reward: first {rewards[0]:.3f}, second {rewards[1]:.3f}"
-            verdicts.append(Verdict(one, two, why, tokens=tokens, seconds=time.perf_counter() - start))
-        return verdicts
+        return [verdict for group in self.stream(presentations) for _, verdict in group]
+
+    def stream(self, presentations: Sequence[Presentation]) -> Iterator[list[Scored]]:
+        """Yield verdicts in order, some passes of the model at a time; see `base.StreamingJudge`."""
+        for start in range(0, len(presentations), self.batch_size):
+            places = range(start, min(start + self.batch_size, len(presentations)))
+            began = time.perf_counter()
+            known = self._know(
+                [(p.instruction, r) for i in places for p in [presentations[i]] for r in p[1:]]
+            )
+            pairs = [(known[2 * n], known[2 * n + 1]) for n in range(len(places))]
+            each = (time.perf_counter() - began) / (sum(one.tokens + two.tokens for one, two in pairs) or 1)
+            yield [(i, self._verdict(one, two, each)) for i, (one, two) in zip(places, pairs, strict=True)]
 
     def reward(self, instruction: Instruction, response: Response) -> float:
-        """Return the model's own number for a response."""
-        return self._reward(self._encode(instruction, response))
+        """Return the model's own number for a response.
+
+        Raises:
+            ValueError: it does not fit the model's context.
+        """
+        (known,) = self._know([(instruction, response)])
+        if known.reward is None:
+            raise ValueError(_TOO_LONG)
+        return known.reward
 
     def close(self) -> None:
         """Give back the memory."""
-        self._model = None
+        self._model.close()
 
-    def _encode(self, instruction: Instruction, response: Response) -> list[int]:
-        """Return the conversation with the answer and its end of turn, as reward models are trained on it."""
-        prompt = self._chat.render(instruction.turns)
-        whole = self._chat.render_whole([*instruction.turns, Turn(role="assistant", content=response.text)])
-        tokenizer = self._chat.tokenizer
-        ids: list[int] = tokenizer(whole, add_special_tokens=False)["input_ids"]
-        if not whole.startswith(prompt):
-            return ids
-        ends = [n for n, token in enumerate(ids) if token in self._chat.stop_ids]
-        return ids[: ends[-1] + 1] if ends else ids
+    def _verdict(self, one: _Known, two: _Known, seconds: float) -> Verdict:
+        """Return the verdict on two answers; ``seconds`` is what a token took."""
+        tokens = one.tokens + two.tokens
+        if one.reward is None or two.reward is None:
+            return Verdict(None, None, "", unscored=_TOO_LONG)
+        scores = [self._calibration.score(reward) for reward in (one.reward, two.reward)]
+        why = f"Reward: first {one.reward:.3f}, second {two.reward:.3f}"
+        return Verdict(scores[0], scores[1], why, tokens=tokens, seconds=tokens * seconds)
 
-    def _reward(self, ids: list[int]) -> float:
-        """Run one row: alone it needs no padding, which several architectures take for a part of the text.
+    def _know(self, answers: Sequence[tuple[Instruction, Response]]) -> list[_Known]:
+        """Return the rewards of answers; the model reads each distinct one once, in this call and across calls."""
+        keys = [_key(*answer) for answer in answers]
+        new = {key: answer for key, answer in zip(keys, answers, strict=True) if key not in self._known}
+        if len(self._known) + len(new) > _KEPT:
+            new = dict(zip(keys, answers, strict=True))
+            self._known.clear()
+        rows = {key: self._model.encode(*answer) for key, answer in new.items()}
+        fit = {key: row for key, row in rows.items() if len(row.ids) <= self._model.context}
+        rewards = dict(zip(fit, self._model.rewards(list(fit.values())), strict=True))
+        self._known |= {key: _Known(rewards.get(key), len(row.ids)) for key, row in rows.items()}
+        return [self._known[key] for key in keys]
 
-        An answer meets many others in both orders: its reward is kept.
-        """
-        import torch
 
-        key = hashlib.sha256(repr(ids).encode()).digest()
-        if key in self._rewards:
-            return self._rewards[key]
-        if len(self._rewards) >= _KEPT:
-            self._rewards.clear()
-        # The head reads the last token that is no padding: with pad and end of turn the same, that would be another.
-        self._model.config.pad_token_id = next(i for i in range(len(ids) + 1) if i != ids[-1])
-        row = torch.tensor([ids], device=self._device)
-        with torch.inference_mode():
-            reward = float(self._model(input_ids=row, attention_mask=torch.ones_like(row)).logits[0, 0])
-        self._rewards[key] = reward
-        return reward
+class _Known(NamedTuple):
+    """An answer's reward, None where it does not fit, and its tokens with the conversation."""
+
+    reward: float | None
+    tokens: int
+
+
+def _key(instruction: Instruction, response: Response) -> bytes:
+    texts = [[turn.role, turn.content] for turn in instruction.turns]
+    return hashlib.sha256(canonical([texts, response.text]).encode()).digest()

@@ -10,9 +10,11 @@ from pathlib import Path
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from arena_learning.engines.thoughts import CHANNEL, END_OF_MESSAGE, MARKS, MESSAGE
 from arena_learning.errors import ArenaError, suggest
 from arena_learning.judge.base import Presentation
-from arena_learning.judge.parse import Found, Scores, find_json_scores, find_scores
+from arena_learning.judge.parse import Found, Scores, find_json_scores, find_scores, none_found
+from arena_learning.judge.spoken import spoken
 
 # What a template's head may say: how its verdict is written (`lines` or `json`), and that it comes last.
 _HEAD = re.compile(r"\A\{#-?(.*?)-?#\}", re.DOTALL)
@@ -20,6 +22,13 @@ _VERDICT = re.compile(r"\bverdict:\s*(lines|json)(\s+last)?\b")
 # Score lines in a text (`Score-A: 10`, `"Score-A": 10`): a judge that quotes them must not be read as saying them.
 _SCORE_LINES = re.compile(r"""Score[ \t_-]*(?=[AB]["'`*_ \t]*[:=：＝])""", re.IGNORECASE)
 _TAGS = re.compile(r"<(?=\s*/?\s*(?:conversation|reference_answer|response_[ab])\b)", re.IGNORECASE)
+# What opens or closes a thought: a judge that quotes it in its own thought must not end that thought by it.
+_THOUGHTS = re.compile(
+    "|".join(re.escape(word) for word in (*(w for m in MARKS for w in m), CHANNEL, MESSAGE, END_OF_MESSAGE)),
+    re.IGNORECASE,
+)
+_LOOK_ALIKE = {"<": "‹", "[": "［", "◁": "◃"}
+_NO_BREAK = "\u00a0"
 
 
 class JudgeTemplate:
@@ -74,18 +83,41 @@ class JudgeTemplate:
         return self.find(text, cut_off=cut_off).scores
 
     def find(self, text: str, *, cut_off: bool = False) -> Found:
-        """Return the scores as `read` does, and where they stand."""
+        """Return the scores as `read` does, and where they stand: behind the last thought, never in one."""
+        said = spoken(text, cut_off=cut_off)
+        if not said.ended:
+            return none_found("cut off in its thought" if cut_off else "its thought never ended")
         if cut_off and self.is_last:
-            return Found(Scores(None, None, "cut off before the verdict"))
-        return find_json_scores(text) if self.is_json else find_scores(text)
+            return none_found("cut off before the verdict")
+        if said.thought and not said.text.strip():
+            return none_found("no verdict behind its thought")
+        found = find_json_scores(said.readable) if self.is_json else find_scores(said.readable)
+        if found.places is None:
+            return found
+        return found._replace(places=(found.places[0] + said.begin, found.places[1] + said.begin))
 
 
 def neutralise(text: str) -> str:
-    """Break what looks like one of the prompt's tags or like a verdict's score, so that it reads the same and is none.
+    """Break what looks like one of the prompt's tags, a verdict's score or a mark of thought.
 
-    A tag loses its opening bracket to a look-alike, ``Score-A:`` becomes ``Score·A:``.
+    It reads the same, and is none: a tag and a mark lose their first character to a look-alike, ``Score-A:`` becomes
+    ``Score·A:``.
     """
-    return _SCORE_LINES.sub("Score·", _TAGS.sub("‹", text))
+    return _SCORE_LINES.sub("Score·", _TAGS.sub("‹", break_marks(text)))
+
+
+def break_marks(text: str) -> str:
+    """Break what opens or closes a thought, so that it reads the same and is no mark.
+
+    Where a family marks its thoughts by words, their first space becomes one that does not break.
+    """
+    return _THOUGHTS.sub(lambda found: _broken(found[0]), text)
+
+
+def _broken(mark: str) -> str:
+    if mark[0] in _LOOK_ALIKE:
+        return _LOOK_ALIKE[mark[0]] + mark[1:]
+    return mark.replace(" ", _NO_BREAK, 1)
 
 
 def shipped_templates() -> list[str]:

@@ -23,7 +23,7 @@ class Judge(Endpoint, LocalModel):
         tie_margin: a battle whose mean scores differ by no more than this is a tie.
         engine: llm: as for opponents (openai: `Endpoint`).
         vllm: llm: as for opponents.
-        model: llm: as for opponents; reward: the model's folder; replay: the verdicts' file.
+        model: llm: as for opponents; reward: the model's folder or hub id; replay: the verdicts' file.
         template: llm: a shipped template's name or a file's path.
         templates: llm: another template for a category, as ``{coding: reference-guided}``.
         scores: llm: read from the ``text``; from JSON that the engine is held to (``structured``: openai and vllm, with
@@ -34,6 +34,12 @@ class Judge(Endpoint, LocalModel):
         attempts: llm: how often a malformed verdict is asked again (with another seed) before it is unscored.
         center: reward: the reward that scores 5.5.
         scale: reward: how much reward moves the score's odds by a factor of e.
+        dtype: reward: type of the weights; ``auto`` is bf16 on a GPU and fp32 on a CPU.
+        end: reward: where an answer ends for the model: with its end-of-turn token (``turn``), as this project trains
+            its own, or with all that its chat ``template`` writes, as published ones are used. Empty: ``turn`` for a
+            folder, ``template`` for a hub id.
+        trust_remote_code: reward: run code that comes with the model, such as its own head. Off unless you trust its
+            author.
     """
 
     kind: Literal["rubric", "reference", "llm", "reward", "replay", "longer"]
@@ -52,6 +58,9 @@ class Judge(Endpoint, LocalModel):
     attempts: Positive = 3
     center: float = 0.0
     scale: float = Field(default=1.0, gt=0)
+    dtype: Literal["auto", "fp32", "bf16", "f16"] = "auto"
+    end: Literal["", "turn", "template"] = ""
+    trust_remote_code: bool = False
 
     @model_validator(mode="after")
     def _has_what_its_kind_needs(self) -> Judge:

@@ -1,0 +1,167 @@
+"""One score as a judge wrote it: a plain number, or something that a reader could not take for one.
+
+``8``, ``8.5``, ``8,5`` and ``8/10`` are scores, and what stands behind them as a comment changes nothing (``8 (good)``,
+``8 - clear and right``). A range, another scale, a sum, a doubt or a correction is no score: ``7-8``, ``8/100``,
+``10 - 3 = 7``, ``8?``, ``8 → 6``. To guess there would be to invent a verdict.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+_QUOTED = 40  # characters of a line that a reason shows
+_SIGNS = {
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "‐": "-",
+    "‑": "-",
+    "٫": ".",
+    "。": ".",
+    "、": ",",
+    "⁄": "/",
+    "∕": "/",
+}
+_CLOSES = {"(": ")", "[": "]", "{": "}", "<": ">", '"': '"', "'": "'", "`": "`", "“": "”"}
+_NUMBER = re.compile(r"(-?\d{1,9})(?:([.,])(\d{1,9}))?(?!\d)")
+_LONGEST_COMMA = 2  # digits behind a decimal comma; with three it may be a thousand
+_TEN = r"(?:10(?:[.,]0{1,2})?|ten)(?![\w%]|[.,]\d)"
+_SCALE = re.compile(
+    r"(?:[ \t]*(?:(?:points?|pts?|marks?|stars?)(?!\w)|[分点점]))?"
+    rf"(?:[ \t]*\(?[ \t]*(?:/|(?:out[ \t]+)?of\b)[ \t]*{_TEN}(?:[ \t]*\))?"
+    r"|[ \t]*(?:\([ \t]*|(?:\(?on[ \t]+a[ \t]+scale[ \t]+)?(?:of|from)[ \t]+)"
+    rf"1[ \t]*(?:to|-)[ \t]*{_TEN}(?:[ \t]*\))?)?",
+    re.I,
+)
+# What may stand right behind a score without a space; anything else (a letter, %, +, ?, ½) makes it another number.
+_AFTER = frozenset(" \t.,;:!)]}>\"'`”’»|*_-<(")
+_DOUBT = frozenset("?%‰+±~≈^°√")
+_SEPARATORS = frozenset(".,;:!()[]{}\"'`”“-|<*_")
+_ARROW = re.compile(r"[-=~]+>|[→⇒➔➜➡⟶↦]")
+_NUMBER_WORD = r"(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|half)\b"
+_AT_THE_END = r"(?=[^\w\n]*(?:$|[.,;:)\n]))"
+_ANY_NUMBER = rf"(?:\d|{_NUMBER_WORD}{_AT_THE_END})"
+_GAP = r"(?:[^\w\n]+[^\W\d]+){0,2}[^\w\n]+"
+# Words behind a score that make it another number, or no certain one.
+_TURNS = re.compile(
+    r"(?:ish|percent|per[ \t]+cent|hundred|thousand|million|at[ \t]+(?:most|least)"
+    r"|(?:and[ \t]+)?(?:a[ \t]+)?half(?![ \t]+of)"
+    r"|(?:or|and)[ \t]+(?:so|more|less|higher|lower|above|below|up))\b"
+    rf"|(?:plus|minus|times)\b(?:[^\w\n]*$|[^\w\n]+{_ANY_NUMBER})"
+    rf"|(?:or|to|through|until|till|vs|versus|x|out|of|maybe|perhaps|actually|now|oder|bis|von|sur|sobre|su)\b{_GAP}{_ANY_NUMBER}"
+    rf"|(?:and|but|then|no|rather|down|up)\b{_GAP}(?:\d[\d.,]*|{_NUMBER_WORD}){_AT_THE_END}",
+    re.I,
+)
+_REASON = re.compile(r"(?:because|since|as|due|given)\b", re.I)
+_COMMENT = re.compile(r"\d+[ \t]+[^\W\d]")  # a number that counts something
+_FIRST_WORDS = re.compile(rf"\W*(?:\w+\W+){{0,2}}?(?:\d|{_NUMBER_WORD})", re.I)
+
+
+class Value(NamedTuple):
+    """What stands behind the colon of a score line.
+
+    Attributes:
+        score: the number, whatever its size; None if it is none.
+        start: where the number begins.
+        end: where the number ends, with the scale and the signs that belong to it.
+        is_words: there is no number at all, only words (an explanation, or a placeholder).
+    """
+
+    score: float | None
+    start: int = 0
+    end: int = 0
+    is_words: bool = False
+
+
+def plain(text: str) -> str:
+    """Return ``text`` with digits of any script, full-width signs, dashes and spaces as ASCII; its length stays."""
+    return text if text.isascii() else "".join(map(_plain, text))
+
+
+def read_value(line: str, start: int = 0) -> Value:
+    """Read the number at ``start`` of a line; what stands behind it is looked at by `is_changed`.
+
+    Args:
+        line: as `plain` gives it, without a line break.
+        start: behind the colon.
+
+    Example:
+        >>> read_value("8,5/10, because it is clear")
+        Value(score=8.5, start=0, end=6, is_words=False)
+    """
+    opener = line[start : start + 1] if line[start : start + 1] in _CLOSES else ""
+    begin = start + len(opener)
+    if opener:
+        begin += len(line[begin:]) - len(line[begin:].lstrip(" \t*_"))
+    found = _NUMBER.match(line, begin)
+    if found is None or (found[2] == "," and len(found[3]) > _LONGEST_COMMA):
+        return Value(None, begin, begin, is_words=_FIRST_WORDS.match(line, start) is None)
+    end = _closed(line, found.end(), _CLOSES.get(opener, ""))
+    if end is None:
+        return Value(None, begin, begin)
+    return Value(float(f"{found[1]}.{found[3] or 0}"), found.start(), end)
+
+
+def is_changed(tail: str) -> bool:
+    """Whether what stands behind a number, up to the end of its line, makes it another number or no certain one.
+
+    Example:
+        >>> is_changed(" (good)"), is_changed(" - clear"), is_changed(" - 3 = 7"), is_changed(" or 9")
+        (False, False, True, True)
+    """
+    if tail[:1] and tail[0] not in _AFTER:
+        return True
+    start = next((n for n, character in enumerate(tail) if character.isalnum()), len(tail))
+    between, words = tail[:start], tail[start:]
+    if _DOUBT & set(between):
+        return True
+    if not words:
+        return False
+    if words[0].isnumeric() or re.match(_NUMBER_WORD + _AT_THE_END, words, re.I):
+        begins_anew = re.search(r"[.!][ \t]+\W*$", between) or between.strip() == "("
+        return not (begins_anew and _COMMENT.match(words))
+    if _TURNS.match(words):
+        return True
+    if _ARROW.search(between) or not _SEPARATORS & set(between):
+        return not _REASON.match(words) and any(map(str.isnumeric, words))
+    return False
+
+
+def quoted(line: str) -> str:
+    """Return a line, shortened, as a reason quotes it."""
+    line = " ".join(line.split())
+    return f"'{line}'" if len(line) <= _QUOTED else f"'{line[:_QUOTED]}...'"
+
+
+def _closed(line: str, end: int, closer: str) -> int | None:
+    """Return the end of a number with its emphasis, its scale and what closes it; None if that is missing."""
+    end = _marks(line, end)
+    if closer and line.startswith(closer, end):
+        end, closer = _marks(line, end + 1), ""
+    scale = _SCALE.match(line, end)
+    end = _marks(line, scale.end() if scale else end)
+    if closer:
+        if not line.startswith(closer, end):
+            return None
+        end = _marks(line, end + 1)
+    return end
+
+
+def _marks(line: str, end: int) -> int:
+    while line[end : end + 1] in ("*", "_"):
+        end += 1
+    return end
+
+
+def _plain(character: str) -> str:
+    if character.isascii():
+        return character
+    if character.isdecimal():
+        return str(unicodedata.decimal(character))
+    if "！" <= character <= "～":
+        return chr(ord(character) - 0xFEE0)
+    if unicodedata.category(character) == "Zs":
+        return " "
+    return _SIGNS.get(character, character)
