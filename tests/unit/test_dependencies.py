@@ -30,7 +30,7 @@ ENTRIES = {
 # changes its meaning raises `rows.SCHEMA_VERSION`, and what is read from params.yaml stands in each stage's params.)
 NEUTRAL = {
     "claims", "errors", "guard", "hide", "new_file", "paths", "progress", "read_yaml", "rounds", "rows", "sharing",
-    "store",
+    "store", "store_layout",
 }  # fmt: skip
 NEUTRAL_ROOMS = {"params", "cli"}
 # Imported for a name or a type alone, or for what the stage does not call.
@@ -41,7 +41,9 @@ BESIDE = {
     # Its trainers take the conversation's format from engines, and no engine answers.
     "train": {"engines", "arena"},
     "dataset": {"engines", "arena", "judge", "pool"},
-    "leaderboard": {"engines", "arena", "judge", "pool", "curate", "train", "points"},
+    # `arena rate` reads votes from files; the stages have battles.
+    "evaluate": {"votes", "text_files"},
+    "leaderboard": {"votes", "text_files", "engines", "arena", "judge", "pool", "curate", "train", "points"},
 }
 
 
