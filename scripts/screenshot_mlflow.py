@@ -4,9 +4,10 @@
 
 With --study, of the trials of a sweep (the beginning of its name is enough): docs/images/mlflow-sweep.png.
 
-Needs a store (`arena track`) and Chromium (Debian: `apt-get install chromium`). It serves the store on a free
-port of this machine, opens the experiment's charts for the rounds of the newest flywheel in a headless
-browser, waits until every round's name and the charts are on the page, and saves what the browser shows.
+Needs a store (`arena track`), Playwright (`pip install -e '.[dev]'`) and Chromium (Debian: `apt-get install chromium`;
+Playwright's own download is not used). It serves the store on a free port of this machine, opens the experiment's
+charts for the rounds of the newest flywheel in a headless browser, waits until every round's name and the charts are on
+the page, and saves what the browser shows.
 Nothing on the page is changed but what a user can: the filter of the runs, the search of the charts, the
 assistant's panel.
 """
@@ -14,8 +15,6 @@ assistant's panel.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import base64
 import os
 import shutil
 import signal
@@ -28,11 +27,9 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
-from typing import Any
 
-import aiohttp
+from playwright.sync_api import Error, Page, TimeoutError, sync_playwright
 
 from arena_learning.errors import ArenaError
 from arena_learning.paths import Paths, project
@@ -47,62 +44,12 @@ CHARTS = (
 SWEEP_CHARTS = "^objective/|^constraint/|^seconds$"
 WAIT_SECONDS = 240.0
 SETTLE_LOOKS = 40
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--hide-scrollbars",
-    "--remote-debugging-port=0",
-    # A mouse, which a headless browser lacks: else every chart wears its toolbar, as on a phone.
-    "--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4",
-)
 # The page is ready when every round is listed and the charts (drawn by Plotly) are there and stay as many.
 READY = """(names) => {
   const text = document.body ? document.body.innerText : '';
   const bars = document.querySelectorAll('.js-plotly-plot .points path, .js-plotly-plot .bars path').length;
   return names.every((name) => text.includes(name)) ? bars : 0;
 }"""
-
-
-class Page:
-    """A browser's tab, spoken to by the DevTools protocol."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._socket, self._ids = socket, count(1)
-
-    async def call(self, method: str, **parameters: object) -> dict[str, Any]:
-        """Send a command and return its result."""
-        number = next(self._ids)
-        await self._socket.send_json({"id": number, "method": method, "params": parameters})
-        while True:
-            message = await self._socket.receive_json(timeout=WAIT_SECONDS)
-            if message.get("id") == number:
-                if "error" in message:
-                    raise ArenaError(f"the browser refused {method}: {message['error'].get('message')}")
-                return dict(message["result"])
-
-    async def run(self, script: str) -> object:
-        """Run JavaScript and return its value."""
-        result = await self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
-        if "exceptionDetails" in result:
-            raise ArenaError(f"the page's script failed: {result['exceptionDetails'].get('text')}")
-        return result["result"].get("value")
-
-    async def wait(self, script: str, what: str) -> None:
-        """Wait until ``script`` is true.
-
-        Raises:
-            ArenaError: it does not become true.
-        """
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not await self.run(script):
-            if time.monotonic() > deadline:
-                raise ArenaError(f"{what} did not appear within {WAIT_SECONDS:.0f} s", where="MLflow's page")
-            await asyncio.sleep(0.3)
 
 
 def main() -> None:
@@ -128,7 +75,7 @@ def main() -> None:
         port = free_port()
         with serving(server_command(paths, port), f"http://{HOST}:{port}/health"):
             address = f"http://{HOST}:{port}/#/experiments/{experiment}/runs?{query}"
-            picture = asyncio.run(take(browser, address, names, options))
+            picture = take(browser, address, names, options)
     except ArenaError as error:
         sys.exit(f"error: {error}")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -237,93 +184,62 @@ def answers(address: str) -> bool:
         return False
 
 
-async def take(browser: str, address: str, names: list[str], options: argparse.Namespace) -> bytes:
-    """Open the address in a new browser and return the picture as PNG."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        size = f"--window-size={options.width},{options.height}"
-        process = subprocess.Popen(
-            [browser, *FLAGS, size, f"--user-data-dir={profile}", "about:blank"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            port = await devtools_port(Path(profile), process)
-            async with aiohttp.ClientSession() as session:
-                async with session.get(f"http://127.0.0.1:{port}/json/list") as listed:
-                    tabs = [tab for tab in await listed.json() if tab["type"] == "page"]
-                socket = tabs[0]["webSocketDebuggerUrl"]
-                async with session.ws_connect(socket, max_msg_size=0) as connected:
-                    return await picture(Page(connected), address, names, options)
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(timeout=30)
-
-
-async def devtools_port(profile: Path, process: subprocess.Popen[bytes]) -> int:
-    """Return the port that the browser chose.
+def take(browser: str, address: str, names: list[str], options: argparse.Namespace) -> bytes:
+    """Open the address in a new browser, bring the page to where it compares the rounds, and return it as PNG.
 
     Raises:
-        ArenaError: the browser does not start.
+        ArenaError: the browser does not start, or the page is not what it should be.
     """
-    file = profile / "DevToolsActivePort"
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not (file.is_file() and "\n" in file.read_text(encoding="utf-8")):
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise ArenaError(
-                "the browser did not start", mend="try it by hand: chromium --headless about:blank"
-            )
-        await asyncio.sleep(0.2)
-    return int(file.read_text(encoding="utf-8").splitlines()[0])
+    try:
+        with sync_playwright() as driver:
+            chromium = driver.chromium.launch(executable_path=browser)
+            page = chromium.new_page(viewport={"width": options.width, "height": options.height})
+            page.set_default_timeout(WAIT_SECONDS * 1000)
+            page.goto(address)
+            wait_for_charts(page, names)
+            assistant = page.locator("[data-component-id*='assistant'][data-component-id*='close']")
+            if assistant.count():
+                assistant.first.click()
+            page.get_by_placeholder("Search metric charts").fill(options.charts)
+            page.wait_for_timeout(1500)
+            settle(page, names)
+            return page.screenshot()
+    except TimeoutError as error:
+        raise ArenaError(
+            f"not on the page within {WAIT_SECONDS:.0f} s: {first_line(error)}",
+            where="MLflow's page",
+            mend="this MLflow may be another version",
+        ) from None
+    except Error as error:
+        raise ArenaError(
+            f"the browser failed: {first_line(error)}",
+            mend=f"try it by hand: {browser} --headless about:blank",
+        ) from None
 
 
-async def picture(page: Page, address: str, names: list[str], options: argparse.Namespace) -> bytes:
-    """Bring the page to where it compares the rounds, and capture it."""
-    await page.call(
-        "Emulation.setDeviceMetricsOverride",
-        width=options.width,
-        height=options.height,
-        deviceScaleFactor=1,
-        mobile=False,
-    )
-    await page.call("Page.navigate", url=address)
-    listed = f"({READY})({names!r})"
-    await page.wait(f"{listed} > 0", "the rounds and their charts")
-    await page.run(CLOSE_ASSISTANT)
-    await search_charts(page, options.charts)
+def wait_for_charts(page: Page, names: list[str]) -> None:
+    """Wait until every name is listed and at least one chart is drawn.
+
+    Raises:
+        TimeoutError: they do not appear.
+    """
+    page.wait_for_function(f"(names) => ({READY})(names) > 0", arg=names)
+
+
+def settle(page: Page, names: list[str]) -> None:
+    """Wait until the charts, which are drawn one after the other, stay as many."""
     drawn: object = None
-    for _ in range(SETTLE_LOOKS):  # charts are drawn one after the other
-        now = await page.run(listed)
+    for _ in range(SETTLE_LOOKS):
+        now = page.evaluate(READY, names)
         if now and now == drawn:
-            break
+            return
         drawn = now
-        await asyncio.sleep(1.5)
-    captured = await page.call("Page.captureScreenshot", format="png")
-    return base64.b64decode(captured["data"])
+        page.wait_for_timeout(1500)
 
 
-CLOSE_ASSISTANT = """(() => {
-  const title = [...document.querySelectorAll('*')].find((e) => e.textContent.trim() === 'MLflow Assistant');
-  const button = document.querySelector("[data-component-id*='assistant'][data-component-id*='close']");
-  if (button) button.click();
-  return Boolean(button) || !title;
-})()"""
-
-
-async def search_charts(page: Page, regex: str) -> None:
-    """Type the regular expression into the search of the charts.
-
-    Raises:
-        ArenaError: there is no such search.
-    """
-    found = await page.run(
-        "(() => { const box = document.querySelector(\"input[placeholder='Search metric charts']\");"
-        " if (!box) return false; box.focus(); return true; })()"
-    )
-    if not found:
-        raise ArenaError("no search of the charts on MLflow's page", mend="this MLflow is another version")
-    await page.call("Input.insertText", text=regex)
-    await asyncio.sleep(1.5)
+def first_line(error: Error) -> str:
+    """Return the first line of what the driver says; the others are its log."""
+    return error.message.strip().splitlines()[0]
 
 
 if __name__ == "__main__":

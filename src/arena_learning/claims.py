@@ -7,12 +7,16 @@ users of a store to one machine anyway.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from arena_learning.guard import is_held
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS claims (key BLOB PRIMARY KEY, holder TEXT NOT NULL) WITHOUT ROWID"
 
@@ -30,12 +34,12 @@ class Claims:
 
     def __init__(self, db: sqlite3.Connection, folder: Path, chunk: int) -> None:
         self._db, self._folder, self._chunk = db, folder, chunk
-        self._file: int | None = None
+        self._lock: BaseFileLock | None = None
         self._name = uuid.uuid4().hex
 
     def take(self, keys: Sequence[bytes]) -> None:
         """Claim ``keys``, whoever held them before."""
-        if self._file is None:
+        if self._lock is None:
             self._begin()
         rows = [(key, self._name) for key in keys]
         self._db.executemany("INSERT OR REPLACE INTO claims (key, holder) VALUES (?, ?)", rows)
@@ -58,16 +62,17 @@ class Claims:
 
     def end(self) -> None:
         """Drop the lock: whatever is still claimed is free."""
-        if self._file is not None:
+        if self._lock is not None:
             self._place(self._name).unlink(missing_ok=True)
-            os.close(self._file)
-            self._file = None
+            self._lock.release()
+            self._lock = None
 
     def _begin(self) -> None:
         """Become a holder, and sweep up behind those that have died."""
-        self._folder.mkdir(exist_ok=True)
-        self._file = os.open(self._place(self._name), os.O_CREAT | os.O_RDWR, 0o644)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        from filelock import FileLock
+
+        self._lock = FileLock(self._place(self._name), thread_local=False)
+        self._lock.acquire()
         living = {place.name for place in self._folder.iterdir() if self._lives(place.name)}
         for (holder,) in self._db.execute("SELECT DISTINCT holder FROM claims").fetchall():
             if holder not in living:
@@ -76,19 +81,10 @@ class Claims:
     def _lives(self, holder: str) -> bool:
         """Whether the process behind ``holder`` still keeps its file locked; the file of a dead one goes."""
         place = self._place(holder)
-        try:
-            file = os.open(place, os.O_RDWR)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if is_held(place):
             return True
-        else:
-            place.unlink(missing_ok=True)
-            return False
-        finally:
-            os.close(file)
+        place.unlink(missing_ok=True)
+        return False
 
     def _place(self, holder: str) -> Path:
         return self._folder / holder

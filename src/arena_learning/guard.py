@@ -6,15 +6,13 @@ lock makes the copy say so, and the watch ends the orphan. A stage started by ha
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO
+from pathlib import Path
 
 from arena_learning.errors import ArenaError
 from arena_learning.paths import Paths
@@ -32,46 +30,46 @@ def running(stage: str, paths: Paths) -> Iterator[None]:
     Raises:
         ArenaError: another process runs the stage.
     """
+    from filelock import FileLock, Timeout
+
     _end_with_parent()
     path = paths.lock(stage)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        end = time.monotonic() + _PATIENCE_SECONDS
-        while not _taken(file):
-            if time.monotonic() > end:
-                file.seek(0)
-                owner = file.read().strip() or "unknown"
-                raise ArenaError(
-                    f"the stage '{stage}' is running already (process {owner})",
-                    where=str(path),
-                    mend="wait for it, or end that process",
-                )
-            time.sleep(_PATIENCE_SECONDS / 30)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    try:
+        held = FileLock(path, timeout=_PATIENCE_SECONDS).acquire()
+    except Timeout:
+        owner = path.read_text(encoding="utf-8").strip() or "unknown"
+        raise ArenaError(
+            f"the stage '{stage}' is running already (process {owner})",
+            where=str(path),
+            mend="wait for it, or end that process",
+        ) from None
+    with held:
+        path.write_text(str(os.getpid()), encoding="utf-8")
         yield
 
 
 def refuse_while_running(paths: Paths) -> None:
     """Raise an `ArenaError` if any stage of this checkout is running: what it reads or writes must stay."""
     for path in sorted(paths.locks.glob("*.lock")):
-        with path.open("a+") as file:
-            if not _taken(file):
-                raise ArenaError(
-                    f"the stage '{path.stem.replace('@', ' ')}' is running",
-                    where=str(path),
-                    mend="wait for it, or end it",
-                )
+        if is_held(path):
+            raise ArenaError(
+                f"the stage '{path.stem.replace('@', ' ')}' is running",
+                where=str(path),
+                mend="wait for it, or end it",
+            )
 
 
-def _taken(file: IO[str]) -> bool:
-    """Take the lock of an open file, if nobody holds it; closing the file gives it back."""
+def is_held(path: Path) -> bool:
+    """Whether a living process holds the lock file at ``path``: the system gives it back however its holder ends."""
+    from filelock import FileLock, Timeout
+
+    if not path.is_file():
+        return False  # the lock would make it
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        with FileLock(path, blocking=False):
+            return False
+    except Timeout:
+        return True
 
 
 def _end_with_parent() -> None:

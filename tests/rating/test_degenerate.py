@@ -90,10 +90,9 @@ def test_few_clusters_are_named():
 
 def test_strong_parts_of_a_known_graph():
     # 0 -> 1 -> 2 -> 0 is a cycle, 2 -> 3 one way, 4 alone.
-    beat = np.zeros((5, 5), dtype=bool)
-    for i, j in ((0, 1), (1, 2), (2, 0), (2, 3)):
-        beat[i, j] = True
-    assert strong_parts(beat).tolist() == [0, 0, 0, 1, 2]
+    winners, losers = np.array([(0, 1), (1, 2), (2, 0), (2, 3)]).T
+    assert strong_parts(5, winners, losers).tolist() == [0, 0, 0, 1, 2]
+    assert strong_parts(5, 4 - winners, 4 - losers).tolist() == [0, 1, 2, 2, 2]  # numbered by first members
 
 
 def test_groups_of_a_long_chain():

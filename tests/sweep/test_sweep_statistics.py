@@ -17,10 +17,7 @@ from arena_learning.sweep.statistics import (
     detectable,
     estimate,
     holm,
-    losing_p,
     paired_test,
-    sign_p,
-    student,
 )
 
 ONE_IS_BETTER = {"t0": 0.60, "t1": 0.55, "t2": 0.60, "t3": 0.65, "t4": 0.80, "t5": 0.60}
@@ -138,19 +135,32 @@ def test_intervals_of_few_instructions_hold_the_truth_as_often_as_they_say(count
     assert held / 400 == pytest.approx(0.95, abs=0.03)  # 2.7 standard errors
 
 
-def test_students_quantile_against_tables():
-    assert student(0.975, 8) == pytest.approx(2.306, abs=0.003)
-    assert student(0.975, 30) == pytest.approx(2.042, abs=0.001)
-
-
 def test_the_paired_test_is_exact_for_wins_and_losses_and_keeps_its_level():
     assert paired_test([1, 1, 1, 1, 1, -1, 0, 0], seed=0) == pytest.approx(2 * (1 + 6) / 2**6)
     assert paired_test([0, 0], seed=0) == 1.0
-    assert sign_p(3, 6) == 1.0
-    assert losing_p(0, 5) == 1 / 32
+    assert paired_test([2, 2, 2, -2, -2, -2], seed=0) == 1.0
     rng = np.random.default_rng(5)
     rejected = np.mean([paired_test(rng.normal(0, 1, 20).tolist(), seed=n) < 0.05 for n in range(300)])
     assert rejected == pytest.approx(0.05, abs=0.035)
+
+
+def test_the_paired_test_goes_through_all_signs_of_few_differences():
+    # Of the 8 sums of +-1 +-2 +-3 two are as far from 0 as 6, and all as far as 1 + 2 - 3 = 0.
+    assert paired_test([1, 2, 3], seed=0) == 2 / 8
+    assert paired_test([1, 2, -3], seed=0) == 1.0
+    # 0.1 + 0.2 - 0.3 is 0 but for its last bits, and so are its mirror images.
+    assert paired_test([0.1, 0.2, -0.3], seed=0) == 1.0
+
+
+def test_the_paired_test_of_many_differences_is_that_of_all_their_signs():
+    # Sums of 16 whole numbers, by the generating function of their signs: exact where the test draws at random.
+    differences = [3, 1, 4, 1, 5, 9, 2, 6, -5, 3, 5, -8, 9, 7, -9, 3]
+    sums = {0: 1}
+    for d in differences:
+        both = [(total + sign * d, ways) for total, ways in sums.items() for sign in (1, -1)]
+        sums = {total: sum(w for t, w in both if t == total) for total, _ in both}
+    exact = sum(ways for total, ways in sums.items() if abs(total) >= sum(differences)) / 2**16
+    assert paired_test(differences, seed=1) == pytest.approx(exact, abs=4 * (exact / 20_000) ** 0.5)
 
 
 def test_holm_and_clusters():

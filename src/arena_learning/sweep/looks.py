@@ -10,11 +10,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from filelock import FileLock
+
 from arena_learning.errors import ArenaError
 from arena_learning.paths import Paths
 from arena_learning.rows import canonical, write_text
 from arena_learning.sweep.space import digest
-from arena_learning.sweep.storage import locked
 
 
 def marks(items: Iterable[Any]) -> list[str]:
@@ -41,7 +42,7 @@ def note_look(paths: Paths, study: str, half: Sequence[str], trials: Sequence[in
         ArenaError: the list of looks is damaged.
     """
     path = paths.sweep_looks
-    with locked(path.with_suffix(".lock")):
+    with FileLock(path.with_suffix(".lock")):
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         own = set(half)
         try:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from arena_learning.sweep.statistics import losing_p
-
 LEVEL = 0.1  # how often a judge as good as the best is given up, over all looks of a trial
 
 
@@ -26,6 +24,10 @@ def clearly_worse(hits: Mapping[int, float], best: Mapping[int, float], looks: i
     both = hits.keys() & best.keys()
     wins = sum(hits[place] > best[place] for place in both)
     losses = sum(hits[place] < best[place] for place in both)
-    if wins >= losses or losing_p(wins, wins + losses) > LEVEL / max(1, looks):
+    if wins >= losses:
+        return ""
+    from scipy.stats import binomtest
+
+    if binomtest(wins, wins + losses, alternative="less").pvalue > LEVEL / max(1, looks):
         return ""
     return f"clearly worse than the best: {wins} pairs better, {losses} worse"

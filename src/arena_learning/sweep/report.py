@@ -18,34 +18,15 @@ from arena_learning.sweep.task import Task
 _INNER = ("items", "started", "ended")
 
 
-def signs(task: Task) -> list[float]:
-    """Return by objective 1 where much is good, -1 where little is."""
-    return [-1.0 if objective.startswith("-") else 1.0 for objective in task.objectives]
-
-
 def ranked(records: Sequence[Record], task: Task) -> list[Record]:
     """Return the feasible trials, the best by the first objective first; the earlier of equals."""
-    sign = signs(task)[0]
+    sign = -1.0 if task.objectives[0].startswith("-") else 1.0
     return sorted((r for r in records if r["feasible"]), key=lambda r: (-sign * r["values"][0], r["number"]))
 
 
 def incumbent(records: Sequence[Record], task: Task) -> Record | None:
     """Return the trial of the values in force, if it is finished."""
     return next((r for r in records if r["params"] == task.current), None)
-
-
-def pareto(records: Sequence[Record], task: Task) -> list[int]:
-    """Return the numbers of the feasible trials that no other one beats in all objectives."""
-    own = [r for r in records if r["feasible"]]
-    points = {r["number"]: [s * v for s, v in zip(signs(task), r["values"], strict=True)] for r in own}
-    return [
-        number
-        for number, point in points.items()
-        if not any(
-            all(b >= a for a, b in zip(point, other, strict=True)) and other != point
-            for other in points.values()
-        )
-    ]
 
 
 def check_feasible(study: Study) -> None:
@@ -114,7 +95,7 @@ def write_report(study: Study, paths: Paths, found: Mapping[str, Any]) -> dict[s
         "trials": [{key: value for key, value in r.items() if key not in _INNER} for r in records],
         "best": best[0]["number"] if best else None,
         "incumbent": now["number"] if now else None,
-        "pareto": pareto(records, task) if len(task.objectives) > 1 else [],
+        "pareto": [t.number for t in study.optuna.best_trials] if len(task.objectives) > 1 else [],
         **found,
     }
     report["importance"] = importance(report, task.seed)

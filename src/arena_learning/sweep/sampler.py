@@ -26,7 +26,9 @@ def unseen_sampler(distributions: Mapping[str, BaseDistribution], seed: int, sta
         seed: of the draws, together with how many trials there are.
         startup: trials before the sampler looks at what was found.
     """
-    from optuna.samplers import TPESampler
+    from optuna.samplers import RandomSampler, TPESampler
+
+    anything = RandomSampler(seed)
 
     class Unseen(TPESampler):  # type: ignore[misc]  # Optuna is untyped here
         """TPE over the whole space, told to look again where it proposes what is known."""
@@ -52,7 +54,7 @@ def unseen_sampler(distributions: Mapping[str, BaseDistribution], seed: int, sta
                     return found
             for _ in range(_DRAWS * 20):
                 drawn = {
-                    name: self._random_sampler.sample_independent(study, trial, name, each)
+                    name: anything.sample_independent(study, trial, name, each)
                     for name, each in search_space.items()
                 }
                 if canonical(drawn) not in tried:

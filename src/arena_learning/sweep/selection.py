@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filelock import FileLock
+
 from arena_learning.arena.ask import Contestant, ask
 from arena_learning.arena.battle import answer_metrics, ask_contestant
 from arena_learning.curate.dataset import curate, rules_of
@@ -46,7 +48,6 @@ from arena_learning.sweep.space import (
     override,
 )
 from arena_learning.sweep.statistics import detectable, deviation, estimate
-from arena_learning.sweep.storage import locked
 from arena_learning.sweep.task import Impossible, Outcome, Trial
 from arena_learning.train.stage import train_round
 
@@ -216,7 +217,7 @@ class SelectionTask:
     def train(self, rows: Rows, params: Params, training: str) -> tuple[Path, dict[str, Any]]:
         """Train on rows in a scratch folder; return the model's folder and what the training says of itself."""
         own = self.paths.sweep_models / training
-        with locked(self.paths.sweep_models / f"{training}.lock"):
+        with FileLock(self.paths.sweep_models / f"{training}.lock"):
             if (own / "model" / "config.json").is_file():
                 return own / "model", {}
             sft, preferences = own / "sft.jsonl", own / "preferences.jsonl"

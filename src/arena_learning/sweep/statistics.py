@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import comb, sqrt
+from math import sqrt
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Numbers = npt.NDArray[np.float64]
+from arena_learning.rating.intervals import tail
+
+if TYPE_CHECKING:
+    from arena_learning.rating.arrays import Floats
+
 _RESAMPLES = 4000
 _FLIPS = 20_000
 _NORMAL = NormalDist()
@@ -42,20 +45,9 @@ def estimate(values: Sequence[float], seed: int, *, level: float = 0.95) -> Esti
         return Estimate(mean, float("-inf"), float("inf"), count)
     own = np.asarray(values, dtype=np.float64)
     picks = np.random.default_rng(seed).integers(0, count, size=(_RESAMPLES, count))
-    tail = _NORMAL.cdf(-sqrt(count / (count - 1)) * student((1 + level) / 2, count - 1))
-    lower, upper = np.quantile(own[picks].mean(axis=1), [tail, 1 - tail])
+    outside = tail(level, count, small_sample=True)
+    lower, upper = np.quantile(own[picks].mean(axis=1), [outside, 1 - outside])
     return Estimate(float(own.mean()), float(lower), float(upper), count)
-
-
-def student(share: float, freedom: int) -> float:
-    """Return the quantile of Student's t (Cornish-Fisher, right to 0.003 from 8 degrees of freedom on)."""
-    z = _NORMAL.inv_cdf(share)
-    return (
-        z
-        + (z**3 + z) / (4 * freedom)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
-    )
 
 
 def by_cluster(values: Sequence[float], clusters: Sequence[str]) -> list[float]:
@@ -69,35 +61,32 @@ def by_cluster(values: Sequence[float], clusters: Sequence[str]) -> list[float]:
 def paired_test(differences: Sequence[float], seed: int) -> float:
     """Return the two-sided p of the hypothesis that each difference could as well have the other sign.
 
-    Where all that is not 0 has one size (wins and losses), the exact binomial (McNemar's test); else signs are flipped
-    at random. No normal law is assumed.
+    Where all that is not 0 has one size (wins and losses), the exact binomial (McNemar's test); else signs are flipped:
+    every way of up to 14 differences, at random of more. No normal law is assumed.
     """
+    from scipy.stats import binomtest, permutation_test
+
     own = np.asarray([d for d in differences if d], dtype=np.float64)
     if not len(own):
         return 1.0
     sizes = np.abs(own)
     if np.allclose(sizes, sizes[0]):
-        return sign_p(int((own > 0).sum()), len(own))
-    rng = np.random.default_rng(seed)
-    seen, extreme = abs(float(own.sum())), 0
-    for _ in range(0, _FLIPS, 1000):
-        flips = rng.integers(0, 2, size=(1000, len(own))) * 2 - 1
-        extreme += int((np.abs(flips @ own) >= seen - 1e-9).sum())
-    return (extreme + 1) / (_FLIPS + 1)
+        return float(binomtest(int((own > 0).sum()), len(own)).pvalue)
 
+    def distance(flipped: Floats, axis: int) -> Floats:
+        # Equal sums differ in their last bits, by the order of what was added.
+        return np.asarray(np.abs(flipped.sum(axis=axis)).round(9))
 
-def sign_p(wins: int, decided: int) -> float:
-    """Return the two-sided exact p of ``wins`` heads in ``decided`` fair throws."""
-    if not decided:
-        return 1.0
-    few = min(wins, decided - wins)
-    return min(1.0, 2 * losing_p(few, decided))
-
-
-def losing_p(wins: int, decided: int) -> float:
-    """Return the one-sided exact p of so few wins in ``decided`` fair throws."""
-    wins, decided = int(wins), int(decided)  # NumPy's would overflow
-    return float(sum(comb(decided, k) for k in range(wins + 1)) / 2**decided)
+    found = permutation_test(
+        (own,),
+        distance,
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=_FLIPS,
+        batch=1000,
+        rng=seed,
+    )
+    return float(found.pvalue)
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
 
 from arena_learning.errors import ArenaError
+from arena_learning.guard import is_held
 from arena_learning.track.store import redact
 
 if TYPE_CHECKING:
@@ -60,20 +60,17 @@ class JournalLock:
 
     def __init__(self, journal: Path) -> None:
         self._journal = journal
-        self._file: IO[str] | None = None
+        self._lock = FileLock(journal.with_suffix(".lock"))
 
     def acquire(self) -> bool:
         """Wait for the lock."""
-        self._file = self._journal.with_suffix(".lock").open("a")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._lock.acquire()
         drop_broken_line(self._journal)
         return True
 
     def release(self) -> None:
         """Give the lock back."""
-        if self._file is not None:
-            self._file.close()  # which unlocks
-            self._file = None
+        self._lock.release()
 
 
 def drop_broken_line(path: Path) -> None:
@@ -87,15 +84,6 @@ def drop_broken_line(path: Path) -> None:
             file.truncate(file.read().rfind(b"\n") + 1)
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file at ``path`` while the block runs; a process that ends, however, gives it back."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 class Worker:
     """One process that runs trials: a lock file that says whether it lives.
 
@@ -107,25 +95,19 @@ class Worker:
     def __init__(self, folder: Path, name: str) -> None:
         self.name = name
         self._path = folder / f"{name}.lock"
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("a")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._lock = FileLock(self._path)
+        self._lock.acquire()
 
     def close(self) -> None:
         """Give the lock back and remove it."""
         self._path.unlink(missing_ok=True)
-        self._file.close()
+        self._lock.release()
 
 
 def is_alive(folder: Path, name: str) -> bool:
     """Whether the worker called ``name`` still runs on this machine."""
     path = folder / f"{name}.lock"
-    if not path.is_file():
-        return False
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    if is_held(path):
+        return True
     path.unlink(missing_ok=True)
     return False

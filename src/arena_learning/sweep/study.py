@@ -11,9 +11,10 @@ import platform
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
 
 from arena_learning.paths import Paths
 from arena_learning.rows import canonical
@@ -21,7 +22,7 @@ from arena_learning.sweep.carry import carry_over
 from arena_learning.sweep.records import DIED, Record, asked, has_died, is_finished, record
 from arena_learning.sweep.sampler import unseen_sampler
 from arena_learning.sweep.space import Values, decoded, design, digest, encoded, grid, size, space_digest
-from arena_learning.sweep.storage import Worker, is_alive, locked, open_storage
+from arena_learning.sweep.storage import Worker, is_alive, open_storage
 from arena_learning.sweep.task import Outcome, Task
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Study:
         self._distributions = {d.path: d.distribution() for d in task.space}
         self._worker: Worker | None = None
         self.carried = 0
-        storage = open_storage(url, paths.sweep_journal)
+        self._storage = storage = open_storage(url, paths.sweep_journal)
         with self.locked():
             self.optuna = optuna.create_study(
                 study_name=self.name,
@@ -68,9 +69,9 @@ class Study:
                 self.optuna.set_user_attr("ready", True)
             self._line_up()
 
-    def locked(self, what: str = "study") -> AbstractContextManager[None]:
-        """Hold one of the study's locks while a block runs."""
-        return locked(self.folder / f"{what}.lock")
+    def locked(self, what: str = "study") -> FileLock:
+        """Return one of the study's locks, to be held in a ``with``."""
+        return FileLock(self.folder / f"{what}.lock")
 
     def __enter__(self) -> Study:
         name = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -190,14 +191,16 @@ class Study:
     def _mark_dead(self, trial: optuna.trial.FrozenTrial) -> None:
         from optuna.trial import TrialState
 
-        storage, tries = self.optuna._storage, int(trial.user_attrs.get("tries", 1))
+        study = self._storage.get_study_id_from_name(self.name)
+        number = self._storage.get_trial_id_from_study_id_trial_number(study, trial.number)
+        tries = int(trial.user_attrs.get("tries", 1))
         if tries < TRIES:
-            storage.set_trial_user_attr(trial._trial_id, DIED, True)
+            self._storage.set_trial_user_attr(number, DIED, True)
         else:
             reason = (
                 f"its process ended {tries} times before the trial had finished: is there too little memory?"
             )
-            storage.set_trial_user_attr(trial._trial_id, "given_up", reason)
+            self._storage.set_trial_user_attr(number, "given_up", reason)
         self.optuna.tell(trial.number, state=TrialState.FAIL)
 
     def _lives(self, trial: optuna.trial.FrozenTrial) -> bool:

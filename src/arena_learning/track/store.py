@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import sqlite3
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import chdir, closing, contextmanager
@@ -26,7 +24,7 @@ EXPERIMENT = "arena-learning"
 LOCK_SECONDS = 300.0
 _POLL_SECONDS = 0.2
 # Where MLflow's schema keeps absolute artifact paths.
-_LOCATIONS = (
+LOCATIONS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
     ("logged_models", "artifact_location"),
@@ -121,7 +119,7 @@ def follow_move(db: Path, folder: Path) -> None:
         ).fetchone()
         if row is None or not row[0] or row[0] == str(folder):
             return
-        for table, column in _LOCATIONS:
+        for table, column in LOCATIONS:
             if table in tables:
                 change = f"SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?"
                 old = row[0]
@@ -177,18 +175,15 @@ def _project(paths: Paths) -> str:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    deadline = time.monotonic() + LOCK_SECONDS
-    with path.open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise ArenaError(
-                        f"another process has been writing to MLflow's store for {LOCK_SECONDS:.0f} s",
-                        where=str(path),
-                        mend="wait for it, or end that `arena track`",
-                    ) from None
-                time.sleep(_POLL_SECONDS)
+    from filelock import FileLock, Timeout
+
+    try:
+        held = FileLock(path, timeout=LOCK_SECONDS, poll_interval=_POLL_SECONDS).acquire()
+    except Timeout:
+        raise ArenaError(
+            f"another process has been writing to MLflow's store for {LOCK_SECONDS:.0f} s",
+            where=str(path),
+            mend="wait for it, or end that `arena track`",
+        ) from None
+    with held:
         yield

@@ -10,7 +10,10 @@ from click.testing import CliRunner
 from arena_learning.cli.main import COMMANDS, cli
 from arena_learning.errors import ArenaError
 
-HEAVY = ("torch", "transformers", "trl", "vllm", "mlflow", "optuna", "datasets", "openvino_genai")
+HEAVY = (
+    *("torch", "transformers", "trl", "vllm", "mlflow", "optuna", "datasets", "openvino_genai"),
+    *("scipy", "sklearn", "sentence_transformers", "filelock"),
+)
 LOADED = "import sys, json; import {0}; print(json.dumps([m for m in {1} if m in sys.modules]))"
 
 
@@ -32,6 +35,10 @@ def arena(*arguments, cwd=None):
         "arena_learning.judge.play",
         "arena_learning.arena.battle",
         "arena_learning.curate.dataset",
+        "arena_learning.guard",
+        "arena_learning.rating",
+        "arena_learning.board.leaderboard",
+        "arena_learning.pool.embeddings",
     ],
 )
 def test_nothing_heavy_is_loaded_before_it_is_used(module):
