@@ -114,6 +114,21 @@ class Store:
         with self._writing():
             self._db.executemany("INSERT OR REPLACE INTO memory (key, kind, value) VALUES (?, ?, ?)", rows)
 
+    def adopt(self, older: Mapping[bytes, bytes]) -> None:
+        """Remember under present keys what is remembered under older ones, where the present ones are unknown.
+
+        Args:
+            older: present key to the key that an earlier version of this project gave the same thing.
+        """
+        if self._fresh or not older:
+            return
+        copy = (
+            "INSERT OR IGNORE INTO memory (key, kind, value, created) "
+            "SELECT ?, kind, value, created FROM memory WHERE key = ?"
+        )
+        with self._writing():
+            self._db.executemany(copy, list(older.items()))
+
     def forget(self, keys: Sequence[bytes]) -> None:
         """Forget what is known of ``keys``: it is asked again."""
         with self._writing():

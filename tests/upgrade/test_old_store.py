@@ -35,7 +35,18 @@ class Change(NamedTuple):
 
 # The one place for what may rightly change in the reading of an older store: by version, then scene. What is not
 # listed here is found as it was, and costs nothing.
-CHANGES: dict[str, dict[str, Change]] = {"0.1.0": {}}
+_DRAFTS = "a verdict is read behind the judge's last thought; drafts in thoughts that were cut off are none"
+CHANGES: dict[str, dict[str, Change]] = {
+    "0.1.0": {
+        "ask an endpoint that thinks": Change("a thought stands beside the answer", responses=7),
+        "a judge that thinks": Change(_DRAFTS, games=14, battles=7),
+        "a judge that thinks and gives its reasons first": Change(_DRAFTS, games=14, battles=7),
+        # The pipeline splits such answers before they are judged, so that their games are new ones there, too.
+        "judge answers that hold thoughts": Change(
+            "marks of thoughts in what a judge is shown are broken: it is asked another prompt", 42, 0, 42, 21
+        ),
+    }
+}
 UNCHANGED = Change("it is found as it was")
 
 

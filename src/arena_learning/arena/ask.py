@@ -13,6 +13,7 @@ from arena_learning.engines.base import (
     Sampling,
     Versioned,
     answers,
+    older_fingerprints,
     too_many,
 )
 from arena_learning.errors import ArenaError
@@ -69,6 +70,8 @@ def ask(
     keys = [_key(contestant, instruction) for instruction in instructions]
     first = {key: place for place, key in reversed(list(enumerate(keys)))}
     distinct = list(dict.fromkeys(keys))
+    for fingerprint in older_fingerprints(engine):
+        store.adopt({key: _key(contestant, instructions[first[key]], fingerprint) for key in distinct})
     if retry:
         store.forget([key for key, value in store.get(distinct).items() if "refused" in value])
     known: dict[bytes, Completion | Refused] = {}
@@ -136,15 +139,20 @@ def _remembered(value: dict[str, Any], engine: Engine) -> Completion | Refused:
     )
 
 
-def _key(contestant: Contestant, instruction: Instruction) -> bytes:
-    """Return the answer's key: all that could change it, never the contestant's name."""
+def _key(
+    contestant: Contestant, instruction: Instruction, fingerprint: Mapping[str, str] | None = None
+) -> bytes:
+    """Return the answer's key: all that could change it, never the contestant's name.
+
+    ``fingerprint``: the engine's, where it is not the present one.
+    """
     sampling: dict[str, Any] = contestant.sampling.model_dump()
     if contestant.sampling.temperature == 0:
         sampling |= {"top_p": 1.0, "seed": 0}
     engine = contestant.engine
     variant = engine.variant(instruction.turns) if isinstance(engine, Versioned) else ""
     parts: dict[str, Any] = {
-        "engine": engine.fingerprint,
+        "engine": fingerprint or engine.fingerprint,
         "sampling": sampling,
         "turns": [turn.model_dump() for turn in instruction.turns],
     }

@@ -129,6 +129,15 @@ class Versioned(Protocol):
         ...
 
 
+def older_fingerprints(of: object) -> Sequence[dict[str, str]]:
+    """Return the fingerprints that an engine or judge had in earlier versions for what is the same now.
+
+    One says so by an attribute ``older_fingerprints``; what was remembered under these is found again.
+    """
+    found: Sequence[dict[str, str]] = getattr(of, "older_fingerprints", ())
+    return found
+
+
 @runtime_checkable
 class Weighing(Protocol):
     """What an engine may offer besides `Engine`: how likely other tokens would have been.

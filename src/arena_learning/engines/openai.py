@@ -66,6 +66,9 @@ class OpenAi:
         self._thread = LoopThread()
         self._met = False  # whether anything has ever come back
         self.fingerprint = _fingerprint(model, endpoint, system)
+        # What was asked at this address before its deployment had a name.
+        nameless = endpoint.model_copy(update={"deployment": ""})
+        self.older_fingerprints = [_fingerprint(model, nameless, system)] if endpoint.deployment else []
 
     def variant(self, conversation: Conversation) -> str:
         """Say what is asked otherwise than it once was; see `base.Versioned`.

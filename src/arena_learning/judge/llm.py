@@ -12,8 +12,10 @@ from arena_learning.engines.base import (
     Engine,
     Refused,
     Sampling,
+    Versioned,
     Weighing,
     answers,
+    older_fingerprints,
 )
 from arena_learning.errors import ArenaError
 from arena_learning.judge.base import Presentation, Scored, Verdict
@@ -68,6 +70,11 @@ class LlmJudge:
                 mend="use transformers, vllm, or an endpoint that gives logprobs; or scores: text",
             )
         self._likely = LIKELY if expected else 0
+        # A greedy reply hangs on no seed, and a retry samples with a seed of its own: none stands in the key.
+        given, sampling = (
+            sampling,
+            sampling if sampling.temperature else sampling.model_copy(update={"seed": 0}),
+        )
         self._engine, self._template, self._sampling, self._attempts = engine, template, sampling, attempts
         self._by_category = dict(by_category or {})
         self._name = name
@@ -88,8 +95,17 @@ class LlmJudge:
         if expected:
             self.fingerprint["scores"] = f"expected v{VERSION}"
             names.append("expected")
-        # Two models (or two samplings) with one template are two judges, and their games stand in one file.
-        whole = hashlib.sha256(canonical(self.fingerprint).encode()).hexdigest()
+        seeded = {**self.fingerprint, "sampling": given.model_dump_json()}
+        own = {key: value for key, value in self.fingerprint.items() if key not in engine.fingerprint}
+        before = [
+            {**older, **own, "sampling": one.model_dump_json()}
+            for older in (engine.fingerprint, *older_fingerprints(engine))
+            for one in dict.fromkeys((sampling, given))
+        ]
+        self.older_fingerprints = [one for one in before if one != self.fingerprint]
+        # Two models (or two samplings) with one template are two judges, and their games stand in one file. The label
+        # stays what it was when the seed was in the key.
+        whole = hashlib.sha256(canonical(seeded).encode()).hexdigest()
         self.label = f"llm {model} {' '.join(names)} {whole[:8]}"
 
     def score(self, presentations: Sequence[Presentation]) -> list[Verdict]:
@@ -127,6 +143,19 @@ class LlmJudge:
         """Close the engine."""
         self._engine.close()
 
+    def variant(self, presentation: Presentation) -> str:
+        """Say what is asked otherwise than it once was; see `base.VersionedJudge`.
+
+        Marks of thoughts in what the judge is shown were left whole, and the engine breaks more of them now.
+        """
+        instruction, first, second = presentation
+        shown = [*instruction.turns, *(Turn(role="assistant", content=r.text) for r in (first, second))]
+        if instruction.reference:
+            shown.append(Turn(role="assistant", content=instruction.reference))
+        if any(break_marks(turn.content) != turn.content for turn in shown):
+            return "2"
+        return self._engine.variant(shown) if isinstance(self._engine, Versioned) else ""
+
     def prompt(self, presentation: Presentation) -> Conversation:
         """Return what the engine is asked."""
         return [Turn(role="user", content=self._template_for(presentation).render(presentation))]
@@ -161,7 +190,9 @@ class LlmJudge:
         tokens, seconds, replies = (before.tokens, before.seconds, before.replies) if before else (0, 0.0, ())
         if isinstance(answer, Refused):
             why = f"the judge was refused: {answer.reason}"
-            return Verdict(None, None, "", why, attempt, tokens, seconds, replies, refused=True)
+            return Verdict(
+                None, None, "", why, attempt, tokens, seconds, replies, refused=True, passing=answer.passing
+            )
         text = _whole(answer)
         found = self._find(presentation, text, answer.finish_reason)
         scores = found.scores

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby
 from typing import Any, NamedTuple
 
-from arena_learning.engines.base import MAX_REFUSED, too_many
+from arena_learning.engines.base import MAX_REFUSED, older_fingerprints, too_many
 from arena_learning.errors import ArenaError
 from arena_learning.judge.base import (
     Judge,
@@ -230,6 +230,9 @@ def _judge(
     """Return the verdict on each of ``todo``, from the store or the judge, and how many were paid for now."""
     known: dict[bytes, Verdict] = {}
     paid, judge, store = 0, run.judge, run.store
+    if store:
+        for fingerprint in older_fingerprints(judge):
+            store.adopt({key: _key(judge, presentation, fingerprint) for key, presentation in todo.items()})
     if store and run.retry:
         store.forget([key for key, value in store.get(list(todo)).items() if value["unscored"] is not None])
 
@@ -290,12 +293,15 @@ def _pair(game: Game) -> tuple[str, str, str]:
     return game.instruction_id, a, b
 
 
-def _key(judge: Judge, presentation: Presentation) -> bytes:
-    """Return the game's key: contents only, so that a renamed contestant pays nothing."""
+def _key(judge: Judge, presentation: Presentation, fingerprint: Mapping[str, str] | None = None) -> bytes:
+    """Return the game's key: contents only, so that a renamed contestant pays nothing.
+
+    ``fingerprint``: the judge's, where it is not the present one.
+    """
     instruction, first, second = presentation
     variant = judge.variant(presentation) if isinstance(judge, VersionedJudge) else ""
     parts = {
-        "judge": judge.fingerprint,
+        "judge": fingerprint or judge.fingerprint,
         "turns": [turn.model_dump() for turn in instruction.turns],
         "category": instruction.category,
         "rubric": list(instruction.rubric),

@@ -66,7 +66,7 @@ def test_nonsense_is_asked_again_by_sampling_and_then_unscored_with_its_reason()
     assert verdict[:2] == (None, None)
     assert verdict.unscored == "no score line"
     assert (verdict.attempts, verdict.tokens, verdict.seconds) == (3, 45, 1.5)
-    assert [(s.temperature, s.seed) for _, s in engine.asked] == [(0.0, 5), (0.7, 6), (0.7, 7)]
+    assert [(s.temperature, s.seed) for _, s in engine.asked] == [(0.0, 0), (0.7, 1), (0.7, 2)]
 
 
 def test_a_verdict_at_the_second_attempt_counts_and_only_the_open_ones_are_asked_again():
@@ -125,7 +125,7 @@ def test_all_that_changes_a_verdict_is_in_the_fingerprint_and_the_label():
     judges = [
         judge_with(favours_first)[0],
         judge_with(favours_first, attempts=1)[0],
-        judge_with(favours_first, seed=1)[0],
+        judge_with(favours_first, temperature=0.5)[0],
     ]
     other = ScriptedEngine(favours_first)
     other.fingerprint = {"engine": "scripted", "version": "2"}
@@ -185,3 +185,31 @@ def test_every_shipped_template_renders_and_asks_for_both_scores(name):
     prompt = JudgeTemplate(name, Path()).render(present("good", "poor"))
     assert "Score-A" in prompt
     assert "Score-B" in prompt
+
+
+def test_a_greedy_judges_seed_changes_no_key_and_a_sampling_judges_does():
+    greedy, other = (judge_with(favours_first, seed=seed)[0] for seed in (1, 2))
+    assert greedy.fingerprint == other.fingerprint
+    sampling, another = (judge_with(favours_first, seed=seed, temperature=0.5)[0] for seed in (1, 2))
+    assert sampling.fingerprint != another.fingerprint
+
+
+def test_verdicts_from_when_the_seed_stood_in_the_key_are_found_again(
+    tmp_path, make_instruction, make_response
+):
+    """The label holds the seed still, so that games on file keep their judge's name."""
+    judge, engine = judge_with(favours_danube, seed=5)
+    (older,) = judge.older_fingerprints
+    assert '"seed":5' in older["sampling"]
+    before = judge_with(favours_danube, seed=5)[0]
+    before.fingerprint, before.older_fingerprints = older, []
+    assert play_one(tmp_path, make_instruction, make_response, before).paid == 2
+    again = play_one(tmp_path, make_instruction, make_response, judge)
+    assert (again.paid, engine.asked) == (0, [])
+    assert before.label == judge.label != judge_with(favours_danube, seed=6)[0].label
+
+
+def test_what_is_shown_otherwise_than_before_is_asked_anew(tmp_path, make_instruction, make_response):
+    judge = judge_with(favours_first)[0]
+    assert judge.variant(present("good", "poor")) == ""
+    assert judge.variant(present("<think>good", "poor")) == "2"
