@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TextIO, TypeVar
+from typing import Any, ClassVar, Literal, TextIO, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -41,9 +41,10 @@ _SAYS_NOTHING = ("thought", "thought_tokens", "refusal")  # of a response, where
 
 
 class Row(BaseModel):
-    """Base of all rows: frozen, and unknown fields are refused."""
+    """Base of all rows: frozen, and unknown fields are refused. ``HINT`` is said of a malformed one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    HINT: ClassVar[str] = ""
 
 
 class Turn(Row):
@@ -338,7 +339,7 @@ def _parse(line: str, kind: type[R], where: str) -> R:
         return kind.model_validate_json(line)
     except ValidationError as error:
         raise ArenaError(
-            describe_invalid(error), where=where, mend=f"see {kind.__name__} in rows.py"
+            describe_invalid(error), where=where, mend=kind.HINT or f"see {kind.__name__} in rows.py"
         ) from None
 
 

@@ -38,12 +38,28 @@ BESIDE = {
     "prepare": set(),
     # Serving's engines are imported where an engine is opened; loading weights uses none.
     "weights": {"engines"},
+    # Of reading recorded answers, what checks a pool's rubric; the base is no recorded answer.
+    "battle": {"points"},
+    "answer": {"points"},
+    "answer-opponent": {"points"},
+    "answer-base": {"points", "pool"},
     # Its trainers take the conversation's format from engines, and no engine answers.
     "train": {"engines", "arena"},
     "dataset": {"engines", "arena", "judge", "pool"},
     # `arena rate` reads votes from files; the stages have battles.
     "evaluate": {"votes", "text_files"},
-    "leaderboard": {"votes", "text_files", "engines", "arena", "judge", "pool", "curate", "train", "points"},
+    "leaderboard": {
+        "votes",
+        "text_files",
+        "engines",
+        "arena",
+        "judge",
+        "pool",
+        "curate",
+        "train",
+        "points",
+        "thoughts",
+    },
 }
 
 

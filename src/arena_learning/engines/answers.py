@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from arena_learning.engines.thoughts import (
+from arena_learning.thoughts import (
     CHANNEL,
     END_OF_MESSAGE,
     FINAL,

@@ -11,7 +11,6 @@ from typing import Any
 
 from arena_learning.engines.answers import AnswerReader, Read
 from arena_learning.engines.base import Completion, Conversation, Refused
-from arena_learning.engines.thoughts import Said
 from arena_learning.engines.tokenizer import (
     AS_IT_COMES,
     MARK,
@@ -28,6 +27,7 @@ from arena_learning.engines.tokenizer import (
 from arena_learning.engines.weights import check_folder
 from arena_learning.errors import ArenaError
 from arena_learning.rows import FinishReason, Turn, canonical
+from arena_learning.thoughts import Said
 
 CLOCK = "strftime_now"  # what templates call for the date
 HELLO, GOODBYE = "Hello", "Goodbye"  # of the probes that find out how a template writes a turn

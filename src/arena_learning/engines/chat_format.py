@@ -15,10 +15,10 @@ from itertools import takewhile
 from typing import Any, NamedTuple
 
 from arena_learning.engines.chat import GOODBYE, HELLO, Chat
-from arena_learning.engines.thoughts import Marks
 from arena_learning.engines.tokenizer import ChatSettings
 from arena_learning.errors import ArenaError
 from arena_learning.rows import Turn
+from arena_learning.thoughts import Marks
 
 ASKED = (Turn(role="user", content=HELLO),)
 # Answers that must come back as they were: a word, a list with code, letters of several scripts.

@@ -23,10 +23,10 @@ from arena_learning.engines.openai_client import Again, Client
 from arena_learning.engines.openai_errors import Trouble, sort_error
 from arena_learning.engines.openai_reply import BYTES_A_TOKEN, EMPTY, Malformed, read_reply
 from arena_learning.engines.openai_run import LoopThread, Run, groups
-from arena_learning.engines.thoughts import Said, split_text
 from arena_learning.errors import ArenaError
 from arena_learning.params import Endpoint
 from arena_learning.rows import canonical
+from arena_learning.thoughts import Said, split_text
 
 VERSION = "1"  # of how a conversation becomes a request
 _ALL_REFUSED = 20  # refusals without one answer from which it cannot be the conversations

@@ -18,11 +18,11 @@ from arena_learning.engines.base import Completion, Conversation, Refused, Sampl
 from arena_learning.engines.chat import Chat, filled, share_out
 from arena_learning.engines.exports import exported
 from arena_learning.engines.gguf_export import EXPORT_VERSION, GgufType
-from arena_learning.engines.thoughts import Said
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings
 from arena_learning.engines.weights import weights_digest
 from arena_learning.errors import ArenaError
 from arena_learning.rows import FinishReason, canonical
+from arena_learning.thoughts import Said
 
 if TYPE_CHECKING:
     import openvino_genai

@@ -6,33 +6,14 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from arena_learning.engines.base import Completion, Conversation, Sampling
-from arena_learning.engines.thoughts import Said, split_text
 from arena_learning.errors import ArenaError
-from arena_learning.rows import Instruction, canonical, describe_invalid
+from arena_learning.pool.read import RecordedAnswer, read_recorded
+from arena_learning.rows import Instruction, canonical
 from arena_learning.texts import spaced
+from arena_learning.thoughts import Said, split_text
 
 _SHOWN = 5  # ids named in an error
-
-
-class Answer(BaseModel):
-    """One line of the file; other keys may stand beside these.
-
-    A thought stands in ``thought``, or before the answer in ``text``, between the marks of its model's family.
-    """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    id: str
-    text: str
-    thought: str = ""
-
-    @property
-    def said(self) -> Said:
-        """The thought and the answer."""
-        return Said(self.thought, self.text) if self.thought else split_text(self.text)
 
 
 class Recorded:
@@ -55,7 +36,9 @@ class Recorded:
     batch_exact = True
 
     def __init__(self, file: Path, instructions: Sequence[Instruction]) -> None:
-        answers, digest = _read(file)
+        answers = read_recorded(file)
+        held = {name: [one.text, one.thought] if one.thought else one.text for name, one in answers.items()}
+        digest = hashlib.sha256(canonical(held).encode()).hexdigest()
         missing = [instruction.id for instruction in instructions if instruction.id not in answers]
         if missing:
             raise ArenaError(
@@ -66,7 +49,7 @@ class Recorded:
         self.file = file
         self.unused = len(answers.keys() - {instruction.id for instruction in instructions})
         self.fingerprint = {"engine": "recorded", "version": "1", "answers": digest}
-        self._answers: dict[str, Answer] = {}
+        self._answers: dict[str, RecordedAnswer] = {}
         for instruction in instructions:
             key = conversation_key(instruction.turns)
             if self._answers.setdefault(key, answers[instruction.id]) != answers[instruction.id]:
@@ -100,7 +83,7 @@ class Recorded:
         return split_text(text)
 
     @staticmethod
-    def _completion(conversation: Conversation, answer: Answer) -> Completion:
+    def _completion(conversation: Conversation, answer: RecordedAnswer) -> Completion:
         thought, text, ended = answer.said
         counts = [_words(turn.content) for turn in conversation]
         return Completion(
@@ -121,32 +104,6 @@ def conversation_key(conversation: Conversation) -> str:
     """Return a digest of the turns: how an answer is found for a conversation that comes without its id."""
     turns = [[turn.role, turn.content] for turn in conversation]
     return hashlib.sha256(canonical(turns).encode()).hexdigest()
-
-
-def _read(file: Path) -> tuple[dict[str, Answer], str]:
-    """Return the answers by instruction id, and a digest of them."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").split("\n")
-    except FileNotFoundError:
-        raise ArenaError("no such file of recorded answers", where=str(file)) from None
-    except UnicodeDecodeError as error:
-        raise ArenaError(f"not UTF-8: {error.reason}", where=str(file), mend="save it as UTF-8") from None
-    answers: dict[str, Answer] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        where = f"{file}, line {number}"
-        try:
-            answer = Answer.model_validate_json(line)
-        except ValidationError as error:
-            raise ArenaError(
-                describe_invalid(error), where=where, mend='one {"id": ..., "text": ...} a line'
-            ) from None
-        if answer.id in answers:
-            raise ArenaError(f"'{answer.id}' is answered twice", where=where, mend="keep one of the answers")
-        answers[answer.id] = answer
-    held = {name: [one.text, one.thought] if one.thought else one.text for name, one in answers.items()}
-    return answers, hashlib.sha256(canonical(held).encode()).hexdigest()
 
 
 def _words(text: str) -> int:

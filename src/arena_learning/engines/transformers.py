@@ -18,11 +18,11 @@ from arena_learning.engines.base import (
 )
 from arena_learning.engines.chat import Chat, filled, share_out
 from arena_learning.engines.likely import Likeliest
-from arena_learning.engines.thoughts import Said
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings
 from arena_learning.engines.weights import weights_digest
 from arena_learning.errors import ArenaError
 from arena_learning.rows import FinishReason
+from arena_learning.thoughts import Said
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

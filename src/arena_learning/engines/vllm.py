@@ -27,13 +27,13 @@ from arena_learning.engines.base import (
     by_batches,
 )
 from arena_learning.engines.chat import Chat, filled, share_out
-from arena_learning.engines.thoughts import Said
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings
 from arena_learning.engines.vllm_process import VllmProcess
 from arena_learning.engines.weights import PICKLES, check_folder, file_digest, weights_digest
 from arena_learning.errors import ArenaError, suggest
 from arena_learning.params.vllm import VllmModel, VllmServing
 from arena_learning.rows import canonical, read_json
+from arena_learning.thoughts import Said
 
 VERSION = "1"  # of how a conversation becomes a request
 PER_CALL = 4  # calls of this many batches: only a call's end runs dry

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from arena_learning.engines.thoughts import CHANNEL, MARKS, split_text, unwrap
+from arena_learning.thoughts import CHANNEL, MARKS, split_text, unwrap
 
 _CLOSES = {mark.close: mark.open for mark in MARKS}
 _MARK = re.compile(

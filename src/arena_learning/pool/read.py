@@ -10,15 +10,26 @@ from pydantic import ConfigDict, Field
 from arena_learning.errors import ArenaError
 from arena_learning.points import parse_point
 from arena_learning.rows import Instruction, Row, numbered_rows
+from arena_learning.thoughts import Said, split_text
 
 
 class RecordedAnswer(Row):
-    """One line of a recorded opponent's file; other keys may stand beside these."""
+    """One line of a file of recorded answers; other keys may stand beside these.
+
+    A thought stands in ``thought``, or before the answer in ``text``, between the marks of its model's family.
+    """
 
     model_config = ConfigDict(extra="ignore")
+    HINT = 'one {"id": ..., "text": ...} a line'
 
     id: str = Field(min_length=1)
     text: str
+    thought: str = ""
+
+    @property
+    def said(self) -> Said:
+        """The thought and the answer."""
+        return Said(self.thought, self.text) if self.thought else split_text(self.text)
 
 
 def read_pool(path: Path) -> list[Instruction]:
@@ -46,18 +57,29 @@ def read_pool(path: Path) -> list[Instruction]:
     return instructions
 
 
-def read_answers(path: Path) -> dict[str, str]:
-    """Read a recorded opponent's answers by instruction id.
+def read_recorded(path: Path) -> dict[str, RecordedAnswer]:
+    """Read a file of recorded answers, by instruction id.
 
     Raises:
-        ArenaError: a malformed line or an id answered twice; names file and line.
+        ArenaError: no such file, a malformed line or an id answered twice; names file and line.
     """
-    answers: dict[str, str] = {}
+    if not path.is_file():
+        raise ArenaError("no such file of recorded answers", where=str(path))
+    answers: dict[str, RecordedAnswer] = {}
     for number, row in numbered_rows(path, RecordedAnswer):
         if row.id in answers:
-            raise ArenaError(f"the instruction {row.id!r} is answered twice", where=f"{path}, line {number}")
-        answers[row.id] = row.text
+            raise ArenaError(
+                f"'{row.id}' is answered twice",
+                where=f"{path}, line {number}",
+                mend="keep one of the answers",
+            )
+        answers[row.id] = row
     return answers
+
+
+def read_answers(path: Path) -> dict[str, str]:
+    """Read recorded answers as `read_recorded` does; return their texts, without thoughts, by instruction id."""
+    return {name: answer.said.text for name, answer in read_recorded(path).items()}
 
 
 def with_references(instructions: list[Instruction], answers: Mapping[str, str]) -> list[Instruction]:

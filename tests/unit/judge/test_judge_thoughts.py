@@ -11,7 +11,6 @@ from conformance import INSTRUCTION, present
 from scripted import ScriptedEngine
 
 from arena_learning.engines.base import Completion, Refused, Sampling, Token
-from arena_learning.engines.thoughts import MARKS
 from arena_learning.judge.base import Presentation, RereadingJudge
 from arena_learning.judge.llm import LlmJudge
 from arena_learning.judge.parse import PARSER_VERSION
@@ -19,6 +18,7 @@ from arena_learning.judge.play import Pairing, _key, play
 from arena_learning.judge.spoken import spoken
 from arena_learning.judge.template import JudgeTemplate, neutralise, shipped_templates
 from arena_learning.store import Store
+from arena_learning.thoughts import MARKS
 
 DRAFT = "Score-A: 3\nScore-B: 9"
 OWN = "Score-A: 8\nScore-B: 2"
