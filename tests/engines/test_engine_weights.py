@@ -154,3 +154,22 @@ def test_a_hub_model_is_its_snapshot_without_code_and_pickles(tmp_path, monkeypa
     assert hub_folder("org/name") == snapshot
     with pytest.raises(ArenaError, match="cannot fetch 'org/other'"):
         hub_folder("org/other")
+
+
+@pytest.mark.torch
+def test_a_gguf_whose_rotary_embedding_is_scaled_is_no_source_of_weights(tmp_path):
+    """What reads it here reads it unscaled: another model, without a word."""
+    import gguf
+
+    path = tmp_path / "scaled.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(1)
+    writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+    writer.add_rope_scaling_factor(4.0)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(ArenaError, match="its rotary embedding is scaled") as caught:
+        prepare_base(Weights(source=str(path)), tmp_path / "out")
+    assert "safetensors" in caught.value.mend

@@ -128,6 +128,24 @@ def test_the_model_serves_as_its_start_does(train, tiny_model):
     assert not train.checkpoints.exists()
 
 
+def test_how_the_template_is_used_and_templates_by_other_names_stay_with_a_trained_model(
+    train, tiny_model, tmp_path
+):
+    import shutil
+
+    from arena_learning.engines.chat import Chat
+    from arena_learning.engines.tokenizer import ChatSettings, save_settings
+
+    start = shutil.copytree(tiny_model, tmp_path / "start")
+    settings = ChatSettings(kwargs={"enable_thinking": False}, date="2025-12-24")
+    save_settings(start, settings)
+    (start / "additional_chat_templates").mkdir()
+    (start / "additional_chat_templates" / "tool_use.jinja").write_text("{{ 'tools' }}")
+    _, folder = train("sft", init=start, sft=optimiser())
+    assert Chat(folder).settings == settings
+    assert (folder / "additional_chat_templates" / "tool_use.jinja").is_file()
+
+
 def test_dpo_widens_the_margin(train):
     report, _ = train("dpo", dpo=optimiser(epochs=4))
     (phase,) = report.phases

@@ -105,7 +105,7 @@ def prepare_base(
         tokenizer.save_pretrained(folder)
         write_json(folder / SOURCE_FILE, {"source": weights.source, "revision": weights.revision})
         save_settings(folder, settings)
-        for path in folder.iterdir():
+        for path in folder.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
         found = _check(folder, weights) if check else None
     return Prepared(out, weights.source, parameters, weights_digest(out), found)
@@ -124,6 +124,7 @@ def _load(source: Source, weights: Weights) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    from arena_learning.engines.gguf_metadata import refuse_scaled
     from arena_learning.engines.gguf_tokenizer import load_gguf_tokenizer
 
     options: dict[str, Any] = {"dtype": torch.float32}
@@ -131,6 +132,7 @@ def _load(source: Source, weights: Weights) -> tuple[Any, Any]:
         with _no_bars():
             if source.kind == "gguf":
                 assert source.path is not None
+                refuse_scaled(source.path)
                 config = GgufConfig(dequantize=True)
                 model = AutoModelForCausalLM.from_pretrained(
                     str(source.path.parent), gguf_file=source.path.name, quantization_config=config, **options

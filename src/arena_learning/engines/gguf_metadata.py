@@ -68,6 +68,22 @@ def _check_rope_tensors(reader: GGUFReader, path: Path) -> None:
         )
 
 
+def refuse_scaled(path: Path) -> None:
+    """Refuse a GGUF file as a source of weights whose rotary embedding is scaled: transformers reads it unscaled.
+
+    Raises:
+        ArenaError: it is not a GGUF file, or scales its rotary embedding, by a tensor or by its metadata.
+    """
+    for key, field in template_metadata(path).items():
+        plain = _HARMLESS.get(key.partition(".")[2])
+        if ".rope.scaling." in key and plain is not None and field.value not in plain:
+            raise ArenaError(
+                f"its rotary embedding is scaled ({key}: {field.value}), which is lost when a GGUF file is read here",
+                where=str(path),
+                mend="give the model's folder of safetensors as weights.source, and set serving.engine: transformers",
+            )
+
+
 def made_metadata(folder: Path, computation: Computation) -> dict[str, Field]:
     """Return metadata made from a model's configuration and its byte-level BPE tokenizer.
 

@@ -17,6 +17,7 @@ from arena_learning.rows import read_json, write_json
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+NAMED_TEMPLATES = "additional_chat_templates"  # the folder of a tokenizer's templates besides the default one
 SETTINGS_FILE = (
     "arena_chat.json"  # in a model's folder: how its template is used, where that is not the default
 )

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from arena_learning.engines.tokenizer import NAMED_TEMPLATES, SETTINGS_FILE
 from arena_learning.train.load import Start
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ COPIED = (
     "vocab.*",
     "merges.txt",
     "*.jinja",
+    NAMED_TEMPLATES,
+    SETTINGS_FILE,
     "generation_config.json",
     "*.py",
     "LICENSE*",
@@ -41,6 +44,9 @@ def write_model(model: PreTrainedModel, start: Start, folder: Path, *, dtype: st
     model.save_pretrained(folder)
     for pattern in COPIED:
         for path in start.folder.glob(pattern):
-            shutil.copyfile(path, folder / path.name)
-    for path in folder.iterdir():
-        path.chmod(0o644)
+            if path.is_dir():
+                shutil.copytree(path, folder / path.name, dirs_exist_ok=True)
+            else:
+                shutil.copyfile(path, folder / path.name)
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
