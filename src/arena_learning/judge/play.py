@@ -10,16 +10,14 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from arena_learning.engines.base import MAX_REFUSED, older_fingerprints, too_many
 from arena_learning.errors import ArenaError
 from arena_learning.judge.base import (
     Judge,
     Presentation,
-    RereadingJudge,
     Verdict,
-    VersionedJudge,
     is_batch_exact,
     is_remembered,
     plays_both_orders,
@@ -27,10 +25,11 @@ from arena_learning.judge.base import (
     verdicts,
 )
 from arena_learning.judge.merge import merge_games
+from arena_learning.judge.remembered import kept, key_of, verdict_of
 from arena_learning.progress import Progress
 from arena_learning.rows import Battle, Game, Instruction, Response
 from arena_learning.sharing import shares
-from arena_learning.store import Store, store_key
+from arena_learning.store import Store
 
 PORTION = 20_000  # games in memory at once
 
@@ -162,7 +161,7 @@ class _Run:
         given = {key: verdict for key, verdict in new.items() if not verdict.refused}
         if self.store:
             version = getattr(self.judge, "parser_version", "")
-            self.store.put("game", {key: _kept(verdict, version) for key, verdict in given.items()})
+            self.store.put("game", {key: kept(verdict, version) for key, verdict in given.items()})
         self.note_refused({key: verdict for key, verdict in new.items() if verdict.refused})
 
     def note_refused(self, refused: Mapping[bytes, Verdict]) -> None:
@@ -183,7 +182,7 @@ class _Run:
         lasting = {key: verdict for key, verdict in self._refused.items() if not verdict.passing}
         if self.store and lasting:
             version = getattr(self.judge, "parser_version", "")
-            self.store.put("game", {key: _kept(verdict, version) for key, verdict in lasting.items()})
+            self.store.put("game", {key: kept(verdict, version) for key, verdict in lasting.items()})
 
 
 def _portion(
@@ -196,7 +195,9 @@ def _portion(
     # What is not remembered may hang on names, which no key holds: each presentation is then one of its own.
     judge = run.judge
     keys = (
-        [_key(judge, p) for p in presented] if run.store else [str(n).encode() for n in range(len(presented))]
+        [key_of(judge, p) for p in presented]
+        if run.store
+        else [str(n).encode() for n in range(len(presented))]
     )
     distinct = dict(zip(keys, presented, strict=True))
     missing = {key: _without_answer(p) for key, p in distinct.items() if _unanswered(p)}
@@ -232,7 +233,7 @@ def _judge(
     paid, judge, store = 0, run.judge, run.store
     if store:
         for fingerprint in older_fingerprints(judge):
-            store.adopt({key: _key(judge, presentation, fingerprint) for key, presentation in todo.items()})
+            store.adopt({key: key_of(judge, presentation, fingerprint) for key, presentation in todo.items()})
     if store and run.retry:
         store.forget([key for key, value in store.get(list(todo)).items() if value["unscored"] is not None])
 
@@ -245,7 +246,7 @@ def _judge(
         for keys in (_by_pair(todo) if whole else [list(todo)])
     )
     for share in planned:
-        remembered = {key: _from_store(value, judge, todo[key]) for key, value in share.known.items()}
+        remembered = {key: verdict_of(value, judge, todo[key]) for key, value in share.known.items()}
         known |= remembered
         run.note_refused({key: verdict for key, verdict in remembered.items() if verdict.refused})
         progress.total -= len(share.known)
@@ -293,24 +294,6 @@ def _pair(game: Game) -> tuple[str, str, str]:
     return game.instruction_id, a, b
 
 
-def _key(judge: Judge, presentation: Presentation, fingerprint: Mapping[str, str] | None = None) -> bytes:
-    """Return the game's key: contents only, so that a renamed contestant pays nothing.
-
-    ``fingerprint``: the judge's, where it is not the present one.
-    """
-    instruction, first, second = presentation
-    variant = judge.variant(presentation) if isinstance(judge, VersionedJudge) else ""
-    parts = {
-        "judge": fingerprint or judge.fingerprint,
-        "turns": [turn.model_dump() for turn in instruction.turns],
-        "category": instruction.category,
-        "rubric": list(instruction.rubric),
-        "reference": instruction.reference,
-        "responses": [[r.text, r.finish_reason] for r in (first, second)],
-    }
-    return store_key("game", parts | ({"variant": variant} if variant else {}))
-
-
 def _sound(verdict: Verdict) -> Verdict:
     """Return the verdict, unscored if it claims scores that are none: such a thing must not reach the store."""
     scores = (verdict.score_first, verdict.score_second)
@@ -322,36 +305,6 @@ def _sound(verdict: Verdict) -> Verdict:
         return verdict
     return verdict._replace(
         score_first=None, score_second=None, unscored="the judge gave no scores from 1 to 10"
-    )
-
-
-def _kept(verdict: Verdict, parser_version: str) -> dict[str, Any]:
-    """Return what the store remembers of a verdict, and how its replies were read."""
-    kept = verdict._asdict()
-    if not verdict.replies:
-        del kept["replies"]
-    if not verdict.refused:
-        del kept["refused"]
-    del kept["passing"]
-    return kept | ({"parser": parser_version} if parser_version else {})
-
-
-def _from_store(value: Mapping[str, Any], judge: Judge, presentation: Presentation) -> Verdict:
-    """Return a verdict as the store has it; replies that were read by another parser are read again."""
-    fields = {name: item for name, item in value.items() if name in Verdict._fields}
-    verdict = Verdict(**fields)
-    verdict = verdict._replace(replies=tuple((text, reason) for text, reason in verdict.replies))
-    if (
-        not isinstance(judge, RereadingJudge)
-        or value.get("parser") == judge.parser_version
-        or verdict.refused
-    ):
-        return verdict
-    # Before replies were kept, the rationale was the last one whole; it had a verdict, so it was not cut off before it.
-    replies = verdict.replies or ((verdict.rationale, "stop"),)
-    again = judge.reread(presentation, replies)
-    return again._replace(
-        attempts=verdict.attempts, tokens=verdict.tokens, seconds=verdict.seconds, replies=verdict.replies
     )
 
 

@@ -14,7 +14,8 @@ from arena_learning.engines.base import Completion, Refused, Sampling, Token
 from arena_learning.judge.base import Presentation, RereadingJudge
 from arena_learning.judge.llm import LlmJudge
 from arena_learning.judge.parse import PARSER_VERSION
-from arena_learning.judge.play import Pairing, _key, play
+from arena_learning.judge.play import Pairing, play
+from arena_learning.judge.remembered import key_of
 from arena_learning.judge.spoken import spoken
 from arena_learning.judge.template import JudgeTemplate, neutralise, shipped_templates
 from arena_learning.store import Store
@@ -310,7 +311,7 @@ def test_a_remembered_draft_is_read_again_and_an_expected_score_stays(
         (expecting, f"<think>{DRAFT}</think>\n{OWN}", (3, 9)),
     ):
         with Store(tmp_path / "s.sqlite", fresh=True) as store:
-            store.put("game", {_key(made, order): {**remembered, "rationale": text} for order in orders})
+            store.put("game", {key_of(made, order): {**remembered, "rationale": text} for order in orders})
         with Store(tmp_path / "s.sqlite") as store:
             judged = play([Pairing("i1", "a", "b")], known, responses, made, store)
         assert judged.paid == len(made._engine.asked) == 0
