@@ -50,7 +50,7 @@ _NAME_OF_CHANNEL = re.compile(r"\A\s*(?:thought|analysis)\s*\n")
 # What some models put around an answer behind a thought.
 _WRAPPED = re.compile(
     r"\A\s*(?:<answer>(?P<a>.*)</answer>|<\|begin_of_solution\|>(?P<b>.*)<\|end_of_solution\|>"
-    r"|<\|START_RESPONSE\|>(?P<c>.*)<\|END_RESPONSE\|>"
+    r"|<\|START_(?:RESPONSE|TEXT)\|>(?P<c>.*?)(?:<\|END_(?:RESPONSE|TEXT)\|>)?"  # the end may have stopped it
     r"|(?P<d>.*)\[END FINAL RESPONSE\])\s*\Z",
     re.DOTALL,
 )
