@@ -16,7 +16,7 @@ from turns import TURNS
 from arena_learning.engines.base import Refused
 from arena_learning.engines.chat import Chat
 from arena_learning.engines.chat_format import LAID_OUT, check_chat
-from arena_learning.engines.learnt import PLAIN, ChatFormat
+from arena_learning.engines.learnt import PLAIN, SWITCHES, ChatFormat
 from arena_learning.engines.tokenizer import ChatSettings
 from arena_learning.errors import ArenaError
 from arena_learning.rows import Turn
@@ -159,6 +159,20 @@ def test_a_thought_is_read_apart_and_not_learnt(family):
     cut = chat.read(generated(family, chat, family.opened))
     assert (cut.thought, cut.text) == ("Sky", "")
     assert any("thinks" in note or "loss" in note for note in check_chat(chat).notes) or not family.between
+
+
+@pytest.mark.parametrize("family", THOUGHTFUL, ids=lambda family: family.name)
+def test_a_switch_that_is_set_to_what_it_is_changes_nothing_of_what_is_learnt(family):
+    """Else a user who writes down that the model thinks would have it learn answers without an empty thought."""
+    same = 0
+    for switch in SWITCHES:
+        for value in (switch.on, switch.off) if switch.name in family.template else ():
+            told = chat_of(family, ChatSettings(kwargs={switch.name: value}))
+            check_chat(told)
+            if told.render(HELLO) == family.prompt:
+                assert ChatFormat(told).learn("Blue.") == ChatFormat(right(family)).learn("Blue.")
+                same += 1
+    assert same or not re.search(r"\b(enable_thinking|thinking_mode|reasoning_effort)\b", family.template)
 
 
 @each

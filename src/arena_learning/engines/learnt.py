@@ -214,7 +214,8 @@ class ChatFormat:
 def thinking_off(chat: Chat) -> Chat | None:
     """Return the same model told not to think, where its template has a switch for that and it is on."""
     for switch in SWITCHES:
-        if switch.name in chat.settings.kwargs or not re.search(rf"\b{switch.name}\b", chat.template):
+        given = chat.settings.kwargs.get(switch.name, switch.on)
+        if given == switch.off or not re.search(rf"\b{switch.name}\b", chat.template):
             continue
         other = chat.used_with({switch.name: switch.off})
         try:
