@@ -190,6 +190,21 @@ CHANNELS = (
         opened="<seed:think>Sky",
     ),
     Family(
+        "Seed-OSS told not to think: its prompt has a thought that says so",
+        "{% for m in messages %}{{ bos_token + m.role + '\n' + (m.content | trim) + eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ bos_token + 'assistant\n<seed:think>\n<seed:cot>None.</seed:cot>\n</seed:think>' }}"
+        "{% endif %}",
+        (),
+        soft=("<seed:think>", "</seed:think>"),
+        bos="<seed:bos>",
+        eos="<seed:eos>",
+        ends=("<seed:eos>",),
+        prompt="<seed:bos>user\nHello<seed:eos><seed:bos>assistant\n<seed:think>\n<seed:cot>None.</seed:cot>\n</seed:think>",
+        talk="<seed:bos>system\nBe brief.<seed:eos><seed:bos>user\nHi<seed:eos><seed:bos>assistant\nHey.<seed:eos><seed:bos>"
+        "user\nHello<seed:eos><seed:bos>assistant\n<seed:think>\n<seed:cot>None.</seed:cot>\n</seed:think>",
+        learnt="Blue.<seed:eos>",
+    ),
+    Family(
         "EXAONE-4",
         "{% for m in messages %}{{ '[|' + m.role + '|]\n' + m.content + '[|endofturn|]\n' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ '[|assistant|]\n' + ('<think>\n' if enable_thinking is defined and "

@@ -63,6 +63,15 @@ CHATML = (
     chatml("Qwen3-Instruct-2507", soft=(*CALLS, *THINK)),
     chatml("Qwen3-Coder", soft=(*CALLS, *THINK), before=TOOLS, content="(m.content | trim)"),
     chatml(
+        "a model that thinks, with an older tokenizer",
+        kind="gpt-2",
+        soft=THINK,
+        last="'<think>\n\n</think>\n\n'",
+        between=EMPTY,
+        thought=THOUGHT,
+        opened="<think>\nSky",
+    ),
+    chatml(
         "Qwen3 hybrid",
         soft=(*CALLS, *THINK),
         last="'<think>\n' + (m.reasoning_content | default('')).strip('\n') + '\n</think>\n\n'",
@@ -126,9 +135,10 @@ CHATML = (
         straight="</think>Blue.",
         opened="Sky",
     ),
-    chatml("SmolLM2", default=True, bos="", ends=("<|im_end|>",)),
+    chatml("SmolLM2", kind="gpt-2", default=True, bos="", ends=("<|im_end|>",)),
     chatml(
         "SmolLM3",
+        kind="gpt-2",
         soft=THINK,
         before="{{ '<|im_start|>system\n' + strftime_now('%d %B %Y') + (' Write <think> Thought </think> Solution.' if"
         " enable_thinking | default(true) else '') + '<|im_end|>\n' }}",

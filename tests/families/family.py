@@ -18,6 +18,8 @@ from tiny import CORPUS
 
 THINK = ("<think>", "</think>")
 REFUSE_SYSTEM = "raise_exception('System role not supported')"
+# Blank lines stay together, which GPT-2's own way parts before a word.
+PIECES_OF_TEXT = r"\p{N}{1,3}|[^\s\p{L}\p{N}]?\p{L}+|\s*[\r\n]+|\s+(?!\S)|\s+|[^\s\p{L}\p{N}]+"
 _CHATS: dict[tuple[str, str], Chat] = {}
 AS_IT_COMES = ChatSettings()
 ALTERNATE = (
@@ -38,7 +40,7 @@ class Family(NamedTuple):
         eos: the tokenizer's end of text.
         ends: what generation_config.json (or config.json) says.
         bos: the tokenizer's start of text, which it writes itself before a text unless told not to.
-        kind: how the tokenizer treats spaces: "bytes", "llama" (a space before each piece), "first" (before the
+        kind: how the tokenizer treats spaces: "bytes" (of today), "gpt-2" (likewise, older), "llama" (a space before each piece), "first" (before the
             first one), "gemma" (none).
         greedy: tokens that take the white space behind them.
         prompt: what is served for ``Hello``.
@@ -151,11 +153,13 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 @cache
 def _vocabulary(kind: str) -> str:
     """Return a trained tokenizer as JSON: byte-level BPE, or pieces with ``▁`` for a space and single bytes."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    if kind == "bytes":
+    if kind in ("bytes", "gpt-2"):
         bpe = Tokenizer(models.BPE())
-        bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        split = pre_tokenizers.Split(Regex(PIECES_OF_TEXT), "isolated")
+        blank_lines = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(False, use_regex=False)])
+        bpe.pre_tokenizer = blank_lines if kind == "bytes" else pre_tokenizers.ByteLevel(False)
         bpe.decoder = decoders.ByteLevel()
         alphabet = pre_tokenizers.ByteLevel.alphabet()
     else:
@@ -165,7 +169,7 @@ def _vocabulary(kind: str) -> str:
     # Blank lines are one token, as in large vocabularies.
     trainer = trainers.BpeTrainer(vocab_size=500, initial_alphabet=alphabet, show_progress=False)
     bpe.train_from_iterator([*CORPUS, "\n\n", "a\n\nb\n\nc"], trainer)
-    if kind == "bytes":
+    if kind in ("bytes", "gpt-2"):
         return str(bpe.to_str())
     return json.dumps(_with_pieces(json.loads(bpe.to_str()), kind))
 

@@ -139,6 +139,7 @@ def granite(name: str, before: str, told: str) -> Family:
         bos="<|end_of_text|>",
         eos="<|end_of_text|>",
         ends=("<|end_of_text|>",),
+        kind="gpt-2",
         prompt=told + asked,
         talk=f"{role.format('system')}Be brief.<|end_of_text|>\n{role.format('user')}Hi<|end_of_text|>\n"
         f"{role.format('assistant')}Hey.<|end_of_text|>\n{asked}",

@@ -65,6 +65,8 @@ def describe(chat: Chat, place: str) -> list[str]:
     if chat.opens_thought or off is not None:
         how = f"; {place}.chat_template_kwargs: {_shown(off.settings)} turns it off" if off else ""
         notes.append(f"the model thinks before it answers: give sampling.max_tokens room for that{how}")
+    if not chat.takes_user:
+        notes.append("the template leaves the user's words out: every instruction is refused")
     if not chat.takes_system:
         notes.append("the template takes no system turn: such instructions are refused one by one")
     if not chat.takes_history:

@@ -230,9 +230,9 @@ def thinking_off(chat: Chat) -> Chat | None:
 
 
 def _without_thought(end: str, mark: Marks) -> str:
-    """Return a prompt's end without an empty thought, or one that is left open."""
+    """Return a prompt's end without a thought of the template's own (an empty one, mostly) or one that is left open."""
     opened, closed = re.escape(mark.open), re.escape(mark.close)
-    end = re.sub(rf"{opened}\s*(?:thought|analysis)?\s*{closed}", "", end)
+    end = re.sub(rf"{opened}.*?{closed}", "", end, flags=re.DOTALL)
     return re.sub(rf"{opened}\s*(?:thought|analysis)?\s*\Z|{closed}\s*\Z", "", end)
 
 
