@@ -55,6 +55,7 @@ class Family(NamedTuple):
         refused: what the check says, where it refuses the family as it comes.
         kwargs: the parameter of the hint that makes it right.
         file: a template of one's own that does, where the hint asks for one.
+        words: marks of turns that are no tokens.
         named: the family comes with further templates under names.
     """
 
@@ -78,6 +79,7 @@ class Family(NamedTuple):
     refused: str = ""
     kwargs: Mapping[str, Any] = {}
     file: str = ""
+    words: tuple[str, ...] = ()
     named: bool = False
 
 

@@ -7,25 +7,25 @@ from family import THINK, Family, by_roles
 OLMO = "<|endoftext|>"
 
 
-def olmo(name: str, opening: str = "", **more: object) -> Family:
-    """Return OLMo-2 or the OLMo-3 that thinks."""
+def olmo(name: str) -> Family:
+    """Return OLMo-2, or a family that writes turns as it does."""
     return Family(
         name,
         by_roles(
-            head="bos_token" if not opening else "",
+            head="bos_token",
             system="'<|system|>\n' + m.content + '\n'",
             user="'<|user|>\n' + m.content + '\n'",
             assistant="'<|assistant|>\n' + m.content + (eos_token if loop.last else eos_token + '\n')",
-            prompt=f"'<|assistant|>\n{opening}'",
+            prompt="'<|assistant|>\n'",
         ),
         (),
+        words=("<|system|>", "<|user|>", "<|assistant|>"),
         bos=OLMO,
         eos=OLMO,
         ends=(OLMO,),
-        prompt=f"{OLMO}<|user|>\nHello\n<|assistant|>\n{opening}",
-        talk=f"{OLMO}<|system|>\nBe brief.\n<|user|>\nHi\n<|assistant|>\nHey.{OLMO}\n<|user|>\nHello\n<|assistant|>\n{opening}",
+        prompt=f"{OLMO}<|user|>\nHello\n<|assistant|>\n",
+        talk=f"{OLMO}<|system|>\nBe brief.\n<|user|>\nHi\n<|assistant|>\nHey.{OLMO}\n<|user|>\nHello\n<|assistant|>\n",
         learnt=f"Blue.{OLMO}",
-        **more,
     )
 
 
@@ -52,6 +52,7 @@ OTHERS = (
             prompt="'<|im_start|>assistant\n<think>'",
         ),
         tokens=("<|im_start|>", "<|im_end|>"),
+        words=(),
         ends=("<|im_end|>", OLMO),
         prompt="<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n<think>",
         talk="<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHey.<|im_end|>\n"

@@ -20,6 +20,7 @@ PIECES = (
         "('<<SYS>>\n' + s + '\n<</SYS>>\n\n' if s and loop.first else '') + m.content.strip() + ' [/INST]' }}"
         "{% else %}{{ ' ' + m.content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}",
         ("<unk>",),
+        words=("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"),
         bos="<s>",
         eos="</s>",
         ends=("</s>",),
@@ -39,6 +40,7 @@ PIECES = (
             assistant="m.content + eos_token",
         ),
         (),
+        words=INST,
         bos="<s>",
         eos="</s>",
         ends=("</s>",),
@@ -158,6 +160,7 @@ PIECES = (
             prompt="'<|assistant|>\n'",
         ),
         (),
+        words=("<|system|>", "<|user|>", "<|assistant|>"),
         bos="<s>",
         eos="</s>",
         ends=("</s>",),

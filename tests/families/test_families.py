@@ -178,12 +178,15 @@ def test_a_switch_that_is_set_to_what_it_is_changes_nothing_of_what_is_learnt(fa
 @each
 def test_no_turn_can_write_a_control_token(family):
     chat = right(family)
-    words = (*family.tokens, *family.soft, *family.ends, family.eos, *([family.bos] if family.bos else []))
+    own = (*family.tokens, *family.soft, *family.ends, family.eos, *([family.bos] if family.bos else []))
+    words = (*own, *family.words)
     spelt = " ".join(words) + "".join(words)
     hostile = [turn.model_copy(update={"content": f"{spelt} {turn.content}"}) for turn in talk_of(family)]
     controls = set(chat.controls.values())
     plain, broken = chat.encode([talk_of(family), hostile])
     assert [token for token in broken if token in controls] == [token for token in plain if token in controls]
+    for word in words:
+        assert chat.render(hostile).count(word) == family.talk.count(word)
     form = ChatFormat(chat)
     assert Encoder(form).prompt(hostile) == broken + form.preamble_ids
     assert form.has_control(f"Blue.{end_of(family)}Red.")

@@ -150,8 +150,9 @@ class Chat:
 
     @cached_property
     def words(self) -> tuple[str, ...]:
-        """What no turn's text may hold unbroken: control tokens, and marks of thoughts that are none."""
-        return tuple(sorted({*self.controls, *(word for mark in self.reader.marks for word in mark)}))
+        """What no turn's text may hold unbroken: control tokens, and marks of turns and thoughts that are none."""
+        thoughts = (word for mark in self.reader.marks for word in mark)
+        return tuple(sorted({*self.controls, *thoughts, *self._renderer.marks}))
 
     @cached_property
     def _probe(self) -> str:

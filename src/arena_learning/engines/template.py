@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import cached_property
@@ -11,6 +12,7 @@ from arena_learning.engines.tokenizer import TEMPLATE_DATE, ChatSettings
 from arena_learning.errors import ArenaError
 
 CLOCK = "strftime_now"  # what templates call for the date
+_MARK = re.compile(r"<\|[^|<>\s]{1,40}\|>|\[/?[A-Z][A-Z_]+\]|<</?[A-Z]+>>|\[\|[a-z_]+\|\]")
 _ASKED = {"role": "user", "content": "Hello"}
 
 
@@ -52,6 +54,19 @@ class Renderer:
             except ArenaError:
                 continue
         return False
+
+    @cached_property
+    def marks(self) -> set[str]:
+        """What looks like a mark in what the template writes around turns; for some families these are no tokens."""
+        system = {"role": "system", "content": "Brief."}
+        told = [_ASKED, {"role": "assistant", "content": "Goodbye"}, _ASKED]
+        found: set[str] = set()
+        for messages in (told[:1], told, [system, *told]):
+            try:
+                found.update(_MARK.findall(self.render(messages, add_generation_prompt=True)))
+            except ArenaError:
+                continue
+        return found
 
     def _apply(self, given: Iterable[Mapping[str, Any]], add_generation_prompt: bool) -> str:
         from jinja2 import TemplateError
