@@ -191,6 +191,17 @@ CHATML = (
         opened="Sky",
     ),
     chatml(
+        "MiniMax-M3's way: a system line tells of thoughts, and the prompt closes one",
+        soft=THINK,
+        before="{{ '<|im_start|>system\nThink in <think>, or not.<|im_end|>\n' }}",
+        start="<|im_start|>system\nThink in <think>, or not.<|im_end|>\n",
+        last="'</think>'",
+        earlier="'</think>'",
+        prompt="'</think>'",
+        opening="</think>",
+        history="</think>",
+    ),
+    chatml(
         "Step-3.5",
         soft=THINK,
         last="'<think>\n\n</think>\n'",

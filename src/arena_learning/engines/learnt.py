@@ -108,7 +108,9 @@ class ChatFormat:
     def preamble(self) -> str:
         """The text between a prompt and its answer that carries no loss, such as an empty thought."""
         text: str = self.chat.tokenizer.decode(self.preamble_ids)
-        return text
+        written = self._around[0].rstrip(" ")
+        # Some tokenizers put spaces behind the tokens that they decode.
+        return written if written.replace(" ", "") == text.replace(" ", "") else text
 
     @cached_property
     def preamble_ids(self) -> list[int]:
@@ -198,7 +200,9 @@ class ChatFormat:
         off = thinking_off(self.chat)
         if off is not None:
             return self._thought_when_off(off)
-        told = self._prompt.partition(HELLO)[0]
+        told, _, end = self._prompt.partition(HELLO)
+        if any(mark.close in end for mark in self._marks):  # the prompt has said that there is no thought
+            return ""
         mark = next((m for m in self._marks if m.open in told and m.open in self.chat.controls), None)
         return f"{mark.open}{mark.close}" if mark else ""
 
