@@ -49,8 +49,8 @@ _HARMONY = re.compile(
 _NAME_OF_CHANNEL = re.compile(r"\A\s*(?:thought|analysis)\s*\n")
 # What some models put around an answer behind a thought.
 _WRAPPED = re.compile(
-    r"\A\s*(?:<answer>(?P<a>.*)</answer>|<\|begin_of_solution\|>(?P<b>.*)<\|end_of_solution\|>"
-    r"|<\|START_RESPONSE\|>(?P<c>.*)<\|END_RESPONSE\|>"
+    r"\A\s*(?:<(?P<tag>answer|response)>(?P<a>.*)</(?P=tag)>|<\|begin_of_solution\|>(?P<b>.*)<\|end_of_solution\|>"
+    r"|<\|START_(?:RESPONSE|TEXT)\|>(?P<c>.*?)(?:<\|END_(?:RESPONSE|TEXT)\|>)?"  # the end may have stopped it
     r"|(?P<d>.*)\[END FINAL RESPONSE\])\s*\Z",
     re.DOTALL,
 )
@@ -155,5 +155,5 @@ def bare_channel(thought: str) -> str:
 def unwrap(answer: str) -> str:
     """Return an answer that stood behind a thought, without the words that some models put around it."""
     found = _WRAPPED.match(answer)
-    inner = next((group for group in found.groups() if group is not None), "") if found else answer
+    inner = next((found[name] for name in "abcd" if found[name] is not None), "") if found else answer
     return inner.strip()

@@ -7,7 +7,8 @@ import pytest
 from arena_learning.engines.base import Refused
 from arena_learning.engines.base_model import prepare_base
 from arena_learning.engines.chat import Chat
-from arena_learning.engines.chat_format import ChatFormat, check_chat
+from arena_learning.engines.chat_format import check_chat
+from arena_learning.engines.learnt import ChatFormat
 from arena_learning.engines.tokenizer import SETTINGS_FILE, ChatSettings
 from arena_learning.errors import ArenaError
 from arena_learning.params import Weights
@@ -198,6 +199,20 @@ def test_a_prompt_that_does_not_fit_is_refused_and_the_others_are_not(tmp_path):
             ),
             "not the start",
             "set weights.chat_template_kwargs: {thinking: false}",
+        ),
+        (
+            CHATML.replace(
+                OPEN,
+                "('<|im_start|>assistant\n' if reasoning_effort | default('high') == 'none' else '<|im_start|>bot\n') }}"
+                "{% endif",
+            ),
+            "not the start",
+            'set weights.chat_template_kwargs: {reasoning_effort: "none"}',
+        ),
+        (
+            CHATML.replace("message['content'] + '<|im_end|>'", "'<|im_end|>'"),
+            "leaves the user's words out",
+            "weights.chat_template: FILE",
         ),
     ],
 )

@@ -46,6 +46,10 @@ def test_each_familys_marks_are_found_in_text(mark):
         ("Put <think> before it.", "", "Put <think> before it."),
         ("<think>a</think> It ends with </think>.", "a", "It ends with </think>."),
         ("<think>x</think>\n<answer>\nBlue.\n</answer>", "x", "Blue."),
+        ("<think>x</think><response>Blue.</response>", "x", "Blue."),
+        ("<response>Blue.</response>", "", "<response>Blue.</response>"),
+        ("x<|END_THINKING|><|START_RESPONSE|>Blue.<|END_RESPONSE|>", "x", "Blue."),
+        ("x<|END_THINKING|><|START_TEXT|>Blue.", "x", "Blue."),  # the end was what stopped it
         (
             "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Blue.<|return|>",
             "Hm.",

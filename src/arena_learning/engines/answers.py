@@ -53,7 +53,9 @@ class AnswerReader:
         return tuple(
             mark
             for mark in MARKS
-            if (mark.open in self._controls and mark.close in self._controls) or mark.close in self._template
+            if (mark.open in self._controls and mark.close in self._controls)
+            or mark.close in self._template
+            or mark.open in self._template
         )
 
     @property

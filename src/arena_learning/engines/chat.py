@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from arena_learning.engines.answers import AnswerReader, Read
 from arena_learning.engines.base import Completion, Conversation, Refused
+from arena_learning.engines.template import Renderer
 from arena_learning.engines.tokenizer import (
     AS_IT_COMES,
     MARK,
-    TEMPLATE_DATE,
     ChatSettings,
     configured_ends,
     control_tokens,
@@ -29,7 +28,6 @@ from arena_learning.errors import ArenaError
 from arena_learning.rows import FinishReason, Turn, canonical
 from arena_learning.thoughts import Said
 
-CLOCK = "strftime_now"  # what templates call for the date
 HELLO, GOODBYE = "Hello", "Goodbye"  # of the probes that find out how a template writes a turn
 
 
@@ -110,6 +108,7 @@ class Chat:
                 "instruct model",
             )
         self.tokenizer.chat_template = self.template
+        self._renderer = Renderer(self.tokenizer, self.template, self.settings, str(folder))
         self.context: int = longest or self.tokenizer.model_max_length
         self.controls = control_tokens(self.tokenizer)
         self.reader = AnswerReader(self.tokenizer, self.template, self.controls)
@@ -124,7 +123,7 @@ class Chat:
     @property
     def dated(self) -> list[str]:
         """The day that the template writes, where it writes one."""
-        return [self.settings.date or TEMPLATE_DATE] if CLOCK in self.template else []
+        return self._renderer.dated
 
     @cached_property
     def fingerprint(self) -> dict[str, str]:
@@ -138,8 +137,10 @@ class Chat:
         """Return what the store's key says of a conversation that is not asked as it once was, else nothing.
 
         Before, marks of thoughts that are no tokens were left whole in a prompt, and tags of HTML that are tokens were
-        broken.
+        broken; thoughts in earlier answers were left in.
         """
+        if any(self._spoken(turn) != turn.content for turn in conversation):
+            return "3"
         added = self.tokenizer.added_tokens_decoder.values()
         before = tuple(sorted({str(token) for token in added if token.special or MARK.fullmatch(str(token))}))
         changed = any(
@@ -150,8 +151,9 @@ class Chat:
 
     @cached_property
     def words(self) -> tuple[str, ...]:
-        """What no turn's text may hold unbroken: control tokens, and marks of thoughts that are none."""
-        return tuple(sorted({*self.controls, *(word for mark in self.reader.marks for word in mark)}))
+        """What no turn's text may hold unbroken: control tokens, and marks of turns and thoughts that are none."""
+        thoughts = (word for mark in self.reader.marks for word in mark)
+        return tuple(sorted({*self.controls, *thoughts, *self._renderer.marks}))
 
     @cached_property
     def _probe(self) -> str:
@@ -250,11 +252,18 @@ class Chat:
             text = self._render(turns, add_generation_prompt=True)
         except ArenaError as error:
             return Refused(error.what)
+        if not self.takes_user:
+            return Refused("the chat template leaves the user's words out")
         if turns[0].role == "system" and not self.takes_system:
             return Refused("the chat template leaves the system turn out")
         if len(turns) > 2 and not self.takes_history:
             return Refused("the chat template leaves earlier turns out")
         return text
+
+    @property
+    def takes_user(self) -> bool:
+        """Whether what the user says comes through."""
+        return HELLO in self._probe
 
     @cached_property
     def takes_system(self) -> bool:
@@ -283,6 +292,7 @@ class Chat:
             {name: self.__dict__[name] for name in kept}
         )  # what was found out is found anew
         other.settings = self.settings._replace(kwargs={**self.settings.kwargs, **kwargs})
+        other._renderer = Renderer(self.tokenizer, self.template, other.settings, str(self.folder))
         return other
 
     def _fitting(self, prompt: list[int], fitting: bool) -> list[int] | Refused:
@@ -299,7 +309,17 @@ class Chat:
         return self._messages(with_system(conversation, self.system))
 
     def _messages(self, turns: Sequence[Turn]) -> list[dict[str, str]]:
-        return [{"role": turn.role, "content": neutralise(turn.content, self.words)} for turn in turns]
+        return [{"role": turn.role, "content": neutralise(self._spoken(turn), self.words)} for turn in turns]
+
+    def _spoken(self, turn: Turn) -> str:
+        """Return a turn's text, of an assistant's turn what stands behind its thought.
+
+        Templates of models that think cut the thoughts of earlier turns, and broken marks would keep them from it.
+        """
+        if turn.role != "assistant":
+            return turn.content
+        said = self.reader.said(turn.content, opened=False)
+        return said.text if said.thought and said.text else turn.content
 
     def _render(self, turns: Sequence[Turn], *, add_generation_prompt: bool) -> str:
         return self.render_messages(self._messages(turns), add_generation_prompt=add_generation_prompt)
@@ -312,25 +332,4 @@ class Chat:
         Raises:
             ArenaError: the template does not take them.
         """
-        from jinja2 import TemplateError
-
-        clock = {CLOCK: self._clock} if CLOCK in self.template else {}
-        try:
-            text: str = self.tokenizer.apply_chat_template(
-                list(messages),
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-                **clock,
-                **self.settings.kwargs,
-            )
-        except (TemplateError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
-            roles = ", ".join(message["role"] for message in messages)
-            raise ArenaError(
-                f"the chat template refuses turns of {roles}: {error}",
-                where=str(self.folder),
-                mend="some models take no system prompt: remove it, or give a template that does (chat_template)",
-            ) from None
-        return text
-
-    def _clock(self, form: str) -> str:
-        return date.fromisoformat(self.dated[0]).strftime(form)
+        return self._renderer.render(messages, add_generation_prompt)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from arena_learning.engines.chat import Chat
-from arena_learning.engines.chat_format import ChatFormat, check_chat
+from arena_learning.engines.chat_format import check_chat
+from arena_learning.engines.learnt import ChatFormat
 from arena_learning.errors import ArenaError
 from arena_learning.rows import Turn
 

@@ -1,0 +1,99 @@
+"""A chat template at work: messages to text, with the variables and the day that the parameters give it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from functools import cached_property
+from typing import Any
+
+from arena_learning.engines.tokenizer import TEMPLATE_DATE, ChatSettings
+from arena_learning.errors import ArenaError
+
+CLOCK = "strftime_now"  # what templates call for the date
+_MARK = re.compile(r"<\|[^|<>\s]{1,40}\|>|\[/?[A-Z][A-Z_]+\]|<</?[A-Z]+>>|\[\|[a-z_]+\|\]")
+_ASKED = {"role": "user", "content": "Hello"}
+
+
+class Renderer:
+    """Writes messages as one template does.
+
+    Args:
+        tokenizer: the model's, whose special tokens templates write by name.
+        template: the text of the template.
+        settings: its variables and its day.
+        where: the model's folder, for errors.
+    """
+
+    def __init__(self, tokenizer: Any, template: str, settings: ChatSettings, where: str) -> None:
+        self._tokenizer, self._template, self._settings, self._where = tokenizer, template, settings, where
+
+    @property
+    def dated(self) -> list[str]:
+        """The day that the template writes, where it writes one."""
+        return [self._settings.date or TEMPLATE_DATE] if CLOCK in self._template else []
+
+    def render(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> str:
+        """Return messages as the template writes them.
+
+        Raises:
+            ArenaError: the template does not take them.
+        """
+        if self._reads_parts:
+            return self._apply(map(_in_parts, messages), add_generation_prompt)
+        return self._apply(messages, add_generation_prompt)
+
+    @cached_property
+    def _reads_parts(self) -> bool:
+        """Whether the template reads a message's text from a list of parts alone, as some that take images do."""
+        for message, found in ((_ASKED, False), (_in_parts(_ASKED), True)):
+            try:
+                if _ASKED["content"] in self._apply([message], add_generation_prompt=True):
+                    return found
+            except ArenaError:
+                continue
+        return False
+
+    @cached_property
+    def marks(self) -> set[str]:
+        """What looks like a mark in what the template writes around turns; for some families these are no tokens."""
+        system = {"role": "system", "content": "Brief."}
+        told = [_ASKED, {"role": "assistant", "content": "Goodbye"}, _ASKED]
+        found: set[str] = set()
+        for messages in (told[:1], told, [system, *told]):
+            try:
+                found.update(_MARK.findall(self.render(messages, add_generation_prompt=True)))
+            except ArenaError:
+                continue
+        return found
+
+    def _apply(self, given: Iterable[Mapping[str, Any]], add_generation_prompt: bool) -> str:
+        from jinja2 import TemplateError
+
+        messages = list(given)
+        clock = {CLOCK: self._clock} if self.dated else {}
+        try:
+            text: str = self._tokenizer.apply_chat_template(
+                messages,
+                chat_template=self._template,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                **clock,
+                **self._settings.kwargs,
+            )
+        except (TemplateError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+            roles = ", ".join(message["role"] for message in messages)
+            raise ArenaError(
+                f"the chat template refuses turns of {roles}: {error}",
+                where=self._where,
+                mend="some models take no system prompt: remove it, or give a template that does (chat_template)",
+            ) from None
+        return text
+
+    def _clock(self, form: str) -> str:
+        return date.fromisoformat(self.dated[0]).strftime(form)
+
+
+def _in_parts(message: Mapping[str, str]) -> dict[str, Any]:
+    return {**message, "content": [{"type": "text", "text": message["content"]}]}
