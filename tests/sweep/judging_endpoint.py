@@ -42,14 +42,14 @@ class JudgingEndpoint(FakeEndpoint):
         """Begin to count anew, and answer nobody before so many trials have asked."""
         self.trials, self.wanted = set(), wanted
 
-    async def _reply(self, raw, headers, writer):
+    async def _reply(self, target, raw, headers, writer):
         said = raw.decode()
         self.trials.add(
             (re.search(r"(t\d) Question", said)[1], re.search(r'"temperature": ?([\d.]+)', said)[1])
         )
         while len(self.trials) < self.wanted:
             await asyncio.sleep(0.02)
-        return await super()._reply(raw, headers, writer)
+        return await super()._reply(target, raw, headers, writer)
 
     def paid_again(self) -> int:
         """How many requests came more than once."""
