@@ -654,3 +654,39 @@ def test_a_packed_file_that_is_broken_is_told(tmp_path, name):
             with pytest.raises(ArenaError) as caught:
                 read(tmp_path / name)
             assert name in caught.value.where
+
+
+@pytest.mark.parametrize(
+    ("cells", "asked", "answer"),
+    [
+        (['["Hi \\ud83d?"]', '["Hello"]', '["Yo"]'], "Hi \ufffd?", "Hello"),  # half a character in a cell
+        (["['Hi?']", "['Hello']", "['Yo']"], "Hi?", "Hello"),  # as pandas writes lists
+        (["['Hi?', \"It's?\"]", "['Hello', None]", "['Yo', 'x']"], "Hi?", "Hello"),
+        (["[1, 2] + [3] = ?", "[1, 2, 3]", "No idea"], "[1, 2] + [3] = ?", "[1, 2, 3]"),  # no list of texts
+    ],
+)
+def test_lists_in_cells_are_read_as_json_and_as_python_prints_them(cells, asked, answer, tmp_path):
+    with (tmp_path / "votes.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["id", "model_a", "model_b", "prompt", "response_a", "response_b", "winner"])
+        rows.writerow(["1", "x", "y", *cells, "A"])
+    import_files("jsonl", [tmp_path / "votes.csv"], tmp_path / "out")
+    assert pool(tmp_path) == {"1": [asked]}
+    assert answers(tmp_path)["x"] == {"1": answer}
+
+
+def test_half_a_character_in_a_conversation_in_a_cell_is_replaced(tmp_path):
+    with (tmp_path / "talks.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["id", "conversation"])
+        rows.writerow(["1", '[{"role": "user", "content": "Hi \\ud83d"}]'])
+    import_files("jsonl", [tmp_path / "talks.csv"], tmp_path / "out")
+    assert pool(tmp_path) == {"1": ["Hi \ufffd"]}
+
+
+def test_empty_lists_in_cells_are_counted(tmp_path):
+    text = 'id,model_a,model_b,prompt,response_a,response_b,winner\n1,x,y,"[""Hi?""]","[]","[]",A\n2,x,y,"[]","[]","[]",A\n'
+    (tmp_path / "votes.csv").write_text(text, encoding="utf-8")
+    found = import_files("jsonl", [tmp_path / "votes.csv"], tmp_path / "out")
+    assert (found["battles"], found["answers"]) == (2, 0)
+    assert found["passed_over"] == {"a conversation with an empty turn": 1, "an empty answer": 2}

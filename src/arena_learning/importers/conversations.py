@@ -7,12 +7,13 @@ reason.
 
 from __future__ import annotations
 
-import json
+import ast
 import re
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from arena_learning.errors import ArenaError
+from arena_learning.importers.source import parsed, whole
 
 SHAPE = "a conversation must be a list of turns with role and content (or from and value)"
 _ROLES = {
@@ -90,16 +91,28 @@ def read_answer(value: Any, where: str) -> Turns:
     return whole
 
 
-def text_list(value: Any) -> list[Any] | None:
-    """Return a list of texts (some may be None), as a list or as the JSON text of one, or None where it is none."""
+def text_list(value: Any, where: str) -> list[Any] | None:
+    """Return a list of texts (some may be None), as a list or as the text of one, or None where it is none.
+
+    A text may be JSON or as Python prints a list (pandas writes its cells so).
+    """
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return None
-    if isinstance(value, list) and value and all(item is None or isinstance(item, str) for item in value):
-        return value
+            value = parsed(value, where)
+        except ArenaError:
+            value = _printed(value)
+    if isinstance(value, list) and all(item is None or isinstance(item, str) for item in value):
+        return value or [None]  # a turn in which nothing was said
     return None
+
+
+def _printed(text: str) -> Any:
+    """Return the list that Python has printed, or None where it is none."""
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return whole(value) if isinstance(value, list) else None
 
 
 def _items(value: Any, where: str) -> list[Any]:
@@ -107,8 +120,8 @@ def _items(value: Any, where: str) -> list[Any]:
         text, value = value, None
         if text.lstrip().startswith("["):
             try:
-                value = json.loads(text)
-            except (ValueError, RecursionError):
+                value = parsed(text, where)
+            except ArenaError:
                 if "'role'" in text or "'from'" in text:
                     mend = "it is written as Python or NumPy prints a list: write the file as JSON Lines or Parquet"
                     raise ArenaError(SHAPE, where=where, mend=mend) from None

@@ -122,7 +122,7 @@ def exchange_of(record: Record) -> Exchange | None:
         return None
     one, two = (record.fields.get(name) for name in names)
     asked = record.first(*INSTRUCTION)
-    lists = [text_list(record.fields.get(asked or "")), text_list(one), text_list(two)]
+    lists = [text_list(value, record.where) for value in (record.fields.get(asked or ""), one, two)]
     if lists[0] and (lists[1] or lists[2]):
         return _of_lists(lists, record)
     turns = instruction_of(record)

@@ -272,18 +272,18 @@ def parsed(text: str, where: str) -> Any:
     """
     try:
         value = json.loads(text)
-        return _whole(value) if "\\ud" in text.lower() else value
+        return whole(value) if "\\ud" in text.lower() else value
     except (ValueError, RecursionError) as error:
         raise ArenaError(f"not JSON: {error}", where=where) from None
 
 
-def _whole(value: Any) -> Any:
-    """Return ``value`` with half characters replaced: JSON can hold them, and no file in UTF-8 can."""
+def whole(value: Any) -> Any:
+    """Return a JSON value with half characters replaced: JSON can hold them, and no file in UTF-8 can."""
     if isinstance(value, str):
         return _HALF.sub("\ufffd", value)
     if isinstance(value, list):
-        return [_whole(item) for item in value]
-    return {_whole(k): _whole(v) for k, v in value.items()} if isinstance(value, dict) else value
+        return [whole(item) for item in value]
+    return {whole(k): whole(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def _keys(fields: dict[str, Any]) -> str:
