@@ -51,7 +51,10 @@ _TURNS = re.compile(
     r"|(?:or|and)[ \t]+(?:so|more|less|higher|lower|above|below|up))\b"
     rf"|(?:plus|minus|times)\b(?:[^\w\n]*$|[^\w\n]+{_ANY_NUMBER})"
     rf"|(?:or|to|through|until|till|vs|versus|x|out|of|maybe|perhaps|actually|now|oder|bis|von|sur|sobre|su)\b{_GAP}{_ANY_NUMBER}"
-    rf"|(?:and|but|then|no|rather|down|up)\b{_GAP}(?:\d[\d.,]*|{_NUMBER_WORD}){_AT_THE_END}",
+    rf"|(?:and|but|then|no|rather|down|up|wait|hm+|sorry|oops|edit|correction|could|might|should|would|make)\b"
+    rf"{_GAP}(?:\d[\d.,]*|{_NUMBER_WORD}){_AT_THE_END}"
+    r"|(?:revised|corrected|adjusted|changed|updated|lowered|raised|reduced|increased|dropped|downgraded|upgraded)\b"
+    rf"(?![^\w\n]+from\b){_GAP}(?:\d[\d.,]*|{_NUMBER_WORD}){_AT_THE_END}",
     re.I,
 )
 _REASON = re.compile(r"(?:because|since|as|due|given)\b", re.I)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from arena_learning.judge.number import is_changed, plain, quoted, read_value
 
 # Raised when what is read changes: remembered replies are then read again.
-PARSER_VERSION = "2"
+PARSER_VERSION = "3"
 _WORD = r"Score[ \t_-]*([AB])[ \t*_`]*[:=：＝][ \t*_]*"
 _HEAD = re.compile(r"^[ \t*_#>|•`-]*" + _WORD, re.I | re.M)
 # Another score on the line of the first.

@@ -17,6 +17,9 @@ _CLOSES = {mark.close: mark.open for mark in MARKS}
 _MARK = re.compile(
     "|".join(sorted((re.escape(word) for mark in MARKS for word in mark), key=len, reverse=True))
 )
+# A judge that was told of its marks in words may write them in another case.
+_IN_ONE_CASE = {word.lower(): word for mark in MARKS for word in mark if not word[0].isalpha()}
+_IN_ANY_CASE = re.compile("|".join(map(re.escape, _IN_ONE_CASE)), re.I)
 # gpt-oss names a channel at the start, behind the end of a message, or on a line of its own.
 _CHANNEL = re.compile(
     r"(?:\A|<\|end\|>|<\|start\|>\w*|\n)\s*" + re.escape(CHANNEL) + r"[ \t]*\w+[^<\n]*(?:<\|message\|>|\Z)"
@@ -60,7 +63,8 @@ def spoken(whole: str, *, cut_off: bool = False) -> Spoken:
     if _CHANNEL.search(whole):
         said = split_text(whole)
         return Spoken(said.text, said.text, max(0, whole.rfind(said.text)), said.ended, thought=True)
-    readable, last = _scan(whole, cut_off)
+    marked = _IN_ANY_CASE.sub(lambda mark: _IN_ONE_CASE.get(mark[0].lower(), mark[0]), whole)
+    readable, last = _scan(marked, cut_off)
     if last is None:
         return Spoken(whole, readable)
     if last[0] not in _CLOSES:

@@ -23,7 +23,8 @@ SCORES = {
     # a comment
     "8 (good)": 8, "8 [good]": 8, "8 - clear and right": 8, "8 — clear": 8, "8—clear": 8, "8: good": 8, "8 = good": 8,
     "8, because it is clear": 8, "8, because 2 facts are right": 8, "8 because it names 2 rivers": 8,
-    "8 - clear, 3 good points": 8, "8. 2 facts are right.": 8, "8, but 2 facts are wrong": 8, "8 (7 at first)": 8,
+    "8 - clear, 3 good points": 8, "8. 2 facts are right.": 8, "8, but 2 facts are wrong": 8, "8 (7 at first)": 8, "8 (changed from 7)": 8, "8 - could name 2 more rivers": 8, "8 (would be clearer in 2 parts)": 8,
+    "8, corrected for 3 slips": 8,
     "8 → very good": 8, "8 *very good*": 8, "8 | good": 8, "8 ✅": 8, "8 to be fair": 8, "8/10 (very good)": 8,
 }
 NO_SCORES = (
@@ -36,7 +37,9 @@ NO_SCORES = (
     # a sum, a correction, a fraction
     "10 - 3 = 7", "8 - 1", "8/10 - 1", "8 minus 1", "8 x 2", "8*2", "8 * 2", "8 × 2", "8²", "8^2", "8 (-1)", "10 = 10",
     "8 → 6", "8=>6", "8 -> 6", "8 reduced to 6", "8, maybe 9", "8, no, 7", "7½", "8 half", "8 and a half", "8 point five",
-    "8 point 5", "8. 5", "7.5.1", "7,5,1", "8:30",
+    "8 point 5", "8. 5",
+    "8 (revised to 6)", "8, revised to 6", "8 [revised: 6]", "8 - corrected to 6", "8. Wait, 7.", "8. Hmm, 6.", "8 (could be 7)",
+    "8 - make it 7", "7.5.1", "7,5,1", "8:30",
     # a doubt, or more or less than that
     "~7", "about 7", "8?", "8 ?", "8+", "8 plus", "8 ± 1", "8±1", "≥8", "<8", "8 or so", "8-ish", "8ish", "8 at most",
     # no number

@@ -95,6 +95,15 @@ def test_drafts_in_a_thought_without_a_verdict_behind_it_are_none(template, draf
         assert found.unscored == problem
 
 
+@pytest.mark.parametrize("write", [str.upper, str.title, str.lower])
+def test_marks_are_found_in_any_case(write):
+    for mark in (mark for mark in MARKS if not mark.open[0].isalpha()):
+        begin, end = map(write, mark)
+        assert verdict(said(f"{begin}\n{DRAFT}\n{end}\nI cannot decide."))[:2] == (None, None)
+        assert verdict(said(f"{begin}\n{DRAFT}\n{end}\n{OWN}"))[:3] == (8, 2, OWN)
+        assert verdict(said(f"{begin}\n{DRAFT}", "length")).unscored == f"cut off in its thought: {RAISE}"
+
+
 def test_a_verdict_that_is_cut_off_behind_its_thought_says_what_to_raise():
     one = verdict(said(f"<think>{DRAFT}</think>Score-A: 8\nScore-", "length"))
     assert one.unscored == f"cut off before the verdict (only a score for A): {RAISE}"
