@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -150,6 +151,8 @@ class Endpoint(Section):
                 "base_url must hold no user, key or query: name the key's variable in api_key_env, and put other "
                 "fields into 'query'"
             )
+        if self.base_url and not _is_address(self.base_url):
+            raise ValueError("base_url is no address such as http://host:8000/v1")
         self._hold_no_key()
         unknown = {word.strip() for word in self.omit.split(",") if word.strip()} - OMITTABLE
         if unknown:
@@ -171,6 +174,18 @@ class Endpoint(Section):
             raise ValueError("api_key_header is the name of a header (letters and '-'), never its value")
         if self.api_key_header and not self.api_key_env:
             raise ValueError("api_key_header needs 'api_key_env', the variable that holds the key")
+
+
+def _is_address(text: str) -> bool:
+    """Whether a text is an address of http or https: with a host, a port that there can be, and no blank."""
+    try:
+        parts = urlsplit(text)
+        # To ask for a port that is none is the error.
+        host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+    sound = host and parts.scheme in ("http", "https") and not parts.fragment
+    return sound and text.isprintable() and not any(map(str.isspace, text))
 
 
 def _spaced(name: str) -> str:
