@@ -127,6 +127,9 @@ USED_UP = {
     "a limit on the bill": error(
         429, "Billing hard limit has been reached", code="billing_hard_limit_reached"
     ),
+    "inside of status 200": error(200, "You exceeded your current quota", code="insufficient_quota"),
+    "funds": error(429, "You have run out of funds. Please top up."),
+    "no credits": error(429, "You have no credits left"),
     "the same as 400": error(400, "Billing hard limit has been reached", code="billing_hard_limit_reached"),
     "Anthropic": error(
         400, "Your credit balance is too low to access the API.", type="invalid_request_error"

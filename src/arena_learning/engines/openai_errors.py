@@ -24,8 +24,8 @@ _NAMES = frozenset(
 _PAID = re.compile(  # nothing but money or another key helps
     r"insufficient[_ ](?:user[_ ]|account[_ ])?(?:quota|balance|credits?|funds)|billing[_ ]hard[_ ]limit"
     r"|billing_not_active|exceeded_current_quota|credit[_ ]balance(?:[_ ]is)?[_ ]too[_ ]low|perday"
-    r"|(?:out of|no more|not enough|used all (?:of )?(?:your |the )?(?:available )?|requires more) ?credits"
-    r"|spend(?:ing)?[_ ]limit|余额不足|欠费",
+    r"|(?:out of|no more|not enough|used all (?:of )?(?:your |the )?(?:available )?|requires more) ?(?:credits|funds)"
+    r"|no (?:credits?|funds) (?:left|remaining)|spend(?:ing)?[_ ]limit|余额不足|欠费|недостаточно средств",
     re.I,
 )
 _QUOTA = re.compile(
@@ -111,11 +111,17 @@ def message_of(reply: Any) -> str:
 
 
 def status_of(reply: Any) -> int:
-    """Return the status inside an error that was sent with status 200 (``{"error": {"code": 429}}``), or 0."""
+    """Return the status inside an error that was sent with status 200 (``{"error": {"code": 429}}``), or 0.
+
+    An error without a status whose words say that a quota is used up is one of 402.
+    """
     error = reply.get("error") if isinstance(reply, dict) else None
     code = error.get("code", error.get("status")) if isinstance(error, dict) else None
     code = int(code) if isinstance(code, str) and code.isascii() and code.isdigit() else code
-    return code if isinstance(code, int) and not isinstance(code, bool) and 400 <= code <= 599 else 0
+    if isinstance(code, int) and not isinstance(code, bool) and 400 <= code <= 599:
+        return code
+    words = " ".join([*_codes(error), message_of(reply)[:_HEAD]])
+    return 402 if error and _PAID.search(words) else 0
 
 
 def _used_up(status: int, words: str, wait: float | None) -> bool:
