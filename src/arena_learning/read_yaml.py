@@ -36,11 +36,16 @@ def read_yaml(path: Path) -> object:
     """Return the content of a YAML file.
 
     Raises:
-        ArenaError: not YAML, or a key that stands twice; names the line.
+        ArenaError: not YAML, or a key that stands twice (names the line), or a value that holds itself.
         FileNotFoundError: there is no such file.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        if _holds_itself(value):
+            raise ArenaError("an alias (*) stands inside of what it repeats", where=str(path), mend="write it out")
+        return value
+    except RecursionError:
+        raise ArenaError("too deep: lists in lists without an end", where=str(path)) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ArenaError(f"not YAML: {hidden(' '.join(str(error).split()))}", where=str(path)) from None
     except _DoubledKeyError as error:
@@ -48,3 +53,11 @@ def read_yaml(path: Path) -> object:
         raise ArenaError(
             f"the key '{key}' stands twice", where=f"{path}, line {line}", mend="remove one of the two"
         ) from None
+
+
+def _holds_itself(value: object, around: tuple[int, ...] = ()) -> bool:
+    """Whether a mapping or list stands somewhere inside of itself, as an alias can make it."""
+    if not isinstance(value, dict | list):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    return id(value) in around or any(_holds_itself(item, (*around, id(value))) for item in items)

@@ -100,7 +100,15 @@ def test_a_threshold_that_is_no_gap_is_refused(make_params, value):
 
 
 @pytest.mark.parametrize(
-    ("text", "problem"), [("a: [", "not YAML"), ("- a", "expected a mapping"), ("", "expected a mapping")]
+    ("text", "problem"),
+    [
+        ("a: [", "not YAML"),
+        ("- a", "expected a mapping"),
+        ("", "expected a mapping"),
+        pytest.param("[" * 3000, "too deep", id="deep"),
+        ("a: &a [*a]", "an alias"),
+        ("a: &a {b: {c: *a}}", "an alias"),
+    ],
 )
 def test_a_file_that_is_no_mapping_is_named(tmp_path, text, problem):
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
