@@ -28,6 +28,7 @@ from arena_learning.points import parse_point
 from arena_learning.rows import Instruction, Response, Turn, describe_invalid
 from arena_learning.text_files import numbered_lines
 from arena_learning.texts import spaced
+from arena_learning.thoughts import split_text
 from arena_learning.votes import NO_WINNER
 
 __all__ = ["SIDES", "Labelled", "LabelledPair", "read_labelled"]
@@ -179,6 +180,8 @@ def _instruction(pair: LabelledPair, where: str) -> Instruction:
 
 
 def _response(instruction_id: str, side: str, text: str) -> Response:
+    """Return an answer as a judge is shown it: without a thought in front, as every contestant's is."""
+    text = split_text(text).text
     tokens = len(spaced(text).split())
     return Response(
         instruction_id=instruction_id,

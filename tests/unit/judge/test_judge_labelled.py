@@ -129,3 +129,10 @@ def test_line_separators_inside_a_text_are_text(tmp_path):
     text = json.dumps({**PAIR, "instruction": "one\u2028two\x85three"}, ensure_ascii=False)
     (tmp_path / "l.jsonl").write_text(f"{text}\n", encoding="utf-8")
     assert read_labelled(tmp_path / "l.jsonl").pairs[0].instruction == "one\u2028two\x85three"
+
+
+def test_a_thought_in_an_answer_is_not_shown_to_a_judge(tmp_path):
+    pair = {**PAIR, "response_a": "<think>Sky, sea.</think>\n\nBlue.", "response_b": "Put <think> before it."}
+    labelled = read_labelled(write(tmp_path / "l.jsonl", pair))
+    assert [one.text for one in labelled.responses.values()] == ["Blue.", "Put <think> before it."]
+    assert [one.completion_tokens for one in labelled.responses.values()] == [1, 4]
