@@ -233,6 +233,17 @@ def test_a_missing_column_is_named(tmp_path, kind, missing):
         battles_from_frame(table) if kind == "frame" else read_battles(path)
 
 
+def test_texts_that_a_parquet_holds_as_bytes_are_texts(tmp_path):
+    votes = {"model_a": ["é", "b"], "model_b": ["b", "é"], "winner": ["A", "tie"], "prompt_id": ["1", "2"]}
+    held = {name: [text.encode() for text in texts] for name, texts in votes.items()}
+    pd.DataFrame(held).to_parquet(tmp_path / "b.parquet")
+    battles = read_battles(tmp_path / "b.parquet")
+    assert (battles.models, battles.prompts) == (("b", "é"), 2)
+    pd.DataFrame({**held, "model_a": ["é".encode("latin-1"), b"b"]}).to_parquet(tmp_path / "b.parquet")
+    with pytest.raises(ArenaError, match="model_a is not UTF-8"):
+        read_battles(tmp_path / "b.parquet")
+
+
 def test_parquet_of_other_types(tmp_path):
     pd.DataFrame(
         {"model_a": [1, 2], "model_b": [2, 3], "winner": ["A", "B"], "prompt_id": [7, 8]}

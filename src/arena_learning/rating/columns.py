@@ -126,7 +126,15 @@ def _codes(table: pa.Table, name: str, where: Where) -> tuple[pa.Array, Codes]:
     codes = codes.astype(np.int32, copy=False)
     if indices.null_count:  # what stands in the buffer there is not defined
         codes = np.where(np.array(indices.is_null().to_pylist(), dtype=bool), np.int32(-1), codes)
-    return array.dictionary, codes
+    values = array.dictionary
+    if pa.types.is_binary(values.type) or pa.types.is_large_binary(
+        values.type
+    ):  # of a writer that marks no texts
+        try:
+            values = values.cast(pa.string())
+        except pa.ArrowInvalid:
+            raise ArenaError(f"{name} is not UTF-8", where=where.source) from None
+    return values, codes
 
 
 def _texts(values: pa.Array) -> list[str | None]:
