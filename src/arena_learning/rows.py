@@ -252,7 +252,7 @@ def read_rows(path: Path, kind: type[R]) -> list[R]:
     """Read a JSON Lines file of ``kind`` rows.
 
     Raises:
-        ArenaError: the file is missing or not UTF-8, or a line is malformed; names file and line.
+        ArenaError: the file is missing, a folder or not UTF-8, or a line is malformed; names file and line.
     """
     return list(iter_rows(path, kind))
 
@@ -274,6 +274,8 @@ def numbered_rows(path: Path, kind: type[R]) -> Iterator[tuple[int, R]]:
         raise ArenaError("no such file", where=str(path), mend="run the stage that makes it") from None
     except UnicodeDecodeError as error:
         raise ArenaError(f"not UTF-8: {error.reason}", where=str(path), mend="save it as UTF-8") from None
+    except OSError as error:
+        raise ArenaError(f"cannot be read: {error.strerror}", where=str(path)) from None
 
 
 def write_rows(path: Path, rows: Iterable[R]) -> None:
@@ -310,6 +312,8 @@ def read_json(path: Path) -> Any:
         raise ArenaError("no such file", where=str(path), mend="run the stage that makes it") from None
     except ValueError as error:
         raise ArenaError(f"not JSON: {error}", where=str(path)) from None
+    except OSError as error:
+        raise ArenaError(f"cannot be read: {error.strerror}", where=str(path)) from None
 
 
 def write_text(path: Path, text: str) -> None:

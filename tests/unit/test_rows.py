@@ -123,6 +123,13 @@ def test_a_mark_of_the_encoding_is_passed_over_and_half_a_character_is_named(tmp
     assert caught.value.where == f"{path}, line 2"
 
 
+def test_a_folder_in_place_of_a_file_is_told(tmp_path):
+    for read in (lambda p: read_rows(p, Turn), read_json):
+        with pytest.raises(ArenaError, match="cannot be read: Is a directory") as caught:
+            read(tmp_path)
+        assert caught.value.where == str(tmp_path)
+
+
 def test_a_missing_file_says_which_and_how_to_mend_it(tmp_path):
     for read in (lambda p: read_rows(p, Turn), read_json):
         with pytest.raises(ArenaError, match="no such file") as caught:
