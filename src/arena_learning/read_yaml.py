@@ -42,7 +42,9 @@ def read_yaml(path: Path) -> object:
     try:
         value = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
         if _holds_itself(value):
-            raise ArenaError("an alias (*) stands inside of what it repeats", where=str(path), mend="write it out")
+            raise ArenaError(
+                "an alias (*) stands inside of what it repeats", where=str(path), mend="write it out"
+            )
         return value
     except RecursionError:
         raise ArenaError("too deep: lists in lists without an end", where=str(path)) from None

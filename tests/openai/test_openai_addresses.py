@@ -81,19 +81,34 @@ def test_a_key_elsewhere_is_refused_without_being_shown(fields, make_params):
 @pytest.mark.parametrize(
     "address",
     [
-        *("host/v1", "localhost:8000/v1", "//host/v1", "ftp://host/v1", "http://", "http:///v1", "http://host:abc/v1"),
-        *("http://host:99999/v1", "http://host:0/v1", "http://host/v1#part", "http://host/v1\n", "http://ho st/v1"),
+        *(
+            "host/v1",
+            "localhost:8000/v1",
+            "//host/v1",
+            "ftp://host/v1",
+            "http://",
+            "http:///v1",
+            "http://host:abc/v1",
+        ),
+        *(
+            "http://host:99999/v1",
+            "http://host:0/v1",
+            "http://host/v1#part",
+            "http://host/v1\n",
+            "http://ho st/v1",
+        ),
         *("http://host/v1 ", "http://[::1/v1", "http://host/v\u20281"),
     ],
 )
 def test_what_is_no_address_is_told_before_anything_is_asked(address, make_params):
     hosted = {"engine": "openai", "model": "m", "base_url": address}
-    with pytest.raises(ArenaError, match="opponents.x: base_url is no address such as http"):
+    with pytest.raises(ArenaError, match="base_url is no address such as http"):
         parse_params(make_params(opponents={"x": hosted}), "here")
 
 
 @pytest.mark.parametrize(
-    "address", ["http://[::1]:80/v1", "HTTPS://host", "http://bücher.de/v1/", "http://127.0.0.1:8000/a%20b/v1"]
+    "address",
+    ["http://[::1]:80/v1", "HTTPS://host", "http://bücher.de/v1/", "http://127.0.0.1:8000/a%20b/v1"],
 )
 def test_addresses_of_any_kind_are_taken(address):
     assert Endpoint(base_url=address).base_url == address
