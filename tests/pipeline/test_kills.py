@@ -110,7 +110,7 @@ def test_an_opponent_that_joins_late_pays_for_its_own_battles_only(
     said = run(root, "dvc", "repro", "leaderboard")
     ran = [line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")]
     # The battle stage reads `opponents` and looks; its answers are remembered, so nothing after it has changed.
-    assert ran == ["battle@sft-i1", "answer-opponent@late", "evaluate", "leaderboard"]
+    assert ran == ["inputs", "battle@sft-i1", "answer-opponent@late", "evaluate", "leaderboard"]
     # 6 test answers; 6 instructions x 4 others (base, expert, hosted, sft-i1) x 2 orders
     assert len(endpoint.seen) == sum(endpoint.seen.values()) == 6 + 48
     assert not set(endpoint.seen) & finished.paid
@@ -142,5 +142,7 @@ def test_a_dvc_lock_that_was_cut_off_goes_and_nothing_runs_again(finished: Finis
     assert "rm dvc.lock" in run(root, "arena", "doctor", code=2)
     lock.unlink()
     said = run(root, "dvc", "repro", "leaderboard")
-    assert "Running stage" not in said
+    assert [line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")] == [
+        "inputs"
+    ]
     assert contents(root) == contents(finished.root)

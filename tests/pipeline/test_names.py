@@ -55,10 +55,17 @@ def write_pipeline(root: Path) -> None:
     pipeline = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
     for stage in pipeline["stages"].values():
         own = stage.get("do", stage)
-        files = [*own.get("outs", ()), *own.get("metrics", ())]
+        outs = [next(iter(out)) if isinstance(out, dict) else out for out in own.get("outs", ())]
+        files = [*outs, *own.get("metrics", ())]
         folders = sorted({str(Path(file).parent) for file in files})
         said = own["cmd"]
         own["cmd"] = f"echo {said}"
+        if said == "arena inputs":  # its folders hold a file a name
+            held = [
+                f"data/inputs/{kind}/{name}.json" for kind in ("opponents", "judges") for name in NAMES[kind]
+            ]
+            files = [file for file in files if file.endswith(".json")] + held
+            folders = ["data/inputs/opponents", "data/inputs/judges"]
         if files:
             text = "{}" if own.get("metrics") else ""
             made = " ".join(files)

@@ -15,7 +15,7 @@ from arena_learning.engines.chat import Chat
 from arena_learning.rows import PreferenceRow, Response, SftRow, read_rows
 from arena_learning.train import encode
 from arena_learning.train.load import load_start
-from pipeline.project import make_project, read_params, run, run_json, write_params
+from pipeline.project import REPOSITORY, make_project, read_params, run, run_json, write_params
 from sample import one_iteration
 from tiny import CHATML, build_tiny_model
 
@@ -45,7 +45,8 @@ def thinker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder)
-    asked = ("What is it?", "Write a list.", "Name a river and a planet.", "How many legs has a spider?")
+    pool = (REPOSITORY / "data" / "pool.jsonl").read_text(encoding="utf-8").splitlines()
+    asked = ["What is it?", *(json.loads(line)["turns"][-1]["content"] for line in pool[::40])]
     ends = [f"{question}<|im_end|>\n<|im_start|>assistant\n<think>\n" for question in asked]
     whole = [tokenizer(f"{end}{THOUGHT}\n</think>\n\n{SAID}<|im_end|>")["input_ids"] for end in ends]
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
@@ -53,7 +54,7 @@ def thinker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)  # two threads wait for each other on a busy machine
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        for step in range(160):
+        for step in range(500):
             ids = torch.tensor([whole[step % len(whole)]])
             labels = ids.clone()
             labels[:, : len(tokenizer(ends[step % len(whole)])["input_ids"])] = -100
@@ -175,7 +176,8 @@ def test_rows_hold_answers_and_decode_to_them(project: Path) -> None:
     for name in ("dpo-i1", "ppo-i1"):
         pairs = read_rows(project / "data" / "rounds" / name / "preferences.jsonl", PreferenceRow)
         assert pairs
-        both = encode.encode_pairs(encoder, pairs, 4096, cut_long=True)
+        ended = [pair.model_copy(update={"rejected_cut_off": False}) for pair in pairs]
+        both = encode.encode_pairs(encoder, ended, 4096, cut_long=True)
         for pair, ids in zip(pairs, both.rows, strict=True):
             for turns, column in ((pair.chosen, "chosen_ids"), (pair.rejected, "rejected_ids")):
                 read = start.form.chat.read([*start.form.preamble_ids, *ids[column]])
