@@ -128,7 +128,7 @@ def tokenizer_of(family: Family) -> Any:
     from tokenizers import AddedToken, Tokenizer, processors
     from transformers import PreTrainedTokenizerFast
 
-    inner = Tokenizer.from_str(_vocabulary(family.kind))
+    inner = Tokenizer.from_str(vocabulary(family.kind))
     words = dict.fromkeys((*family.tokens, family.eos, *family.ends, *([family.bos] if family.bos else [])))
     for word in (*words, *family.soft):
         inner.add_tokens(
@@ -153,7 +153,7 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 
 
 @cache
-def _vocabulary(kind: str) -> str:
+def vocabulary(kind: str) -> str:
     """Return a trained tokenizer as JSON: byte-level BPE, or pieces with ``▁`` for a space and single bytes."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 

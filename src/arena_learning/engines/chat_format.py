@@ -45,6 +45,7 @@ def check_chat(chat: Chat, place: str = "weights") -> Checked:
         ArenaError: the prompt is not the start of the conversation; an answer never ends, or more than the answer and
             one end would be learnt; what is learnt does not read back as the answer.
     """
+    _check_tokenizer(chat)
     problem = _problem(chat)
     if problem:
         raise ArenaError(problem, where=str(chat.folder), mend=_hint(chat, place))
@@ -71,6 +72,18 @@ def describe(chat: Chat, place: str) -> list[str]:
     if not chat.takes_history:
         notes.append("the template takes no earlier turns: such instructions are refused one by one")
     return notes
+
+
+def _check_tokenizer(chat: Chat) -> None:
+    """Check that a tokenizer gives back what it is given; no template mends that."""
+    for text in (*PLAIN, LAID_OUT):
+        read = chat.decode(chat.tokens(text)).strip()
+        if read != text:
+            raise ArenaError(
+                f"the tokenizer does not give back what it is given: {text!r} becomes {read!r}",
+                where=str(chat.folder),
+                mend="take the model's own folder with its tokenizer.json in place of a converted file",
+            )
 
 
 def _problem(chat: Chat) -> str:

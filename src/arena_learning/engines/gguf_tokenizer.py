@@ -15,6 +15,7 @@ from arena_learning.errors import ArenaError
 if TYPE_CHECKING:
     from gguf import GGUFReader
     from tokenizers import Tokenizer
+    from tokenizers.normalizers import Normalizer
     from tokenizers.pre_tokenizers import PreTokenizer
     from transformers import PreTrainedTokenizerFast
 
@@ -83,9 +84,12 @@ def load_gguf_tokenizer(path: Path) -> PreTrainedTokenizerFast:
         "model_max_length": field(reader, f"{architecture}.context_length", 0) or None,
     }
     if field(reader, "tokenizer.ggml.model", "") != "gpt2":
-        # SentencePiece files: transformers cuts them rightly, only the special tokens need mending.
-        converted = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
-        return PreTrainedTokenizerFast(tokenizer_object=converted.backend_tokenizer, **settings)
+        # SentencePiece files: transformers cuts them rightly but for Phi-3's; the special tokens need mending in all.
+        backend = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name).backend_tokenizer
+        if backend.normalizer is None:
+            backend.normalizer = _pieces(reader)
+            backend.model.byte_fallback = True  # else what is no piece is dropped, line breaks among it
+        return PreTrainedTokenizerFast(tokenizer_object=backend, **settings)
     return PreTrainedTokenizerFast(tokenizer_object=_byte_level(reader, tokens, path), **settings)
 
 
@@ -97,6 +101,14 @@ def _chat_template(reader: GGUFReader) -> str | dict[str, str] | None:
         return default or None
     templates = {DEFAULT_TEMPLATE: default} if default else {}
     return templates | {name: field(reader, f"tokenizer.chat_template.{name}", "") for name in names}
+
+
+def _pieces(reader: GGUFReader) -> Normalizer:
+    """Return what makes spaces ``▁``, without which all spaces would be dropped."""
+    from tokenizers import normalizers
+
+    begin = [normalizers.Prepend("▁")] if field(reader, "tokenizer.ggml.add_space_prefix", True) else []
+    return normalizers.Sequence([*begin, normalizers.Replace(" ", "▁")])
 
 
 def _byte_level(reader: GGUFReader, tokens: list[str], path: Path) -> Tokenizer:
