@@ -60,11 +60,8 @@ def write_pipeline(root: Path) -> None:
         folders = sorted({str(Path(file).parent) for file in files})
         said = own["cmd"]
         own["cmd"] = f"echo {said}"
-        if said == "arena inputs":  # its folders hold a file a name
-            held = [
-                f"data/inputs/{kind}/{name}.json" for kind in ("opponents", "judges") for name in NAMES[kind]
-            ]
-            files = [file for file in files if file.endswith(".json")] + held
+        if said == "arena inputs":  # two of its outs are folders
+            files = [file for file in files if file.endswith(".json")]
             folders = ["data/inputs/opponents", "data/inputs/judges"]
         if files:
             text = "{}" if own.get("metrics") else ""
@@ -72,8 +69,10 @@ def write_pipeline(root: Path) -> None:
             own["cmd"] += (
                 f" && mkdir -p {' '.join(folders)} && for f in {made}; do echo {shlex.quote(text)} > $f; done"
             )
-        # The code is not here; folders are dependencies that the empty files of other stages make.
-        own["deps"] = [dep for dep in own.get("deps", ()) if not dep.startswith(("src/", "data/pool"))]
+        # Neither the code is here nor the file that `inputs` writes for each name; folders are dependencies that the
+        # empty files of other stages make.
+        left_out = ("src/", "data/pool", "data/inputs/opponents/", "data/inputs/judges/")
+        own["deps"] = [dep for dep in own.get("deps", ()) if not dep.startswith(left_out)]
     del pipeline["plots"]
     (root / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False, width=1000), encoding="utf-8")
 
