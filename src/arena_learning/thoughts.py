@@ -8,6 +8,7 @@ in answers that were remembered before thoughts were told apart.
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -29,6 +30,8 @@ MARKS = (
     Marks("<thought>", "</thought>"),  # EXAONE Deep
     Marks("<thinking>", "</thinking>"),
     Marks("<reasoning>", "</reasoning>"),
+    Marks("<scratchpad>", "</scratchpad>"),  # prompts that ask for one
+    Marks("<reflection>", "</reflection>"),
     Marks("<seed:think>", "</seed:think>"),  # Seed-OSS
     Marks("<|START_THINKING|>", "<|END_THINKING|>"),  # Command
     Marks("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
@@ -54,6 +57,9 @@ _WRAPPED = re.compile(
     r"|(?P<d>.*)\[END FINAL RESPONSE\])\s*\Z",
     re.DOTALL,
 )
+
+
+_BLANK = f"{string.whitespace}\ufeff\u200b\u2060"  # what may stand before a thought, unseen marks among it
 
 
 class Said(NamedTuple):
@@ -95,7 +101,8 @@ def split_text(
         return _by_channels(text)
     if marks is None:
         marks = [mark for mark in MARKS if not mark.open[0].isalpha() or text.lstrip().startswith(mark.open)]
-    found = [mark for mark in marks if mark.open in text or mark.close in text]
+    lower = text.lower()
+    found = [mark for mark in marks if mark.open.lower() in lower or mark.close.lower() in lower]
     if not found:
         return Said(text.strip(), "", ended=False) if opened else Said("", text)
     begin, end = _last_thought(text, found, opened=opened, anywhere=anywhere)
@@ -108,15 +115,15 @@ def _last_thought(
     text: str, marks: Sequence[Marks], *, opened: bool, anywhere: bool
 ) -> tuple[int | None, int | None]:
     """Return where the last thought begins and where it ends: (None, None) without one, (n, None) if it is open."""
-    words = {mark.open: True for mark in marks} | {mark.close: False for mark in marks}
-    pattern = re.compile("|".join(sorted(map(re.escape, words), key=len, reverse=True)))
+    words = {mark.open.lower(): True for mark in marks} | {mark.close.lower(): False for mark in marks}
+    pattern = re.compile("|".join(sorted(map(re.escape, words), key=len, reverse=True)), re.IGNORECASE)
     begin: int | None = 0 if opened else None
     end: int | None = None
     literal = 0  # marks in prose whose partners are prose too
     for found in pattern.finditer(text):
         before = text[end or 0 : found.start()]
-        if words[found[0]]:
-            starts = not before.strip() or (anywhere and not before.rpartition("\n")[2].strip())
+        if words[found[0].lower()]:
+            starts = not before.strip(_BLANK) or (anywhere and not before.rpartition("\n")[2].strip(_BLANK))
             if begin is None or end is not None:
                 if starts:
                     begin, end = found.start(), None
@@ -142,14 +149,13 @@ def _by_channels(text: str) -> Said:
 
 
 def _bare(text: str, marks: Sequence[Marks]) -> str:
-    for mark in marks:
-        text = text.replace(mark.open, "\n").replace(mark.close, "\n")
-    return bare_channel(text)
+    words = "|".join(re.escape(word) for mark in marks for word in mark)
+    return bare_channel(re.sub(words, "\n", text, flags=re.IGNORECASE))
 
 
 def bare_channel(thought: str) -> str:
     """Return a thought without the name of the channel it came through."""
-    return _NAME_OF_CHANNEL.sub("", f"{thought.strip()}\n").strip()
+    return _NAME_OF_CHANNEL.sub("", f"{thought.strip(_BLANK)}\n").strip()
 
 
 def unwrap(answer: str) -> str:

@@ -57,6 +57,8 @@ def test_each_familys_marks_are_found_in_text(mark):
         ),
         ("<|channel|>analysis<|message|>Hm", "Hm", ""),
         ("<|channel>thought\nHm.<channel|>Blue.", "Hm.", "Blue."),
+        ("\ufeff<think>Hm.</think>Blue.", "Hm.", "Blue."),
+        ("<Think>Hm.</THINK>Blue.", "Hm.", "Blue."),
         ("", "", ""),
     ],
 )
