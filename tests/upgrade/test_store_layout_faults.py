@@ -83,8 +83,12 @@ def test_kills_at_random_moments_and_a_writer_of_an_older_version_lose_nothing(o
     path, moments = old(12_000), random.Random(5)
     writer = go(start(OLD_WRITER, path))
     half_made = 0
-    for _ in range(8):
-        openers = [go(start(OPENER, path, 8, 100)) for _ in range(2)]
+    for turn in range(8):
+        openers = [go(start(OPENER, path, 60, 100)) for _ in range(2)]
+        if turn % 2:  # half of the kills come when the copy has begun, however slow the machine is
+            end = time.monotonic() + 30
+            while "memory_copy" not in names(path) and is_old(path) and time.monotonic() < end:
+                time.sleep(0.01)
         for opener in openers:
             time.sleep(moments.uniform(0.02, 0.25))
             opener.send_signal(signal.SIGKILL)
