@@ -16,6 +16,7 @@ from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings, save_set
 from arena_learning.engines.weights import SOURCE_FILE, WHERE, Source, resolve, weights_digest
 from arena_learning.errors import ArenaError
 from arena_learning.params import NONE
+from arena_learning.progress import no_bars
 from arena_learning.rows import write_json, write_text
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def prepare_base(
                 mend="name a file with one: weights.chat_template: FILE, or use an instruct model",
             )
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        with _no_bars():
+        with no_bars():
             model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         write_json(folder / SOURCE_FILE, {"source": weights.source, "revision": weights.revision})
@@ -129,7 +130,7 @@ def _load(source: Source, weights: Weights) -> tuple[Any, Any]:
 
     options: dict[str, Any] = {"dtype": torch.float32}
     try:
-        with _no_bars():
+        with no_bars():
             if source.kind == "gguf":
                 assert source.path is not None
                 refuse_scaled(source.path)
@@ -168,17 +169,3 @@ def _new_folder(out: Path) -> Iterator[Path]:
         os.replace(new, out)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-@contextmanager
-def _no_bars() -> Iterator[None]:
-    """Silence transformers' progress bars: loading is a matter of seconds."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

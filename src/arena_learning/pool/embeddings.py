@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arena_learning.errors import ArenaError
+from arena_learning.progress import no_bars
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -73,9 +74,10 @@ def _model() -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
 
     # On the CPU, also beside a GPU: verdicts are remembered, and must be the same on every machine.
-    return SentenceTransformer(
-        str(model_folder()), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True}
-    )
+    with no_bars():
+        return SentenceTransformer(
+            str(model_folder()), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True}
+        )
 
 
 def _encode(texts: Sequence[str]) -> Vectors:
