@@ -132,7 +132,6 @@ def test_answers_are_answers_and_thoughts_stand_beside_them(project: Path) -> No
     assert any(SAID in response.text for response in own)
     for response in own:
         assert response.thought.startswith(THOUGHT)
-        assert response.text  # it closes its thought, and says something
     assert all(0 < r.thought_tokens < r.completion_tokens for r in own)
 
 
