@@ -6,13 +6,10 @@ import hashlib
 import re
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from arena_learning.errors import ArenaError
 from arena_learning.rows import canonical, read_json
-
-if TYPE_CHECKING:
-    pass
 
 WHERE = "weights.source"
 SOURCE_FILE = "arena_source.json"  # in the base's folder: where it came from
