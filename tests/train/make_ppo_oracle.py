@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 
@@ -65,7 +65,7 @@ BATCH = 8
 class Look(TrainerCallback):
     """Reads the variables of `PPOTrainer.train` at the end of its update."""
 
-    seen: dict[str, Any] = {}
+    seen: ClassVar[dict[str, Any]] = {}
 
     def on_step_end(self, *_: object, **__: object) -> None:
         frame = sys._getframe()
@@ -172,7 +172,11 @@ def record(seed: int, folder: Path) -> tuple[dict[str, Any], dict[str, torch.Ten
         return None
     rows = SETTINGS["rows"]
     record = {
-        "versions": {"trl": trl.__version__, "torch": torch.__version__, "transformers": transformers.__version__},
+        "versions": {
+            "trl": trl.__version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
         "seed": seed,
         "config": CONFIG,
         "settings": SETTINGS,

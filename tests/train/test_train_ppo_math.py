@@ -37,7 +37,9 @@ def test_rewards_are_the_divergence_and_the_score_behind_the_end(close):
     log_probs = torch.tensor([[-1.0, -2.0, float("-inf")], [-1.0, -1.0, -3.0]])  # -inf: no token is there
     reference = torch.tensor([[-1.5, -1.0, float("-inf")], [-1.0, -2.0, -1.0]])
     lengths, ended = torch.tensor([2, 3]), torch.tensor([True, False])
-    rewards, divergence = token_rewards(log_probs, reference, torch.tensor([5.0, 7.0]), lengths, ended, kl=0.1)
+    rewards, divergence = token_rewards(
+        log_probs, reference, torch.tensor([5.0, 7.0]), lengths, ended, kl=0.1
+    )
     # log-ratios 0.5, -1 and 0, 1, -2. The first response's score stands behind its end, the second's at its last token.
     close(rewards, [[-0.05, 0.1, 5.0, 0.0], [0.0, -0.1, 0.2 + 7.0, 0.0]])
     close(divergence, [-0.5, -1.0])

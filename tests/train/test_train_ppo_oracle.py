@@ -26,7 +26,9 @@ def tensors():
 
 
 def part(tensors, name):
-    return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+    return {
+        key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")
+    }
 
 
 def make_trainer(record, tensors, *, micro_batch_means=True, rows=None):
@@ -127,7 +129,7 @@ def test_losses_and_the_weights_after_the_update_are_trls(record, tensors):
         found = dict(module.model.named_parameters())
         assert found.keys() == wanted.keys()
         for key, tensor in wanted.items():
-            torch.testing.assert_close(found[key], tensor, **CLOSE, msg=lambda m, key=key: f"{name} {key}: {m}")
+            torch.testing.assert_close(found[key], tensor, **CLOSE)
 
 
 def test_how_a_batch_is_split_changes_nothing_but_rounding(record, tensors):
@@ -147,3 +149,45 @@ def test_how_a_batch_is_split_changes_nothing_but_rounding(record, tensors):
     now = {key: value.detach() for key, value in modules["policy"].named_parameters()}
     moved = [float((weights[0][key] - tensor).abs().max()) for key, tensor in now.items()]
     assert max(moved) > 1e-3
+
+
+TWO = """
+import sys
+sys.path[:0] = [{tests!r}]
+import torch
+from safetensors.torch import load_file, save_file
+import json
+from test_train_ppo_oracle import DATA, make_trainer, samples_of
+record, tensors = json.loads((DATA / "ppo_oracle.json").read_text()), load_file(DATA / "ppo_oracle.safetensors")
+trainer, modules = make_trainer(record, tensors, micro_batch_means=False, rows=2)
+accelerator = trainer.accelerator
+figures = trainer.update(samples_of(record)[accelerator.process_index :: accelerator.num_processes])
+if accelerator.is_main_process:
+    weights = dict(modules["policy"].named_parameters())
+    save_file({{key: value.detach().clone() for key, value in weights.items()}}, {out!r})
+    print(json.dumps([accelerator.num_processes, figures]))
+accelerator.end_training()
+"""
+
+
+def test_two_processes_end_as_one(record, tensors, tmp_path):
+    """Each has half the responses; one has the longest. Gradients, whitening and figures are those of the batch."""
+    import subprocess
+    import sys
+
+    import torch
+    from safetensors.torch import load_file
+
+    script, out = tmp_path / "two.py", tmp_path / "weights.safetensors"
+    script.write_text(TWO.format(tests=str(Path(__file__).parent), out=str(out)))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--rdzv-backend=c10d"]
+    command += ["--rdzv-endpoint=localhost:0", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    processes, figures = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("[2")))
+    trainer, modules = make_trainer(record, tensors, micro_batch_means=False)
+    alone = trainer.update(samples_of(record))
+    assert processes == 2
+    assert figures == pytest.approx(alone, rel=1e-4, abs=1e-6)
+    for key, tensor in load_file(out).items():
+        torch.testing.assert_close(tensor, dict(modules["policy"].named_parameters())[key].detach(), **CLOSE)

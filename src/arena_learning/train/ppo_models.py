@@ -75,6 +75,8 @@ class Policy(nn.Module):
         self.model, self.temperature, self.never, self.head = model, temperature, never, head
         plain = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.cuts = "logits_to_keep" in inspect.signature(plain.forward).parameters
+        # A slice of the hidden states is not contiguous: the head's gradient would be made once for each row.
+        plain.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
 
     def forward(self, tokens: Tokens) -> Read:
         """Read samples."""
