@@ -66,7 +66,7 @@ def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: RewardModel) ->
             point = trainer.update(samples)
             points.append({"step": update + 1.0, **point, "episode": float((update + 1) * batch)})
             check_finite(points[-1], "ppo")
-            if (update + 1) % save_interval(steps) == 0 or update + 1 == steps:
+            if (update + 1) % save_interval(steps) == 0 and update + 1 < steps:
                 save_state(folder, update + 1, points, trainer.learners, accelerator)
             line.advance(1, f"loss {point['loss']:.4f}")
     seconds = time.monotonic() - began

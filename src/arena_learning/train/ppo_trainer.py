@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 Groups = Sequence[list[int]]
+SCORED = 8  # samples that a scorer reads at once, where a micro-batch is not larger: it has no vocabulary
 
 
 class Rules(NamedTuple):
@@ -98,7 +99,7 @@ class Trainer:
     def update(self, samples: Sequence[Sample]) -> dict[str, float]:
         """Learn from one batch of samples (this process's share) and return the figures of the whole batch."""
         experience, figures = self.judge(samples)
-        groups = list(in_groups([len(s.prompt) + len(s.response) for s in samples], self.rules.rows))
+        groups = _by_length(samples, self.rules.rows)
         return figures | self.learn(experience, [groups] * self.rules.passes)
 
     @torch.no_grad()
@@ -197,7 +198,10 @@ class Trainer:
         device = self.accelerator.device
         found: dict[str, Tensor] = {}
         width = max(len(sample.response) for sample in samples)
-        for rows in in_groups([len(s.prompt) + len(s.response) for s in samples], self.rules.rows):
+        # A policy reads what it will read when it is trained: its ratio is then 1 to the bit at the first step.
+        plain = self.accelerator.unwrap_model(module)
+        size = max(SCORED, self.rules.rows) if isinstance(plain, Scorer) else self.rules.rows
+        for rows in _by_length(samples, size):
             read: Read = module(lay_out([samples[row] for row in rows], device))
             for name, part in read._asdict().items():
                 if part is None:
@@ -213,3 +217,8 @@ class Trainer:
     @property
     def _processes(self) -> int:
         return int(self.accelerator.num_processes)
+
+
+def _by_length(samples: Sequence[Sample], size: int) -> list[list[int]]:
+    """Return the places of samples in groups of like length: little of a group is padding."""
+    return list(in_groups([len(sample.prompt) + len(sample.response) for sample in samples], size))
