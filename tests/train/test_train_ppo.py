@@ -240,6 +240,66 @@ def test_bf16_reaches_every_pass_and_the_scores_stay_in_fp32(ppo, vocabulary):
     assert seen == {(kind, grad, dtype) for kind, dtype in kinds.items() for grad in (False, True)}
 
 
+RUN = """
+import sys
+from pathlib import Path
+import torch
+from arena_learning.params import Train
+from arena_learning.train import train_round
+torch.set_num_threads(1)
+base, here = map(Path, sys.argv[1:])
+report = train_round(
+    "ppo", init=base, out=here / "out", sft=here / "none", preferences=here / "preferences.jsonl",
+    params=Train.model_validate_json((here / "params.json").read_text()), seed=1, checkpoints=here / "checkpoints",
+)
+print(sorted(report.cost.resumed_from.items()))
+"""
+
+
+def test_a_process_that_is_killed_mid_way_ends_with_the_same_bytes(lively, tmp_path):
+    import json
+    import os
+    import subprocess
+    import sys
+    import time
+
+    questions = [f"What is {n} and {n}?" for n in range(12)]
+    optimiser = {"learning_rate": 1e-3, "batch_size": 2, "device_batch_size": 2, "max_length": 128}
+    settings = {"device": "cpu", "ppo": optimiser | {"epochs": 3, "max_tokens": 6, "reward": optimiser}}
+
+    def start(name):
+        here = tmp_path / name
+        here.mkdir(exist_ok=True)
+        write_preferences(here / "preferences.jsonl", [(question, "Four.", "No.") for question in questions])
+        (here / "params.json").write_text(json.dumps(settings))
+        command = [sys.executable, "-c", RUN, str(lively), str(here)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+
+    def end(name):
+        with start(name) as process:
+            resumed, said = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+        return resumed.strip()
+
+    assert end("whole") == "[]"
+    with start("killed") as process:
+        mark = tmp_path / "killed" / "checkpoints" / "ppo" / "checkpoint-6" / "trainer_state.json"
+        while not mark.is_file():  # of 18 updates
+            assert process.poll() is None
+            time.sleep(0.002)
+        process.kill()
+    assert process.returncode == -9
+    assert not (tmp_path / "killed" / "out").exists()
+    assert end("killed") == "[('ppo', 6), ('reward', 6)]"
+    for name in ("model.safetensors", "reward_model/model.safetensors"):
+        whole, again = (tmp_path / place / "out" / name for place in ("whole", "killed"))
+        assert whole.read_bytes() == again.read_bytes()
+    assert not (tmp_path / "killed" / "checkpoints").exists()
+
+
 # Adapters cannot turn the head of so small a model: they gain less.
 @pytest.mark.parametrize(
     ("more", "gain"),

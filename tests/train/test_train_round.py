@@ -255,6 +255,8 @@ def test_a_killed_ppo_resumes_with_the_reward_model_that_was_done(train, more):
     with pytest.raises(Killed):
         train("ppo", name="again", progress=killer("ppo", 3), ppo=settings)
     assert [path.name for path in train.checkpoints.rglob("checkpoint-*")] == ["checkpoint-2"]
+    kinds = {path.suffix for path in (train.checkpoints / "ppo").rglob("*") if path.is_file()}
+    assert kinds == {".safetensors", ".json"}  # no pickles
     report, again = train("ppo", name="again", ppo=settings)
     assert report.cost.resumed_from == {"reward": 3, "ppo": 2}
     assert report.cost.seconds["reward"] == 0
@@ -298,20 +300,18 @@ class Bomb:
         return (open, (str(self.mark), "w"))
 
 
-@pytest.mark.parametrize(
-    ("method", "name"), [("sft", "optimizer.pt"), ("sft", "rng_state.pth"), ("ppo", "value.pt")]
-)
-def test_a_checkpoint_that_brings_code_is_refused_and_runs_none_of_it(train, tmp_path, method, name):
+@pytest.mark.parametrize("name", ["optimizer.pt", "rng_state.pth"])
+def test_a_checkpoint_that_brings_code_is_refused_and_runs_none_of_it(train, tmp_path, name):
     import pickle
 
-    settings = optimiser(epochs=6, batch_size=2, **({"max_tokens": 4} if method == "ppo" else {}))
+    settings = optimiser(epochs=6, batch_size=2)
     with pytest.raises(Killed):
-        train(method, progress=killer(method, 6), **{method: settings})
+        train("sft", progress=killer("sft", 6), sft=settings)
     (checkpoint,) = train.checkpoints.rglob("checkpoint-*")
     assert (checkpoint / name).is_file()
     (checkpoint / name).write_bytes(pickle.dumps(Bomb(tmp_path / "exploded"), protocol=2))
     with pytest.raises(pickle.UnpicklingError, match=r"Weights only load failed"):
-        train(method, **{method: settings})
+        train("sft", sft=settings)
     assert not (tmp_path / "exploded").exists()
     pickle.loads((checkpoint / name).read_bytes()).close()  # noqa: S301 - it was a live one
     assert (tmp_path / "exploded").exists()

@@ -1,18 +1,17 @@
-"""PPO's checkpoints: weights as safetensors; optimisers and schedules in torch's format, loaded without code."""
+"""PPO's checkpoints: trained weights and the optimiser's moments as safetensors, all else as JSON; no pickles."""
 
 from __future__ import annotations
 
-import json
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from arena_learning.errors import ArenaError
-from arena_learning.rows import write_json
+from arena_learning.rows import read_json, write_json
 from arena_learning.train.checkpoint import STATE, drop_checkpoints
 from arena_learning.train.ppo_trainer import Learner
 
@@ -40,12 +39,14 @@ def save_state(
     place = folder / f"checkpoint-{step}"
     place.mkdir(parents=True, exist_ok=True)
     for learner in learners:
-        plain = accelerator.unwrap_model(learner.module)
-        weights = {name: tensor.detach().contiguous() for name, tensor in _trained(plain).items()}
-        save_file(weights, place / f"{learner.name}.safetensors")
-        states = {"optimizer": learner.optimizer.state_dict(), "schedule": learner.schedule.state_dict()}
-        torch.save(states, place / f"{learner.name}.pt")
-    write_json(place / STATE, {"global_step": step, "log_history": list(curve)})  # last: it makes it whole
+        tensors = {f"weight.{name}": weight for name, weight in _trained(learner).items()}
+        for number, state in learner.optimizer.state_dict()["state"].items():
+            tensors |= {f"moment.{number}.{name}": tensor for name, tensor in state.items()}
+        whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+        save_file(whole, place / f"{learner.name}.safetensors")
+    schedules = {learner.name: learner.schedule.state_dict() for learner in learners}
+    # Last, for it makes the checkpoint whole.
+    write_json(place / STATE, {"global_step": step, "log_history": list(curve), "schedules": schedules})
     drop_checkpoints(folder, keep=(place.name,))
 
 
@@ -55,25 +56,32 @@ def load_state(place: Path, learners: Sequence[Learner]) -> tuple[int, list[Poin
     Raises:
         ArenaError: it holds other weights than those that are trained.
     """
+    state = read_json(place / STATE)
     for learner in learners:
-        module = getattr(learner.module, "module", learner.module)
-        trained, found = _trained(module), load_file(place / f"{learner.name}.safetensors")
-        if trained.keys() != found.keys():
+        trained, moments = _trained(learner), defaultdict[int, dict[str, Tensor]](dict)
+        found = load_file(place / f"{learner.name}.safetensors")
+        if {name.removeprefix("weight.") for name in found if name.startswith("weight.")} != set(trained):
             raise ArenaError(
                 "the checkpoint holds other weights than those that are trained",
                 where=str(place),
                 mend="remove the folder: the training then starts anew",
             )
-        with torch.no_grad():
-            for name, tensor in found.items():
-                trained[name].copy_(tensor)
-        states = torch.load(place / f"{learner.name}.pt", map_location="cpu", weights_only=True)
-        learner.optimizer.load_state_dict(states["optimizer"])
-        learner.schedule.load_state_dict(states["schedule"])
-    state: dict[str, Any] = json.loads((place / STATE).read_text(encoding="utf-8"))
+        for name, tensor in found.items():
+            kind, rest = name.split(".", 1)
+            if kind == "weight":
+                trained[rest].data.copy_(tensor)
+            else:
+                number, name_of = rest.split(".")
+                moments[int(number)][name_of] = tensor
+        learner.schedule.load_state_dict(state["schedules"][learner.name])
+        groups = learner.optimizer.state_dict()["param_groups"]
+        for group, rate in zip(groups, learner.schedule.get_last_lr(), strict=True):
+            group["lr"] = rate
+        learner.optimizer.load_state_dict({"state": dict(moments), "param_groups": groups})
     return int(state["global_step"]), list(state["log_history"])
 
 
-def _trained(module: nn.Module) -> dict[str, Tensor]:
-    """Return the weights that are trained, shared ones once."""
+def _trained(learner: Learner) -> dict[str, Tensor]:
+    """Return the weights that are trained, shared ones once, by the names they have in one process."""
+    module = getattr(learner.module, "module", learner.module)
     return {name: tensor for name, tensor in module.named_parameters() if tensor.requires_grad}
