@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM = false
 # vLLM pins many versions of its own: it lives in a second environment, on the CPU by another package (PyPI).
 ENGINES := .venv-engines
 
-.PHONY: repro test test-unit test-engines lint ui setup setup-engines clean-venv
+.PHONY: repro test test-unit test-engines lint ui docs pictures setup setup-engines clean-venv
 
 setup: $(VENV)/.installed
 
@@ -52,6 +52,18 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The pages of docs/ as a site, with search: `python -m http.server -d site` shows it.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"
+	touch $@
+
+# All pictures of docs/images, from the run that stands here; what has no source is left as it is. Needs Chromium.
+pictures: setup
+	$(BIN)/python scripts/make_pictures.py
 
 ui: setup
 	$(BIN)/arena track
