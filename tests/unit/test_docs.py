@@ -74,7 +74,8 @@ def check_command(words: list[str], *, whole: bool) -> None:
         raise click.UsageError(f"more than it takes: {rest}")
     for parameter in command.params:
         value = given.get(parameter.name)
-        there = isinstance(value, str | bool | tuple | list) and bool(value)  # click marks what is not there its way
+        # What is not given is a mark of click's own.
+        there = isinstance(value, str | bool | tuple | list) and bool(value)
         if whole and parameter.required and not there:
             raise click.UsageError(f"without {parameter.name}")
         if there and isinstance(parameter.type, click.Choice):
