@@ -117,10 +117,10 @@ def engine(url: str, count: int, in_flight: int) -> float:
     """Ask through the engine and the store, as `arena battle` does."""
     from arena_learning.arena.ask import Contestant, ask
     from arena_learning.engines.base import Sampling
-    from arena_learning.engines.openai import OpenAi
+    from arena_learning.engines.openai.engine import OpenAi
     from arena_learning.params import Endpoint
-    from arena_learning.rows import Instruction
-    from arena_learning.store import Store
+    from arena_learning.schema.rows import Instruction
+    from arena_learning.store.store import Store
 
     instructions = [
         Instruction(id=f"i{n}", turns=[{"role": "user", "content": body["messages"][0]["content"]}])

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from arena_learning.arena.ask import Contestant, ask
 from arena_learning.engines.base import Engine, Sampling
-from arena_learning.engines.vllm_worker import ENVIRONMENT
-from arena_learning.rows import Instruction, read_rows
-from arena_learning.store import Store
+from arena_learning.engines.vllm.worker import ENVIRONMENT
+from arena_learning.schema.rows import Instruction, read_rows
+from arena_learning.store.store import Store
 
 BATCH = 32
 Call = Callable[[], int]
@@ -33,7 +33,7 @@ def vllm(folder: Path, instructions: list[Instruction], sampling: Sampling) -> t
     os.environ.update(ENVIRONMENT)
     from vllm import LLM, SamplingParams
 
-    from arena_learning.engines.vllm import Vllm
+    from arena_learning.engines.vllm.engine import Vllm
     from arena_learning.params import VllmServing
 
     engine = Vllm(folder, VllmServing(context=2048), batch_size=BATCH)
@@ -61,7 +61,7 @@ def openvino(folder: Path, instructions: list[Instruction], sampling: Sampling) 
     import openvino_genai
     from transformers import AutoTokenizer
 
-    from arena_learning.engines.exports import exported
+    from arena_learning.engines.gguf.cache import exported
     from arena_learning.engines.openvino import PROPERTIES, OpenVino
     from arena_learning.engines.weights import template_for
 

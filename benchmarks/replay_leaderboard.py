@@ -23,8 +23,8 @@ from arena_learning.judge.play import Pairing, play
 from arena_learning.judge.replay import ReplayJudge
 from arena_learning.pool.read import read_answers, read_pool
 from arena_learning.rating import RatingParams, battles_from_frame, rate
-from arena_learning.rows import RecordedVerdict, Response, by_id, read_rows
-from arena_learning.store import Store
+from arena_learning.schema.rows import RecordedVerdict, Response, by_id, read_rows
+from arena_learning.store.store import Store
 
 FILES = ("alpaca_eval_instructions.jsonl", "alpaca_eval_responses.jsonl.gz", "alpaca_eval_preferences.csv.gz")
 WINNERS = {"a": "model_a", "b": "model_b", "tie": "tie"}

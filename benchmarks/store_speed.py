@@ -31,10 +31,10 @@ from pathlib import Path
 from arena_learning.engines.base import Completion, Conversation, Sampling
 from arena_learning.judge.llm import LlmJudge
 from arena_learning.judge.play import Pairing, portions
-from arena_learning.judge.record import record
+from arena_learning.judge.recording import record
 from arena_learning.judge.template import JudgeTemplate
-from arena_learning.rows import Instruction, Response, Turn, rows_file
-from arena_learning.store import Store, store_key
+from arena_learning.schema.rows import Instruction, Response, Turn, rows_file
+from arena_learning.store.store import Store, store_key
 
 BATCH = 500
 

@@ -31,10 +31,10 @@ from pathlib import Path
 
 from playwright.sync_api import Error, Page, TimeoutError, sync_playwright
 
-from arena_learning.errors import ArenaError
-from arena_learning.paths import Paths, project
-from arena_learning.track.server import HOST, free_port, server_command, server_environment
-from arena_learning.track.store import opened
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.paths import Paths, project
+from arena_learning.tracking.mlflow_store import opened
+from arena_learning.tracking.server import HOST, free_port, server_command, server_environment
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHARTS = (

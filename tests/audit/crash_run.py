@@ -13,8 +13,8 @@ from pathlib import Path
 
 from arena_learning.judge.base import Verdict
 from arena_learning.judge.play import Pairing, play
-from arena_learning.rows import Instruction, Response, Turn, canonical
-from arena_learning.store import Store
+from arena_learning.schema.rows import Instruction, Response, Turn, canonical
+from arena_learning.store.store import Store
 
 INSTRUCTIONS, NAMES, BATCH, PAUSE = 200, ("a", "b", "c", "d", "e"), 20, 0.008  # 200 x 10 pairs x 2 orders
 GAMES = INSTRUCTIONS * 10 * 2

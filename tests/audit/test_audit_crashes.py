@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from crash_run import BATCH, GAMES, run
 
-from arena_learning.errors import ArenaError
-from arena_learning.store import Store
+from arena_learning.core.errors import ArenaError
+from arena_learning.store.store import Store
 
 SCRIPT = Path(__file__).parent / "crash_run.py"
 KILLS = 20

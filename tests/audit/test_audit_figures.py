@@ -11,15 +11,15 @@ import pytest
 from click.testing import CliRunner
 from scripted import WordCountJudge
 
-from arena_learning.errors import ArenaError
-from arena_learning.judge.audit import agreement, agreement_decided, audit_judge, kappa
-from arena_learning.judge.audit_run import audit_judges, flat_figures, table
-from arena_learning.judge.labelled import read_labelled
-from arena_learning.judge.longer import LongerJudge
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.paths import Paths
+from arena_learning.judge.audit.agreement import agreement, agreement_decided, audit_judge, kappa
+from arena_learning.judge.audit.labelled import read_labelled
+from arena_learning.judge.audit.run import audit_judges, flat_figures, table
+from arena_learning.judge.length_baseline import LongerJudge
 from arena_learning.params import parse_params
-from arena_learning.paths import Paths
-from arena_learning.rows import read_json
-from arena_learning.store import Store
+from arena_learning.schema.rows import read_json
+from arena_learning.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 HUMAN = ROOT.parent / "shared" / "data" / "human_preferences.jsonl.gz"

@@ -11,7 +11,7 @@ from conformance import present
 from scripted import ScriptedEngine
 
 from arena_learning.engines.base import Sampling
-from arena_learning.engines.control import neutralise_common
+from arena_learning.engines.openai.control_tokens import neutralise_common
 from arena_learning.judge.llm import LlmJudge
 from arena_learning.judge.template import JudgeTemplate, shipped_templates
 
@@ -72,7 +72,7 @@ def test_no_control_token_of_an_attack_reaches_an_endpoint_whole():
 @pytest.mark.torch
 def test_no_control_token_of_an_attack_becomes_one_in_a_model_of_our_own(tmp_path):
     from arena_learning.engines.chat import Chat
-    from arena_learning.rows import Turn
+    from arena_learning.schema.rows import Turn
     from tiny import build_tiny_model
 
     chat = Chat(build_tiny_model(tmp_path / "m"))

@@ -10,20 +10,20 @@ import pytest
 from conformance import INSTRUCTION, check_judge, present
 from scripted import ScriptedEngine
 
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.paths import Paths
 from arena_learning.engines.base import Completion, Refused, Sampling
-from arena_learning.errors import ArenaError
 from arena_learning.judge.build import open_judge
 from arena_learning.judge.health import judge_health
+from arena_learning.judge.length_baseline import LongerJudge
 from arena_learning.judge.llm import LlmJudge
-from arena_learning.judge.longer import LongerJudge
 from arena_learning.judge.parse import read_json_scores
 from arena_learning.judge.play import Pairing, play
 from arena_learning.judge.replay import ReplayJudge
 from arena_learning.judge.template import JudgeTemplate
 from arena_learning.params import parse_params
-from arena_learning.paths import Paths
-from arena_learning.rows import RecordedVerdict, Turn, write_rows
-from arena_learning.store import Store
+from arena_learning.schema.rows import RecordedVerdict, Turn, write_rows
+from arena_learning.store.store import Store
 
 
 @pytest.mark.parametrize(
@@ -247,8 +247,8 @@ def test_a_reward_model_conforms_and_reads_the_end_of_the_answer(reward_folder):
 @pytest.mark.torch
 @pytest.mark.filterwarnings("ignore")
 def test_an_audit_fits_the_map_of_a_reward_judge_to_the_labels(reward_folder, tmp_path, make_params):
-    from arena_learning.judge.audit_run import audit_judges
-    from arena_learning.judge.labelled import read_labelled
+    from arena_learning.judge.audit.labelled import read_labelled
+    from arena_learning.judge.audit.run import audit_judges
     from arena_learning.judge.reward import Calibration, RewardJudge, calibrate
 
     texts = [("The Danube.", "No."), ("Four rivers meet.", "It is."), ("Yes, by boat.", "The end of it all.")]

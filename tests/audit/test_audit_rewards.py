@@ -10,15 +10,15 @@ import pytest
 from conformance import INSTRUCTION, TEXTS, check_judge, present
 from tiny_rewards import DECODERS, ENCODERS, build_reward_model
 
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.paths import Paths
 from arena_learning.engines.weights import weights_digest
-from arena_learning.errors import ArenaError
 from arena_learning.judge.build import open_judge
 from arena_learning.judge.play import Pairing, play
 from arena_learning.judge.reward import Calibration, RewardJudge
 from arena_learning.params import parse_params
-from arena_learning.paths import Paths
-from arena_learning.rows import Turn, read_json, write_json
-from arena_learning.store import Store
+from arena_learning.schema.rows import Turn, read_json, write_json
+from arena_learning.store.store import Store
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
 FIT = [text for text in TEXTS.values() if len(text) < 1000]

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.base import Completion, Engine, Sampling, Weighing, answers
-from arena_learning.errors import ArenaError
-from arena_learning.rows import Turn
+from arena_learning.schema.rows import Turn
 from languages import FOREIGN
 
 

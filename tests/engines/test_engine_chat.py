@@ -5,11 +5,11 @@ import shutil
 import pytest
 from engine_conformance import ALL, CONTROL, MULTI_TURN, PLAIN, SYSTEM, ask
 
-from arena_learning.engines.answers import Read
+from arena_learning.core.errors import ArenaError
+from arena_learning.engines.answer_reader import Read
 from arena_learning.engines.base import Refused
 from arena_learning.engines.chat import Chat, share_out, with_system
 from arena_learning.engines.tokenizer import control_tokens, neutralise
-from arena_learning.errors import ArenaError
 
 pytestmark = pytest.mark.torch
 WORDS = ("<|im_end|>", "<|im_start|>", "<s>", "[INST]", "x")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.base import Refused
 from arena_learning.engines.base_model import prepare_base
 from arena_learning.engines.chat import Chat
-from arena_learning.engines.chat_format import check_chat
-from arena_learning.engines.learnt import ChatFormat
+from arena_learning.engines.chat_check import check_chat
+from arena_learning.engines.chat_format import ChatFormat
 from arena_learning.engines.tokenizer import SETTINGS_FILE, ChatSettings
-from arena_learning.errors import ArenaError
 from arena_learning.params import Weights
-from arena_learning.rows import Turn
+from arena_learning.schema.rows import Turn
 from tiny import CHATML, build_chat_folder, build_tiny_model
 
 pytestmark = pytest.mark.torch

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from engine_conformance import MULTI_TURN, PLAIN, SYSTEM
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.chat import Chat
-from arena_learning.engines.exports import export_folder, exported
-from arena_learning.engines.gguf_export import export_gguf
-from arena_learning.engines.gguf_tokenizer import load_gguf_tokenizer
-from arena_learning.errors import ArenaError
+from arena_learning.engines.gguf.cache import export_folder, exported
+from arena_learning.engines.gguf.export import export_gguf
+from arena_learning.engines.gguf.tokenizer import load_gguf_tokenizer
 
 pytestmark = pytest.mark.torch
 

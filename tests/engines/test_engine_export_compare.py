@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from export_models import build, edit
 
-from arena_learning.engines import exports as memory
-from arena_learning.engines import gguf_check, gguf_compare, gguf_config
-from arena_learning.engines.exports import compared_once, export_folder, exported
-from arena_learning.engines.gguf_compare import ALLOWED, compare
-from arena_learning.engines.gguf_config import read_computation
-from arena_learning.engines.gguf_export import Tensors, export_gguf
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
+from arena_learning.engines.gguf import cache as memory
+from arena_learning.engines.gguf import check as gguf_check
+from arena_learning.engines.gguf import compare as gguf_compare
+from arena_learning.engines.gguf import config as gguf_config
+from arena_learning.engines.gguf.cache import compared_once, export_folder, exported
+from arena_learning.engines.gguf.compare import ALLOWED, compare
+from arena_learning.engines.gguf.config import read_computation
+from arena_learning.engines.gguf.export import Tensors, export_gguf
 
 pytest.importorskip("openvino_genai", reason="needs the extra 'laptop'")
 pytestmark = pytest.mark.torch
@@ -226,7 +228,7 @@ def test_a_written_file_is_checked_by_shapes_and_samples(llama, tmp_path, dtype)
 
 
 def test_rows_that_were_not_reordered_are_found(llama, tmp_path, monkeypatch):
-    from arena_learning.engines import gguf_export
+    from arena_learning.engines.gguf import export as gguf_export
 
     monkeypatch.setattr(gguf_export, "_permute", lambda tensor, heads: tensor)
     with pytest.raises(ArenaError, match=r"attn_q\.weight does not hold"):
@@ -336,7 +338,7 @@ def test_llama_cpps_converter_writes_what_is_refused_here(llama, tmp_path, monke
     ],
 )
 def test_a_converter_that_fails_is_an_error_that_says_why(llama, tmp_path, body, message):
-    from arena_learning.engines.gguf_converter import convert
+    from arena_learning.engines.gguf.converter import convert
 
     with pytest.raises(ArenaError, match=message):
         convert(converter(tmp_path / "c.py", body), llama, tmp_path / "x.gguf", "f16")

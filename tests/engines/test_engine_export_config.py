@@ -7,9 +7,9 @@ import shutil
 import pytest
 from export_models import build, edit
 
-from arena_learning.engines.gguf_config import read_computation, significant
-from arena_learning.engines.gguf_export import export_gguf
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
+from arena_learning.engines.gguf.config import read_computation, significant
+from arena_learning.engines.gguf.export import export_gguf
 
 pytestmark = pytest.mark.torch
 

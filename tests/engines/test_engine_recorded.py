@@ -5,10 +5,10 @@ import json
 import pytest
 from engine_conformance import ALL, PLAIN, EngineConformance, ask, check_close
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.base import Sampling
 from arena_learning.engines.recorded import Recorded
-from arena_learning.errors import ArenaError
-from arena_learning.rows import Instruction
+from arena_learning.schema.rows import Instruction
 
 INSTRUCTIONS = [Instruction(id=f"i{number}", turns=tuple(turns)) for number, turns in enumerate(ALL)]
 

@@ -8,8 +8,8 @@ import pytest
 
 from arena_learning.arena.ask import Contestant, ask
 from arena_learning.engines.base import Sampling
-from arena_learning.rows import Instruction, Turn
-from arena_learning.store import Store
+from arena_learning.schema.rows import Instruction, Turn
+from arena_learning.store.store import Store
 
 pytestmark = pytest.mark.torch
 

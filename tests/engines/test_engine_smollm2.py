@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from engine_conformance import ALL, EngineConformance, ask
 
+from arena_learning.core.paths import Paths
 from arena_learning.engines.base import Sampling
 from arena_learning.engines.base_model import make_weights, prepare_base
 from arena_learning.engines.build import open_folder
 from arena_learning.engines.weights import file_digest, template_of
 from arena_learning.params import Serving, Weights
-from arena_learning.paths import Paths
 
 pytest.importorskip("openvino_genai", reason="needs the extra 'laptop'")
 try:

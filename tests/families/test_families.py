@@ -13,13 +13,13 @@ from others import OTHERS
 from pieces import PIECES
 from turns import TURNS
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.base import Refused
 from arena_learning.engines.chat import Chat
-from arena_learning.engines.chat_format import LAID_OUT, check_chat
-from arena_learning.engines.learnt import PLAIN, SWITCHES, ChatFormat
+from arena_learning.engines.chat_check import LAID_OUT, check_chat
+from arena_learning.engines.chat_format import PLAIN, SWITCHES, ChatFormat
 from arena_learning.engines.tokenizer import ChatSettings
-from arena_learning.errors import ArenaError
-from arena_learning.rows import Turn
+from arena_learning.schema.rows import Turn
 from arena_learning.train.encode import Encoder
 
 pytestmark = pytest.mark.torch

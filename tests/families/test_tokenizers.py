@@ -9,10 +9,10 @@ import pytest
 from family import chat_of, vocabulary
 from pieces import PIECES
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.chat import Chat
-from arena_learning.engines.chat_format import LAID_OUT, check_chat
-from arena_learning.engines.gguf_tokenizer import load_gguf_tokenizer
-from arena_learning.errors import ArenaError
+from arena_learning.engines.chat_check import LAID_OUT, check_chat
+from arena_learning.engines.gguf.tokenizer import load_gguf_tokenizer
 
 pytestmark = pytest.mark.torch
 

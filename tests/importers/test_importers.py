@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.recorded import Recorded
-from arena_learning.errors import ArenaError
 from arena_learning.importers.run import KINDS, import_files
 from arena_learning.judge.replay import ReplayJudge
 from arena_learning.pool.read import read_answers, read_pool
 from arena_learning.rating import RatingParams, rate, read_battles
-from arena_learning.rows import RecordedVerdict, read_rows
+from arena_learning.schema.rows import RecordedVerdict, read_rows
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.recorded import Recorded
-from arena_learning.errors import ArenaError
 from arena_learning.importers.run import import_files
-from arena_learning.judge.labelled import read_labelled
+from arena_learning.judge.audit.labelled import read_labelled
 from arena_learning.judge.replay import ReplayJudge
 from arena_learning.pool.read import read_answers, read_pool
 from arena_learning.rating import read_battles

@@ -7,11 +7,11 @@ from endpoint import Reply
 from pydantic import ValidationError
 
 from arena_learning.arena.ask import Contestant, ask
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.base import Completion, Sampling, Versioned
-from arena_learning.errors import ArenaError
 from arena_learning.params import Endpoint, load_params, parse_params
-from arena_learning.rows import Turn
-from arena_learning.store import Store
+from arena_learning.schema.rows import Turn
+from arena_learning.store.store import Store
 
 KEY = "planted-7f3a9c51e2d84b06"
 HELLO = [[Turn(role="user", content="Hello")]]
@@ -158,7 +158,7 @@ def test_a_server_that_moves_is_not_asked_again_where_it_has_a_name(
 
 
 def test_what_was_added_changes_no_key_unless_it_is_set():
-    from arena_learning.engines.openai import OpenAi
+    from arena_learning.engines.openai.engine import OpenAi
 
     def fingerprint(system="", **fields):
         return OpenAi("m", Endpoint(base_url="http://h/v1/", **fields), system=system).fingerprint

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arena_learning.engines.control import has_later_marks, neutralise_common
+from arena_learning.engines.openai.control_tokens import has_later_marks, neutralise_common
 
 # What the first version of the list knew: a message with these alone is sent as it always was.
 FIRST = (

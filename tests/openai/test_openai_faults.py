@@ -6,10 +6,10 @@ import pytest
 from endpoint import Reply, Request, completion
 
 from arena_learning.arena.ask import Contestant, ask
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.base import Refused, Sampling
-from arena_learning.errors import ArenaError
-from arena_learning.rows import Turn
-from arena_learning.store import Store
+from arena_learning.schema.rows import Turn
+from arena_learning.store.store import Store
 
 COUNT = 60
 
@@ -59,7 +59,7 @@ PERHAPS_PAID = {n for n in FAULTS if not n.startswith(("status", "429", "503"))}
 def undisturbed():
     from endpoint import FakeEndpoint
 
-    from arena_learning.engines.openai import OpenAi
+    from arena_learning.engines.openai.engine import OpenAi
     from arena_learning.params import Endpoint
 
     with FakeEndpoint() as server:

@@ -10,12 +10,12 @@ from math import log
 import pytest
 from endpoint import FakeEndpoint, Reply, completion
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.paths import Paths
 from arena_learning.judge.build import open_judge
 from arena_learning.judge.play import Pairing, play
 from arena_learning.params import parse_params
-from arena_learning.paths import Paths
-from arena_learning.store import Store
+from arena_learning.store.store import Store
 
 GAMES = 400
 NAMES = "abcde"

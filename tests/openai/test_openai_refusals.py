@@ -6,10 +6,10 @@ import pytest
 from endpoint import Reply, completion
 
 from arena_learning.arena.ask import Contestant, ask
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.base import Completion, Refused, Sampling
-from arena_learning.errors import ArenaError
-from arena_learning.rows import Turn
-from arena_learning.store import Store
+from arena_learning.schema.rows import Turn
+from arena_learning.store.store import Store
 
 
 def conversations(count):

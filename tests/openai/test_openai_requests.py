@@ -14,14 +14,14 @@ from endpoint import Reply, completion
 from pydantic import ValidationError
 
 from arena_learning.arena.ask import Contestant, ask
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.paths import Paths
 from arena_learning.engines.base import Completion, Sampling
 from arena_learning.engines.build import open_opponent
-from arena_learning.engines.limits import Pace, retry_after, retry_in
-from arena_learning.errors import ArenaError
+from arena_learning.engines.openai.rate_limit import Pace, retry_after, retry_in
 from arena_learning.params import Endpoint, Opponent, parse_params
-from arena_learning.paths import Paths
-from arena_learning.rows import Turn
-from arena_learning.store import Store
+from arena_learning.schema.rows import Turn
+from arena_learning.store.store import Store
 from languages import FOREIGN
 
 KEY = "sk-planted-7f3a9c"

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arena_learning.paths import Paths
-from arena_learning.setup.doctor import find_torn
+from arena_learning.core.paths import Paths
+from arena_learning.project.doctor import find_torn
 from pipeline.project import environment, make_project, read_params, run, write_params
 from sample import one_iteration
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from arena_learning.cli.consistency import command as consistency_command
 from arena_learning.cli.rate import command as rate_command
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 
 ROWS = [
     ("p1", "x", "y", "model_a", 120, 80),

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.rating.allocate import Standing, battle_information, likely_neighbours, spread
 from arena_learning.rating.schedule import (
     Planned,

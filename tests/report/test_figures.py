@@ -7,11 +7,11 @@ import struct
 import pytest
 from synthetic_project import build
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.report import draw_battles, draw_elo
 from arena_learning.report.figures import list_figures, make_figures
-from arena_learning.report.places import Duel
-from arena_learning.rows import Battle, Instruction, Turn, read_json
+from arena_learning.report.views import Duel
+from arena_learning.schema.rows import Battle, Instruction, Turn, read_json
 
 
 def size_of(png: bytes) -> tuple[int, int]:

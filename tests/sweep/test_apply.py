@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.params import load_params
-from arena_learning.rows import write_json
+from arena_learning.schema.rows import write_json
 from arena_learning.sweep.apply import apply
 
 TEXT = """# keep me

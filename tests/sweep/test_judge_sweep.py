@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from arena_learning.errors import ArenaError
-from arena_learning.judge.labelled import read_labelled
-from arena_learning.sweep.judging import JudgeTask, Limits, halves
-from arena_learning.sweep.run_judge import sweep_judge, table
+from arena_learning.core.errors import ArenaError
+from arena_learning.judge.audit.labelled import read_labelled
+from arena_learning.sweep.judge.run import sweep_judge, table
+from arena_learning.sweep.judge.task import JudgeTask, Limits, halves
 
 MARGIN = "judges.longer.tie_margin"
 

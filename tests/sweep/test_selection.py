@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from arena_learning.errors import ArenaError
-from arena_learning.rows import read_json
-from arena_learning.sweep.run_selection import sweep_selection, table
+from arena_learning.core.errors import ArenaError
+from arena_learning.schema.rows import read_json
+from arena_learning.sweep.selection.run import sweep_selection, table
 
 SPACE = {"rounds.dpo-i1.threshold": [1.0, 3.0], "train.dpo.beta": [0.1, 0.5]}
 

@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from arena_learning.errors import ArenaError
-from arena_learning.rows import read_json, write_text
-from arena_learning.sweep.run_judge import sweep_judge, table
-from arena_learning.sweep.run_selection import sweep_selection
-from arena_learning.sweep.run_selection import table as selection_table
-from arena_learning.sweep.view import views
+from arena_learning.core.errors import ArenaError
+from arena_learning.schema.rows import read_json, write_text
+from arena_learning.sweep.judge.run import sweep_judge, table
+from arena_learning.sweep.mlflow_runs import views
+from arena_learning.sweep.selection.run import sweep_selection
+from arena_learning.sweep.selection.run import table as selection_table
 
 MARGIN = "judges.longer.tie_margin"
 ONE = 2 / 2**4  # p of four pairs better and none worse, in one look

@@ -49,7 +49,7 @@ def test_trl_has_what_training_takes_from_its_inside():
     [
         ("DVC_ROOT", "paths.py finds the original project by it in an experiment's copy"),
         ("DVC_EXP_NAME", "paths.py and track/views.py name an experiment by it"),
-        ("DVC_STAGE", "guard.py tells by it that DVC has started a stage"),
+        ("DVC_STAGE", "core/stage_lock.py tells by it that DVC has started a stage"),
     ],
 )
 def test_dvc_tells_its_stages_what_they_read_from_the_environment(name, use):

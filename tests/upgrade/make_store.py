@@ -21,7 +21,7 @@ from pathlib import Path
 
 from scenes import INSTRUCTIONS, SCENES, needs, opened
 
-from arena_learning.rows import write_json
+from arena_learning.schema.rows import write_json
 
 STORES = Path(__file__).parent / "stores"
 

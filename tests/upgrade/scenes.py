@@ -21,19 +21,19 @@ from models import say
 
 from arena_learning.arena.ask import Contestant, ask
 from arena_learning.engines.base import Engine, Sampling
-from arena_learning.engines.openai import OpenAi
+from arena_learning.engines.openai.engine import OpenAi
 from arena_learning.engines.recorded import Recorded
 from arena_learning.judge.base import Judge
+from arena_learning.judge.length_baseline import LongerJudge
 from arena_learning.judge.llm import LlmJudge
-from arena_learning.judge.longer import LongerJudge
 from arena_learning.judge.play import Pairing, play
 from arena_learning.judge.reference import ReferenceJudge
+from arena_learning.judge.response_format import response_format
 from arena_learning.judge.rubric import RubricJudge
-from arena_learning.judge.schema import response_format
 from arena_learning.judge.template import JudgeTemplate
 from arena_learning.params import Endpoint
-from arena_learning.rows import Instruction, Response, Turn
-from arena_learning.store import Store
+from arena_learning.schema.rows import Instruction, Response, Turn
+from arena_learning.store.store import Store
 from tiny import build_tiny_model
 
 # Stands in the keys: the port that the endpoint really has is another in each run.

@@ -7,10 +7,10 @@ import os
 import pytest
 from engine_conformance import PLAIN, STRANGE, EngineConformance, ask
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.base import Sampling
 from arena_learning.engines.chat import Chat
-from arena_learning.engines.vllm import Vllm
-from arena_learning.errors import ArenaError
+from arena_learning.engines.vllm.engine import Vllm
 from arena_learning.params import VllmServing
 
 SERVING = VllmServing(eager=True, context=2048)

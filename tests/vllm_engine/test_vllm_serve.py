@@ -7,9 +7,9 @@ from math import exp
 import pytest
 from engine_conformance import EngineConformance, ask
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.base import Sampling, answers
-from arena_learning.engines.openai import OpenAi
-from arena_learning.errors import ArenaError
+from arena_learning.engines.openai.engine import OpenAi
 from arena_learning.params import Endpoint
 
 

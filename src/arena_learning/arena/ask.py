@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.progress import Progress
 from arena_learning.engines.base import (
     MAX_REFUSED,
     Completion,
@@ -16,11 +18,9 @@ from arena_learning.engines.base import (
     older_fingerprints,
     too_many,
 )
-from arena_learning.errors import ArenaError
-from arena_learning.progress import Progress
-from arena_learning.rows import Instruction, Response
-from arena_learning.sharing import shares
-from arena_learning.store import Store, store_key
+from arena_learning.schema.rows import Instruction, Response
+from arena_learning.store.store import Store, store_key
+from arena_learning.store.work_queue import shares
 
 _SHOWN = 5  # refused instructions named in an error
 

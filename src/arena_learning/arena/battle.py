@@ -9,11 +9,11 @@ from statistics import fmean
 from typing import Any
 
 from arena_learning.arena.ask import Asked, Contestant, ask
+from arena_learning.core.paths import Paths
+from arena_learning.core.text import words
 from arena_learning.params import NONE, Params
-from arena_learning.paths import Paths
-from arena_learning.rows import Instruction, Response, read_rows, write_json, write_rows
-from arena_learning.store import Store
-from arena_learning.texts import words
+from arena_learning.schema.rows import Instruction, Response, read_rows, write_json, write_rows
+from arena_learning.store.store import Store
 
 
 def battle_round(

@@ -24,9 +24,9 @@ def command(yes: bool, kinds: tuple[str, ...], as_json: bool) -> None:
     Never freed: models, rows and reports (`dvc gc` and `arena rounds prune` are for those that are no longer used), the
     memory of answers and games, and MLflow's store (`mlflow gc` empties its bin).
     """
-    from arena_learning.errors import ArenaError, suggest
-    from arena_learning.upkeep.clean import REMADE, clean, plan
-    from arena_learning.upkeep.disk import account, disk_text
+    from arena_learning.core.errors import ArenaError, suggest
+    from arena_learning.project.clean import REMADE, clean, plan
+    from arena_learning.project.disk import account, disk_text
 
     for kind in kinds:
         if kind not in REMADE:

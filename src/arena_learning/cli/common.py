@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from arena_learning.cli.main import print_json
-from arena_learning.guard import running
+from arena_learning.core.paths import Paths, check_place, project
+from arena_learning.core.stage_lock import running
 from arena_learning.params import Params, load_params
-from arena_learning.paths import Paths, check_place, project
-from arena_learning.rounds import check_round_name, check_rounds
+from arena_learning.params.rounds import check_round_name, check_rounds
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 fresh_option = click.option("--fresh", is_flag=True, help="Ignore what the store remembers and pay again.")

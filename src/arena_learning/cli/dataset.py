@@ -12,7 +12,7 @@ from arena_learning.cli.common import json_option, run_stage
 @json_option
 def command(round_name: str, as_json: bool) -> None:
     """Turn ROUND's battles into training rows with provenance."""
-    from arena_learning.curate.dataset import make_dataset
+    from arena_learning.dataset.stage import make_dataset
 
     run_stage(
         "dataset", round_name, lambda params, paths: make_dataset(round_name, params, paths), as_json=as_json

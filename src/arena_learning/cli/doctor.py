@@ -8,14 +8,14 @@ import click
 
 from arena_learning.cli.common import json_option
 from arena_learning.cli.main import print_json
-from arena_learning.paths import project
+from arena_learning.core.paths import project
 
 
 @click.command("doctor")
 @json_option
 def command(as_json: bool) -> None:
     """Check this machine, the packages and params.yaml; exit code 2 if something would fail."""
-    from arena_learning.setup.doctor import examine
+    from arena_learning.project.doctor import examine
 
     findings = examine(project())
     if as_json:

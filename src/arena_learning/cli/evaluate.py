@@ -28,7 +28,7 @@ from arena_learning.cli.main import print_json
 @json_option
 def command(split: str, contestants: str, fresh: bool, retry: bool, as_json: bool) -> None:
     """Let all contestants play all on held-out instructions under every judge of `evaluate.judges`."""
-    from arena_learning.board.evaluate import evaluate_test
+    from arena_learning.leaderboard.evaluate import evaluate_test
 
     if split == "test":
         run_stage(
@@ -38,7 +38,7 @@ def command(split: str, contestants: str, fresh: bool, retry: bool, as_json: boo
             as_json=as_json,
         )
         return
-    from arena_learning.board.compare import compare_split
+    from arena_learning.leaderboard.compare import compare_split
 
     params, paths = open_project()
     names = [name.strip() for name in contestants.split(",") if name.strip()] or None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from arena_learning.paths import Paths
+from arena_learning.core.paths import Paths
 
 
 @click.command("init")
@@ -14,7 +14,7 @@ from arena_learning.paths import Paths
 @click.option("--force", is_flag=True, help="Replace a params.yaml that is there.")
 def command(profile: str, force: bool) -> None:
     """Write params.yaml from a profile, with the engine and type that fit this machine."""
-    from arena_learning.setup.profile import choose_serving, has_cuda, write_params
+    from arena_learning.project.profile import choose_serving, has_cuda, write_params
 
     paths = Paths(Path.cwd())
     found = choose_serving(cuda=has_cuda())

@@ -14,7 +14,7 @@ from arena_learning.cli.common import fresh_option, json_option, retry_option, r
 @json_option
 def command(round_name: str, fresh: bool, retry: bool, as_json: bool) -> None:
     """Judge ROUND's battles in both orders."""
-    from arena_learning.judge.round import judge_round
+    from arena_learning.judge.stage import judge_round
 
     run_stage(
         "judge",

@@ -6,8 +6,8 @@ import click
 
 from arena_learning.cli.common import json_option, open_project
 from arena_learning.cli.main import print_json
-from arena_learning.guard import running
-from arena_learning.rows import read_json
+from arena_learning.core.stage_lock import running
+from arena_learning.schema.rows import read_json
 
 
 @click.command("leaderboard")
@@ -18,7 +18,7 @@ from arena_learning.rows import read_json
 @json_option
 def command(only_print: bool, markdown: bool, as_json: bool) -> None:
     """Rate the contestants on the test set; write reports/ and print the leaderboard."""
-    from arena_learning.board.leaderboard import make_leaderboard
+    from arena_learning.leaderboard.ratings import make_leaderboard
     from arena_learning.report.monitors import monitors_markdown, monitors_text
     from arena_learning.report.tables import leaderboard_markdown, leaderboard_text
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from arena_learning.errors import ArenaError, suggest
-from arena_learning.hide import hidden
+from arena_learning.core.errors import ArenaError, suggest
+from arena_learning.core.redact import hidden
 
 # name -> (module below arena_learning.cli, one line of help). The module is imported when the command runs,
 # so that `arena --help` loads neither torch nor mlflow.

@@ -69,7 +69,7 @@ def contestant(name: str, instruction: str | None, as_json: bool) -> None:
 def efficiency(as_json: bool) -> None:
     """Show seconds for a judged battle and battles a day, beside the paper's figures."""
     from arena_learning.report.show_text import efficiency_text
-    from arena_learning.track.efficiency import efficiency as measure
+    from arena_learning.tracking.efficiency import efficiency as measure
 
     params, paths = open_project()
     _print(measure(params, paths), efficiency_text, as_json=as_json)
@@ -79,8 +79,8 @@ def _print(
     view: Mapping[str, Any], to_text: Callable[[Mapping[str, Any], Page], str], *, as_json: bool
 ) -> None:
     """Print ``view``; what models wrote cannot act on the terminal either way."""
+    from arena_learning.report.sanitize import safe_json
     from arena_learning.report.terminal import Page
-    from arena_learning.report.visible import safe_json
 
     if as_json:
         click.echo(safe_json(view))

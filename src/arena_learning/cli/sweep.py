@@ -12,7 +12,7 @@ from arena_learning.cli.common import json_option, open_project
 from arena_learning.cli.main import print_json
 
 if TYPE_CHECKING:
-    from arena_learning.paths import Paths
+    from arena_learning.core.paths import Paths
 
 
 @click.group("sweep")
@@ -64,8 +64,8 @@ def selection(
     confirm: int,
 ) -> None:
     """Sweep what ROUND learns from and how it is trained, its start fixed and no battle judged again."""
-    from arena_learning.rounds import check_round_name
-    from arena_learning.sweep.run_selection import sweep_selection, table
+    from arena_learning.params.rounds import check_round_name
+    from arena_learning.sweep.selection.run import sweep_selection, table
     from arena_learning.sweep.spaces import chosen_space, selection_space
 
     params, paths = open_project()
@@ -118,9 +118,9 @@ def judge(
     max_tokens: float,
 ) -> None:
     """Sweep JUDGE's prompt and parameters: agreement with labels on one half, the winner confirmed on the other."""
-    from arena_learning.errors import ArenaError, suggest
-    from arena_learning.sweep.judging import Limits
-    from arena_learning.sweep.run_judge import sweep_judge, table
+    from arena_learning.core.errors import ArenaError, suggest
+    from arena_learning.sweep.judge.run import sweep_judge, table
+    from arena_learning.sweep.judge.task import Limits
     from arena_learning.sweep.spaces import chosen_space, judge_space
 
     params, paths = open_project()
@@ -156,9 +156,10 @@ def list_sweeps() -> None:
 @json_option
 def show(study: str, as_json: bool) -> None:
     """Print the table of a finished sweep; the beginning of its name is enough."""
-    from arena_learning.rows import read_json
-    from arena_learning.sweep import run_judge, run_selection
+    from arena_learning.schema.rows import read_json
     from arena_learning.sweep.apply import find_report
+    from arena_learning.sweep.judge import run as run_judge
+    from arena_learning.sweep.selection import run as run_selection
 
     report = read_json(find_report(study, open_project(check=False)[1]))
     _print(report, run_judge.table if report["kind"] == "judge" else run_selection.table, as_json)
@@ -181,7 +182,7 @@ def apply(study: str, trial: int | None, dry_run: bool, force: bool) -> None:
 
 
 def _log(paths: Paths, no_track: bool) -> Callable[..., object]:
-    from arena_learning.sweep.view import log_study
+    from arena_learning.sweep.mlflow_runs import log_study
 
     return (lambda study, report: None) if no_track else lambda study, report: log_study(study, paths, report)
 

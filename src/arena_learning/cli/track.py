@@ -20,7 +20,7 @@ def command(rebuild: bool, strict: bool, as_json: bool) -> None:
 
     Exit code 2 where MLflow does not show what the files hold: then `dvc repro` comes back to this stage.
     """
-    from arena_learning.track import track
+    from arena_learning.tracking import track
 
     params, paths = open_project()
     report = track(params, paths, rebuild=rebuild)

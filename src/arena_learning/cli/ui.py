@@ -13,7 +13,7 @@ from arena_learning.cli.common import open_project
 )
 def command(port: int) -> None:
     """Serve MLflow's user interface on this machine until it is stopped (Ctrl-C)."""
-    from arena_learning.track.server import serve
+    from arena_learning.tracking.server import serve
 
     _, paths = open_project(check=False)
     serve(paths, port)

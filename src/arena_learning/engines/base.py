@@ -8,9 +8,9 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from arena_learning.errors import ArenaError
-from arena_learning.rows import FinishReason, Turn
-from arena_learning.thoughts import Said
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.thoughts import Said
+from arena_learning.schema.rows import FinishReason, Turn
 
 Conversation = Sequence[Turn]
 

@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.progress import no_bars
 from arena_learning.engines.chat import Chat
-from arena_learning.engines.chat_format import Checked, check_chat
+from arena_learning.engines.chat_check import Checked, check_chat
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings, save_settings, template_text
 from arena_learning.engines.weights import SOURCE_FILE, WHERE, Source, resolve, weights_digest
-from arena_learning.errors import ArenaError
 from arena_learning.params import NONE
-from arena_learning.progress import no_bars
-from arena_learning.rows import write_json, write_text
+from arena_learning.schema.rows import write_json, write_text
 
 if TYPE_CHECKING:
+    from arena_learning.core.paths import Paths
     from arena_learning.params import LocalModel, Params, Weights
-    from arena_learning.paths import Paths
 
 
 class Prepared(NamedTuple):
@@ -125,8 +125,8 @@ def _load(source: Source, weights: Weights) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    from arena_learning.engines.gguf_metadata import refuse_scaled
-    from arena_learning.engines.gguf_tokenizer import load_gguf_tokenizer
+    from arena_learning.engines.gguf.metadata import refuse_scaled
+    from arena_learning.engines.gguf.tokenizer import load_gguf_tokenizer
 
     options: dict[str, Any] = {"dtype": torch.float32}
     try:

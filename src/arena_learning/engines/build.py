@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from arena_learning.core.errors import ArenaError, suggest
 from arena_learning.engines.base import Engine
 from arena_learning.engines.base_model import chat_settings, prepare_base
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings
 from arena_learning.engines.weights import Source, hub_folder, resolve, template_of
-from arena_learning.errors import ArenaError, suggest
 from arena_learning.params import Opponent, Params, Serving, Weights
 
 if TYPE_CHECKING:
-    from arena_learning.paths import Paths
-    from arena_learning.rows import Instruction
+    from arena_learning.core.paths import Paths
+    from arena_learning.schema.rows import Instruction
 
 # The types each engine serves weights in. An opponent whose engine knows no serving.dtype gets the first.
 DTYPES = {
@@ -97,7 +97,7 @@ def open_folder(
             system=system,
             settings=settings,
         )
-    from arena_learning.engines.vllm import Vllm
+    from arena_learning.engines.vllm.engine import Vllm
 
     return Vllm(
         folder,
@@ -121,7 +121,7 @@ def open_opponent(
         file = paths.user_file(opponent.model, f"{where}.model", outside=params.files_outside)
         return Recorded(file, instructions)
     if opponent.engine == "openai":
-        from arena_learning.engines.openai import OpenAi
+        from arena_learning.engines.openai.engine import OpenAi
 
         return OpenAi(opponent.model, opponent, system=opponent.system, where=where)
     dtypes = DTYPES[opponent.engine]
@@ -141,7 +141,7 @@ def open_opponent(
 def _open_vllm(
     opponent: Opponent, found: Source, dtype: str, params: Params, paths: Paths, *, where: str
 ) -> Engine:
-    from arena_learning.engines.vllm import Vllm
+    from arena_learning.engines.vllm.engine import Vllm
 
     folder = hub_folder(found.name, opponent.revision) if found.kind == "hub" else _folder(found, paths)
     return Vllm(

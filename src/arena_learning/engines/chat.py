@@ -8,7 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from arena_learning.engines.answers import AnswerReader, Read
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.thoughts import Said
+from arena_learning.engines.answer_reader import AnswerReader, Read
 from arena_learning.engines.base import Completion, Conversation, Refused
 from arena_learning.engines.template import Renderer
 from arena_learning.engines.tokenizer import (
@@ -24,9 +26,7 @@ from arena_learning.engines.tokenizer import (
     template_text,
 )
 from arena_learning.engines.weights import check_folder
-from arena_learning.errors import ArenaError
-from arena_learning.rows import FinishReason, Turn, canonical
-from arena_learning.thoughts import Said
+from arena_learning.schema.rows import FinishReason, Turn, canonical
 
 HELLO, GOODBYE = "Hello", "Goodbye"  # of the probes that find out how a template writes a turn
 

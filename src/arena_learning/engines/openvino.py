@@ -13,16 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.engines.answers import Read
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.thoughts import Said
+from arena_learning.engines.answer_reader import Read
 from arena_learning.engines.base import Completion, Conversation, Refused, Sampling
 from arena_learning.engines.chat import Chat, filled, share_out
-from arena_learning.engines.exports import exported
-from arena_learning.engines.gguf_export import EXPORT_VERSION, GgufType
+from arena_learning.engines.gguf.cache import exported
+from arena_learning.engines.gguf.export import EXPORT_VERSION, GgufType
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings
 from arena_learning.engines.weights import weights_digest
-from arena_learning.errors import ArenaError
-from arena_learning.rows import FinishReason, canonical
-from arena_learning.thoughts import Said
+from arena_learning.schema.rows import FinishReason, canonical
 
 if TYPE_CHECKING:
     import openvino_genai

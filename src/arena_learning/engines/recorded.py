@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.text import spaced
+from arena_learning.core.thoughts import Said, split_text
 from arena_learning.engines.base import Completion, Conversation, Sampling
-from arena_learning.errors import ArenaError
 from arena_learning.pool.read import RecordedAnswer, read_recorded
-from arena_learning.rows import Instruction, canonical
-from arena_learning.texts import spaced
-from arena_learning.thoughts import Said, split_text
+from arena_learning.schema.rows import Instruction, canonical
 
 _SHOWN = 5  # ids named in an error
 

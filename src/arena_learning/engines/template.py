@@ -8,8 +8,8 @@ from datetime import date
 from functools import cached_property
 from typing import Any
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.tokenizer import TEMPLATE_DATE, ChatSettings
-from arena_learning.errors import ArenaError
 
 CLOCK = "strftime_now"  # what templates call for the date
 _MARK = re.compile(r"<\|[^|<>\s]{1,40}\|>|\[/?[A-Z][A-Z_]+\]|<</?[A-Z]+>>|\[\|[a-z_]+\|\]")

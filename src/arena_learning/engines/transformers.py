@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.thoughts import Said
 from arena_learning.engines.base import (
     Answered,
     Completion,
@@ -17,12 +19,10 @@ from arena_learning.engines.base import (
     by_batches,
 )
 from arena_learning.engines.chat import Chat, filled, share_out
-from arena_learning.engines.likely import Likeliest
+from arena_learning.engines.logprobs import Likeliest
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings
 from arena_learning.engines.weights import weights_digest
-from arena_learning.errors import ArenaError
-from arena_learning.rows import FinishReason
-from arena_learning.thoughts import Said
+from arena_learning.schema.rows import FinishReason
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -8,8 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from arena_learning.errors import ArenaError
-from arena_learning.rows import canonical, read_json
+from arena_learning.core.errors import ArenaError
+from arena_learning.schema.rows import canonical, read_json
 
 WHERE = "weights.source"
 SOURCE_FILE = "arena_source.json"  # in the base's folder: where it came from

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.importers.pairs import LabelledPair
 from arena_learning.importers.source import Record, with_digest
-from arena_learning.rows import (
+from arena_learning.schema.rows import (
     Instruction,
     RecordedVerdict,
     canonical,

@@ -12,7 +12,7 @@ import re
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.importers.source import parsed, whole
 
 SHAPE = "a conversation must be a list of turns with role and content (or from and value)"

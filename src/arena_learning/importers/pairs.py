@@ -7,11 +7,11 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, model_validator
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.importers.conversations import OddError, Turns, read_answer, read_conversation, text_list
 from arena_learning.importers.source import Record
-from arena_learning.rows import Row, Turn
-from arena_learning.votes import ONE_HOT, SPELLINGS, Winner, is_missing, one_hot_columns, read_winner
+from arena_learning.schema.rows import Row, Turn
+from arena_learning.schema.votes import ONE_HOT, SPELLINGS, Winner, is_missing, one_hot_columns, read_winner
 
 INSTRUCTION = ("instruction", "prompt", "question", "input")
 CONVERSATION = ("turns", "messages", "conversation", "conversations")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.importers import alpaca_eval, arena_hard, fastchat, table
 from arena_learning.importers.collect import Collected
 from arena_learning.importers.source import Record, other_files, records

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from arena_learning.errors import ArenaError
-from arena_learning.text_files import (
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.text_files import (
     UNREADABLE,
     Dialect,
     csv_dialect,

@@ -10,7 +10,7 @@ import hashlib
 import math
 from typing import Any
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.importers.collect import Collected, Vote
 from arena_learning.importers.conversations import OddError, read_conversation
 from arena_learning.importers.pairs import (
@@ -27,8 +27,8 @@ from arena_learning.importers.pairs import (
     winner_of,
 )
 from arena_learning.importers.source import Record
-from arena_learning.rows import canonical
-from arena_learning.votes import NO_WINNER, ONE_HOT, Winner
+from arena_learning.schema.rows import canonical
+from arena_learning.schema.votes import NO_WINNER, ONE_HOT, Winner
 
 ANSWER = ("text", "response", "output", "answer", "completion")
 CONTESTANT = ("contestant", "model", "generator", "model_id")

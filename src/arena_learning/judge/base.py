@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from arena_learning.rows import Instruction, Response
+from arena_learning.schema.rows import Instruction, Response
 
 
 class Presentation(NamedTuple):

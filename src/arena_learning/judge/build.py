@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from arena_learning import params as p
+from arena_learning.core.paths import Paths
 from arena_learning.engines.base import Sampling
 from arena_learning.judge.base import Judge
-from arena_learning.paths import Paths
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
@@ -34,7 +34,7 @@ def _open(name: str, params: p.Params, paths: Paths) -> Judge:
 
         return ReferenceJudge()
     if judge.kind == "longer":
-        from arena_learning.judge.longer import LongerJudge
+        from arena_learning.judge.length_baseline import LongerJudge
 
         return LongerJudge()
     if judge.kind == "replay":
@@ -75,7 +75,7 @@ def _names_hub(model: str, paths: Paths) -> bool:
 def _open_llm(name: str, judge: p.Judge, params: p.Params, paths: Paths) -> Judge:
     from arena_learning.engines.build import open_opponent
     from arena_learning.judge.llm import LlmJudge
-    from arena_learning.judge.schema import response_format
+    from arena_learning.judge.response_format import response_format
     from arena_learning.judge.template import JudgeTemplate
 
     sampling = Sampling(max_tokens=judge.max_tokens, temperature=judge.temperature, seed=params.seed)

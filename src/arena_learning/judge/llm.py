@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import overload
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.base import (
     Completion,
     Conversation,
@@ -17,13 +18,12 @@ from arena_learning.engines.base import (
     answers,
     older_fingerprints,
 )
-from arena_learning.errors import ArenaError
 from arena_learning.judge.base import Presentation, Scored, Verdict
 from arena_learning.judge.expected import LIKELY, VERSION, expected_scores
 from arena_learning.judge.parse import PARSER_VERSION, Found, Scores
-from arena_learning.judge.spoken import spoken
 from arena_learning.judge.template import JudgeTemplate, break_marks
-from arena_learning.rows import Turn, canonical
+from arena_learning.judge.verdict_text import spoken
+from arena_learning.schema.rows import Turn, canonical
 
 # Greedy decoding repeats a malformed verdict word for word: a retry samples.
 _RETRY_TEMPERATURE = 0.7

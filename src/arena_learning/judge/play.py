@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby
 from typing import NamedTuple
 
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.progress import Progress
 from arena_learning.engines.base import MAX_REFUSED, older_fingerprints, too_many
-from arena_learning.errors import ArenaError
 from arena_learning.judge.base import (
     Judge,
     Presentation,
@@ -25,11 +26,10 @@ from arena_learning.judge.base import (
     verdicts,
 )
 from arena_learning.judge.merge import merge_games
-from arena_learning.judge.remembered import kept, key_of, verdict_of
-from arena_learning.progress import Progress
-from arena_learning.rows import Battle, Game, Instruction, Response
-from arena_learning.sharing import shares
-from arena_learning.store import Store
+from arena_learning.judge.stored_verdict import kept, key_of, verdict_of
+from arena_learning.schema.rows import Battle, Game, Instruction, Response
+from arena_learning.store.store import Store
+from arena_learning.store.work_queue import shares
 
 PORTION = 20_000  # games in memory at once
 

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.judge.base import Presentation, Verdict
-from arena_learning.rows import RecordedVerdict, canonical, numbered_rows
+from arena_learning.schema.rows import RecordedVerdict, canonical, numbered_rows
 
 
 class ReplayJudge:

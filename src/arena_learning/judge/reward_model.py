@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.chat import Chat
 from arena_learning.engines.tokenizer import ChatSettings, control_tokens, load_tokenizer, neutralise
 from arena_learning.engines.weights import check_folder
-from arena_learning.errors import ArenaError
-from arena_learning.rows import Instruction, Response, Turn, read_json
+from arena_learning.schema.rows import Instruction, Response, Turn, read_json
 
 _MOST_TOKENS = 16_384  # in one pass, padding included
 _UNSET = 100_000_000  # a tokenizer that knows no length says a very large one

@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from arena_learning import texts
+from arena_learning.core import text as texts
+from arena_learning.core.text import sentences, words
 from arena_learning.judge.base import Presentation, Verdict
-from arena_learning.judge.flaws import Flaw, find_flaws
-from arena_learning.points import Check, Point, check, parse_point
+from arena_learning.judge.penalties import Flaw, find_flaws
 from arena_learning.pool.embeddings import Embedder, shared_embedder
-from arena_learning.rows import Instruction, Response
-from arena_learning.texts import sentences, words
+from arena_learning.schema.rows import Instruction, Response
+from arena_learning.schema.rubric import Check, Point, check, parse_point
 
 VERSION = "1"
 

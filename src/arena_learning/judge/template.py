@@ -10,11 +10,11 @@ from pathlib import Path
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from arena_learning.errors import ArenaError, suggest
+from arena_learning.core.errors import ArenaError, suggest
+from arena_learning.core.thoughts import CHANNEL, END_OF_MESSAGE, MARKS, MESSAGE
 from arena_learning.judge.base import Presentation
 from arena_learning.judge.parse import Found, Scores, find_json_scores, find_scores, none_found
-from arena_learning.judge.spoken import spoken
-from arena_learning.thoughts import CHANNEL, END_OF_MESSAGE, MARKS, MESSAGE
+from arena_learning.judge.verdict_text import spoken
 
 # What a template's head may say: how its verdict is written (`lines` or `json`), and that it comes last.
 _HEAD = re.compile(r"\A\{#-?(.*?)-?#\}", re.DOTALL)

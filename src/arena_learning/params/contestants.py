@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from arena_learning.core.errors import suggest
+from arena_learning.core.redact import secrets_in
 from arena_learning.engines.base import Sampling
-from arena_learning.errors import suggest
-from arena_learning.hide import secrets_in
 from arena_learning.params.section import Positive, Section
 from arena_learning.params.vllm import VllmModel, VllmServing
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from arena_learning.errors import ArenaError, suggest
-from arena_learning.hide import secrets_in
+from arena_learning.core.errors import ArenaError, suggest
+from arena_learning.core.redact import secrets_in
+from arena_learning.core.yaml_files import read_yaml
 from arena_learning.params.names import merging, one_metric
 from arena_learning.params.section import NONE
 from arena_learning.params.whole import Params
-from arena_learning.read_yaml import read_yaml
 
 
 def load_params(path: Path) -> Params:

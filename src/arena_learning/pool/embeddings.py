@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from arena_learning.errors import ArenaError
-from arena_learning.progress import no_bars
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.progress import no_bars
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from datasketch import MinHash, MinHashLSH
 
+from arena_learning.core.text import spaced
 from arena_learning.params import Filters
-from arena_learning.rows import Instruction
-from arena_learning.texts import spaced
+from arena_learning.schema.rows import Instruction
 
 _PERMUTATIONS = 128
 

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.paths import Paths
 from arena_learning.params import NONE, SPLITS, Params
-from arena_learning.paths import Paths
 from arena_learning.pool.embeddings import shared_embedder
 from arena_learning.pool.filters import Dropped, conversation_text, filter_instructions
 from arena_learning.pool.read import read_answers, read_pool, with_references
 from arena_learning.pool.split import draw
-from arena_learning.rows import Instruction, write_json, write_rows
+from arena_learning.schema.rows import Instruction, write_json, write_rows
 
 HELD_OUT = ("validation", "test")
 

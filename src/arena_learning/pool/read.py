@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
-from arena_learning.errors import ArenaError
-from arena_learning.points import parse_point
-from arena_learning.rows import Instruction, Row, numbered_rows
-from arena_learning.thoughts import Said, split_text
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.thoughts import Said, split_text
+from arena_learning.schema.rows import Instruction, Row, numbered_rows
+from arena_learning.schema.rubric import parse_point
 
 
 class RecordedAnswer(Row):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.rating.arrays import Bools, Codes, Floats
 from arena_learning.rating.columns import (
     REQUIRED,

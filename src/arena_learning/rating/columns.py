@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from arena_learning.errors import ArenaError, suggest
+from arena_learning.core.errors import ArenaError, suggest
 from arena_learning.rating.arrays import Bools, Codes, Floats
-from arena_learning.votes import (
+from arena_learning.schema.votes import (
     NO_WINNER,
     ONE_HOT,
     SPELLINGS,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from arena_learning.errors import ArenaError, suggest
+from arena_learning.core.errors import ArenaError, suggest
 from arena_learning.rating.battles import Battles, battles_from_frame
 from arena_learning.rating.fold import fold, games_of
 from arena_learning.rating.intervals import half_width

@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.errors import ArenaError
-from arena_learning.rating.battles import Battles, battles_from_arrow
-from arena_learning.rating.columns import REQUIRED, Where, known_columns
-from arena_learning.text_files import (
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.text_files import (
     SEPARATOR_NAMES,
     Dialect,
     csv_dialect,
@@ -20,7 +18,9 @@ from arena_learning.text_files import (
     open_text,
     whole_text,
 )
-from arena_learning.votes import ONE_HOT
+from arena_learning.rating.battles import Battles, battles_from_arrow
+from arena_learning.rating.columns import REQUIRED, Where, known_columns
+from arena_learning.schema.votes import ONE_HOT
 
 if TYPE_CHECKING:
     import pyarrow as pa

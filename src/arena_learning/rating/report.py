@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.rating.bias import BattleBias, position_bias
 from arena_learning.rating.bradley_terry import rate
 from arena_learning.rating.elo import EloParams, online_elo

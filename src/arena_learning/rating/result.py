@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from arena_learning.errors import ArenaError, suggest
+from arena_learning.core.errors import ArenaError, suggest
 from arena_learning.rating.intervals import half_width, percentiles, tail
 from arena_learning.rating.stopping import LEVEL_AT_STOP, level_at_stop
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.rating.allocate import Standing, allocate, stand
 from arena_learning.rating.battles import Battles, battles_from_frame
 from arena_learning.rating.stopping import Adjacent, Boundary, adjacent_pairs, separated, settled

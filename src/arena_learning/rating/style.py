@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.rating.battles import Battles, battles_from_frame
 from arena_learning.rating.bradley_terry import fit_battles, rate, sandwich_result
 from arena_learning.rating.columns import SIDE_COLUMNS

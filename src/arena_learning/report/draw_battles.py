@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arena_learning.params import Params
 from arena_learning.report.draw_style import BLUE, GREY, INK, ORANGE, SOFT, new_figure, plain, short, title
-from arena_learning.report.places import Duel
-from arena_learning.report.words import plural
+from arena_learning.report.phrases import plural
+from arena_learning.report.views import Duel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

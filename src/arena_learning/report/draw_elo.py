@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arena_learning.report.draw_style import BANDS, BLUE, SOFT, new_figure, short, title
-from arena_learning.report.words import elo, plural
+from arena_learning.report.phrases import elo, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from arena_learning.board.evaluate import judge_names
+from arena_learning.core.paths import Paths
+from arena_learning.leaderboard.evaluate import judge_names
 from arena_learning.params import Params
-from arena_learning.paths import Paths
-from arena_learning.report.places import ARENA, Duel, read_place, target_of
 from arena_learning.report.tables import ordered_boards
-from arena_learning.rows import read_json
+from arena_learning.report.views import ARENA, Duel, read_place, target_of
+from arena_learning.schema.rows import read_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,13 +11,13 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from arena_learning.core.paths import Paths
 from arena_learning.params import Params
-from arena_learning.paths import Paths
-from arena_learning.report import html_view
+from arena_learning.report import html_context as html_view
 from arena_learning.report.figures import FigureFile, list_figures
 from arena_learning.report.monitors import monitor_rows
-from arena_learning.report.words import number, percent, plural
-from arena_learning.rows import read_json, write_text
+from arena_learning.report.phrases import number, percent, plural
+from arena_learning.schema.rows import read_json, write_text
 
 _FOLDER = Path(__file__).parent
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from arena_learning.board.monitors import AGREEMENT
+from arena_learning.leaderboard.monitors import AGREEMENT
+from arena_learning.report.phrases import number, percent
 from arena_learning.report.tables import Table, fixed_width, markdown_table
-from arena_learning.report.words import number, percent
 
 TITLE = "Monitors by round"
 TEST, BATTLES, ROWS, TRAINING = "test answers", "its battles", "its rows", "its training"

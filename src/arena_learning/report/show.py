@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from arena_learning.board.evaluate import judge_names
-from arena_learning.errors import ArenaError, suggest
+from arena_learning.core.errors import ArenaError, suggest
+from arena_learning.core.paths import Paths
 from arena_learning.judge.health import win_counts
+from arena_learning.leaderboard.evaluate import judge_names
 from arena_learning.params import Params
-from arena_learning.paths import Paths
-from arena_learning.report.places import (
+from arena_learning.report.views import (
     ARENA,
     Duel,
     Place,
@@ -21,7 +21,15 @@ from arena_learning.report.places import (
     read_place,
     target_of,
 )
-from arena_learning.rows import Instruction, PreferenceRow, Response, SftRow, by_id, read_json, read_rows
+from arena_learning.schema.rows import (
+    Instruction,
+    PreferenceRow,
+    Response,
+    SftRow,
+    by_id,
+    read_json,
+    read_rows,
+)
 
 
 def show_battle(

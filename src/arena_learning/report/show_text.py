@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from arena_learning.report.phrases import number, percent, plural, score
 from arena_learning.report.tables import Table, interval, rank
 from arena_learning.report.terminal import Page
-from arena_learning.report.words import number, percent, plural, score
 
 View = Mapping[str, Any]
 _FOLDED = 160  # characters of a thought that are shown

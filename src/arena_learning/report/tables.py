@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from arena_learning.report.words import elo, gain_sentence, number, percent, plural
+from arena_learning.report.phrases import elo, gain_sentence, number, percent, plural
 
 Board = Mapping[str, Any]
 

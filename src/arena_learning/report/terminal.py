@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
+from arena_learning.report.sanitize import visible
 from arena_learning.report.tables import Table, fixed_width
-from arena_learning.report.visible import visible
 
 # Every line of model text stands behind this bar, so that nothing in it looks like a line of the report.
 BAR = "│ "

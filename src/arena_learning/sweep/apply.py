@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
-from arena_learning.errors import ArenaError, suggest
+from arena_learning.core.errors import ArenaError, suggest
+from arena_learning.core.paths import Paths
 from arena_learning.params import load_params, parse_params
-from arena_learning.paths import Paths
-from arena_learning.rounds import check_rounds
-from arena_learning.rows import read_json, write_text
+from arena_learning.params.rounds import check_rounds
+from arena_learning.schema.rows import read_json, write_text
 from arena_learning.sweep.space import key_parts, override, value_at
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from arena_learning.errors import ArenaError
-from arena_learning.paths import Paths
-from arena_learning.rows import canonical, write_text
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.paths import Paths
+from arena_learning.schema.rows import canonical, write_text
 from arena_learning.sweep.space import digest
 
 

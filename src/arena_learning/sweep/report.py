@@ -6,9 +6,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from arena_learning.errors import ArenaError
-from arena_learning.paths import Paths
-from arena_learning.rows import read_json, write_json
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.paths import Paths
+from arena_learning.schema.rows import read_json, write_json
 from arena_learning.sweep.figures import draw, importance
 from arena_learning.sweep.records import Record
 from arena_learning.sweep.space import digest, size

@@ -13,9 +13,9 @@ from itertools import product
 from math import exp, isfinite, log
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.errors import ArenaError, suggest
+from arena_learning.core.errors import ArenaError, suggest
 from arena_learning.params import Params, parse_params
-from arena_learning.rows import canonical
+from arena_learning.schema.rows import canonical
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.yaml_files import read_yaml
 from arena_learning.judge.template import shipped_templates
 from arena_learning.params import Params
-from arena_learning.read_yaml import read_yaml
 
 _RATES = (0.25, 0.5, 1.0, 2.0)  # times the learning rate in force
 

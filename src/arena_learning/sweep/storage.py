@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from arena_learning.errors import ArenaError
-from arena_learning.guard import is_held
-from arena_learning.track.store import redact
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.stage_lock import is_held
+from arena_learning.tracking.mlflow_store import redact
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

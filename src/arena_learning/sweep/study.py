@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from arena_learning.paths import Paths
-from arena_learning.rows import canonical
-from arena_learning.sweep.carry import carry_over
+from arena_learning.core.paths import Paths
+from arena_learning.schema.rows import canonical
 from arena_learning.sweep.records import DIED, Record, asked, has_died, is_finished, record
 from arena_learning.sweep.sampler import unseen_sampler
 from arena_learning.sweep.space import Values, decoded, design, digest, encoded, grid, size, space_digest
 from arena_learning.sweep.storage import Worker, is_alive, open_storage
 from arena_learning.sweep.task import Outcome, Task
+from arena_learning.sweep.warm_start import carry_over
 
 if TYPE_CHECKING:
     import optuna

@@ -7,7 +7,7 @@ neither torch nor TRL.
 
 from __future__ import annotations
 
+from arena_learning.train.files import train_round
 from arena_learning.train.report import TrainReport
-from arena_learning.train.stage import train_round
 
 __all__ = ["TrainReport", "train_round"]

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments

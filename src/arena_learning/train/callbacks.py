@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from arena_learning.progress import Progress
+from arena_learning.core.progress import Progress
 
 # The trainers' names for what a curve calls otherwise; the rest keep theirs. Left out: what depends on the
 # clock, and counts that a resumed training starts anew.

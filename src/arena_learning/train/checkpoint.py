@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from arena_learning.rows import canonical, write_text
+from arena_learning.schema.rows import canonical, write_text
 
 INPUTS = "inputs.json"
 STATE = "trainer_state.json"  # transformers writes it last

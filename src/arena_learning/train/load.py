@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.chat import Chat
-from arena_learning.engines.chat_format import check_chat
-from arena_learning.engines.learnt import ChatFormat
-from arena_learning.errors import ArenaError
-from arena_learning.rows import Turn
+from arena_learning.engines.chat_check import check_chat
+from arena_learning.engines.chat_format import ChatFormat
+from arena_learning.schema.rows import Turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from arena_learning.errors import ArenaError
-from arena_learning.progress import Progress
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.progress import Progress
 from arena_learning.train import checkpoint
 from arena_learning.train.callbacks import Watch, curve
 from arena_learning.train.load import Start

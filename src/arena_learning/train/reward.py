@@ -7,16 +7,16 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from arena_learning.rows import read_json, write_json
+from arena_learning.schema.rows import read_json, write_json
 from arena_learning.train.arguments import common_arguments, on_one_gpu, plan
 from arena_learning.train.checkpoint import drop_checkpoints
 from arena_learning.train.encode import Encoded
+from arena_learning.train.files import fresh_beside, move_into_place
 from arena_learning.train.load import load_scorer
 from arena_learning.train.loop import Job, run_trainer
 from arena_learning.train.lora import lora_config
 from arena_learning.train.report import Phase
 from arena_learning.train.save import write_model
-from arena_learning.train.stage import fresh_beside, move_into_place
 
 if TYPE_CHECKING:
     from trl import RewardTrainer

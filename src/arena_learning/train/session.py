@@ -10,18 +10,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.progress import Progress
-from arena_learning.rows import PreferenceRow, SftRow
+from arena_learning.core.progress import Progress
+from arena_learning.schema.rows import PreferenceRow, SftRow
 from arena_learning.train import encode
 from arena_learning.train.arguments import choose_device
 from arena_learning.train.checkpoint import digest, weights_digest
+from arena_learning.train.diagnostics import symptoms
+from arena_learning.train.files import copy_model, fresh_beside, move_into_place, no_rows
 from arena_learning.train.load import load_start, quiet_libraries
 from arena_learning.train.loop import Job, Trained
 from arena_learning.train.measure import peak_memory_mb, relative_change
 from arena_learning.train.report import Cost, Method, Name, Phase, RowCount, TrainReport, WeightChange
 from arena_learning.train.save import write_model
-from arena_learning.train.stage import copy_model, fresh_beside, move_into_place, no_rows
-from arena_learning.train.symptoms import symptoms
 
 if TYPE_CHECKING:
     from arena_learning.params import Train

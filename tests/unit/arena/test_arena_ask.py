@@ -5,13 +5,13 @@ import pytest
 from arena_learning.arena.ask import Contestant, ask
 from arena_learning.arena.ask import _key as key_of
 from arena_learning.arena.battle import answer_metrics, answer_test, battle_round
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.paths import Paths
+from arena_learning.core.thoughts import split_text
 from arena_learning.engines.base import Completion, Refused, Sampling
-from arena_learning.errors import ArenaError
 from arena_learning.params import parse_params
-from arena_learning.paths import Paths
-from arena_learning.rows import Response, read_json, read_rows, write_rows
-from arena_learning.store import Store
-from arena_learning.thoughts import split_text
+from arena_learning.schema.rows import Response, read_json, read_rows, write_rows
+from arena_learning.store.store import Store
 
 
 class Echo:

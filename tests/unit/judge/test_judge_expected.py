@@ -9,12 +9,12 @@ import pytest
 from conformance import check_judge, present
 from scripted import ScriptedEngine
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.base import Completion, Sampling, Token
-from arena_learning.errors import ArenaError
 from arena_learning.judge.expected import expected_scores
 from arena_learning.judge.llm import LlmJudge
 from arena_learning.judge.parse import find_json_scores, find_scores
-from arena_learning.judge.schema import response_format
+from arena_learning.judge.response_format import response_format
 from arena_learning.judge.template import JudgeTemplate
 
 PAIRWISE, REASONS, JSON = (JudgeTemplate(n, Path()) for n in ("pairwise-score", "reasoning-first", "json"))

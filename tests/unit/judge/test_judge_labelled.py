@@ -7,8 +7,8 @@ import json
 import pandas as pd
 import pytest
 
-from arena_learning.errors import ArenaError
-from arena_learning.judge.labelled import read_labelled
+from arena_learning.core.errors import ArenaError
+from arena_learning.judge.audit.labelled import read_labelled
 
 PAIR = {"id": "p1", "instruction": "Q", "response_a": "A", "response_b": "B", "label": "model_a"}
 

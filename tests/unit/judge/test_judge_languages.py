@@ -10,14 +10,14 @@ from conformance import present
 from scripted import ScriptedEngine
 
 from arena_learning.engines.base import Sampling
-from arena_learning.judge.flaws import find_flaws
+from arena_learning.judge.length_baseline import LongerJudge
 from arena_learning.judge.llm import LlmJudge
-from arena_learning.judge.longer import LongerJudge
 from arena_learning.judge.parse import read_scores
+from arena_learning.judge.penalties import find_flaws
 from arena_learning.judge.play import Pairing, play
 from arena_learning.judge.template import JudgeTemplate, shipped_templates
-from arena_learning.rows import Game, Turn, read_rows, write_rows
-from arena_learning.store import Store
+from arena_learning.schema.rows import Game, Turn, read_rows, write_rows
+from arena_learning.store.store import Store
 from languages import FOREIGN
 
 

@@ -7,12 +7,12 @@ import pytest
 from conformance import present
 from scripted import ScriptedEngine
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.base import Sampling
-from arena_learning.errors import ArenaError
 from arena_learning.judge.llm import LlmJudge
 from arena_learning.judge.play import Pairing, play
 from arena_learning.judge.template import JudgeTemplate, neutralise, shipped_templates
-from arena_learning.store import Store
+from arena_learning.store.store import Store
 
 GOOD = "Score-A: 8\nScore-B: 3\nExplanation: because."
 

@@ -6,12 +6,12 @@ from itertools import combinations
 import pytest
 from scripted import WordCountJudge
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.judge.base import Verdict
 from arena_learning.judge.play import Pairing, play, portions
-from arena_learning.judge.record import record
-from arena_learning.rows import rows_file
-from arena_learning.store import Store
+from arena_learning.judge.recording import record
+from arena_learning.schema.rows import rows_file
+from arena_learning.store.store import Store
 
 
 @pytest.fixture

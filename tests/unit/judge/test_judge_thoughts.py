@@ -10,16 +10,16 @@ import pytest
 from conformance import INSTRUCTION, present
 from scripted import ScriptedEngine
 
+from arena_learning.core.thoughts import MARKS
 from arena_learning.engines.base import Completion, Refused, Sampling, Token
 from arena_learning.judge.base import Presentation, RereadingJudge
 from arena_learning.judge.llm import LlmJudge
 from arena_learning.judge.parse import PARSER_VERSION
 from arena_learning.judge.play import Pairing, play
-from arena_learning.judge.remembered import key_of
-from arena_learning.judge.spoken import spoken
+from arena_learning.judge.stored_verdict import key_of
 from arena_learning.judge.template import JudgeTemplate, neutralise, shipped_templates
-from arena_learning.store import Store
-from arena_learning.thoughts import MARKS
+from arena_learning.judge.verdict_text import spoken
+from arena_learning.store.store import Store
 
 DRAFT = "Score-A: 3\nScore-B: 9"
 OWN = "Score-A: 8\nScore-B: 2"

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from arena_learning.core.paths import Paths
 from arena_learning.params import parse_params
-from arena_learning.paths import Paths
 from arena_learning.pool.embeddings import Embedder, shared_embedder
 from arena_learning.pool.prepare import decontaminate, prepare
-from arena_learning.rows import Instruction, read_json, read_rows
+from arena_learning.schema.rows import Instruction, read_json, read_rows
 
 pytestmark = pytest.mark.torch
 

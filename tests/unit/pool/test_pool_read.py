@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.pool.read import read_answers, read_pool, with_references
 
 ROW = {"id": "a", "turns": [{"role": "user", "content": "Name a river."}]}

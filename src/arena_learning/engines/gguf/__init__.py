@@ -1,0 +1,1 @@
+"""GGUF files: reading weights and tokenizers from them, and exporting models to them."""

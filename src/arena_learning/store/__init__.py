@@ -1,0 +1,1 @@
+"""The memory of answers and verdicts, shared by all stages and by several processes."""

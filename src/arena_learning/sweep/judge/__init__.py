@@ -1,0 +1,1 @@
+"""Sweeps of a judge's prompt and settings."""

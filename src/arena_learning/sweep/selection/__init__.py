@@ -1,0 +1,1 @@
+"""Sweeps of a round's data selection and training."""
