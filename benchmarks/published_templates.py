@@ -82,7 +82,7 @@ def checked(path: Path) -> Row:
         try:
             return Row(path.stem, "works", "; ".join(map(short, check_chat(Chat(folder)).notes)))
         except ArenaError as error:
-            hinted = re.search(r"chat_template_kwargs: (\{.*\})", error.mend)
+            hinted = re.search(r"chat_template_kwargs: (\{.*\})", error.hint)
             if hinted is None:
                 return Row(path.stem, "refused", short(error.what))
         settings = ChatSettings(kwargs=yaml.safe_load(hinted[1]))

@@ -19,7 +19,7 @@ from scipy.stats import spearmanr
 
 from arena_learning.importers.run import import_files
 from arena_learning.judge.health import judge_health
-from arena_learning.judge.play import Pairing, play
+from arena_learning.judge.play import Pairing, play_games
 from arena_learning.judge.replay import ReplayJudge
 from arena_learning.pool.read import read_answers, read_pool
 from arena_learning.rating import RatingParams, battles_from_frame, rate
@@ -78,7 +78,7 @@ def replayed(out: Path, known: set[str]) -> tuple[list, dict]:
     # One model left one instruction unanswered: what nobody answered cannot be shown to a judge.
     pairs = [p for p in pairs if {(p.instruction_id, p.a), (p.instruction_id, p.b)} <= responses.keys()]
     with Store(out / "store.sqlite") as store:
-        judged = play(pairs, instructions, responses, ReplayJudge(out / "verdicts.jsonl"), store)
+        judged = play_games(pairs, instructions, responses, ReplayJudge(out / "verdicts.jsonl"), store)
     return judged.battles, judge_health(judged.games, judged.battles, responses)
 
 

@@ -13,9 +13,9 @@ from engine_conformance import PLAIN
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.core.paths import Paths
-from arena_learning.engines.base import Sampling
 from arena_learning.engines.build import open_engine, open_opponent
 from arena_learning.params import Opponent, parse_params
+from arena_learning.params.contestants import Sampling
 from arena_learning.schema.rows import Instruction
 
 INSTRUCTIONS = [Instruction(id=f"i{n}", turns=tuple(turns)) for n, turns in enumerate(PLAIN)]

@@ -44,7 +44,7 @@ def refusal(folder, tmp_path):
     with pytest.raises(ArenaError) as caught:
         export_gguf(folder, None, tmp_path / "refused.gguf", "f16")
     assert not (tmp_path / "refused.gguf").exists()
-    assert "serving.engine: transformers" in caught.value.mend
+    assert "serving.engine: transformers" in caught.value.hint
     return caught.value.what
 
 

@@ -31,7 +31,7 @@ def test_a_tokenizer_that_loses_spaces_is_named_and_not_the_template(kind):
         ArenaError, match="tokenizer does not give back what it is given: 'Green grass"
     ) as caught:
         check_chat(Chat(chat.folder))
-    assert "chat_template" not in caught.value.mend
+    assert "chat_template" not in caught.value.hint
 
 
 @pytest.mark.parametrize("architecture", ["llama", "phi3"])

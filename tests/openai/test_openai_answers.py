@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from endpoint import Reply, completion
 
-from arena_learning.engines.base import Completion, Refused, Sampling
+from arena_learning.engines.base import Completion, Refused
+from arena_learning.params.contestants import Sampling
 from arena_learning.schema.rows import Turn
 
 HELLO = [[Turn(role="user", content="Hello")]]

@@ -60,7 +60,7 @@ class Outcome(NamedTuple):
     Attributes:
         kills: what was killed, when.
         paid_twice: requests that the endpoint was paid for twice.
-        torn: how often DVC was killed while it wrote a file of its own, so that somebody has to mend it.
+        torn: how often DVC was killed while it wrote a file of its own, so that somebody has to repair it.
     """
 
     kills: list[Killed]
@@ -146,7 +146,7 @@ def _mend_torn(root: Path) -> bool:
     """Do what `arena doctor` says where DVC was killed in the midst of writing a file of its own: it does not go on."""
     torn = list(find_torn(Paths(root)))
     for finding in torn:
-        subprocess.run(finding.mend, shell=True, cwd=root, check=True)
+        subprocess.run(finding.hint, shell=True, cwd=root, check=True)
     return bool(torn)
 
 

@@ -13,7 +13,7 @@ import yaml
 from judging_endpoint import PROMPTS, JudgingEndpoint, write_prompts
 from test_sweep_kills import study_of
 
-from arena_learning.schema.rows import read_json
+from arena_learning.core.json_files import read_json
 from arena_learning.tracking.mlflow_store import opened
 
 TEMPLATE, TEMPERATURE = "judges.big.template", "judges.big.temperature"

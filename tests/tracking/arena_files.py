@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from arena_learning.core.json_files import write_json
 from arena_learning.core.paths import Paths
 from arena_learning.params import Params, load_params
 from arena_learning.schema.rows import (
@@ -16,7 +17,6 @@ from arena_learning.schema.rows import (
     Response,
     SftRow,
     Turn,
-    write_json,
     write_rows,
 )
 from arena_learning.train.report import Cost, Phase, RowCount, TrainReport, WeightChange

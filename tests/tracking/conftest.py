@@ -64,11 +64,11 @@ def project(tmp_path, template):
 @pytest.fixture(scope="session")
 def shown(tmp_path_factory, template):
     """Parameters and paths of a project that has been tracked; for tests that only look."""
-    from arena_learning.tracking import track
+    from arena_learning.tracking import track_project
 
     params, paths = make_project(tmp_path_factory.mktemp("shown") / "clone")
     shutil.copytree(template, paths.mlruns)
-    report = track(params, paths)
+    report = track_project(params, paths)
     assert (report.warnings, report.failed) == ([], False)
     return params, paths
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from test_tracking_runs import ALL, ids, runs
 
+from arena_learning.core.json_files import read_json, write_json, write_text
 from arena_learning.judge.audit.run import audit_judges
-from arena_learning.schema.rows import read_json, write_json, write_text
-from arena_learning.tracking import track
+from arena_learning.tracking import track_project
 
 LINE = '{{"id": "p{n}", "instruction": "Q{n}", "response_a": "{a}", "response_b": "x", "label": "model_a", "source": "s{s}"}}\n'
 TITLES = ["audit labels: longer", "audit labels: short"]
@@ -27,7 +27,7 @@ def audited(project):
 
 def test_an_audit_is_a_run_a_judge_with_its_figures_and_table(audited):
     params, paths = audited
-    report = track(params, paths)
+    report = track_project(params, paths)
     assert sorted(report.logged) == sorted([*ALL, *TITLES])
     run = runs(paths)["audit labels: longer"]
     assert run.data.metrics["audit/agreement"] == pytest.approx(5 / 6)
@@ -42,27 +42,27 @@ def test_an_audit_is_a_run_a_judge_with_its_figures_and_table(audited):
 
 def test_audits_are_left_alone_superseded_removed_and_rebuilt_like_rounds(audited):
     params, paths = audited
-    track(params, paths)
+    track_project(params, paths)
     before = ids(paths)
-    again = track(params, paths)
+    again = track_project(params, paths)
     assert (again.logged, ids(paths)) == ([], before)
     report = read_json(paths.audit("labels"))
     report["judges"]["short"]["all"]["flip_rate"] = 0.5
     report["judges"].pop("longer")
     write_json(paths.audit("labels"), report)
-    changed = track(params, paths)
+    changed = track_project(params, paths)
     assert (changed.logged, changed.removed) == (["audit labels: short"], ["audit labels: longer"])
     assert runs(paths)["audit labels: short"].data.metrics["audit/flip_rate"] == 0.5
-    rebuilt = track(params, paths, rebuild=True)
+    rebuilt = track_project(params, paths, rebuild=True)
     assert "audit labels: short" in rebuilt.logged
     paths.audit("labels").unlink()
-    assert track(params, paths).removed == ["audit labels: short"]
+    assert track_project(params, paths).removed == ["audit labels: short"]
 
 
 def test_other_parameters_make_another_flywheel_and_the_same_audits(audited):
     params, paths = audited
-    track(params, paths)
-    other = track(params.model_copy(update={"seed": params.seed + 1}), paths)
+    track_project(params, paths)
+    other = track_project(params.model_copy(update={"seed": params.seed + 1}), paths)
     assert sorted(other.unchanged) == TITLES
     assert "flywheel" in other.logged
 
@@ -70,7 +70,7 @@ def test_other_parameters_make_another_flywheel_and_the_same_audits(audited):
 def test_a_malformed_audit_leaves_the_store_as_it_was(audited):
     params, paths = audited
     write_text(paths.audit("broken"), "{")
-    report = track(params, paths)
+    report = track_project(params, paths)
     assert report.failed
     assert runs(paths) == {}
     assert "broken.json" in report.warnings[0]

@@ -11,13 +11,13 @@ import pytest
 from arena_files import make_project
 
 from arena_learning.core.errors import ArenaError
-from arena_learning.leaderboard.round_files import number
+from arena_learning.leaderboard.round_files import number_at
 from arena_learning.schema.rows import Battle
-from arena_learning.tracking.efficiency import efficiency
+from arena_learning.tracking.efficiency import battle_efficiency
 from arena_learning.tracking.figures import flywheel_points, round_figures
 from arena_learning.tracking.files import read_files
-from arena_learning.tracking.run_view import Shown
-from arena_learning.tracking.tables import cut, sample
+from arena_learning.tracking.run_view import RunView
+from arena_learning.tracking.tables import cut, sample_battles
 from arena_learning.tracking.views import round_params
 
 DOCS = Path(__file__).parents[2] / "docs" / "tracking.md"
@@ -71,8 +71,8 @@ def test_parameters_stay_few_and_share_their_names_over_methods(made):
 
 @pytest.mark.parametrize("value", [None, True, "3", float("nan"), float("inf"), {}, [1]])
 def test_what_is_no_finite_number_is_not_shown(value):
-    assert number({"a": {"b": value}}, "a", "b") is None
-    assert number({"a": {"b": 3}}, "a", "b") == 3.0
+    assert number_at({"a": {"b": value}}, "a", "b") is None
+    assert number_at({"a": {"b": 3}}, "a", "b") == 3.0
 
 
 def test_the_sample_runs_from_the_widest_loss_to_the_widest_win():
@@ -91,11 +91,11 @@ def test_the_sample_runs_from_the_widest_loss_to_the_widest_win():
 
     battles = [battle(i, "a", i / 10) for i in range(1, 51)] + [battle(i, "b", i / 10) for i in range(51, 90)]
     battles += [battle(90, "tie", 0.0), battle(91, "unscored", None)]
-    chosen = sample(battles, "new")
+    chosen = sample_battles(battles, "new")
     assert len(chosen) == 20
     assert [b.instruction_id for b in chosen[:1] + chosen[-1:]] == ["i89", "i91"]
-    assert sample(battles, "somebody else") == []
-    assert sample(battles[:3], "new") == battles[:3]
+    assert sample_battles(battles, "somebody else") == []
+    assert sample_battles(battles[:3], "new") == battles[:3]
 
 
 def test_long_texts_are_cut_and_say_so():
@@ -104,15 +104,15 @@ def test_long_texts_are_cut_and_say_so():
 
 
 def test_times_do_not_change_a_digest_and_figures_do():
-    one = Shown(key="k", title="t", params={"a": "1"}, seconds=1.0, ended=5.0)
-    assert one.digest() == Shown(key="k", title="t", params={"a": "1"}, seconds=9.0).digest()
-    assert one.digest() != Shown(key="k", title="t", params={"a": "2"}).digest()
+    one = RunView(key="k", title="t", params={"a": "1"}, seconds=1.0, ended=5.0)
+    assert one.digest() == RunView(key="k", title="t", params={"a": "1"}, seconds=9.0).digest()
+    assert one.digest() != RunView(key="k", title="t", params={"a": "2"}).digest()
 
 
 def test_efficiency_is_measured_beside_the_paper_and_human_votes(made):
     """Three rounds of 2 scored battles (of 3), 5 s of answering and 1 s of judging each: 3 s a battle."""
     params, paths, _ = made
-    found = efficiency(params, paths)
+    found = battle_efficiency(params, paths)
     measured = found["measured"]
     assert measured["battles"] == 6
     assert measured["seconds_per_battle"] == {"answering": 2.5, "judging": 0.5, "total": 3.0}
@@ -129,4 +129,4 @@ def test_efficiency_without_battles_says_what_to_do(made):
     for name in params.rounds:
         paths.stage_metrics(name, "judge").unlink()
     with pytest.raises(ArenaError, match="no battle has been judged"):
-        efficiency(params, paths)
+        battle_efficiency(params, paths)

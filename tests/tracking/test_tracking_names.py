@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arena_learning.schema.rows import write_text
-from arena_learning.tracking import track
+from arena_learning.core.json_files import write_text
+from arena_learning.tracking import track_project
 from arena_learning.tracking.metric_names import LONGEST, apart, slug
 from arena_learning.tracking.mlflow_store import opened
 from arena_learning.tracking.prompts import registry_name
@@ -56,7 +56,7 @@ def test_all_categories_reach_mlflow_each_by_its_own_name(project):
         name: dict.fromkeys(params.contestants, 1 + n / 10) for n, name in enumerate(ODD)
     }
     write_text(paths.leaderboard, json.dumps(board))
-    report = track(params, paths)
+    report = track_project(params, paths)
     assert (report.warnings, report.failed) == ([], False)
     with opened(paths) as store:
         runs = store.client.search_runs([store.experiment], "tags.`arena.kind` = 'round'")
@@ -70,9 +70,9 @@ def test_all_categories_reach_mlflow_each_by_its_own_name(project):
 def test_an_experiment_of_any_name_is_found_again_beside_others(project, monkeypatch, name):
     params, paths = project
     monkeypatch.setenv("DVC_EXP_NAME", f"{name}!")
-    other = len(track(params, paths).logged)
+    other = len(track_project(params, paths).logged)
     monkeypatch.setenv("DVC_EXP_NAME", name)
-    first, second = track(params, paths), track(params, paths)
+    first, second = track_project(params, paths), track_project(params, paths)
     assert (first.failed, second.failed) == (False, False)
     assert (len(first.logged), len(second.logged), len(second.unchanged)) == (other, 0, other)
     with opened(paths) as store:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.project.doctor import examine
-from arena_learning.tracking import track
+from arena_learning.tracking import track_project
 from arena_learning.tracking.server import free_port, server_command
 
 FINE = [
@@ -47,10 +47,10 @@ def all_below(folder: Path) -> set[str]:
 @pytest.mark.parametrize("name", FINE)
 def test_the_runs_and_their_files_are_in_the_project(tmp_path, template, name):
     params, paths = made(tmp_path / name, template)
-    report = track(params, paths)
+    report = track_project(params, paths)
     assert (report.warnings, report.failed) == ([], False)
     assert list((paths.mlruns / "artifacts").rglob("elo.json"))
-    again = track(params, paths)
+    again = track_project(params, paths)
     assert (again.logged, len(again.unchanged)) == ([], len(report.logged))
     assert {path.name for path in tmp_path.iterdir()} == {name}
     assert str(paths.mlruns) in " ".join(server_command(paths, free_port()))
@@ -62,7 +62,7 @@ def test_a_path_that_would_be_misread_is_refused_before_anything_is_written(tmp_
     # What MLflow would take the path for: it must not be written to.
     (tmp_path / "a b" / "clone" / "mlruns").mkdir(parents=True)
     before = all_below(tmp_path)
-    report = track(params, paths)
+    report = track_project(params, paths)
     assert report.failed
     assert "the project's path holds" in report.warnings[-1]
     assert all_below(tmp_path) == before
@@ -94,7 +94,7 @@ def test_a_new_store_is_made_below_any_such_name(tmp_path, name, monkeypatch):
     """MLflow writes the current folder's name into SQL when it makes the store."""
     params, paths = make_project(tmp_path / name)
     monkeypatch.chdir(paths.root)
-    report = track(params, paths)
+    report = track_project(params, paths)
     assert (report.warnings, report.failed) == ([], False)
     assert Path.cwd() == paths.root
     with closing(sqlite3.connect(paths.mlruns / "mlflow.db")) as db:

@@ -12,12 +12,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from arena_learning.core.json_files import write_text
 from arena_learning.core.paths import Paths
 from arena_learning.judge.stage import judge_round
 from arena_learning.judge.template import JudgeTemplate
 from arena_learning.params import parse_params
-from arena_learning.schema.rows import Game, read_rows, write_text
-from arena_learning.tracking import track
+from arena_learning.schema.rows import Game, read_rows
+from arena_learning.tracking import track_project
 from arena_learning.tracking.mlflow_store import opened
 from arena_learning.tracking.prompts import register, registry_name, templates_of
 from tiny import build_tiny_model
@@ -63,12 +64,12 @@ def versions(paths, name="arena-judge-prompts-mine"):
 def test_a_games_record_leads_to_the_text_that_judged_it_after_the_file_has_changed(judged):
     params, paths = judged
     (first,) = judged_by(params, paths)
-    assert track(params, paths).prompts == {first: "arena-judge-prompts-mine/1"}
+    assert track_project(params, paths).prompts == {first: "arena-judge-prompts-mine/1"}
 
     write_text(paths.root / "prompts" / "mine.jinja", TWO)
     (second,) = judged_by(params, paths)
     assert second != first
-    assert track(params, paths).prompts == {second: "arena-judge-prompts-mine/2"}
+    assert track_project(params, paths).prompts == {second: "arena-judge-prompts-mine/2"}
 
     found = versions(paths)
     assert {n: v.template for n, v in found.items()} == {1: ONE, 2: TWO}
@@ -83,7 +84,7 @@ def test_a_games_record_leads_to_the_text_that_judged_it_after_the_file_has_chan
 
 def test_prompts_stand_in_the_experiment_of_the_runs(judged):
     params, paths = judged
-    track(params, paths)
+    track_project(params, paths)
     with opened(paths) as store:
         for experiment, names in ((store.experiment, ["arena-judge-prompts-mine"]), ("0", [])):
             found = store.client.search_prompts(f"experiment_id = '{experiment}'")
@@ -92,10 +93,10 @@ def test_prompts_stand_in_the_experiment_of_the_runs(judged):
 
 def test_the_same_text_is_no_new_version_however_often_it_is_tracked(judged):
     params, paths = judged
-    first = track(params, paths).prompts
-    again = track(params, paths)
+    first = track_project(params, paths).prompts
+    again = track_project(params, paths)
     assert (again.prompts, again.warnings) == (first, [])
-    assert track(params, paths, rebuild=True).prompts == first
+    assert track_project(params, paths, rebuild=True).prompts == first
     assert list(versions(paths)) == [1]
 
 
@@ -104,18 +105,18 @@ def test_going_back_to_an_earlier_text_finds_its_version_again(judged):
     shown = []
     for text in (ONE, TWO, ONE):
         write_text(paths.root / "prompts" / "mine.jinja", text)
-        shown += track(params, paths).prompts.values()
+        shown += track_project(params, paths).prompts.values()
     assert [name.rsplit("/", 1)[1] for name in shown] == ["1", "2", "1"]
     assert sorted(versions(paths)) == [1, 2]
 
 
 def test_an_empty_store_is_filled_from_the_files_again(judged, template, tmp_path):
     params, paths = judged
-    before = track(params, paths).prompts
+    before = track_project(params, paths).prompts
     clone = Paths(tmp_path / "other")
     shutil.copytree(paths.root, clone.root, ignore=shutil.ignore_patterns("mlruns"))
     shutil.copytree(template, clone.mlruns)  # as empty as a new one
-    assert track(params, clone, rebuild=True).prompts == before
+    assert track_project(params, clone, rebuild=True).prompts == before
     assert versions(clone)[1].template == ONE
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from arena_files import card
 
+from arena_learning.core.json_files import read_json, write_json, write_text
 from arena_learning.core.paths import Paths
-from arena_learning.schema.rows import read_json, write_json, write_text
-from arena_learning.tracking import track
+from arena_learning.tracking import track_project
 from arena_learning.tracking.mlflow_store import opened
 
 ALL = ["flywheel", "sft-i1", "sft-i1 training", "dpo-i1", "dpo-i1 training", "ppo-i1", "ppo-i1 training"]
@@ -31,7 +31,7 @@ def ids(paths: Paths) -> dict[str, str]:
 
 def test_a_flywheel_holds_its_rounds_and_each_round_its_training(project):
     params, paths = project
-    report = track(params, paths)
+    report = track_project(params, paths)
     assert (report.logged, report.unchanged, report.warnings, report.failed) == (ALL, [], [], False)
     found = runs(paths)
     parents = {title: run.data.tags.get("mlflow.parentRunId") for title, run in found.items()}
@@ -113,7 +113,7 @@ def test_the_model_is_a_logged_model_with_its_weights_digest_and_rating(shown):
 def test_tracking_twice_changes_nothing(tracked):
     params, paths = tracked
     before = ids(paths)
-    report = track(params, paths)
+    report = track_project(params, paths)
     assert (report.logged, report.unchanged, report.removed) == ([], ALL, [])
     assert ids(paths) == before
 
@@ -122,7 +122,7 @@ def test_a_changed_file_supersedes_its_round_and_the_flywheel_only(tracked):
     params, paths = tracked
     before = ids(paths)
     write_json(paths.card("dpo-i1"), card("dpo-i1", "dpo", 2.0) | {"rows": 7})
-    report = track(params, paths)
+    report = track_project(params, paths)
     assert report.logged == ["flywheel", "dpo-i1"]
     now = runs(paths)
     stayed = {title for title in before if before[title] == now[title].info.run_id}
@@ -140,7 +140,7 @@ def test_a_changed_file_supersedes_its_round_and_the_flywheel_only(tracked):
 def test_rebuild_writes_all_anew_from_the_files(tracked):
     params, paths = tracked
     before = ids(paths)
-    report = track(params, paths, rebuild=True)
+    report = track_project(params, paths, rebuild=True)
     now = ids(paths)
     assert report.logged == ALL
     assert now.keys() == before.keys()
@@ -152,7 +152,7 @@ def test_a_run_that_was_cut_off_is_written_anew(tracked):
     cut_off = ids(paths)["sft-i1"]
     with opened(paths) as store:
         store.client.delete_tag(cut_off, "arena.digest")
-    report = track(params, paths)
+    report = track_project(params, paths)
     assert report.logged == ["sft-i1"]
     assert ids(paths)["sft-i1"] != cut_off
 
@@ -160,14 +160,14 @@ def test_a_run_that_was_cut_off_is_written_anew(tracked):
 def test_runs_whose_files_are_gone_go_too(tracked):
     params, paths = tracked
     shutil.rmtree(paths.round("ppo-i1"))
-    report = track(params, paths)
+    report = track_project(params, paths)
     assert sorted(report.removed) == ["ppo-i1", "ppo-i1 training"]
     assert set(ids(paths)) == set(ALL) - {"ppo-i1", "ppo-i1 training"}
 
 
 def test_other_parameters_make_another_flywheel_beside_the_first(tracked):
     params, paths = tracked
-    track(params.model_copy(update={"seed": 7}), paths)
+    track_project(params.model_copy(update={"seed": 7}), paths)
     with opened(paths) as store:
         titles = [run.info.run_name for run in store.client.search_runs([store.experiment])]
     assert titles.count("flywheel") == 2
@@ -179,7 +179,7 @@ def test_a_dvc_experiment_has_its_own_flywheel_in_the_original_store(tracked, tm
     shutil.copytree(paths.root, copied.root, ignore=shutil.ignore_patterns("mlruns"))
     monkeypatch.setenv("DVC_ROOT", str(paths.root))
     monkeypatch.setenv("DVC_EXP_NAME", "k'2")
-    report = track(params, copied)
+    report = track_project(params, copied)
     assert (report.logged, report.failed) == (["k'2", *ALL[1:]], False)
     assert not (copied.root / "mlruns").exists()
 
@@ -188,7 +188,7 @@ def test_rounds_that_are_not_evaluated_yet_show_what_there_is(project):
     params, paths = project
     paths.leaderboard.unlink()
     paths.stage_metrics("ppo-i1", "train").unlink()
-    report = track(params, paths)
+    report = track_project(params, paths)
     assert report.logged == ALL[:-1]
     assert "elo/rubric" not in runs(paths)["sft-i1"].data.metrics
 
@@ -198,7 +198,7 @@ def test_a_moved_clone_finds_its_artifacts_and_runs(tracked):
     before = ids(paths)
     moved = Paths(paths.root.with_name("moved"))
     paths.root.rename(moved.root)
-    report = track(params, moved)
+    report = track_project(params, moved)
     assert report.logged == []
     assert ids(moved) == before
     with opened(moved) as store:
@@ -213,7 +213,7 @@ def test_a_lost_store_is_filled_again(tracked, template):
     params, paths = tracked
     shutil.rmtree(paths.mlruns)
     shutil.copytree(template, paths.mlruns)  # spares the seconds of the schema
-    report = track(params, paths)
+    report = track_project(params, paths)
     assert report.logged == ALL
 
 
@@ -231,7 +231,7 @@ def test_a_malformed_file_leaves_the_store_as_it_was(tracked):
     before = ids(paths)
     write_text(paths.card("sft-i1"), "{")
     write_json(paths.card("dpo-i1"), card("dpo-i1", "dpo", 2.0) | {"rows": 7})
-    report = track(params, paths)
+    report = track_project(params, paths)
     assert report.failed
     assert "card.json: not JSON" in report.warnings[0]
     assert ids(paths) == before
@@ -240,5 +240,5 @@ def test_a_malformed_file_leaves_the_store_as_it_was(tracked):
 def test_files_made_with_other_parameters_are_named(project):
     params, paths = project
     write_json(paths.card("dpo-i1"), card("dpo-i1", "dpo", 1.5))
-    report = track(params, paths)
+    report = track_project(params, paths)
     assert report.warnings == ["dataset@dpo-i1 ran with threshold 1.5, params.yaml says 2.0: run `dvc repro`"]

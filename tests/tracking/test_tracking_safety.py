@@ -9,8 +9,8 @@ import pytest
 from arena_files import make_project
 from click.testing import CliRunner
 
-from arena_learning.schema.rows import write_text
-from arena_learning.tracking import track
+from arena_learning.core.json_files import write_text
+from arena_learning.tracking import track_project
 
 SECRET = "sk-planted-0123456789"
 
@@ -29,7 +29,7 @@ def test_no_secret_reaches_the_store(tmp_path, template, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     params, paths = make_project(tmp_path / "clone", secret=SECRET)
     shutil.copytree(template, paths.mlruns)
-    report = track(params, paths)
+    report = track_project(params, paths)
     assert not report.failed
     assert SECRET in paths.params.read_text(encoding="utf-8")
     held = [
@@ -42,7 +42,7 @@ def test_a_password_in_an_address_is_not_shown(project, monkeypatch):
     params, paths = project
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:{SECRET}@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    report = track(params, paths)
+    report = track_project(params, paths)
     assert report.failed
     assert SECRET not in str(report)
 

@@ -1,4 +1,4 @@
-"""`arena ui`: what is served, and what a user can mend."""
+"""`arena ui`: what is served, and what a user can fix."""
 
 from __future__ import annotations
 

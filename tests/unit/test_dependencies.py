@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -69,10 +70,23 @@ def imports(module: str) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("arena_learning"):
             inner = node.module.removeprefix("arena_learning").lstrip(".")
-            for alias in node.names:
-                whole = f"{inner}.{alias.name}".lstrip(".")
-                found.add(whole if (ROOT / f"{whole.replace('.', '/')}.py").is_file() else inner)
+            offered = files_behind(inner)
+            found |= {offered.get(alias.name, inner) for alias in node.names}
     return {module for module in found if module}
+
+
+@cache
+def files_behind(room: str) -> dict[str, str]:
+    """Return the file that each name of a room comes from, as its ``__init__.pyi`` says."""
+    stub = ROOT / room.replace(".", "/") / "__init__.pyi"
+    if not stub.is_file():
+        return {}
+    return {
+        alias.name: f"{room}.{node.module}"
+        for node in ast.parse(stub.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
 
 
 def is_neutral(module: str) -> bool:

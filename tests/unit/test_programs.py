@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from arena_learning.core.json_files import write_text
 from arena_learning.project.doctor import examine
-from arena_learning.schema.rows import write_text
 
 ARENA = [sys.executable, "-c", "from arena_learning.cli.main import main; main()"]
 
@@ -74,6 +74,6 @@ def test_the_doctor_says_that_dvc_repro_would_not_find_arena(bare, monkeypatch):
     monkeypatch.setenv("PATH", str(bare.programs))
     (found,) = [f for f in examine(Paths(bare.root)) if "not on PATH" in f.what]
     assert found.level == "warn"
-    assert str(Path(sys.executable).parent) in found.mend
+    assert str(Path(sys.executable).parent) in found.hint
     (bare.programs / "arena").symlink_to(shutil.which("git", path=str(bare.programs)))
     assert not [f for f in examine(Paths(bare.root)) if "not on PATH" in f.what]

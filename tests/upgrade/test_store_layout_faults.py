@@ -17,7 +17,7 @@ from arena_learning.store.store import Store
 OPENER = """
 import sys
 from pathlib import Path
-from arena_learning import store_layout
+from arena_learning.store import layout as store_layout
 from arena_learning.store.store import Store
 store_layout._REST = float(sys.argv[2])
 store_layout._PART = store_layout._PART.replace("1000", sys.argv[3])
@@ -126,7 +126,7 @@ def test_memory_does_not_grow_with_the_store(old):
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from arena_learning import store_layout
+from arena_learning.store import layout as store_layout
 from arena_learning.core.errors import ArenaError
 from arena_learning.store.store import Store
 path, limit = Path(sys.argv[1]), int(sys.argv[2])

@@ -15,7 +15,6 @@ from conformance import present
 from engine_conformance import PLAIN, ask
 
 from arena_learning.core.errors import ArenaError
-from arena_learning.engines.base import Sampling
 from arena_learning.engines.chat import Chat
 from arena_learning.engines.transformers import Transformers
 from arena_learning.engines.vllm.engine import Vllm
@@ -23,6 +22,7 @@ from arena_learning.judge.llm import LlmJudge
 from arena_learning.judge.response_format import response_format
 from arena_learning.judge.template import JudgeTemplate
 from arena_learning.params import VllmServing
+from arena_learning.params.contestants import Sampling
 from languages import FOREIGN
 from tiny import build_tiny_model
 

@@ -17,7 +17,7 @@ _SUFFIX = ".part"  # an editor has hidden files of its own beside what it edits
 
 
 @contextmanager
-def new_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give an empty file to write to; at the end it stands at ``path``, after an error nowhere.
 
     It is hidden, in the same folder, and locked while the block runs: so the next write of the same file can tell what
@@ -40,7 +40,7 @@ def new_file(path: Path) -> Iterator[Path]:
             raise ArenaError(
                 "the disk is full",
                 where=str(path),
-                mend="free some space and run again: what was paid for is kept",
+                hint="free some space and run again: what was paid for is kept",
             ) from None
         raise
     finally:

@@ -1,4 +1,4 @@
-"""The one exception for what a user can mend."""
+"""The one exception for what a user can fix."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ if TYPE_CHECKING:
 
 
 class ArenaError(Exception):
-    """Something a user can mend: what happened, the value and where it stands, and how to mend it.
+    """Something a user can fix: what happened, the value and where it stands, and how to fix it.
 
     The command line prints it without a traceback (unless ``--debug``) and exits with code 2.
 
     Args:
         what: what is wrong, naming the value.
         where: the file and line, parameter or option it stands in, if known.
-        mend: what to do about it, if it does not go without saying.
+        hint: what to do about it, if it does not go without saying.
     """
 
-    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
-        self.what, self.where, self.mend = what, where, mend
-        super().__init__(what, where, mend)
+    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
+        self.what, self.where, self.hint = what, where, hint
+        super().__init__(what, where, hint)
 
     def __str__(self) -> str:
         head = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{head}\n  mend: {self.mend}" if self.mend else head
+        return f"{head}\n  hint: {self.hint}" if self.hint else head
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

@@ -58,7 +58,7 @@ class Paths:
             raise ArenaError(
                 f"{name} lies outside of the project",
                 where=f"params.yaml, {where}",
-                mend="copy it into the project, or set files_outside: true",
+                hint="copy it into the project, or set files_outside: true",
             )
         return path
 
@@ -271,7 +271,7 @@ _MISREAD = (
 )
 
 
-def check_place(paths: Paths) -> None:
+def check_location(paths: Paths) -> None:
     """Refuse a project in a folder whose name a stage's tools misread: before the first stage, not after the last.
 
     Raises:
@@ -282,11 +282,11 @@ def check_place(paths: Paths) -> None:
             raise ArenaError(
                 f"the project's path holds '{found.group()}': {why}",
                 where=str(paths.home),
-                mend="rename the folder, or move the project: spaces, accents and other signs do no harm",
+                hint="rename the folder, or move the project: spaces, accents and other signs do no harm",
             )
 
 
-def project(root: str | Path | None = None) -> Paths:
+def find_project(root: str | Path | None = None) -> Paths:
     """Return the paths of the project at ``root``, by default the nearest folder upwards with a params.yaml.
 
     Raises:
@@ -301,5 +301,5 @@ def project(root: str | Path | None = None) -> Paths:
     raise ArenaError(
         "no params.yaml here or above",
         where=str(start),
-        mend="run in the project, or make one with `arena init`",
+        hint="run in the project, or make one with `arena init`",
     )

@@ -57,7 +57,7 @@ class Progress:
 
 
 @contextmanager
-def no_bars() -> Iterator[None]:
+def without_progress_bars() -> Iterator[None]:
     """Silence transformers' progress bars: loading is a matter of seconds."""
     from transformers.utils import logging
 

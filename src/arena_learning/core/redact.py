@@ -26,7 +26,7 @@ _KEYS = re.compile(
 )
 
 
-def hidden(text: str) -> str:
+def redacted(text: str) -> str:
     """Return ``text`` with what looks like an access token replaced, and users and passwords taken out of URLs."""
     return re.sub(r"//[^/@\s]+@", "//***@", _TOKENS.sub("***", text))
 
@@ -37,7 +37,7 @@ def secrets_in(value: Any, place: str = "") -> Iterator[str]:
         for key, item in value.items():
             where = f"{place}.{key}" if place else str(key)
             if _TOKENS.search(str(key)) or (isinstance(item, str) and item and _KEYS.fullmatch(str(key))):
-                yield hidden(where)
+                yield redacted(where)
             else:
                 yield from secrets_in(item, where)
     elif isinstance(value, list | tuple):

@@ -24,7 +24,7 @@ _PATIENCE_SECONDS = (
 
 
 @contextmanager
-def running(stage: str, paths: Paths) -> Iterator[None]:
+def hold_stage_lock(stage: str, paths: Paths) -> Iterator[None]:
     """Hold the lock of ``stage`` (a name such as ``battle sft-i1``) while the block runs.
 
     Raises:
@@ -41,7 +41,7 @@ def running(stage: str, paths: Paths) -> Iterator[None]:
         raise ArenaError(
             f"the stage '{stage}' is running already (process {owner})",
             where=str(path),
-            mend="wait for it, or end that process",
+            hint="wait for it, or end that process",
         ) from None
     with held:
         path.write_text(str(os.getpid()), encoding="utf-8")
@@ -51,15 +51,15 @@ def running(stage: str, paths: Paths) -> Iterator[None]:
 def refuse_while_running(paths: Paths) -> None:
     """Raise an `ArenaError` if any stage of this checkout is running: what it reads or writes must stay."""
     for path in sorted(paths.locks.glob("*.lock")):
-        if is_held(path):
+        if is_locked(path):
             raise ArenaError(
                 f"the stage '{path.stem.replace('@', ' ')}' is running",
                 where=str(path),
-                mend="wait for it, or end it",
+                hint="wait for it, or end it",
             )
 
 
-def is_held(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     """Whether a living process holds the lock file at ``path``: the system gives it back however its holder ends."""
     from filelock import FileLock, Timeout
 
@@ -76,10 +76,10 @@ def _end_with_parent() -> None:
     """Watch the parent, if DVC is it: once it is gone, this process ends itself (finished batches are kept)."""
     parent = os.getppid()
     if parent != 1 and "DVC_STAGE" in os.environ:
-        end_when_gone(parent)
+        end_with_process(parent)
 
 
-def end_when_gone(parent: int) -> None:
+def end_with_process(parent: int) -> None:
     """End this process, from a thread of its own, as soon as ``parent`` is no longer its parent."""
 
     def watch() -> None:

@@ -68,7 +68,7 @@ def encoding_of(path: Path) -> str:
         if head.startswith(mark):
             return name
     if head.count(0) > len(head) // 4:
-        raise ArenaError("not UTF-8: it looks like UTF-16 without a mark", where=str(path), mend=_SAVE)
+        raise ArenaError("not UTF-8: it looks like UTF-16 without a mark", where=str(path), hint=_SAVE)
     return "utf-8"
 
 
@@ -85,30 +85,30 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
                 if line.strip():
                     yield number, line
     except UnicodeDecodeError as error:
-        raise not_utf8(error, path, after=number) from None
+        raise encoding_error(error, path, after=number) from None
     except UNREADABLE as error:
         raise ArenaError(f"cannot be read: {error}", where=str(path)) from None
 
 
-def whole_text(path: Path) -> str:
+def read_whole_text(path: Path) -> str:
     """Return a file's text; errors as in `numbered_lines`."""
     try:
         with open_text(path) as file:
             return file.read()
     except UnicodeDecodeError as error:
-        raise not_utf8(error, path) from None
+        raise encoding_error(error, path) from None
     except UNREADABLE as error:
         raise ArenaError(f"cannot be read: {error}", where=str(path)) from None
 
 
-def not_utf8(error: UnicodeError, path: Path, after: int = 0) -> ArenaError:
+def encoding_error(error: UnicodeError, path: Path, after: int = 0) -> ArenaError:
     """Return the error of a file that cannot be decoded; it was read well up to line ``after``."""
     reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
     place = f", after line {after}" if after else ""
     return ArenaError(
         f"not UTF-8: {reason}{place}; it may be of an older encoding (Windows-1252, Latin-1, GBK, ...)",
         where=str(path),
-        mend=_SAVE,
+        hint=_SAVE,
     )
 
 
@@ -125,7 +125,7 @@ def csv_dialect(path: Path) -> Dialect:
         with open_text(path, newline="") as file:
             head = file.read(_HEAD)
     except UnicodeDecodeError as error:
-        raise not_utf8(error, path) from None
+        raise encoding_error(error, path) from None
     except UNREADABLE as error:
         raise ArenaError(f"cannot be read: {error}", where=str(path)) from None
     said = re.match(r'"?sep=(.)"?\r?\n', head)
@@ -140,7 +140,7 @@ def csv_dialect(path: Path) -> Dialect:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ArenaError(
-            f"the column {twice[0]!r} stands twice in the head", where=str(path), mend="rename one"
+            f"the column {twice[0]!r} stands twice in the head", where=str(path), hint="rename one"
         )
     return Dialect(separator, names, before)
 

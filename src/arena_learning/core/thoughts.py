@@ -62,7 +62,7 @@ _WRAPPED = re.compile(
 _BLANK = f"{string.whitespace}\ufeff\u200b\u2060"  # what may stand before a thought, unseen marks among it
 
 
-class Said(NamedTuple):
+class SplitAnswer(NamedTuple):
     """A thought and the answer behind it; ``ended`` is false where a thought was opened and never closed."""
 
     thought: str
@@ -72,7 +72,7 @@ class Said(NamedTuple):
 
 def split_text(
     text: str, *, opened: bool = False, anywhere: bool = False, marks: Sequence[Marks] | None = None
-) -> Said:
+) -> SplitAnswer:
     """Split what a model wrote into its thought and its answer.
 
     A mark in the midst of a sentence is prose about marks and no thought. A thought is closed without having been
@@ -104,11 +104,11 @@ def split_text(
     lower = text.lower()
     found = [mark for mark in marks if mark.open.lower() in lower or mark.close.lower() in lower]
     if not found:
-        return Said(text.strip(), "", ended=False) if opened else Said("", text)
+        return SplitAnswer(text.strip(), "", ended=False) if opened else SplitAnswer("", text)
     begin, end = _last_thought(text, found, opened=opened, anywhere=anywhere)
     if end is None:
-        return Said("", text) if begin is None else Said(_bare(text, found), "", ended=False)
-    return Said(_bare(text[:end], found), unwrap(text[end:]))
+        return SplitAnswer("", text) if begin is None else SplitAnswer(_bare(text, found), "", ended=False)
+    return SplitAnswer(_bare(text[:end], found), unwrap(text[end:]))
 
 
 def _last_thought(
@@ -138,14 +138,14 @@ def _last_thought(
     return begin, end
 
 
-def _by_channels(text: str) -> Said:
+def _by_channels(text: str) -> SplitAnswer:
     finals = list(_HARMONY.finditer(text))
     words = re.compile(
         r"<\|channel\|>\s*(\w*)[^<]*<\|message\|>|<\|(?:start|end|return|call)\|>(?:assistant)?"
     )
     if not finals:
-        return Said(words.sub("", text).strip(), "", ended=False)
-    return Said(words.sub("", text[: finals[-1].start()]).strip(), finals[-1][1].strip())
+        return SplitAnswer(words.sub("", text).strip(), "", ended=False)
+    return SplitAnswer(words.sub("", text[: finals[-1].start()]).strip(), finals[-1][1].strip())
 
 
 def _bare(text: str, marks: Sequence[Marks]) -> str:

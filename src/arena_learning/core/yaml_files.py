@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from arena_learning.core.errors import ArenaError
-from arena_learning.core.redact import hidden
+from arena_learning.core.redact import redacted
 
 
 class _Loader(yaml.SafeLoader):
@@ -43,17 +43,17 @@ def read_yaml(path: Path) -> object:
         value = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
         if _holds_itself(value):
             raise ArenaError(
-                "an alias (*) stands inside of what it repeats", where=str(path), mend="write it out"
+                "an alias (*) stands inside of what it repeats", where=str(path), hint="write it out"
             )
         return value
     except RecursionError:
         raise ArenaError("too deep: lists in lists without an end", where=str(path)) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ArenaError(f"not YAML: {hidden(' '.join(str(error).split()))}", where=str(path)) from None
+        raise ArenaError(f"not YAML: {redacted(' '.join(str(error).split()))}", where=str(path)) from None
     except _DoubledKeyError as error:
         key, line = error.args
         raise ArenaError(
-            f"the key '{key}' stands twice", where=f"{path}, line {line}", mend="remove one of the two"
+            f"the key '{key}' stands twice", where=f"{path}, line {line}", hint="remove one of the two"
         ) from None
 
 

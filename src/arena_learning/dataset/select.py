@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from arena_learning.core.text import words
-from arena_learning.pool.split import seeded_rank
-from arena_learning.schema.rows import Battle, Response
+from arena_learning.core import words
+from arena_learning.pool import seeded_rank
+from arena_learning.schema import Battle, Response
 
 
 class Choice(NamedTuple):
@@ -108,7 +108,7 @@ def _best(
 ) -> Choice | str:
     usable, reason = [], ""
     for choice in choices:
-        problem = unfit(responses[choice.winner], rules.max_words)
+        problem = reason_unfit(responses[choice.winner], rules.max_words)
         if problem:
             reason = problem
         else:
@@ -121,7 +121,7 @@ def _best(
     )
 
 
-def unfit(response: Response, max_words: int) -> str:
+def reason_unfit(response: Response, max_words: int) -> str:
     """Return why an answer must not be learnt, or an empty string."""
     if response.finish_reason == "refused":
         return "the winner's answer was refused"

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from arena_learning.core.paths import Paths
-from arena_learning.core.text import words
-from arena_learning.dataset.select import Choice, Rules, choose_label, choose_pair, unfit
+from arena_learning.core import Paths, words, write_json
+from arena_learning.dataset.select import Choice, Rules, choose_label, choose_pair, reason_unfit
 from arena_learning.params import NONE, Params, Round
-from arena_learning.pool.split import seeded_rank
-from arena_learning.schema.rows import (
+from arena_learning.pool import seeded_rank
+from arena_learning.schema import (
     Battle,
     Instruction,
     PreferenceRow,
@@ -21,12 +20,11 @@ from arena_learning.schema.rows import (
     SftRow,
     Turn,
     read_rows,
-    write_json,
     write_rows,
 )
 
 
-class Curated(NamedTuple):
+class SelectedRows(NamedTuple):
     """A round's new rows (one of the two lists is empty), and for every instruction what became of it."""
 
     sft: list[SftRow]
@@ -40,7 +38,7 @@ def make_dataset(name: str, params: Params, paths: Paths) -> dict[str, Any]:
     instructions = read_rows(paths.split(this.split), Instruction)
     responses = read_rows(paths.responses(name), Response)
     battles = read_rows(paths.battles(name), Battle)
-    curated = curate(name, this, instructions, responses, battles, rules_of(name, params))
+    curated = select_rows(name, this, instructions, responses, battles, rules_of(name, params))
     earlier_sft = read_rows(paths.sft(this.adds_to), SftRow)
     earlier_pairs = read_rows(paths.preferences(this.adds_to), PreferenceRow)
     write_rows(paths.sft(name), [*earlier_sft, *curated.sft])
@@ -58,14 +56,14 @@ def rules_of(name: str, params: Params) -> Rules:
     )
 
 
-def curate(
+def select_rows(
     name: str,
     this: Round,
     instructions: Sequence[Instruction],
     responses: Sequence[Response],
     battles: Sequence[Battle],
     rules: Rules,
-) -> Curated:
+) -> SelectedRows:
     """Choose what to learn from each instruction of a round."""
     by_instruction: dict[str, list[Battle]] = defaultdict(list)
     target = None if this.target == NONE else this.target
@@ -75,7 +73,7 @@ def curate(
     answers: dict[str, dict[str, Response]] = defaultdict(dict)
     for response in responses:
         answers[response.instruction_id][response.contestant] = response
-    curated = Curated([], [], {})
+    curated = SelectedRows([], [], {})
     for instruction in sorted(instructions, key=lambda i: i.id):
         own = answers[instruction.id]
         if target is None and this.method == "sft":
@@ -90,7 +88,7 @@ def curate(
     return _widest(curated, rules)
 
 
-def _widest(curated: Curated, rules: Rules) -> Curated:
+def _widest(curated: SelectedRows, rules: Rules) -> SelectedRows:
     """Keep the rows with the widest gaps, as many as the rules allow, in their order."""
     rows: list[SftRow | PreferenceRow] = [*curated.sft, *curated.preferences]
     if not rules.max_rows or len(rows) <= rules.max_rows:
@@ -105,7 +103,7 @@ def _widest(curated: Curated, rules: Rules) -> Curated:
         i: "beyond the most rows" if outcome == "row" and i not in kept else outcome
         for i, outcome in curated.outcomes.items()
     }
-    return Curated(
+    return SelectedRows(
         [row for row in curated.sft if row.provenance.instruction_id in kept],
         [row for row in curated.preferences if row.provenance.instruction_id in kept],
         outcomes,
@@ -118,13 +116,13 @@ def _labelled(
     instruction: Instruction,
     own: Mapping[str, Response],
     rules: Rules,
-    curated: Curated,
+    curated: SelectedRows,
 ) -> str:
     """Learn a recorded contestant's answer without a battle (the paper's SFT-I0)."""
     response = own.get(this.labels)
     if response is None:
         return "no label"
-    if problem := unfit(response, rules.max_words):
+    if problem := reason_unfit(response, rules.max_words):
         return problem.replace("winner's answer", "label")
     provenance = Provenance(
         round=name,
@@ -144,7 +142,7 @@ def _keep(
     own: Mapping[str, Response],
     choice: Choice | str,
     rules: Rules,
-    curated: Curated,
+    curated: SelectedRows,
     *,
     pair: bool,
 ) -> str:
@@ -191,7 +189,7 @@ def _said(response: Response) -> tuple[Turn, ...]:
 
 
 def _card(
-    name: str, this: Round, curated: Curated, battles: Sequence[Battle], accumulated: int
+    name: str, this: Round, curated: SelectedRows, battles: Sequence[Battle], accumulated: int
 ) -> dict[str, Any]:
     rows: list[SftRow | PreferenceRow] = [*curated.sft, *curated.preferences]
     outcomes = Counter(curated.outcomes.values())

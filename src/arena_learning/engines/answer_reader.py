@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from arena_learning.core.thoughts import (
+from arena_learning.core import (
     CHANNEL,
     END_OF_MESSAGE,
     FINAL,
     MARKS,
     MESSAGE,
     Marks,
-    Said,
+    SplitAnswer,
     bare_channel,
     split_text,
     unwrap,
@@ -27,7 +27,7 @@ _THOUGHT_FIELDS = (
 )  # of a tokenizer's response template
 
 
-class Read(NamedTuple):
+class ReadAnswer(NamedTuple):
     """What a model generated, read: the thought, the answer, and how many tokens went into the thought."""
 
     thought: str
@@ -76,7 +76,7 @@ class AnswerReader:
             return FINAL not in end
         return any(end.rfind(mark.open) > end.rfind(mark.close) for mark in self.marks)
 
-    def read(self, ids: Sequence[int], prompt: str, *, opened: bool) -> Read:
+    def read(self, ids: Sequence[int], prompt: str, *, opened: bool) -> ReadAnswer:
         """Return the thought and the answer in what was generated (without the token that ended it).
 
         The marks are found by token, before special tokens are left out; those that are no tokens are found in the
@@ -94,16 +94,16 @@ class AnswerReader:
         if parts is None:
             text = self.decode(ids)
             said = self.said(text, opened=opened)
-            return Read(said.thought, said.text, self._count(ids, text, said))
+            return ReadAnswer(said.thought, said.text, self._count(ids, text, said))
         thought, answer, start = parts
         if start == 0:
-            return Read("", self.decode(answer), 0)
-        return Read(bare_channel(self.decode(thought)), unwrap(self.decode(answer)), start)
+            return ReadAnswer("", self.decode(answer), 0)
+        return ReadAnswer(bare_channel(self.decode(thought)), unwrap(self.decode(answer)), start)
 
-    def said(self, text: str, *, opened: bool) -> Said:
+    def said(self, text: str, *, opened: bool) -> SplitAnswer:
         """Split an answer that is there as text alone."""
         if not self.marks and not self.harmony:
-            return Said("", text)
+            return SplitAnswer("", text)
         return split_text(text, opened=opened, marks=self.marks)
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -113,7 +113,7 @@ class AnswerReader:
         )
         return text
 
-    def _told(self, ids: Sequence[int], prompt: str) -> Read | None:
+    def _told(self, ids: Sequence[int], prompt: str) -> ReadAnswer | None:
         """Return what the tokenizer's own response template reads, where it has one that knows thoughts."""
         template = getattr(self._tokenizer, "response_template", None)
         fields = template.get("fields", {}) if isinstance(template, dict) else {}
@@ -128,7 +128,7 @@ class AnswerReader:
         if not (isinstance(thought, str) and isinstance(text, str)):
             return None
         answer = self._tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
-        return Read(
+        return ReadAnswer(
             thought.strip(),
             text.strip() if thought else text,
             max(0, len(ids) - len(answer)) if thought else 0,
@@ -167,7 +167,7 @@ class AnswerReader:
                 start = start if answer else len(ids)
         return thought, answer, start
 
-    def _count(self, ids: Sequence[int], text: str, said: Said) -> int:
+    def _count(self, ids: Sequence[int], text: str, said: SplitAnswer) -> int:
         """Return the tokens of a thought whose marks are text: what the answer does not take."""
         if said.text == text:
             return 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from arena_learning.core.errors import ArenaError, suggest
+from arena_learning.core import ArenaError, suggest
 from arena_learning.engines.base import Engine
 from arena_learning.engines.base_model import chat_settings, prepare_base
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings
@@ -15,8 +15,8 @@ from arena_learning.engines.weights import Source, hub_folder, resolve, template
 from arena_learning.params import Opponent, Params, Serving, Weights
 
 if TYPE_CHECKING:
-    from arena_learning.core.paths import Paths
-    from arena_learning.schema.rows import Instruction
+    from arena_learning.core import Paths
+    from arena_learning.schema import Instruction
 
 # The types each engine serves weights in. An opponent whose engine knows no serving.dtype gets the first.
 DTYPES = {
@@ -33,7 +33,7 @@ def open_engine(
 
     Args:
         contestant: the name.
-        params: the parameters in force.
+        params: the current parameters.
         paths: the project's paths; the base and the rounds' models are looked for below them.
         instructions: what a recorded opponent will be asked.
 
@@ -65,7 +65,7 @@ def open_folder(
         raise ArenaError(
             f"{serving.engine} does not serve weights in {serving.dtype}",
             where="serving.dtype",
-            mend=f"one of {', '.join(DTYPES[serving.engine])}",
+            hint=f"one of {', '.join(DTYPES[serving.engine])}",
         )
     if serving.engine == "transformers":
         from arena_learning.engines.transformers import Transformers
@@ -86,7 +86,7 @@ def open_folder(
             raise ArenaError(
                 "OpenVINO does not run on CUDA",
                 where="serving.device",
-                mend="set serving.engine: transformers",
+                hint="set serving.engine: transformers",
             )
         return OpenVino(
             folder,
@@ -97,7 +97,7 @@ def open_folder(
             system=system,
             settings=settings,
         )
-    from arena_learning.engines.vllm.engine import Vllm
+    from arena_learning.engines.vllm import Vllm
 
     return Vllm(
         folder,
@@ -116,12 +116,12 @@ def open_opponent(
 ) -> Engine:
     """Return the engine of an opponent, or of a judge's model written as one; errors name ``where``."""
     if opponent.engine == "recorded":
-        from arena_learning.engines.recorded import Recorded
+        from arena_learning.engines.recorded import RecordedAnswers
 
         file = paths.user_file(opponent.model, f"{where}.model", outside=params.files_outside)
-        return Recorded(file, instructions)
+        return RecordedAnswers(file, instructions)
     if opponent.engine == "openai":
-        from arena_learning.engines.openai.engine import OpenAi
+        from arena_learning.engines.openai import OpenAi
 
         return OpenAi(opponent.model, opponent, system=opponent.system, where=where)
     dtypes = DTYPES[opponent.engine]
@@ -141,7 +141,7 @@ def open_opponent(
 def _open_vllm(
     opponent: Opponent, found: Source, dtype: str, params: Params, paths: Paths, *, where: str
 ) -> Engine:
-    from arena_learning.engines.vllm.engine import Vllm
+    from arena_learning.engines.vllm import Vllm
 
     folder = hub_folder(found.name, opponent.revision) if found.kind == "hub" else _folder(found, paths)
     return Vllm(

@@ -11,7 +11,7 @@ import json
 import re
 from typing import Any, NamedTuple
 
-from arena_learning.core.errors import ArenaError
+from arena_learning.core import ArenaError
 from arena_learning.engines.chat import GOODBYE, HELLO, Chat
 from arena_learning.engines.chat_format import ASKED, PLAIN, SWITCHES, ChatFormat, thinking_off
 from arena_learning.engines.tokenizer import ChatSettings
@@ -20,7 +20,7 @@ LAID_OUT = "Two colours:\n\n1. Red\n2. Blue\n\n```python\nx = {'a': [1, 2]}\n```
 SCRIPTS = "Über 5 °C, 日本語, кот 🙂 done"
 
 
-class Checked(NamedTuple):
+class CheckedChat(NamedTuple):
     """What the check found.
 
     Attributes:
@@ -34,7 +34,7 @@ class Checked(NamedTuple):
     notes: tuple[str, ...]
 
 
-def check_chat(chat: Chat, place: str = "weights") -> Checked:
+def check_chat(chat: Chat, place: str = "weights") -> CheckedChat:
     """Check that what would be learnt with this format is what will be served, and return what was found.
 
     Args:
@@ -48,12 +48,12 @@ def check_chat(chat: Chat, place: str = "weights") -> Checked:
     _check_tokenizer(chat)
     problem = _problem(chat)
     if problem:
-        raise ArenaError(problem, where=str(chat.folder), mend=_hint(chat, place))
+        raise ArenaError(problem, where=str(chat.folder), hint=_hint(chat, place))
     form = ChatFormat(chat)
     learnt = form.learn(PLAIN[0])
     assert learnt is not None
     notes = [*describe(chat, place), *_learning_notes(form)]
-    return Checked(learnt.answer[-1], form.preamble, tuple(notes))
+    return CheckedChat(learnt.answer[-1], form.preamble, tuple(notes))
 
 
 def describe(chat: Chat, place: str) -> list[str]:
@@ -82,7 +82,7 @@ def _check_tokenizer(chat: Chat) -> None:
             raise ArenaError(
                 f"the tokenizer does not give back what it is given: {text!r} becomes {read!r}",
                 where=str(chat.folder),
-                mend="take the model's own folder with its tokenizer.json in place of a converted file",
+                hint="take the model's own folder with its tokenizer.json in place of a converted file",
             )
 
 
@@ -162,7 +162,7 @@ def _learning_notes(form: ChatFormat) -> list[str]:
 
 
 def _hint(chat: Chat, place: str) -> str:
-    """Return the parameter that would mend a format: one that was tried, or a template of one's own."""
+    """Return the parameter that would fix a format: one that was tried, or a template of one's own."""
     switches = [switch for switch in SWITCHES if re.search(rf"\b{switch.name}\b", chat.template)]
     tries: list[dict[str, Any]] = [{one.name: value} for one in switches for value in (one.off, one.on)]
     tries += [{"tools": []}] if re.search(r"\btools\b", chat.template) else []

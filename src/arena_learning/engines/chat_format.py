@@ -12,17 +12,16 @@ from functools import cached_property
 from itertools import takewhile
 from typing import NamedTuple
 
-from arena_learning.core.errors import ArenaError
-from arena_learning.core.thoughts import Marks
+from arena_learning.core import ArenaError, Marks
 from arena_learning.engines.chat import GOODBYE, HELLO, Chat
-from arena_learning.schema.rows import Turn
+from arena_learning.schema import Turn
 
 ASKED = (Turn(role="user", content=HELLO),)
 # Answers that must come back as they were: a word, a list with code, letters of several scripts.
 PLAIN = ("Blue.", "Green grass grows.", "7 of them")
 
 
-class Switch(NamedTuple):
+class ThinkingSwitch(NamedTuple):
     """A variable that templates turn thoughts on and off with."""
 
     name: str
@@ -31,15 +30,15 @@ class Switch(NamedTuple):
 
 
 SWITCHES = (
-    Switch("enable_thinking", False, True),
-    Switch("thinking", False, True),
-    Switch("reasoning", False, True),
-    Switch("reasoning_effort", "none", "high"),
-    Switch("thinking_mode", "disabled", "enabled"),
+    ThinkingSwitch("enable_thinking", False, True),
+    ThinkingSwitch("thinking", False, True),
+    ThinkingSwitch("reasoning", False, True),
+    ThinkingSwitch("reasoning_effort", "none", "high"),
+    ThinkingSwitch("thinking_mode", "disabled", "enabled"),
 )
 
 
-class Learnt(NamedTuple):
+class LearntTurn(NamedTuple):
     """Token ids of an assistant's turn: ``preamble`` carries no loss, ``answer`` ends in the end of turn."""
 
     preamble: list[int]
@@ -58,7 +57,7 @@ class ChatFormat:
         self._prompt = chat.render(ASKED)
         self._prompt_ids = chat.tokens(self._prompt)
 
-    def learn(self, answer: str) -> Learnt | None:
+    def learn(self, answer: str) -> LearntTurn | None:
         """Return what is learnt of an answer; None where the template does not write it behind the prompt.
 
         Control tokens in the answer are broken, as in any turn. Where the template itself puts white space around an
@@ -71,12 +70,12 @@ class ChatFormat:
         stops = set(self.chat.stop_ids)
         end = next((place for place, token in enumerate(rest) if token in stops), None)
         if end is not None:
-            return Learnt(self.preamble_ids, rest[: end + 1])
+            return LearntTurn(self.preamble_ids, rest[: end + 1])
         # Some templates end a turn only when the next begins.
         return (
             None
             if self.chat.end_of_turn is None
-            else Learnt(self.preamble_ids, [*rest, self.chat.end_of_turn])
+            else LearntTurn(self.preamble_ids, [*rest, self.chat.end_of_turn])
         )
 
     def _behind_preamble(self, text: str) -> list[int] | None:

@@ -8,7 +8,7 @@ from typing import Any
 from arena_learning.engines.base import Token
 
 
-class Likeliest:
+class TopLogprobs:
     """A logits processor that changes nothing and keeps the likeliest tokens of every step.
 
     Only these are kept: all logits of a long answer would fill the memory. Generation applies it before temperature

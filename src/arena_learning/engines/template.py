@@ -8,7 +8,7 @@ from datetime import date
 from functools import cached_property
 from typing import Any
 
-from arena_learning.core.errors import ArenaError
+from arena_learning.core import ArenaError
 from arena_learning.engines.tokenizer import TEMPLATE_DATE, ChatSettings
 
 CLOCK = "strftime_now"  # what templates call for the date
@@ -87,7 +87,7 @@ class Renderer:
             raise ArenaError(
                 f"the chat template refuses turns of {roles}: {error}",
                 where=self._where,
-                mend="some models take no system prompt: remove it, or give a template that does (chat_template)",
+                hint="some models take no system prompt: remove it, or give a template that does (chat_template)",
             ) from None
         return text
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from arena_learning.core.text import VERSION, words
+from arena_learning.core import TEXT_VERSION, words
 from arena_learning.judge.base import Presentation, Verdict
 
 
-class LongerJudge:
+class LengthBaselineJudge:
     """Shares eleven points by the answers' words: 5.5 each where they are equally long."""
 
     batch_size = 1024
     label = "longer v1"
 
     def __init__(self) -> None:
-        self.fingerprint = {"judge": self.label, "text": VERSION}
+        self.fingerprint = {"judge": self.label, "text": TEXT_VERSION}
 
     def score(self, presentations: Sequence[Presentation]) -> list[Verdict]:
         """Score each presentation by length alone."""

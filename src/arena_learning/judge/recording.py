@@ -6,29 +6,29 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from arena_learning.judge.health import Health, Wins
-from arena_learning.judge.play import Judged
-from arena_learning.schema.rows import Response, Row
+from arena_learning.judge.play import PlayedGames
+from arena_learning.schema import Response, Row
 
 Write = Callable[[Iterable[Row]], None]
 
 
-class Recorded(NamedTuple):
-    """What was written: the figures of `health.Health` and `health.Wins`, and the cost (see `play.Judged`)."""
+class WrittenGames(NamedTuple):
+    """What was written: the figures of `health.Health` and `health.Wins`, and the cost (see `play.PlayedGames`)."""
 
     health: dict[str, Any]
     against: dict[str, dict[str, int]]
-    paid: int
+    judged: int
     seconds: float
     tokens: int
 
 
-def record(
-    portions: Iterable[Judged],
+def write_games(
+    portions: Iterable[PlayedGames],
     responses: Mapping[tuple[str, str], Response],
     games: Write,
     battles: Write,
     contestant: str = "",
-) -> Recorded:
+) -> WrittenGames:
     """Write each portion as it comes and keep nothing of it but counts.
 
     Args:
@@ -39,11 +39,11 @@ def record(
         contestant: whose wins and losses are counted.
     """
     health, wins = Health(responses), Wins(contestant)
-    paid, seconds, tokens = 0, 0.0, 0
+    judged, seconds, tokens = 0, 0.0, 0
     for part in portions:
         games(part.games)
         battles(part.battles)
         health.add(part.games, part.battles)
         wins.add(part.battles)
-        paid, seconds, tokens = paid + part.paid, seconds + part.seconds, tokens + part.tokens
-    return Recorded(health.figures(), wins.figures(), paid, seconds, tokens)
+        judged, seconds, tokens = judged + part.judged, seconds + part.seconds, tokens + part.tokens
+    return WrittenGames(health.figures(), wins.figures(), judged, seconds, tokens)

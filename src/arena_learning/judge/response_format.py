@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from arena_learning.core.errors import ArenaError
+from arena_learning.core import ArenaError
 from arena_learning.judge.template import JudgeTemplate
 
 HELD = ("openai", "vllm")  # engines that hold an answer to a schema
@@ -28,14 +28,14 @@ def response_format(
         raise ArenaError(
             f"the engine '{engine}' is held to no schema",
             where=where,
-            mend=f"one of {', '.join(HELD)}; or scores: text",
+            hint=f"one of {', '.join(HELD)}; or scores: text",
         )
     plain = sorted(t.name for t in templates if not t.is_json)
     if plain:
         raise ArenaError(
             f"the template '{plain[0]}' asks for no JSON",
             where=where,
-            mend="template: json, or one of your own",
+            hint="template: json, or one of your own",
         )
     if len({t.is_last for t in templates}) > 1:
         raise ArenaError("the templates want the reasons in different places", where=where)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from arena_learning.arena.pairing import schedule
-from arena_learning.core.paths import Paths
+from arena_learning.arena import pair_contestants
+from arena_learning.core import Paths, write_json
 from arena_learning.judge.build import open_judge
-from arena_learning.judge.play import Pairing, portions
-from arena_learning.judge.recording import record
+from arena_learning.judge.play import Pairing, play_in_portions
+from arena_learning.judge.recording import write_games
 from arena_learning.params import NONE, Params
-from arena_learning.schema.rows import Instruction, Response, by_id, read_rows, rows_file, write_json
-from arena_learning.store.store import Store
+from arena_learning.schema import Instruction, Response, by_id, read_rows, rows_file
+from arena_learning.store import Store
 
 
 def judge_round(
@@ -25,7 +25,7 @@ def judge_round(
     instructions = by_id(read_rows(paths.split(this.split), Instruction))
     responses = {(r.instruction_id, r.contestant): r for r in read_rows(paths.responses(name), Response)}
     target = None if this.target == NONE else this.target
-    pairings = schedule(
+    pairings = pair_contestants(
         sorted(instructions), target, params.opponents_of(name), params.battle.mode, params.seed
     )
     pairings = pairings if target else []
@@ -36,7 +36,7 @@ def judge_round(
             rows_file(paths.games(name)) as games,
             rows_file(paths.battles(name)) as battles,
         ):
-            played = portions(
+            played = play_in_portions(
                 (Pairing(*p) for p in pairings),
                 instructions,
                 responses,
@@ -46,7 +46,7 @@ def judge_round(
                 max_refused=params.serving.max_refused,
                 retry=retry,
             )
-            recorded = record(played, responses, games, battles, this.target)
+            recorded = write_games(played, responses, games, battles, this.target)
     finally:
         judge.close()
     metrics = {
@@ -58,4 +58,4 @@ def judge_round(
         "tokens": recorded.tokens,
     }
     write_json(paths.stage_metrics(name, "judge"), metrics)
-    return {**metrics, "paid": recorded.paid}
+    return {**metrics, "judged": recorded.judged}

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from arena_learning.judge.base import Judge, Presentation, RereadingJudge, Verdict, VersionedJudge
-from arena_learning.store.store import store_key
+from arena_learning.store import store_key
 
 
-def key_of(judge: Judge, presentation: Presentation, fingerprint: Mapping[str, str] | None = None) -> bytes:
+def verdict_key(
+    judge: Judge, presentation: Presentation, fingerprint: Mapping[str, str] | None = None
+) -> bytes:
     """Return the game's key: contents only, so that a renamed contestant pays nothing.
 
     ``fingerprint``: the judge's, where it is not the present one.
@@ -27,7 +29,7 @@ def key_of(judge: Judge, presentation: Presentation, fingerprint: Mapping[str, s
     return store_key("game", parts | ({"variant": variant} if variant else {}))
 
 
-def kept(verdict: Verdict, parser_version: str) -> dict[str, Any]:
+def stored_value(verdict: Verdict, parser_version: str) -> dict[str, Any]:
     """Return what the store remembers of a verdict, and how its replies were read."""
     fields = verdict._asdict()
     if not verdict.replies:
@@ -38,7 +40,7 @@ def kept(verdict: Verdict, parser_version: str) -> dict[str, Any]:
     return fields | ({"parser": parser_version} if parser_version else {})
 
 
-def verdict_of(value: Mapping[str, Any], judge: Judge, presentation: Presentation) -> Verdict:
+def read_verdict(value: Mapping[str, Any], judge: Judge, presentation: Presentation) -> Verdict:
     """Return a verdict as the store has it; replies that were read by another parser are read again."""
     fields = {name: item for name, item in value.items() if name in Verdict._fields}
     verdict = Verdict(**fields)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from arena_learning.core.thoughts import CHANNEL, MARKS, split_text, unwrap
+from arena_learning.core import CHANNEL, MARKS, split_text, unwrap
 
 _CLOSES = {mark.close: mark.open for mark in MARKS}
 _MARK = re.compile(
@@ -29,7 +29,7 @@ _QUOTES = frozenset("`'\"“”‘’«»\\")
 _BRACKETS = {"(": ")", "[": "]"}
 
 
-class Spoken(NamedTuple):
+class SplitVerdict(NamedTuple):
     """What stands behind the last thought.
 
     Attributes:
@@ -47,7 +47,7 @@ class Spoken(NamedTuple):
     thought: bool = False
 
 
-def spoken(whole: str, *, cut_off: bool = False) -> Spoken:
+def split_verdict(whole: str, *, cut_off: bool = False) -> SplitVerdict:
     """Return what a judge said behind its last thought.
 
     Some families mark a thought by words that others write too (``Here is my thought process:``). Such words open a
@@ -55,23 +55,23 @@ def spoken(whole: str, *, cut_off: bool = False) -> Spoken:
     start of a line.
 
     Example:
-        >>> spoken("<think>Score-A: 2</think>Score-A: 8").text
+        >>> split_verdict("<think>Score-A: 2</think>Score-A: 8").text
         'Score-A: 8'
-        >>> spoken("A closes a tag `</think>` that it never opened.").thought
+        >>> split_verdict("A closes a tag `</think>` that it never opened.").thought
         False
     """
     if _CHANNEL.search(whole):
         said = split_text(whole)
-        return Spoken(said.text, said.text, max(0, whole.rfind(said.text)), said.ended, thought=True)
+        return SplitVerdict(said.text, said.text, max(0, whole.rfind(said.text)), said.ended, thought=True)
     marked = _IN_ANY_CASE.sub(lambda mark: _IN_ONE_CASE.get(mark[0].lower(), mark[0]), whole)
     readable, last = _scan(marked, cut_off)
     if last is None:
-        return Spoken(whole, readable)
+        return SplitVerdict(whole, readable)
     if last[0] not in _CLOSES:
-        return Spoken("", "", len(whole), ended=False, thought=True)
+        return SplitVerdict("", "", len(whole), ended=False, thought=True)
     text = unwrap(whole[last.end() :])
     begin = whole.rindex(text, last.end())
-    return Spoken(text, readable[begin : begin + len(text)], begin, thought=True)
+    return SplitVerdict(text, readable[begin : begin + len(text)], begin, thought=True)
 
 
 def _scan(whole: str, cut_off: bool) -> tuple[str, re.Match[str] | None]:

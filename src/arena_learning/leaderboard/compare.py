@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arena_learning.arena.ask import Asked
-from arena_learning.arena.battle import answer_metrics
-from arena_learning.core.paths import Paths
+from arena_learning.arena import ContestantAnswers, answer_metrics
+from arena_learning.core import Paths
 from arena_learning.leaderboard.evaluate import evaluate_split
-from arena_learning.leaderboard.ratings import board
+from arena_learning.leaderboard.ratings import judge_leaderboard
 from arena_learning.params import Params
-from arena_learning.schema.rows import Battle
+from arena_learning.schema import Battle
 
 _RESAMPLES = 2000
 
@@ -35,13 +34,15 @@ def compare_split(
     held = evaluate_split(split, names, params, paths, fresh=fresh)
     table: dict[str, Any] = {}
     for judge, battles in held.battles.items():
-        ratings = {r["model"]: r["rating"] for r in board(battles, params)["ratings"]}
+        ratings = {r["model"]: r["rating"] for r in judge_leaderboard(battles, params)["ratings"]}
         table[judge] = {
             name: {**row, "rating": ratings.get(name)}
             for name, row in paired(battles, names, params.evaluate.anchor, params.seed).items()
         }
     table["answers"] = {
-        name: answer_metrics(Asked([r for (_, c), r in held.responses.items() if c == name], 0, 0.0, 0))
+        name: answer_metrics(
+            ContestantAnswers([r for (_, c), r in held.responses.items() if c == name], 0, 0.0, 0)
+        )
         for name in names
     }
     return table

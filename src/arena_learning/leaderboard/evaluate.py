@@ -6,26 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from arena_learning.arena.battle import ask_contestant
-from arena_learning.core.errors import ArenaError
-from arena_learning.core.paths import Paths
-from arena_learning.judge.build import open_judge
-from arena_learning.judge.play import portions
-from arena_learning.judge.recording import record
+from arena_learning.arena import ask_contestant
+from arena_learning.core import ArenaError, Paths, read_json, write_json
+from arena_learning.judge import open_judge, play_in_portions, write_games
 from arena_learning.leaderboard.schedule import Play, all_pairings, play_scheduled
 from arena_learning.params import Params
-from arena_learning.schema.rows import (
-    Battle,
-    Game,
-    Instruction,
-    Response,
-    by_id,
-    read_json,
-    read_rows,
-    rows_file,
-    write_json,
-)
-from arena_learning.store.store import Store
+from arena_learning.schema import Battle, Game, Instruction, Response, by_id, read_rows, rows_file
+from arena_learning.store import Store
 
 Responses = Mapping[tuple[str, str], Response]
 
@@ -40,17 +27,17 @@ def evaluate_test(
     instructions = read_rows(paths.split("test"), Instruction)
     responses = read_arena_responses(params.contestants, paths)
     metrics = {}
-    paid = 0
+    judged = 0
     with rows_file(paths.arena_games) as games, rows_file(paths.arena_battles) as battles:
         for name, (label, play) in each_judge(
             instructions, responses, params, paths, fresh=fresh, retry=retry
         ):
-            one = record(play_scheduled(instructions, params, play), responses, games, battles)
+            one = write_games(play_scheduled(instructions, params, play), responses, games, battles)
             cost = {"seconds": round(one.seconds, 1), "tokens": one.tokens}
             metrics[name] = {"judge": label, **one.health, **cost}
-            paid += one.paid
+            judged += one.judged
     write_json(paths.arena_metrics, metrics)
-    return {**metrics, "paid": paid}
+    return {**metrics, "judged": judged}
 
 
 def judge_names(paths: Paths) -> dict[str, str]:
@@ -67,7 +54,7 @@ def read_arena_battles(paths: Paths) -> dict[str, list[Battle]]:
     return battles
 
 
-class Held(NamedTuple):
+class HeldOutBattles(NamedTuple):
     """Battles on held-out instructions that are no DVC out: by judge, with the responses they judge."""
 
     battles: dict[str, list[Battle]]
@@ -77,7 +64,7 @@ class Held(NamedTuple):
 
 def evaluate_split(
     split: str, contestants: Sequence[str], params: Params, paths: Paths, *, fresh: bool = False
-) -> Held:
+) -> HeldOutBattles:
     """Answer and play any split between ``contestants`` without writing an out: what tuning looks at."""
     instructions = read_rows(paths.split(split), Instruction)
     responses = {
@@ -85,7 +72,7 @@ def evaluate_split(
         for name in contestants
         for r in ask_contestant(name, instructions, params, paths, fresh=fresh).responses
     }
-    held = Held({}, {}, responses)
+    held = HeldOutBattles({}, {}, responses)
     for name, (_, play) in each_judge(instructions, responses, params, paths, fresh=fresh):
         held.battles[name], held.games[name] = [], []
         for part in play(all_pairings(contestants, instructions)):
@@ -115,8 +102,8 @@ def each_judge(
     """Open the judges of ``evaluate.judges`` one after the other.
 
     Yields:
-        The judge's name, its label, and what plays pairings under it (`play.portions`): all is to be played before the
-        next judge is opened.
+        The judge's name, its label, and what plays pairings under it (`play_in_portions`): all is to be played
+        before the next judge is opened.
     """
     known = by_id(instructions)
     labels: dict[str, str] = {}
@@ -127,12 +114,12 @@ def each_judge(
                 raise ArenaError(
                     f"two judges are the same one ({labels[judge.label]} and {name}: {judge.label})",
                     where="params.yaml, evaluate.judges",
-                    mend="name each judge once",
+                    hint="name each judge once",
                 )
             labels[judge.label] = name
             with Store(paths.store, fresh=fresh) as store:
                 play = partial(
-                    portions,
+                    play_in_portions,
                     instructions=known,
                     responses=responses,
                     judge=judge,

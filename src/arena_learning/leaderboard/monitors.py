@@ -7,9 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from arena_learning.leaderboard.round_files import Document, RoundFiles, curve, mapping, number, phases
+from arena_learning.leaderboard.round_files import (
+    Document,
+    RoundFiles,
+    mapping_at,
+    number_at,
+    phases,
+    training_curve,
+)
 from arena_learning.params import NONE, Params
-from arena_learning.schema.rows import Battle
+from arena_learning.schema import Battle
 
 AGREEMENT = "agreement_"  # followed by the judge who is held against the first one
 Monitors = dict[str, float | None]
@@ -41,19 +48,19 @@ def round_monitors(this: RoundFiles, answers: Document, arena: Arena) -> Monitor
 
     Shares are of 1. Arguments as those of `all_monitors`.
     """
-    points = [point for point in curve(this.train) if point.get("phase", "ppo") == "ppo"]
-    kl = [value for point in points if (value := number(point, "kl")) is not None]
-    reward = [value for point in points if (value := number(point, "reward")) is not None]
+    points = [point for point in training_curve(this.train) if point.get("phase", "ppo") == "ppo"]
+    kl = [value for point in points if (value := number_at(point, "kl")) is not None]
+    reward = [value for point in points if (value := number_at(point, "reward")) is not None]
     scorer = next((phase for phase in phases(this.train) if phase.get("name") == "reward"), {})
-    fought = this.this.target != NONE and bool(number(this.card, "rows_new"))
+    fought = this.this.target != NONE and bool(number_at(this.card, "rows_new"))
     return {
         **answer_monitors(this.name, answers, arena),
-        "longer_wins": number(this.judge, "longer_wins"),
-        "flip_rate": number(this.judge, "flip_rate"),
-        "tie_rate": number(this.judge, "tie_rate"),
-        "unscored_rate": number(this.judge, "unscored_rate"),
-        "target_chosen_share": number(this.card, "target_chosen_share") if fought else None,
-        "reward_model_accuracy": number(scorer, "figures", "held_out_accuracy"),
+        "longer_wins": number_at(this.judge, "longer_wins"),
+        "flip_rate": number_at(this.judge, "flip_rate"),
+        "tie_rate": number_at(this.judge, "tie_rate"),
+        "unscored_rate": number_at(this.judge, "unscored_rate"),
+        "target_chosen_share": number_at(this.card, "target_chosen_share") if fought else None,
+        "reward_model_accuracy": number_at(scorer, "figures", "held_out_accuracy"),
         "kl": kl[-1] if kl else None,
         "kl_max": max(kl) if kl else None,
         "reward": reward[-1] if reward else None,
@@ -63,17 +70,17 @@ def round_monitors(this: RoundFiles, answers: Document, arena: Arena) -> Monitor
 
 def answer_monitors(contestant: str, answers: Document, arena: Arena) -> Monitors:
     """Return what a contestant's answers to the test set say, and how far the judges agree about them."""
-    own = mapping(answers, contestant)
-    count, cut_off = number(own, "answers"), number(own, "cut_off")
+    own = mapping_at(answers, contestant)
+    count, cut_off = number_at(own, "answers"), number_at(own, "cut_off")
     return {
-        "mean_words": number(own, "mean_words"),
+        "mean_words": number_at(own, "mean_words"),
         "cut_off_rate": cut_off / count if count and cut_off is not None else None,
-        "repetition": number(own, "repetition"),
-        **{f"{AGREEMENT}{judge}": share for judge, share in agreement(contestant, arena).items()},
+        "repetition": number_at(own, "repetition"),
+        **{f"{AGREEMENT}{judge}": share for judge, share in judge_agreement(contestant, arena).items()},
     }
 
 
-def agreement(contestant: str, arena: Arena) -> dict[str, float | None]:
+def judge_agreement(contestant: str, arena: Arena) -> dict[str, float | None]:
     """Return how often each further judge names the first judge's winner.
 
     Counted are the contestant's battles that both decided; None where there are none.

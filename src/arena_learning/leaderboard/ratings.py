@@ -8,16 +8,15 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
-from arena_learning.core.paths import Paths
-from arena_learning.core.text import words
-from arena_learning.judge.text_quality import repetition
+from arena_learning.core import Paths, read_json, words, write_json
+from arena_learning.judge import repetition
 from arena_learning.leaderboard.evaluate import Responses, read_arena_battles, read_arena_responses
 from arena_learning.leaderboard.monitors import all_monitors, first_judge_first
 from arena_learning.leaderboard.round_files import read_rounds
-from arena_learning.leaderboard.schedule import battle_table
+from arena_learning.leaderboard.schedule import battles_frame
 from arena_learning.params import Params
 from arena_learning.rating import RatingParams, RatingResult, Stop, rate
-from arena_learning.schema.rows import Battle, read_json, write_json
+from arena_learning.schema import Battle
 
 # What the intervals of a board hold for, as reports/leaderboard.json says it.
 _KINDS: Mapping[Stop, str] = {
@@ -37,7 +36,8 @@ def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
     arena = read_arena_battles(paths)
     stop: Stop = "adaptive" if params.evaluate.schedule == "adaptive" else "fixed"
     boards = {
-        judge: {**board(battles, params, stop), "health": health[judge]} for judge, battles in arena.items()
+        judge: {**judge_leaderboard(battles, params, stop), "health": health[judge]}
+        for judge, battles in arena.items()
     }
     answers = {c: _answer_stats(c, responses) for c in params.contestants}
     first = boards[params.evaluate.judges[0]]
@@ -57,7 +57,7 @@ def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
     return table
 
 
-def board(battles: Sequence[Battle], params: Params, stop: Stop = "fixed") -> dict[str, Any]:
+def judge_leaderboard(battles: Sequence[Battle], params: Params, stop: Stop = "fixed") -> dict[str, Any]:
     """Return one judge's board: ratings, gain from the anchor to the last round, steps, win rates, categories.
 
     Intervals are by instruction, not by battle: battles of one instruction are not independent.
@@ -86,7 +86,7 @@ def board(battles: Sequence[Battle], params: Params, stop: Stop = "fixed") -> di
 
 
 def rate_battles(battles: Sequence[Battle], params: Params, stop: Stop = "fixed") -> RatingResult:
-    """Rate the scored battles, clustered by instruction; ``stop`` as in `board`."""
+    """Rate the scored battles, clustered by instruction; ``stop`` as in `judge_leaderboard`."""
     chosen = RatingParams(
         anchor=(params.evaluate.anchor, params.evaluate.anchor_rating),
         bootstrap=params.evaluate.bootstrap,
@@ -96,7 +96,7 @@ def rate_battles(battles: Sequence[Battle], params: Params, stop: Stop = "fixed"
         seed=params.seed,
         stop=stop,
     )
-    return rate(battle_table(battles), chosen)
+    return rate(battles_frame(battles), chosen)
 
 
 def difference(result: RatingResult, start: str, end: str) -> dict[str, Any]:

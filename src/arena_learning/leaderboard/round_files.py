@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arena_learning.core.errors import ArenaError
-from arena_learning.core.paths import Paths
+from arena_learning.core import ArenaError, Paths, read_json
 from arena_learning.params import Params, Round
-from arena_learning.schema.rows import read_json
 
 Document = Mapping[str, Any]
 
@@ -42,26 +40,30 @@ def read_rounds(params: Params, paths: Paths) -> dict[str, RoundFiles]:
 
 def _read_round(name: str, this: Round, paths: Paths) -> RoundFiles:
     battle, judge, train = (
-        document(paths.stage_metrics(name, stage)) for stage in ("battle", "judge", "train")
+        read_document(paths.stage_metrics(name, stage)) for stage in ("battle", "judge", "train")
     )
-    return RoundFiles(name, this, battle=battle, judge=judge, card=document(paths.card(name)), train=train)
+    return RoundFiles(
+        name, this, battle=battle, judge=judge, card=read_document(paths.card(name)), train=train
+    )
 
 
 def phases(train: Document) -> list[Document]:
     """Return the trainers that ran, in order."""
-    return records(train, "phases")
+    return records_at(train, "phases")
 
 
-def curve(train: Document) -> list[Document]:
+def training_curve(train: Document) -> list[Document]:
     """Return the training curve: points with their `phase`, from one list or from the phases' own."""
     if "curve" in train:
-        return records(train, "curve")
+        return records_at(train, "curve")
     return [
-        {"phase": phase.get("name"), **point} for phase in phases(train) for point in records(phase, "curve")
+        {"phase": phase.get("name"), **point}
+        for phase in phases(train)
+        for point in records_at(phase, "curve")
     ]
 
 
-def document(path: Path) -> Document:
+def read_document(path: Path) -> Document:
     """Return a JSON object, or an empty mapping if there is no such file.
 
     Raises:
@@ -74,12 +76,12 @@ def document(path: Path) -> Document:
         raise ArenaError(
             f"expected a JSON object, found {type(value).__name__}",
             where=str(path),
-            mend="run the stage that makes it again: `dvc repro --force` with the stage's name",
+            hint="run the stage that makes it again: `dvc repro --force` with the stage's name",
         )
     return value
 
 
-def number(value: object, *keys: str) -> float | None:
+def number_at(value: object, *keys: str) -> float | None:
     """Return the finite number below ``keys``, or None: absent, empty and infinite figures are not shown."""
     for key in keys:
         if not isinstance(value, Mapping):
@@ -90,14 +92,14 @@ def number(value: object, *keys: str) -> float | None:
     return float(value)
 
 
-def mapping(value: object, *keys: str) -> Document:
+def mapping_at(value: object, *keys: str) -> Document:
     """Return the mapping below ``keys``, or an empty one."""
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None
     return value if isinstance(value, Mapping) else {}
 
 
-def records(value: object, *keys: str) -> list[Document]:
+def records_at(value: object, *keys: str) -> list[Document]:
     """Return the mappings of the list below ``keys``, or an empty list."""
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None

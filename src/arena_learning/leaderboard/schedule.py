@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from arena_learning.judge.play import Judged, Pairing
+from arena_learning.judge import Pairing, PlayedGames
 from arena_learning.params import Params
-from arena_learning.rating.schedule import Planned, ScheduleParams, plan_adaptive
-from arena_learning.schema.rows import Battle, Game, Instruction
+from arena_learning.rating import Planned, ScheduleParams, plan_adaptive
+from arena_learning.schema import Battle, Game, Instruction
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Play = Callable[[Iterable[Pairing]], Iterator[Judged]]
+Play = Callable[[Iterable[Pairing]], Iterator[PlayedGames]]
 # Judges like full batches: few looks, each after a tenth more battles.
 _GROWTH = 0.1
 _WINNERS = {"a": "model_a", "b": "model_b", "tie": "tie"}
@@ -30,7 +30,7 @@ def all_pairings(contestants: Sequence[str], instructions: Sequence[Instruction]
     return [Pairing(i.id, a, b) for i in instructions for a, b in combinations(sorted(contestants), 2)]
 
 
-def play_scheduled(instructions: Sequence[Instruction], params: Params, play: Play) -> Iterator[Judged]:
+def play_scheduled(instructions: Sequence[Instruction], params: Params, play: Play) -> Iterator[PlayedGames]:
     """Play the battles that ``evaluate.schedule`` asks for, in portions in canonical order.
 
     Args:
@@ -46,14 +46,14 @@ def play_scheduled(instructions: Sequence[Instruction], params: Params, play: Pl
     return play(pairings)
 
 
-def play_adaptive(instructions: Sequence[Instruction], params: Params, play: Play) -> list[Judged]:
+def play_adaptive(instructions: Sequence[Instruction], params: Params, play: Play) -> list[PlayedGames]:
     """Play where battles tell most about the ranking, until neighbours are told apart or the budget is spent.
 
     Returns:
         All of it as one portion, or nothing where nobody meets anybody.
     """
     asked = [instruction.id for instruction in instructions]
-    parts: list[Judged] = []
+    parts: list[PlayedGames] = []
     played: list[Planned] = []
     present: list[str] = []
     separated: frozenset[tuple[str, str]] = frozenset()
@@ -71,7 +71,7 @@ def play_adaptive(instructions: Sequence[Instruction], params: Params, play: Pla
         )
         while True:
             plan = plan_adaptive(
-                battle_table([battle for part in parts for battle in part.battles]),
+                battles_frame([battle for part in parts for battle in part.battles]),
                 present,
                 asked,
                 how,
@@ -87,7 +87,7 @@ def play_adaptive(instructions: Sequence[Instruction], params: Params, play: Pla
     return [_together(parts)] if parts else []
 
 
-def battle_table(battles: Iterable[Battle]) -> pd.DataFrame:
+def battles_frame(battles: Iterable[Battle]) -> pd.DataFrame:
     """Return the scored battles as `rating.rate` takes them, with the instruction as the prompt."""
     import pandas as pd  # here: who only reads battles does not wait for it
 
@@ -95,15 +95,15 @@ def battle_table(battles: Iterable[Battle]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model_a", "model_b", "winner", "prompt_id"])
 
 
-def _together(parts: Sequence[Judged]) -> Judged:
+def _together(parts: Sequence[PlayedGames]) -> PlayedGames:
     """Put what was played into the order in which it would have been played at once."""
-    return Judged(
+    return PlayedGames(
         parts[0].judge,
         sorted((game for part in parts for game in part.games), key=_place),
         sorted(
             (battle for part in parts for battle in part.battles), key=lambda b: (b.instruction_id, b.a, b.b)
         ),
-        paid=sum(part.paid for part in parts),
+        judged=sum(part.judged for part in parts),
         seconds=sum(part.seconds for part in parts),
         tokens=sum(part.tokens for part in parts),
     )

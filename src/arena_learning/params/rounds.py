@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 
-from arena_learning.core.errors import ArenaError, suggest
+from arena_learning.core import ArenaError, suggest
 from arena_learning.params import NONE, SPLITS, Params, Round
 
 BASE = "base"
@@ -15,14 +15,14 @@ _REFERENCES = ("target", "init", "adds_to")
 def check_round_name(name: str, params: Params) -> None:
     """Raise an `ArenaError` if there is no round called ``name``."""
     if name not in params.rounds:
-        raise ArenaError(f"no round '{name}'", where="params.yaml, rounds", mend=suggest(name, params.rounds))
+        raise ArenaError(f"no round '{name}'", where="params.yaml, rounds", hint=suggest(name, params.rounds))
 
 
 def check_rounds(params: Params) -> None:
     """Check that the rounds can run one after the other.
 
     Raises:
-        ArenaError: one line a problem, with its place and how to mend it; all problems at once.
+        ArenaError: one line a problem, with its place and how to fix it; all problems at once.
     """
     problems = [*_shared(params, "index"), *_shared(params, "split"), *_cycle(params)]
     for name in params.ordered_rounds:

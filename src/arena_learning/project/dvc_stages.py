@@ -8,10 +8,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from arena_learning.core.errors import ArenaError
-from arena_learning.core.paths import Paths
-from arena_learning.core.yaml_files import read_yaml
-from arena_learning.schema.rows import write_text
+from arena_learning.core import ArenaError, Paths, read_yaml, write_text
 
 Lock = Mapping[str, Mapping[str, Any]]
 
@@ -26,7 +23,7 @@ def stage_names(paths: Paths) -> set[str]:
         pipeline: Any = read_yaml(paths.pipeline)
     except FileNotFoundError:
         raise ArenaError(
-            "no such file", where=str(paths.pipeline), mend="run in the project's root"
+            "no such file", where=str(paths.pipeline), hint="run in the project's root"
         ) from None
     params: Any = read_yaml(paths.params)
     names = set()

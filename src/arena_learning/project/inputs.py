@@ -14,11 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from arena_learning.core.errors import ArenaError
-from arena_learning.core.paths import Paths
-from arena_learning.engines.weights import FETCHED, resolve
-from arena_learning.params import Judge, LocalModel, Opponent, Params
-from arena_learning.schema.rows import canonical, read_json, write_json
+from arena_learning.core import ArenaError, Paths, canonical, read_json, write_json
+from arena_learning.engines import FETCHED, resolve
+from arena_learning.params import JudgeParams, LocalModel, Opponent, Params
 
 MISSING = "missing"  # the stage that reads it says so in words
 
@@ -53,7 +51,7 @@ def _contestant(one: Opponent, digests: _Digests, paths: Paths) -> dict[str, str
     return _local(one, digests, paths)
 
 
-def _judge(one: Judge, digests: _Digests, paths: Paths) -> dict[str, str]:
+def _judge(one: JudgeParams, digests: _Digests, paths: Paths) -> dict[str, str]:
     if one.kind == "replay":
         return {one.model: digests.file(paths.root / one.model)}
     if one.kind == "reward":
@@ -65,7 +63,7 @@ def _judge(one: Judge, digests: _Digests, paths: Paths) -> dict[str, str]:
     return found if one.engine in ("openai", "recorded") else found | _local(one, digests, paths)
 
 
-def _local(one: Opponent | Judge, digests: _Digests, paths: Paths) -> dict[str, str]:
+def _local(one: Opponent | JudgeParams, digests: _Digests, paths: Paths) -> dict[str, str]:
     """Return the digests of a model that runs here: its weights, its adapter, its chat template."""
     found = {one.model: digests.model(one.model, one.revision), **_chat(one, digests, paths)}
     return found | ({one.vllm.lora: digests.folder(paths.root / one.vllm.lora)} if one.vllm.lora else {})

@@ -16,10 +16,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.tokens import CommentToken
 
-from arena_learning.core.errors import ArenaError
-from arena_learning.params import NONE, SPLITS, Params, Round, load_params, parse_params
-from arena_learning.params.rounds import BASE, check_rounds
-from arena_learning.schema.rows import write_text
+from arena_learning.core import ArenaError, write_text
+from arena_learning.params import BASE, NONE, SPLITS, Params, Round, check_rounds, load_params, parse_params
 
 Method = Literal["sft", "dpo", "ppo"]
 METHODS: tuple[Method, ...] = ("sft", "dpo", "ppo")
@@ -27,7 +25,7 @@ _THRESHOLDS: dict[Method, float] = {"sft": 1.0, "dpo": 2.0, "ppo": 1.0}  # where
 _NAME = re.compile(r"(sft|dpo|ppo)-i(\d+)")
 
 
-class Added(NamedTuple):
+class AddedRounds(NamedTuple):
     """A round to add: its name, its fields, and the size its split is given where it had none (else 0)."""
 
     name: str
@@ -35,7 +33,9 @@ class Added(NamedTuple):
     new_size: int
 
 
-def add_rounds(path: Path, *, whole: bool, thresholds: Sequence[float] = (), size: int = 0) -> list[Added]:
+def add_rounds(
+    path: Path, *, whole: bool, thresholds: Sequence[float] = (), size: int = 0
+) -> list[AddedRounds]:
     """Plan the rounds that come next after those of the params.yaml at ``path``; writes nothing.
 
     Args:
@@ -55,7 +55,7 @@ def add_rounds(path: Path, *, whole: bool, thresholds: Sequence[float] = (), siz
         raise ArenaError(
             f"{len(thresholds)} thresholds for {len(names)} rounds ({', '.join(names)})",
             where="--threshold",
-            mend="give one a round, in their order",
+            hint="give one a round, in their order",
         )
     rounds, sizes = dict(params.rounds), dict(params.pool.splits)
     added = []
@@ -65,7 +65,7 @@ def add_rounds(path: Path, *, whole: bool, thresholds: Sequence[float] = (), siz
         fields = _linked(name, split, rounds, given)
         rounds[name] = fields
         sizes[split] = sizes.get(split, 0) or new_size
-        added.append(Added(name, fields, new_size))
+        added.append(AddedRounds(name, fields, new_size))
     return added
 
 
@@ -79,7 +79,7 @@ def _next_names(ordered: Sequence[str], whole: bool) -> list[str]:
             raise ArenaError(
                 f"the last round is called '{ordered[-1]}': what follows it cannot be told",
                 where="params.yaml, rounds",
-                mend="call it sft-iN, dpo-iN or ppo-iN, or write the next one by hand",
+                hint="call it sft-iN, dpo-iN or ppo-iN, or write the next one by hand",
             )
         method, iteration = _after(found[1], int(found[2]))
     names = [f"{method}-i{iteration}"]
@@ -106,7 +106,7 @@ def _linked(name: str, split: str, rounds: Mapping[str, Round], threshold: float
         raise ArenaError(
             f"{name} goes on from {before}, which is not there",
             where="params.yaml, rounds",
-            mend="add it first",
+            hint="add it first",
         )
     if threshold is None:
         threshold = rounds[same[-1]].threshold if same else _THRESHOLDS[method]  # type: ignore[index]
@@ -138,15 +138,15 @@ def _split(rounds: Mapping[str, Round], sizes: Mapping[str, int], size: int) -> 
         raise ArenaError(
             "no split is left: d0 to d9 are all used",
             where="params.yaml, pool.splits",
-            mend="start a second schedule (another clone) from the last model: weights.source: models/<round>",
+            hint="start a second schedule (another clone) from the last model: weights.source: models/<round>",
         )
     as_before = sizes[filled[-1]] if filled else 0
     if not (size or as_before):
-        raise ArenaError("how many instructions the split holds is not known", mend="give --size")
+        raise ArenaError("how many instructions the split holds is not known", hint="give --size")
     return after[0], size or as_before
 
 
-def write_added(path: Path, added: Sequence[Added]) -> None:
+def write_added(path: Path, added: Sequence[AddedRounds]) -> None:
     """Write the rounds into params.yaml; its comments, order and forms are kept.
 
     Raises:

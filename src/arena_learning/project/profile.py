@@ -9,13 +9,11 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
-from arena_learning.core.errors import ArenaError, suggest
-from arena_learning.params import parse_params
-from arena_learning.params.rounds import check_rounds
-from arena_learning.schema.rows import write_text
+from arena_learning.core import ArenaError, suggest, write_text
+from arena_learning.params import check_rounds, parse_params
 
 
-class Serving(NamedTuple):
+class ServingChoice(NamedTuple):
     """How the models are served here, and why."""
 
     engine: str
@@ -30,15 +28,15 @@ def has_cuda() -> bool:
     return torch.cuda.is_available()
 
 
-def choose_serving(*, cuda: bool) -> Serving:
+def choose_serving(*, cuda: bool) -> ServingChoice:
     """Choose engine and type by what the machine and the environment have."""
     if cuda and importlib.util.find_spec("vllm"):
-        return Serving("vllm", "bf16", "a GPU and vllm are here")
+        return ServingChoice("vllm", "bf16", "a GPU and vllm are here")
     if cuda:
-        return Serving("transformers", "bf16", "a GPU is here, vllm is not installed")
+        return ServingChoice("transformers", "bf16", "a GPU is here, vllm is not installed")
     if importlib.util.find_spec("openvino_genai"):
-        return Serving("openvino", "q8_0", "no GPU; openvino-genai is the fastest engine on a CPU")
-    return Serving("transformers", "fp32", "no GPU, and openvino-genai is not installed")
+        return ServingChoice("openvino", "q8_0", "no GPU; openvino-genai is the fastest engine on a CPU")
+    return ServingChoice("transformers", "fp32", "no GPU, and openvino-genai is not installed")
 
 
 def profile_names(folder: Path) -> list[str]:
@@ -46,7 +44,9 @@ def profile_names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def write_params(profile: str, folder: Path, out: Path, serving: Serving, *, force: bool) -> Serving:
+def write_params(
+    profile: str, folder: Path, out: Path, serving: ServingChoice, *, force: bool
+) -> ServingChoice:
     """Write ``out`` from a profile with the engine resolved; comments are kept. Return what was resolved.
 
     A profile that asks for vllm keeps it wherever vllm is installed: on a CPU nobody would choose it otherwise.
@@ -56,16 +56,16 @@ def write_params(profile: str, folder: Path, out: Path, serving: Serving, *, for
     """
     if profile not in profile_names(folder):
         raise ArenaError(
-            f"no profile '{profile}'", where=str(folder), mend=suggest(profile, profile_names(folder))
+            f"no profile '{profile}'", where=str(folder), hint=suggest(profile, profile_names(folder))
         )
     if out.exists() and not force:
-        raise ArenaError("the file is there already", where=str(out), mend="use --force to replace it")
+        raise ArenaError("the file is there already", where=str(out), hint="use --force to replace it")
     yaml = YAML()
     yaml.width = 120
     yaml.preserve_quotes = True
     tree: Any = yaml.load((folder / f"{profile}.yaml").read_text(encoding="utf-8"))
     if tree["serving"]["engine"] == "vllm" and importlib.util.find_spec("vllm"):
-        serving = Serving(
+        serving = ServingChoice(
             "vllm", str(tree["serving"]["dtype"]), "the profile asks for it and it is installed"
         )
     tree["serving"]["engine"], tree["serving"]["dtype"] = serving.engine, serving.dtype

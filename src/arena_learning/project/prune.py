@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from arena_learning.core.paths import Paths
-from arena_learning.core.stage_lock import refuse_while_running
-from arena_learning.params import NONE, Params
-from arena_learning.params.rounds import BASE
+from arena_learning.core import Paths, refuse_while_running
+from arena_learning.params import BASE, NONE, Params
 from arena_learning.project.disk import size_of
 from arena_learning.project.dvc_stages import drop_from_lock, outs, read_lock, stage_names
 
 
-class Left(NamedTuple):
+class LeftOver(NamedTuple):
     """A file or folder that nothing in params.yaml belongs to any more, and its size."""
 
     path: Path
@@ -26,7 +24,7 @@ class Stale(NamedTuple):
     """What is left behind: stages in dvc.lock, files and folders; and what is kept because it is still named."""
 
     stages: list[str]
-    files: list[Left]
+    files: list[LeftOver]
     kept: list[Path]
 
 
@@ -48,7 +46,7 @@ def find_stale(params: Params, paths: Paths) -> Stale:
     there = sorted(path for path in found if path.exists() and not _below_another(path, found))
     named = _named(params, paths)
     kept = [path for path in there if any(name.is_relative_to(path.resolve()) for name in named)]
-    return Stale(stages, [Left(path, size_of(path)) for path in there if path not in kept], kept)
+    return Stale(stages, [LeftOver(path, size_of(path)) for path in there if path not in kept], kept)
 
 
 def remove_stale(stale: Stale, paths: Paths) -> None:

@@ -6,23 +6,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arena_learning.core.errors import ArenaError
-from arena_learning.core.paths import Paths
-from arena_learning.leaderboard.evaluate import judge_names
+from arena_learning.core import ArenaError, Paths, read_json
+from arena_learning.leaderboard import judge_names
 from arena_learning.params import Params
-from arena_learning.report.phrases import elo, gain_sentence, number, percent, plural, score
-from arena_learning.report.sanitize import clip, visible
-from arena_learning.report.tables import interval, ordered_boards, rank
+from arena_learning.report.phrases import elo, format_number, gain_sentence, percent, plural, score
+from arena_learning.report.sanitize import clip, sanitized
+from arena_learning.report.tables import interval_text, ordered_boards, rank
 from arena_learning.report.views import (
     ARENA,
-    Duel,
-    Place,
+    BattleLog,
+    BattleView,
     extremes,
-    read_place,
-    sample,
+    read_battle_log,
+    sample_views,
     target_of,
 )
-from arena_learning.schema.rows import Instruction, read_json
+from arena_learning.schema import Instruction
 
 # How many battles of a place stand on the page: the widest losses and wins, and a seeded sample of the rest.
 EXTREMES, SAMPLE = 6, 18
@@ -38,7 +37,7 @@ class Bar(NamedTuple):
     high: float
 
 
-class BattleView(NamedTuple):
+class BattleCard(NamedTuple):
     """One battle to read; `of` is the contestant that `outcome` is told of."""
 
     place: str
@@ -73,7 +72,7 @@ def board_views(leaderboard: Mapping[str, Any], params: Params) -> list[dict[str
             "names": [r["model"] for r in board["ratings"]],
             "win_rates": _win_rate_rows(board),
             "categories": {
-                category: [number(scores.get(r["model"]), 1) for r in board["ratings"]]
+                category: [format_number(scores.get(r["model"]), 1) for r in board["ratings"]]
                 for category, scores in board["categories"].items()
             },
         }
@@ -121,14 +120,14 @@ def round_views(params: Params, paths: Paths) -> list[dict[str, Any]]:
     return views
 
 
-def battle_views(params: Params, paths: Paths, judge: str) -> list[BattleView]:
+def battle_cards(params: Params, paths: Paths, judge: str) -> list[BattleCard]:
     """Return the battles to read: of each round's target, and of the last round against the base."""
-    views: list[BattleView] = []
+    views: list[BattleCard] = []
     for name in params.ordered_rounds:
         target = target_of(name, params)
         if target is not None and paths.battles(name).is_file():
-            views += _choose(read_place(name, params, paths), target, params.seed, "")
-    arena = read_place(ARENA, params, paths)
+            views += _choose(read_battle_log(name, params, paths), target, params.seed, "")
+    arena = read_battle_log(ARENA, params, paths)
     names = judge_names(paths)
     ends = {"base", ["base", *params.ordered_rounds][-1]}
     own = [d for d in arena.duels if {d.battle.a, d.battle.b} == ends and names[d.battle.judge] == judge]
@@ -136,19 +135,19 @@ def battle_views(params: Params, paths: Paths, judge: str) -> list[BattleView]:
     return views + _choose(arena._replace(duels=own), last, params.seed, judge)
 
 
-def _choose(place: Place, contestant: str, seed: int, judge: str) -> list[BattleView]:
+def _choose(place: BattleLog, contestant: str, seed: int, judge: str) -> list[BattleCard]:
     own = [d for d in place.duels if contestant in (d.battle.a, d.battle.b)]
     lost, won = (extremes(own, contestant, outcome, EXTREMES) for outcome in ("lost", "won"))
     taken = {id(d.battle) for d in (*lost, *won)}
-    rest = sample([d for d in own if id(d.battle) not in taken], SAMPLE, seed)
+    rest = sample_views([d for d in own if id(d.battle) not in taken], SAMPLE, seed)
     kinds = (("widest loss", lost), ("widest win", won), ("sample", rest))
     return [_battle(place.name, kind, duel, contestant, judge) for kind, duels in kinds for duel in duels]
 
 
-def _battle(place: str, kind: str, duel: Duel, of: str, judge: str) -> BattleView:
+def _battle(place: str, kind: str, duel: BattleView, of: str, judge: str) -> BattleCard:
     battle, other, margin = duel.battle, duel.other(of), duel.margin(of)
     scores = {battle.a: score(battle.score_a), battle.b: score(battle.score_b)}
-    return BattleView(
+    return BattleCard(
         place="test set" if place == ARENA else place,
         kind=kind,
         outcome=duel.outcome(of),
@@ -182,9 +181,9 @@ def _battle(place: str, kind: str, duel: Duel, of: str, judge: str) -> BattleVie
     )
 
 
-def shown(text: str) -> str:
+def clipped_text(text: str) -> str:
     """Return model text for the page: control characters by their codes, a very long one cut and counted."""
-    return visible(clip(text, LONGEST))
+    return sanitized(clip(text, LONGEST))
 
 
 def _record(against: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
@@ -210,12 +209,12 @@ def _rating_rows(
             **r,
             "rank": rank(r),
             "rating": f"{r['rating']:.0f}",
-            "interval": interval(r),
+            "interval": interval_text(r),
             "bar": Bar(place(r["lower"]), place(r["rating"]), place(r["upper"])),
             "role": _role(r["model"], params),
-            "words": number(answers.get(r["model"], {}).get("mean_words"), 0),
-            "cut_off": number(answers.get(r["model"], {}).get("cut_off"), 0),
-            "repetition": number(answers.get(r["model"], {}).get("repetition"), 3),
+            "words": format_number(answers.get(r["model"], {}).get("mean_words"), 0),
+            "cut_off": format_number(answers.get(r["model"], {}).get("cut_off"), 0),
+            "repetition": format_number(answers.get(r["model"], {}).get("repetition"), 3),
         }
         for r in board["ratings"]
     ]

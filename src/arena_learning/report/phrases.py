@@ -8,7 +8,7 @@ from typing import Any
 ABSENT = "-"
 
 
-def number(value: float | None, digits: int) -> str:
+def format_number(value: float | None, digits: int) -> str:
     """Return a number with ``digits`` decimals, or a dash where there is none."""
     return ABSENT if value is None else f"{value:.{digits}f}"
 

@@ -15,7 +15,7 @@ _UNSAFE_IN_JSON = re.compile(
 )
 
 
-def visible(text: str) -> str:
+def sanitized(text: str) -> str:
     """Return ``text`` with control and format characters written as codes; line breaks and tabs stay.
 
     A terminal escape becomes the four characters of its code, a right-to-left override the six of its own.

@@ -6,16 +6,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from arena_learning.core.errors import ArenaError, suggest
-from arena_learning.core.paths import Paths
+from arena_learning.core import ArenaError, Paths, suggest
 from arena_learning.params import NONE, Params
-from arena_learning.pool.split import seeded_rank
-from arena_learning.schema.rows import Battle, Game, Instruction, Response, by_id, read_rows
+from arena_learning.pool import seeded_rank
+from arena_learning.schema import Battle, Game, Instruction, Response, by_id, read_rows
 
 ARENA = "arena"
 
 
-class Duel(NamedTuple):
+class BattleView(NamedTuple):
     """One battle with all that belongs to it: the instruction, both answers, and the games of both orders."""
 
     instruction: Instruction
@@ -42,16 +41,16 @@ class Duel(NamedTuple):
         return self.battle.b if contestant == self.battle.a else self.battle.a
 
 
-class Place(NamedTuple):
+class BattleLog(NamedTuple):
     """A round or the arena: its instructions by id, and its duels in the order of the file."""
 
     name: str
     instructions: dict[str, Instruction]
-    duels: list[Duel]
+    duels: list[BattleView]
     responses: dict[tuple[str, str], Response]
 
 
-def read_place(name: str, params: Params, paths: Paths) -> Place:
+def read_battle_log(name: str, params: Params, paths: Paths) -> BattleLog:
     """Read the battles of a round, or of the test set for the name ``arena``.
 
     Raises:
@@ -63,19 +62,21 @@ def read_place(name: str, params: Params, paths: Paths) -> Place:
         names = sorted({c for b in battles for c in (b.a, b.b)})
         rows = [r for c in names for r in read_rows(paths.arena_responses(c), Response)]
     else:
-        check_place(name, params)
+        check_battle_log_name(name, params)
         instructions = by_id(read_rows(paths.split(params.rounds[name].split), Instruction))
         battles, games = read_rows(paths.battles(name), Battle), read_rows(paths.games(name), Game)
         rows = read_rows(paths.responses(name), Response)
     responses = {(r.instruction_id, r.contestant): r for r in rows}
-    return Place(name, instructions, _duels(name, battles, games, instructions, responses), responses)
+    return BattleLog(
+        name, instructions, _battle_views(name, battles, games, instructions, responses), responses
+    )
 
 
-def check_place(name: str, params: Params, *, arena: bool = True) -> None:
+def check_battle_log_name(name: str, params: Params, *, arena: bool = True) -> None:
     """Raise an ArenaError if ``name`` is no round (nor, unless ``arena`` is False, the arena)."""
     known = [*params.ordered_rounds, *([ARENA] if arena else [])]
     if name not in known:
-        raise ArenaError(f"no round '{name}'", where="params.yaml, rounds", mend=suggest(name, known))
+        raise ArenaError(f"no round '{name}'", where="params.yaml, rounds", hint=suggest(name, known))
 
 
 def target_of(round_name: str, params: Params) -> str | None:
@@ -84,7 +85,7 @@ def target_of(round_name: str, params: Params) -> str | None:
     return None if target == NONE else target
 
 
-def extremes(duels: Sequence[Duel], contestant: str, outcome: str, count: int) -> list[Duel]:
+def extremes(duels: Sequence[BattleView], contestant: str, outcome: str, count: int) -> list[BattleView]:
     """Return the contestant's widest losses or wins, at most one an instruction.
 
     Args:
@@ -94,28 +95,28 @@ def extremes(duels: Sequence[Duel], contestant: str, outcome: str, count: int) -
         count: how many at most.
     """
     own = [d for d in duels if contestant in (d.battle.a, d.battle.b) and d.outcome(contestant) == outcome]
-    widest: dict[str, Duel] = {}
+    widest: dict[str, BattleView] = {}
     for duel in sorted(own, key=lambda d: (-(d.battle.gap or 0.0), d.instruction.id, d.other(contestant))):
         widest.setdefault(duel.instruction.id, duel)
     return list(widest.values())[:count]
 
 
-def sample(duels: Sequence[Duel], count: int, seed: int) -> list[Duel]:
+def sample_views(duels: Sequence[BattleView], count: int, seed: int) -> list[BattleView]:
     """Return ``count`` duels drawn by a seeded hash: the same ones whatever their order."""
 
-    def rank(duel: Duel) -> str:
+    def rank(duel: BattleView) -> str:
         return seeded_rank(seed, "report", duel.instruction.id, duel.battle.a, duel.battle.b)
 
     return sorted(duels, key=rank)[:count]
 
 
-def _duels(
+def _battle_views(
     place: str,
     battles: Sequence[Battle],
     games: Sequence[Game],
     instructions: Mapping[str, Instruction],
     responses: Mapping[tuple[str, str], Response],
-) -> list[Duel]:
+) -> list[BattleView]:
     played: dict[tuple[str, str, str, str], list[Game]] = defaultdict(list)
     for game in games:
         a, b = sorted((game.first, game.second))
@@ -125,10 +126,10 @@ def _duels(
         own = tuple(played.get((battle.judge, battle.instruction_id, battle.a, battle.b), ()))
         try:
             answers = {c: responses[battle.instruction_id, c] for c in (battle.a, battle.b)}
-            duels.append(Duel(instructions[battle.instruction_id], battle, own, answers))
+            duels.append(BattleView(instructions[battle.instruction_id], battle, own, answers))
         except KeyError as missing:
             raise ArenaError(
                 f"{place}: a battle on '{battle.instruction_id}' has no instruction or answer: {missing}",
-                mend="the files are of different runs: run `dvc repro`",
+                hint="the files are of different runs: run `dvc repro`",
             ) from None
     return duels

@@ -6,11 +6,10 @@ that equal content is equal bytes. `SCHEMA_VERSION` is part of every store key: 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TextIO, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -22,12 +21,9 @@ from pydantic import (
     model_serializer,
 )
 
-from arena_learning.core.atomic import new_file
-from arena_learning.core.errors import ArenaError
+from arena_learning.core import ArenaError, canonical, new_text_file
 
 SCHEMA_VERSION = 1
-# Made once: `json.dumps` makes one for each value where it is told how to write.
-_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length"]
@@ -64,7 +60,7 @@ class Instruction(Row):
         source: where the instruction comes from.
         difficulty: easy, medium, hard or unknown.
         language: BCP 47 code.
-        rubric: checkable points as in `points.parse_point`; empty where there is none.
+        rubric: checkable points as in `rubric.parse_criterion`; empty where there is none.
         reference: a good answer to compare with, or None.
     """
 
@@ -271,9 +267,9 @@ def numbered_rows(path: Path, kind: type[R]) -> Iterator[tuple[int, R]]:
                 if line.strip():
                     yield number, _parse(line, kind, f"{path}, line {number}")
     except FileNotFoundError:
-        raise ArenaError("no such file", where=str(path), mend="run the stage that makes it") from None
+        raise ArenaError("no such file", where=str(path), hint="run the stage that makes it") from None
     except UnicodeDecodeError as error:
-        raise ArenaError(f"not UTF-8: {error.reason}", where=str(path), mend="save it as UTF-8") from None
+        raise ArenaError(f"not UTF-8: {error.reason}", where=str(path), hint="save it as UTF-8") from None
     except OSError as error:
         raise ArenaError(f"cannot be read: {error.strerror}", where=str(path)) from None
 
@@ -290,47 +286,8 @@ def rows_file(path: Path) -> Iterator[Callable[[Iterable[Row]], None]]:
 
     What is written is not kept in memory.
     """
-    with _new_text(path) as file:
+    with new_text_file(path) as file:
         yield lambda rows: file.writelines(f"{canonical(row.model_dump(mode='json'))}\n" for row in rows)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write ``value`` as indented JSON with sorted keys, atomically, creating its folder."""
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        ArenaError: the file is missing or malformed.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ArenaError("no such file", where=str(path), mend="run the stage that makes it") from None
-    except ValueError as error:
-        raise ArenaError(f"not JSON: {error}", where=str(path)) from None
-    except OSError as error:
-        raise ArenaError(f"cannot be read: {error.strerror}", where=str(path)) from None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to a new file and move it to ``path`` (which may be a read-only link of DVC's)."""
-    with _new_text(path) as file:
-        file.write(text)
-
-
-@contextmanager
-def _new_text(path: Path) -> Iterator[TextIO]:
-    with new_file(path) as written, written.open("w", encoding="utf-8", newline="\n") as file:
-        yield file
-
-
-def canonical(value: object) -> str:
-    """Return ``value`` as compact JSON with sorted keys: equal values give equal text."""
-    return _CANONICAL.encode(value)
 
 
 def by_id(instructions: Sequence[Instruction]) -> dict[str, Instruction]:
@@ -343,7 +300,9 @@ def _parse(line: str, kind: type[R], where: str) -> R:
         return kind.model_validate_json(line)
     except ValidationError as error:
         raise ArenaError(
-            describe_invalid(error), where=where, mend=kind.HINT or f"see {kind.__name__} in rows.py"
+            describe_invalid(error),
+            where=where,
+            hint=kind.HINT or f"see {kind.__name__} in docs/reference/rows.md",
         ) from None
 
 

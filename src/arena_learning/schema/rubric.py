@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any, NamedTuple
 
-from arena_learning.core.errors import ArenaError, suggest
-from arena_learning.core.text import sentences, spaced, word_pattern, words
+from arena_learning.core import ArenaError, sentences, suggest, with_single_spaces, word_pattern, words
 
 FORMATS = ("bullets", "numbered", "lines", "sentences", "paragraphs", "json", "code", "table")
 CONTENT_KINDS = ("states", "avoids", "number", "semantic")
@@ -41,7 +40,7 @@ _LONGEST = 40  # digits; what is longer is no number that a rubric asks for
 
 
 @dataclass(frozen=True)
-class Point:
+class Criterion:
     """One weighted point of a rubric; see docs/judge.md for the kinds and their fields."""
 
     kind: str
@@ -73,14 +72,14 @@ class Point:
         }[self.kind]
 
 
-class Check(NamedTuple):
+class CriterionResult(NamedTuple):
     """How far a text meets a point (0 to 1), and what was seen."""
 
     met: float
     seen: str
 
 
-def parse_point(raw: object, where: str) -> Point:
+def parse_criterion(raw: object, where: str) -> Criterion:
     """Read one rubric point from a pool row.
 
     Args:
@@ -94,16 +93,16 @@ def parse_point(raw: object, where: str) -> Point:
         raise ArenaError(f"a rubric point must be an object, not {type(raw).__name__}", where=where)
     kind = raw.get("kind")
     if not isinstance(kind, str) or kind not in _FIELDS:
-        raise ArenaError(f"unknown rubric point kind {kind!r}", where=where, mend=suggest(str(kind), _FIELDS))
+        raise ArenaError(f"unknown rubric point kind {kind!r}", where=where, hint=suggest(str(kind), _FIELDS))
     unknown = set(raw) - _FIELDS[kind] - {"kind", "weight", "note"}
     if unknown:
         raise ArenaError(
             f"unknown field {sorted(unknown)[0]!r} in a {kind!r} point",
             where=where,
-            mend=suggest(sorted(unknown)[0], _FIELDS[kind] | {"kind", "weight", "note"}),
+            hint=suggest(sorted(unknown)[0], _FIELDS[kind] | {"kind", "weight", "note"}),
         )
     try:
-        point = Point(
+        point = Criterion(
             kind=kind,
             weight=float(raw.get("weight", 0.0)),
             any=_strings(raw.get("any", ())),
@@ -121,20 +120,20 @@ def parse_point(raw: object, where: str) -> Point:
     return point
 
 
-def check(point: Point, text: str) -> Check:
+def check_criterion(point: Criterion, text: str) -> CriterionResult:
     """Hold ``text`` against any point but a semantic one (those need embeddings, see `rubric`)."""
     if point.kind == "states":
         found = find_phrase(point.any, text)
-        return Check(1.0 if found else 0.0, f"{found!r}" if found else "not stated")
+        return CriterionResult(1.0 if found else 0.0, f"{found!r}" if found else "not stated")
     if point.kind == "avoids":
         found = find_phrase(point.any, text)
-        return Check(0.0 if found else 1.0, f"{found!r} occurs" if found else "avoided")
+        return CriterionResult(0.0 if found else 1.0, f"{found!r} occurs" if found else "avoided")
     if point.kind == "number":
-        near = [n for n in numbers(text) if abs(n - point.value) <= point.tolerance + 1e-9]
-        return Check(1.0 if near else 0.0, "found" if near else "not found")
+        near = [n for n in find_numbers(text) if abs(n - point.value) <= point.tolerance + 1e-9]
+        return CriterionResult(1.0 if near else 0.0, "found" if near else "not found")
     if point.kind == "length":
         count = len(words(text))
-        return Check(_within(count, point.min, point.max), f"{count} words")
+        return CriterionResult(_within(count, point.min, point.max), f"{count} words")
     if point.kind == "format":
         return _check_format(point, text)
     raise ValueError(f"{point.kind} points are not checked here")
@@ -154,10 +153,10 @@ def find_phrase(phrases: tuple[str, ...], text: str) -> str | None:
     return None
 
 
-def numbers(text: str) -> list[float]:
+def find_numbers(text: str) -> list[float]:
     """Return the numbers in ``text``: digits (with thousands marks) and English words up to ninety-nine."""
     found = []
-    for match in _NUMBER.findall(spaced(text)):
+    for match in _NUMBER.findall(with_single_spaces(text)):
         plain = match.replace("−", "-")
         # "100 200" may be one number or two: both readings count.
         for reading in {re.sub(r"[,\s]", "", plain), *plain.split()}:
@@ -191,22 +190,22 @@ def _phrase_tokens(phrase: str) -> list[tuple[str, bool]]:
     return out
 
 
-def _check_format(point: Point, text: str) -> Check:
+def _check_format(point: Criterion, text: str) -> CriterionResult:
     if point.form == "json":
         value = _read_json(text)
         missing = [k for k in point.keys if not _has_key(value, k)]
-        return Check(
+        return CriterionResult(
             0.0 if value is None or missing else 1.0,
             "no JSON" if value is None else f"keys missing: {missing}" if missing else "JSON",
         )
     if point.form == "code":
         code = "```" in text or _CODE.search(text)
-        return Check(1.0 if code else 0.0, "code" if code else "no code")
+        return CriterionResult(1.0 if code else 0.0, "code" if code else "no code")
     if point.form == "table":
         rows = len(re.findall(r"^[^\S\n]*\|.*\|[^\S\n]*$", text, re.M))
-        return Check(1.0 if rows >= 3 else 0.0, f"{rows} table rows")
+        return CriterionResult(1.0 if rows >= 3 else 0.0, f"{rows} table rows")
     count = _count(point.form, text)
-    return Check(_within(count, point.min, point.max), f"{count} {point.form}")
+    return CriterionResult(_within(count, point.min, point.max), f"{count} {point.form}")
 
 
 def _count(form: str, text: str) -> int:
@@ -263,7 +262,7 @@ def _whole(raw: object) -> int | None:
     return raw
 
 
-def _demand(point: Point, raw: dict[str, Any], where: str) -> None:
+def _demand(point: Criterion, raw: dict[str, Any], where: str) -> None:
     problems = []
     if "weight" not in raw:
         problems.append("'weight' is missing")

@@ -15,10 +15,10 @@ import re
 from collections.abc import Container
 from typing import Literal
 
-Winner = Literal["model_a", "model_b", "tie"]
+VotedWinner = Literal["model_a", "model_b", "tie"]
 
 # One column for each outcome, as in Kaggle's file of the Arena: 1 in one of them, 0 in the others.
-ONE_HOT: dict[str, Winner] = {
+ONE_HOT: dict[str, VotedWinner] = {
     "winner_model_a": "model_a",
     "winner_model_b": "model_b",
     "winner_tie": "tie",
@@ -30,7 +30,7 @@ SPELLINGS = "A, B, left, right, both_bad, tie (bothbad) and the like"
 NO_WINNER = "no winner given"
 
 _IGNORED = re.compile(r"[\s_\-()\[\]]+")
-_SIDES: dict[Winner, tuple[str, ...]] = {
+_SIDES: dict[VotedWinner, tuple[str, ...]] = {
     "model_a": ("a", "1", "one", "left", "first"),
     "model_b": ("b", "2", "two", "right", "second"),
 }
@@ -48,7 +48,7 @@ _TIES = (
     "tiebothgood",
     "neither",
 )
-_KNOWN: dict[str, Winner] = dict.fromkeys(_TIES, "tie")
+_KNOWN: dict[str, VotedWinner] = dict.fromkeys(_TIES, "tie")
 for _winner, _words in _SIDES.items():
     # A bare 1 or 2 says nothing: some count from 0, and for some 1 is the baseline.
     _KNOWN |= {noun + word: _winner for noun in _NOUNS for word in _words if noun or not word.isdigit()}
@@ -56,7 +56,7 @@ for _winner, _words in _SIDES.items():
 _MISSING = {"", "nan", "null", "none", "na", "n/a", "<na>"}
 
 
-def read_winner(said: object) -> Winner | None:
+def read_winner(said: object) -> VotedWinner | None:
     """Return the outcome that a spelling means, or None if it means none.
 
     Args:

@@ -43,7 +43,7 @@ _ROOM = 16 * 2**20  # bytes of the log, beside what is copied
 Writing = Callable[[], AbstractContextManager[None]]
 
 
-def renew(db: sqlite3.Connection, path: Path, writing: Writing) -> None:
+def migrate(db: sqlite3.Connection, path: Path, writing: Writing) -> None:
     """Lay an older store's table out anew, once; a store of today is left alone.
 
     Where the disk has no room for the copy the store stays as it is, and a line on standard error says so.
@@ -67,7 +67,7 @@ def renew(db: sqlite3.Connection, path: Path, writing: Writing) -> None:
     except sqlite3.OperationalError as error:
         if not _no_room(error):
             raise
-        _give_up(db, path, writing)
+        _abandon(db, path, writing)
 
 
 def _is_old(db: sqlite3.Connection) -> bool:
@@ -110,7 +110,7 @@ def _share(db: sqlite3.Connection) -> float:
     return int.from_bytes(bytes(last)[:8].ljust(8, b"\0"), "big") / 2**64 if last else 0.0
 
 
-def _give_up(db: sqlite3.Connection, path: Path, writing: Writing) -> None:
+def _abandon(db: sqlite3.Connection, path: Path, writing: Writing) -> None:
     """Take the half-made copy away again: its room is the store's then."""
     left = "it stays in an older layout, which is slower"
     try:

@@ -1,8 +1,8 @@
-"""Claims: which process is about to pay for what, so that two processes on one store never pay for the same thing.
+"""Leases: which process is about to ask for what, so that two processes on one store never ask for the same thing.
 
-A claim ends with its process: each holder keeps a file locked, and the operating system drops that lock however the
-process ends. So there is no time to choose after which a claim is stale, and none to keep renewing. WAL mode binds all
-users of a store to one machine anyway.
+A lease ends with its process: each holder keeps a file locked, and the operating system drops that lock however the
+process ends. So there is no time to choose after which a lease is stale, and none to renew. WAL mode binds all users
+of a store to one machine anyway. The table is called ``claims``, as in stores of earlier versions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from arena_learning.core.stage_lock import is_held
+from arena_learning.core import is_locked
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 SCHEMA = "CREATE TABLE IF NOT EXISTS claims (key BLOB PRIMARY KEY, holder TEXT NOT NULL) WITHOUT ROWID"
 
 
-class Claims:
-    """The claims of one open store.
+class Leases:
+    """The leases of one open store.
 
-    Every method but `end` must run inside a write transaction of ``db``: that makes looking and claiming one step.
+    Every method but `end` must run inside a write transaction of ``db``: that makes looking and leasing one step.
 
     Args:
         db: the store's connection.
-        folder: holds a locked file for each process that claims; made when it is first needed.
+        folder: holds a locked file for each process that holds any; made when it is first needed.
         chunk: keys in one statement.
     """
 
@@ -38,14 +38,14 @@ class Claims:
         self._name = uuid.uuid4().hex
 
     def take(self, keys: Sequence[bytes]) -> None:
-        """Claim ``keys``, whoever held them before."""
+        """Lease ``keys``, whoever held them before."""
         if self._lock is None:
             self._begin()
         rows = [(key, self._name) for key in keys]
         self._db.executemany("INSERT OR REPLACE INTO claims (key, holder) VALUES (?, ?)", rows)
 
     def others(self, keys: Sequence[bytes]) -> set[bytes]:
-        """Return those of ``keys`` that another living process has claimed."""
+        """Return those of ``keys`` that another living process has leased."""
         found: dict[bytes, str] = {}
         for start in range(0, len(keys), self._chunk):
             some = keys[start : start + self._chunk]
@@ -57,11 +57,11 @@ class Claims:
         return {key for key, holder in found.items() if holder not in dead}
 
     def release(self) -> None:
-        """Give up all claims of this process."""
+        """Give back all leases of this process."""
         self._db.execute("DELETE FROM claims WHERE holder = ?", (self._name,))
 
     def end(self) -> None:
-        """Drop the lock: whatever is still claimed is free."""
+        """Drop the lock: whatever is still leased is free."""
         if self._lock is not None:
             self._place(self._name).unlink(missing_ok=True)
             self._lock.release()
@@ -81,7 +81,7 @@ class Claims:
     def _lives(self, holder: str) -> bool:
         """Whether the process behind ``holder`` still keeps its file locked; the file of a dead one goes."""
         place = self._place(holder)
-        if is_held(place):
+        if is_locked(place):
             return True
         place.unlink(missing_ok=True)
         return False

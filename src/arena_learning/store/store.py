@@ -2,7 +2,7 @@
 
 A key is the hash of everything that could change the value; a value is JSON. SQLite in WAL mode lets several processes
 read and write; each batch is one transaction, so a crash loses at most the batch in flight. Failures are never stored.
-What a process is about to pay for it claims first (`claims`), so that no other pays for it too.
+What a process is about to ask for it leases first (`leases`), so that no other asks for it too.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
-from arena_learning.core.errors import ArenaError
-from arena_learning.schema.rows import SCHEMA_VERSION, canonical
+from arena_learning.core import ArenaError, canonical
+from arena_learning.schema import SCHEMA_VERSION
 from arena_learning.store import layout as store_layout
-from arena_learning.store import leases as claims
+from arena_learning.store import leases
 
 Kind = Literal["response", "game"]
 
@@ -34,7 +34,7 @@ _SETTINGS = (
     "secure_delete=OFF",
 )
 _CHUNK = 500  # SQLite's default limit is 999 (older) variables a statement
-_ANEW = "move the file away: it will be made anew, and answers are paid again"
+_ANEW = "move the file away: it will be made anew, and answers are asked for again"
 
 
 def store_key(kind: Kind, parts: Mapping[str, Any]) -> bytes:
@@ -43,7 +43,7 @@ def store_key(kind: Kind, parts: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(canonical(whole).encode()).digest()
 
 
-class Claimed(NamedTuple):
+class Leased(NamedTuple):
     """What of some keys is known, what is now this process's to pay, and what another process is paying for."""
 
     known: dict[bytes, dict[str, Any]]
@@ -74,9 +74,9 @@ class Store:
             for setting in _SETTINGS:
                 self._db.execute(f"PRAGMA {setting}")
             self._db.execute(store_layout.SCHEMA)
-            self._db.execute(claims.SCHEMA)
-            store_layout.renew(self._db, path, self._transaction)
-            self._claims = claims.Claims(self._db, path.with_name(f"{path.name}.holders"), _CHUNK)
+            self._db.execute(leases.SCHEMA)
+            store_layout.migrate(self._db, path, self._transaction)
+            self._leases = leases.Leases(self._db, path.with_name(f"{path.name}.holders"), _CHUNK)
         except sqlite3.Error as error:
             raise self._failed(error) from None
 
@@ -135,43 +135,43 @@ class Store:
         with self._writing():
             self._db.executemany("DELETE FROM memory WHERE key = ?", [(key,) for key in keys])
 
-    def claim(self, keys: Sequence[bytes], *, whole: bool = False) -> Claimed:
-        """Look ``keys`` up and claim what is neither known nor claimed by another living process, in one step.
+    def lease(self, keys: Sequence[bytes], *, whole: bool = False) -> Leased:
+        """Look ``keys`` up and lease what is neither known nor leased by another living process, in one step.
 
-        A fresh store finds nothing and claims nothing: everything is this process's to pay.
+        A fresh store finds nothing and leases nothing: everything is this process's to pay.
 
         Args:
             keys: distinct.
-            whole: where something is missing, claim all keys, known ones too, or, if another process holds one, none.
+            whole: where something is missing, lease all keys, known ones too, or, if another process holds one, none.
         """
         if self._fresh:
-            return Claimed({}, list(keys), [])
+            return Leased({}, list(keys), [])
         known = self.get(keys)
         if len(known) == len(keys):
-            return Claimed(known, [], [])
+            return Leased(known, [], [])
         with self._writing():
             known |= self.get([key for key in keys if key not in known])  # what was paid for a moment ago
             missing = [key for key in keys if key not in known]
             wanted = list(keys) if whole and missing else missing
-            held = self._claims.others(wanted)
+            held = self._leases.others(wanted)
             if whole and held:
-                return Claimed({}, [], list(keys))
+                return Leased({}, [], list(keys))
             mine = [key for key in wanted if key not in held]
             if mine:
-                self._claims.take(mine)
-        return Claimed({} if whole and mine else known, mine, [key for key in missing if key in held])
+                self._leases.take(mine)
+        return Leased({} if whole and mine else known, mine, [key for key in missing if key in held])
 
-    def seize(self, groups: Iterable[Sequence[bytes]]) -> None:
-        """Take claims over from processes that live and do nothing."""
+    def take_over(self, groups: Iterable[Sequence[bytes]]) -> None:
+        """Take leases over from processes that live and do nothing."""
         with self._writing():
             for keys in groups:
-                self._claims.take(keys)
+                self._leases.take(keys)
 
     def release(self) -> None:
-        """Give up this process's claims: what it has paid for is known, what it has not is free."""
+        """Give up this process's leases: what it has paid for is known, what it has not is free."""
         if not self._fresh:
             with self._writing():
-                self._claims.release()
+                self._leases.release()
 
     def count(self, kind: Kind) -> int:
         """Return how many values of ``kind`` are remembered."""
@@ -182,8 +182,8 @@ class Store:
         return int(number)
 
     def close(self) -> None:
-        """Close the database; claims end with it."""
-        self._claims.end()
+        """Close the database; leases end with it."""
+        self._leases.end()
         self._db.close()
 
     def __enter__(self) -> Store:
@@ -216,14 +216,14 @@ class Store:
 
     def _failed(self, error: sqlite3.Error | str) -> ArenaError:
         text = "a value in it is no JSON" if "Could not decode" in str(error) else str(error)
-        mend = {
+        hint = {
             "database or disk is full": "free some disk space and run again: what was answered so far is kept",
             "file is not a database": _ANEW,
             "database disk image is malformed": _ANEW,
             "a value in it is no JSON": _ANEW,
             "database is locked": "another process has held it for a minute: wait for it, or end it",
         }.get(text, "")
-        return ArenaError(f"the store failed: {text}", where=str(self._path), mend=mend)
+        return ArenaError(f"the store failed: {text}", where=str(self._path), hint=hint)
 
 
 def _parsed(rows: Sequence[tuple[bytes, str]]) -> Iterator[tuple[bytes, dict[str, Any]]]:

@@ -10,15 +10,21 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from arena_learning.core.paths import Paths
+from arena_learning.core import Paths, redacted
 from arena_learning.sweep.records import Record
 from arena_learning.sweep.study import Study
-from arena_learning.tracking.metric_names import slug
-from arena_learning.tracking.mlflow_store import opened, redact
-from arena_learning.tracking.prompts import register
-from arena_learning.tracking.run_view import Attached, Point, Shown, Table, md5
-from arena_learning.tracking.views import as_params
-from arena_learning.tracking.writer import upsert
+from arena_learning.tracking import (
+    AttachedFile,
+    MetricPoint,
+    RunView,
+    TableArtifact,
+    as_params,
+    md5,
+    opened,
+    register,
+    slug,
+    upsert,
+)
 
 STUDY = "study"
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "fail": "FAILED"}
@@ -38,20 +44,20 @@ def log_study(study: Study, paths: Paths, report: Mapping[str, Any] | None = Non
     try:
         with opened(paths) as store:
             records = study.records()  # read under the lock: an older view must not follow a newer one
-            shown = views(study, records, report, paths)
+            shown = study_runs(study, records, report, paths)
             upsert(store, f"{store.project}/sweep/{study.name}", shown)
             templates = {t for r in records for t in r["shown"].get("templates", [])}
             register(store, (name.rsplit("@", 1)[0] for name in templates), paths.root)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         sys.stderr.write(
-            f"warning: MLflow: {redact(first)}; `arena sweep show {study.name}` shows it later\n"
+            f"warning: MLflow: {redacted(first)}; `arena sweep show {study.name}` shows it later\n"
         )
 
 
-def views(
+def study_runs(
     study: Study, records: Iterable[Record], report: Mapping[str, Any] | None, paths: Paths
-) -> list[Shown]:
+) -> list[RunView]:
     """Return the runs: the study's, then the trials'. Without a report the study's run has no results yet."""
     task = study.task
     trials = [_trial(one, study, report) for one in records]
@@ -69,7 +75,7 @@ def views(
         params[f"space.{described.pop('path')}"] = str(described.get("choices", described))
     params |= {f"current.{path}": str(value) for path, value in task.current.items()}
     ended = max((trial.ended for trial in trials), default=0.0)
-    whole = Shown(
+    whole = RunView(
         key=STUDY,
         title=study.name,
         params=as_params(params),
@@ -83,12 +89,14 @@ def views(
     return [whole, *trials]
 
 
-def _trial(one: Record, study: Study, report: Mapping[str, Any] | None) -> Shown:
+def _trial(one: Record, study: Study, report: Mapping[str, Any] | None) -> RunView:
     task, shown = study.task, one["shown"]
-    points = [Point(f"objective/{slug(n)}", v) for n, v in zip(task.objectives, one["values"], strict=False)]
-    points += [Point(f"constraint/{slug(name)}", value) for name, value in one["constraints"].items()]
-    points += [Point(slug_path(name), float(value)) for name, value in numbers(shown)]
-    points += [Point("seconds", float(one["seconds"]))]
+    points = [
+        MetricPoint(f"objective/{slug(n)}", v) for n, v in zip(task.objectives, one["values"], strict=False)
+    ]
+    points += [MetricPoint(f"constraint/{slug(name)}", value) for name, value in one["constraints"].items()]
+    points += [MetricPoint(slug_path(name), float(value)) for name, value in numeric_values(shown)]
+    points += [MetricPoint("seconds", float(one["seconds"]))]
     tags = {
         "arena.kind": "trial",
         "arena.study": study.name,
@@ -105,7 +113,7 @@ def _trial(one: Record, study: Study, report: Mapping[str, Any] | None) -> Shown
         tags["arena.role"] = ", ".join(
             role for role in ("incumbent", "best", "winner") if report.get(role) == one["number"]
         )
-    return Shown(
+    return RunView(
         key=f"trial {one['number']}",
         title=f"trial {one['number']}",
         parent=STUDY,
@@ -118,39 +126,43 @@ def _trial(one: Record, study: Study, report: Mapping[str, Any] | None) -> Shown
     )
 
 
-def _study_points(report: Mapping[str, Any]) -> tuple[Point, ...]:
+def _study_points(report: Mapping[str, Any]) -> tuple[MetricPoint, ...]:
     """Return the confirmation, the importances, and the first objective stepped by the trial's number."""
-    points = [Point("trials", float(len(report["trials"])))]
+    points = [MetricPoint("trials", float(len(report["trials"])))]
     first = slug(report["objectives"][0])
     points += [
-        Point(f"objective/{first}", t["values"][0], t["number"]) for t in report["trials"] if t["values"]
+        MetricPoint(f"objective/{first}", t["values"][0], t["number"])
+        for t in report["trials"]
+        if t["values"]
     ]
     points += [
-        Point(f"importance/{slug(path)}", share) for path, share in report.get("importance", {}).items()
+        MetricPoint(f"importance/{slug(path)}", share) for path, share in report.get("importance", {}).items()
     ]
     for key in ("best", "winner", "incumbent"):
         if report.get(key) is not None:
-            points.append(Point(key, float(report[key])))
+            points.append(MetricPoint(key, float(report[key])))
     if "looks" in report:
-        points.append(Point("confirmed/looks", float(report["looks"])))
+        points.append(MetricPoint("confirmed/looks", float(report["looks"])))
     for row in report.get("confirmed", []):
         role = "winner" if row["trial"] == report["winner"] else f"trial_{row['trial']}"
-        points += [Point(f"confirmed/{role}/{slug_path(name)}", value) for name, value in numbers(row)]
+        points += [
+            MetricPoint(f"confirmed/{role}/{slug_path(name)}", value) for name, value in numeric_values(row)
+        ]
     points += [
-        Point(f"confirmed/against_current/{slug_path(name)}", value)
-        for name, value in numbers(report.get("against_current") or {})
+        MetricPoint(f"confirmed/against_current/{slug_path(name)}", value)
+        for name, value in numeric_values(report.get("against_current") or {})
     ]
     return tuple(points)
 
 
-def numbers(found: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+def numeric_values(found: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
     """Return the finite numbers of nested figures by name; scores by item, and lists, are left out."""
     listed: list[tuple[str, float]] = []
     for name, value in found.items():
         if name in ("gains", "left_out", "unscored_reasons", "trial"):
             continue
         if isinstance(value, Mapping):
-            listed += numbers(value, f"{prefix}{name}/")
+            listed += numeric_values(value, f"{prefix}{name}/")
         elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf"):
             listed.append((f"{prefix}{name}", float(value)))
     return listed
@@ -161,7 +173,7 @@ def slug_path(name: str) -> str:
     return "/".join(slug(part) for part in name.split("/"))
 
 
-def _table(report: Mapping[str, Any]) -> Table:
+def _table(report: Mapping[str, Any]) -> TableArtifact:
     paths = [dimension["path"] for dimension in report["space"]]
     columns = ("trial", "state", "feasible", *paths, *report["objectives"], "given up")
     rows = []
@@ -169,13 +181,13 @@ def _table(report: Mapping[str, Any]) -> Table:
         values = trial["values"] or [None] * len(report["objectives"])
         tried = (str(trial["params"][path]) for path in paths)
         rows.append((trial["number"], trial["state"], trial["feasible"], *tried, *values, trial["given_up"]))
-    return Table("tables/trials.json", columns, tuple(rows))
+    return TableArtifact("tables/trials.json", columns, tuple(rows))
 
 
-def _files(report: Mapping[str, Any], study: Study, paths: Paths) -> tuple[Attached, ...]:
+def _files(report: Mapping[str, Any], study: Study, paths: Paths) -> tuple[AttachedFile, ...]:
     pictures = sorted(paths.sweep_figures(study.name).glob("*.png"))
     files = [*((path, "figures") for path in pictures), (paths.sweep_report(study.name), "")]
-    return tuple(Attached(path, folder, md5(path)) for path, folder in files if path.is_file())
+    return tuple(AttachedFile(path, folder, md5(path)) for path, folder in files if path.is_file())
 
 
 def _note(report: Mapping[str, Any]) -> str:

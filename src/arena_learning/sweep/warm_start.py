@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from arena_learning.sweep.records import is_finished
-from arena_learning.sweep.space import digest, encoded
+from arena_learning.sweep.space import encoded, values_digest
 from arena_learning.sweep.task import Task
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-def carry_over(study: Study, task: Task, storage: Any) -> int:
+def reuse_trials(study: Study, task: Task, storage: Any) -> int:
     """Add to a new study the finished trials of its subject's other studies that hold in its space; return how many.
 
     A trial holds where its values, and those in force when it ran, are some of this space's values, and where all
@@ -43,7 +43,9 @@ def _add(study: Study, task: Task, trial: FrozenTrial, other: str) -> bool:
     values = {
         d.path: resolved[d.path] for d in task.space if d.path in resolved and d.holds(resolved[d.path])
     }
-    if len(values) < len(task.space) or digest(task.inputs(values), 32) != trial.user_attrs.get("inputs"):
+    if len(values) < len(task.space) or values_digest(task.inputs(values), 32) != trial.user_attrs.get(
+        "inputs"
+    ):
         return False
     origin = trial.user_attrs.get("carried_from") or f"{other}, trial {trial.number}"
     study.add_trial(

@@ -7,21 +7,21 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-from arena_learning.core.errors import ArenaError
+from arena_learning.core import ArenaError
 from arena_learning.sweep.study import Study
-from arena_learning.sweep.task import Impossible, Task
+from arena_learning.sweep.task import InfeasibleError, Task
 
 WORKER = "ARENA_SWEEP_WORKER"  # set in the processes that are started here: they only run trials
 
 
-def work(study: Study, task: Task, after: Callable[[], object]) -> None:
+def run_worker(study: Study, task: Task, after: Callable[[], object]) -> None:
     """Run trials until there are enough; ``after`` each is called with the trial written down."""
     with study:
         while (taken := study.take()) is not None:
-            sys.stderr.write(f"trial {taken.number}: {short(taken.values)}\n")
+            sys.stderr.write(f"trial {taken.number}: {values_line(taken.values)}\n")
             try:
                 outcome = task.run(taken.values, taken)
-            except Impossible as reason:
+            except InfeasibleError as reason:
                 study.fail(taken, str(reason))
                 sys.stderr.write(f"trial {taken.number} failed: {reason}\n")
             else:
@@ -36,7 +36,7 @@ def is_helper() -> bool:
     return WORKER in os.environ
 
 
-class Helpers:
+class WorkerProcesses:
     """The other workers of a sweep: processes with this one's command line. A context manager.
 
     Args:
@@ -53,7 +53,7 @@ class Helpers:
         }
         self._count = 0 if is_helper() else count
 
-    def __enter__(self) -> Helpers:
+    def __enter__(self) -> WorkerProcesses:
         start = "from arena_learning.cli.main import main; main()"
         command = [sys.executable, "-c", start, *sys.argv[1:]]
         self._processes = [
@@ -74,12 +74,12 @@ class Helpers:
 def end_with_parent() -> None:
     """Let a helper end when the process that started it is gone."""
     if is_helper():
-        from arena_learning.core.stage_lock import end_when_gone
+        from arena_learning.core import end_with_process
 
-        end_when_gone(int(os.environ[WORKER]))
+        end_with_process(int(os.environ[WORKER]))
 
 
-def short(values: dict[str, object], names: Sequence[str] = ()) -> str:
+def values_line(values: dict[str, object], names: Sequence[str] = ()) -> str:
     """Return values in a line, by the last part of their keys."""
     return ", ".join(
         f"{path.rsplit('.', 1)[-1]}={value}" for path, value in values.items() if not names or path in names
@@ -93,4 +93,4 @@ def check_count(option: str, value: int) -> None:
         ArenaError: it is.
     """
     if value < 1:
-        raise ArenaError(f"{value} is too few", where=option, mend="1 or more")
+        raise ArenaError(f"{value} is too few", where=option, hint="1 or more")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from arena_learning.core.errors import ArenaError
-from arena_learning.core.paths import Paths
-from arena_learning.leaderboard.round_files import document, mapping, number
+from arena_learning.core import ArenaError, Paths
+from arena_learning.leaderboard import mapping_at, number_at, read_document
 from arena_learning.params import Params
 
 DAY = 86_400.0
@@ -18,7 +17,7 @@ PAPER_DAYS = {"answering": 3.0, "judging": 6.0}
 HUMAN_DAYS = 365.0
 
 
-def efficiency(params: Params, paths: Paths) -> dict[str, Any]:
+def battle_efficiency(params: Params, paths: Paths) -> dict[str, Any]:
     """Return measured seconds per judged battle and battles a day, the paper's, and those of human votes.
 
     Seconds are those that the answers and verdicts took when they were made, whether a later run found them
@@ -31,7 +30,7 @@ def efficiency(params: Params, paths: Paths) -> dict[str, Any]:
     rounds = {name: _round(name, paths) for name in params.ordered_rounds}
     rounds = {name: cost for name, cost in rounds.items() if cost["battles"]}
     if not rounds:
-        raise ArenaError("no battle has been judged yet", where=str(paths.root), mend="run `dvc repro`")
+        raise ArenaError("no battle has been judged yet", where=str(paths.root), hint="run `dvc repro`")
     total = {key: sum(cost[key] for cost in rounds.values()) for key in next(iter(rounds.values()))}
     measured = _speed(total["battles"], total["answering_seconds"], total["judging_seconds"])
     paper = _speed(MILLION, PAPER_DAYS["answering"] * DAY, PAPER_DAYS["judging"] * DAY)
@@ -63,14 +62,16 @@ def efficiency(params: Params, paths: Paths) -> dict[str, Any]:
 
 def _round(name: str, paths: Paths) -> dict[str, float]:
     """Return a round's scored battles, answers and seconds."""
-    judge = document(paths.stage_metrics(name, "judge"))
-    answered = mapping(document(paths.stage_metrics(name, "battle")), "contestants").values()
+    judge = read_document(paths.stage_metrics(name, "judge"))
+    answered = mapping_at(read_document(paths.stage_metrics(name, "battle")), "contestants").values()
     return {
-        "battles": (number(judge, "battles") or 0.0) - (number(judge, "battles_unscored") or 0.0),
-        "answers": sum(number(own, "answers") or 0.0 for own in answered),
-        "generated_answers": sum(number(own, "answers") or 0.0 for own in answered if number(own, "seconds")),
-        "answering_seconds": sum(number(own, "seconds") or 0.0 for own in answered),
-        "judging_seconds": number(judge, "seconds") or 0.0,
+        "battles": (number_at(judge, "battles") or 0.0) - (number_at(judge, "battles_unscored") or 0.0),
+        "answers": sum(number_at(own, "answers") or 0.0 for own in answered),
+        "generated_answers": sum(
+            number_at(own, "answers") or 0.0 for own in answered if number_at(own, "seconds")
+        ),
+        "answering_seconds": sum(number_at(own, "seconds") or 0.0 for own in answered),
+        "judging_seconds": number_at(judge, "seconds") or 0.0,
     }
 
 

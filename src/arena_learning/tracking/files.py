@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from arena_learning.core.paths import Paths
-from arena_learning.leaderboard.evaluate import read_arena_battles
-from arena_learning.leaderboard.monitors import first_judge_first
-from arena_learning.leaderboard.round_files import Document, RoundFiles, document, read_rounds
+from arena_learning.core import Paths
+from arena_learning.leaderboard import (
+    Document,
+    RoundFiles,
+    first_judge_first,
+    read_arena_battles,
+    read_document,
+    read_rounds,
+)
 from arena_learning.params import Params
-from arena_learning.schema.rows import Battle
+from arena_learning.schema import Battle
 
 
 class Files(NamedTuple):
@@ -34,4 +39,6 @@ def read_files(params: Params, paths: Paths) -> Files:
         ArenaError: a file that is there is malformed.
     """
     found = read_arena_battles(paths) if paths.arena_battles.is_file() else {}
-    return Files(read_rounds(params, paths), document(paths.leaderboard), first_judge_first(found, params))
+    return Files(
+        read_rounds(params, paths), read_document(paths.leaderboard), first_judge_first(found, params)
+    )

@@ -12,10 +12,7 @@ from contextlib import chdir, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from arena_learning.core.errors import ArenaError
-from arena_learning.core.paths import Paths, check_place
-from arena_learning.core.redact import hidden
-from arena_learning.schema.rows import write_text
+from arena_learning.core import ArenaError, Paths, check_location, write_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,7 +30,7 @@ LOCATIONS = (
 )
 
 
-class Store(NamedTuple):
+class MlflowStore(NamedTuple):
     """An open store: MLflow's client, the experiment's id, the address, and this project's id in it."""
 
     client: MlflowClient
@@ -62,11 +59,6 @@ def artifacts(paths: Paths) -> Path:
     return paths.mlruns / "artifacts"
 
 
-def redact(text: str) -> str:
-    """Return ``text`` with access tokens, and user names and passwords in URLs, taken out."""
-    return hidden(text)
-
-
 def settle_environment() -> None:
     """Set what MLflow reads: no telemetry, no printing, no minutes of waiting for a server that is down."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -77,7 +69,7 @@ def settle_environment() -> None:
 
 
 @contextmanager
-def opened(paths: Paths) -> Iterator[Store]:
+def opened(paths: Paths) -> Iterator[MlflowStore]:
     """Open the store, and make it if it is not there.
 
     Other writers wait meanwhile: two that make the schema at once would collide.
@@ -85,7 +77,7 @@ def opened(paths: Paths) -> Iterator[Store]:
     Raises:
         ArenaError: the project's path is misread by MLflow, or another process has been writing for too long.
     """
-    check_place(paths)
+    check_location(paths)
     paths.mlruns.mkdir(parents=True, exist_ok=True)
     with _locked(paths.mlruns / ".lock"):
         uri = store_uri(paths)
@@ -99,7 +91,7 @@ def opened(paths: Paths) -> Iterator[Store]:
         if uri == local_uri(paths):
             _make_schema(uri, paths)
         client = MlflowClient(tracking_uri=uri)
-        yield Store(client, _experiment(client, uri, paths), uri, _project(paths))
+        yield MlflowStore(client, _experiment(client, uri, paths), uri, _project(paths))
 
 
 def follow_move(db: Path, folder: Path) -> None:
@@ -183,7 +175,7 @@ def _locked(path: Path) -> Iterator[None]:
         raise ArenaError(
             f"another process has been writing to MLflow's store for {LOCK_SECONDS:.0f} s",
             where=str(path),
-            mend="wait for it, or end that `arena track`",
+            hint="wait for it, or end that `arena track`",
         ) from None
     with held:
         yield

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from arena_learning.judge.template import JudgeTemplate
+from arena_learning.judge import JudgeTemplate
 from arena_learning.params import Params
-from arena_learning.tracking.mlflow_store import Store
+from arena_learning.tracking.mlflow_store import MlflowStore
 
 DIGEST = "arena.digest"
 
@@ -22,7 +22,7 @@ def templates_of(params: Params) -> list[str]:
     return sorted({name for judge in judges for name in (judge.template, *judge.templates.values())})
 
 
-def register(store: Store, names: Iterable[str], root: Path) -> dict[str, str]:
+def register(store: MlflowStore, names: Iterable[str], root: Path) -> dict[str, str]:
     """Register templates, and return by ``name@digest``, as games have it, the registry's name and version.
 
     A text that is there already keeps its version; a changed one becomes the next.
@@ -60,7 +60,7 @@ def registry_name(template: str) -> str:
     return f"arena-judge-{kept}"
 
 
-def _show_in_experiment(store: Store, name: str) -> None:
+def _show_in_experiment(store: MlflowStore, name: str) -> None:
     """Let a prompt stand in the Prompts tab of this project's experiment, beside the runs.
 
     MLflow links a new prompt to the active experiment, which is not this one, and does so in a thread: that one has to

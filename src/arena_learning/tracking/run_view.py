@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arena_learning.schema.rows import canonical
+from arena_learning.core import canonical
 
 LAYOUT = 1  # part of every digest: raise it when the same files are shown in another way
 
 
-class Point(NamedTuple):
+class MetricPoint(NamedTuple):
     """A metric's value at a step (a round's index, or a training's step)."""
 
     name: str
@@ -23,7 +23,7 @@ class Point(NamedTuple):
     step: int = 0
 
 
-class Table(NamedTuple):
+class TableArtifact(NamedTuple):
     """A table artifact; `path` ends in ``.json``."""
 
     path: str
@@ -31,7 +31,7 @@ class Table(NamedTuple):
     rows: tuple[tuple[Any, ...], ...]
 
 
-class Attached(NamedTuple):
+class AttachedFile(NamedTuple):
     """A file that is copied below `folder` of the run's artifacts; `digest` is its MD5."""
 
     path: Path
@@ -39,7 +39,7 @@ class Attached(NamedTuple):
     digest: str
 
 
-class Data(NamedTuple):
+class DatasetFile(NamedTuple):
     """A file that the round read or made.
 
     Attributes:
@@ -57,7 +57,7 @@ class Data(NamedTuple):
     columns: dict[str, list[str]]
 
 
-class Model(NamedTuple):
+class LoggedModel(NamedTuple):
     """A model whose weights stay where they are: its folder within the project, and the weights' SHA-256."""
 
     name: str
@@ -66,7 +66,7 @@ class Model(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Shown:
+class RunView:
     """One run.
 
     Attributes:
@@ -90,11 +90,11 @@ class Shown:
     parent: str = ""
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    points: tuple[Point, ...] = ()
-    tables: tuple[Table, ...] = ()
-    files: tuple[Attached, ...] = ()
-    data: tuple[Data, ...] = ()
-    model: Model | None = None
+    points: tuple[MetricPoint, ...] = ()
+    tables: tuple[TableArtifact, ...] = ()
+    files: tuple[AttachedFile, ...] = ()
+    data: tuple[DatasetFile, ...] = ()
+    model: LoggedModel | None = None
     status: str = "FINISHED"
     seconds: float = 0.0
     ended: float = 0.0

@@ -7,8 +7,7 @@ import socket
 import sys
 from typing import NoReturn
 
-from arena_learning.core.errors import ArenaError
-from arena_learning.core.paths import Paths, check_place
+from arena_learning.core import ArenaError, Paths, check_location
 from arena_learning.tracking.mlflow_store import artifacts, database, follow_move, local_uri, store_uri
 
 HOST = "127.0.0.1"
@@ -21,7 +20,7 @@ def serve(paths: Paths, port: int) -> NoReturn:
         ArenaError: there is no store yet, it is on a server already, or the port is taken.
     """
     if store_uri(paths) != local_uri(paths):
-        raise ArenaError("the runs are on a server", where="MLFLOW_TRACKING_URI", mend="open that address")
+        raise ArenaError("the runs are on a server", where="MLFLOW_TRACKING_URI", hint="open that address")
     command = server_command(paths, port)
     sys.stderr.write(f"MLflow: http://{HOST}:{port} (Ctrl-C stops it)\n")
     sys.stderr.flush()
@@ -34,13 +33,13 @@ def server_command(paths: Paths, port: int) -> list[str]:
     Raises:
         ArenaError: the project's path is misread by MLflow, there is no store yet, or the port is taken.
     """
-    check_place(paths)
+    check_location(paths)
     if not database(paths).is_file():
-        raise ArenaError("no store yet", where=str(database(paths)), mend="make it with `arena track`")
+        raise ArenaError("no store yet", where=str(database(paths)), hint="make it with `arena track`")
     follow_move(database(paths), artifacts(paths))
     if not is_free(port):
         raise ArenaError(
-            f"port {port} is taken", where="--port", mend="give another one, such as --port 5001"
+            f"port {port} is taken", where="--port", hint="give another one, such as --port 5001"
         )
     return [
         *(sys.executable, "-m", "mlflow", "server"),

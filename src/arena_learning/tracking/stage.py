@@ -1,4 +1,4 @@
-"""`track`: make MLflow show what the files hold."""
+"""`track_project`: make MLflow show what the files hold."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from arena_learning.core.errors import ArenaError
-from arena_learning.core.paths import Paths
+from arena_learning.core import ArenaError, Paths, canonical, redacted
 from arena_learning.params import Params
-from arena_learning.schema.rows import canonical
 from arena_learning.tracking.audits import AUDITS, audit_views
 from arena_learning.tracking.files import read_files
 from arena_learning.tracking.metric_names import slug
-from arena_learning.tracking.mlflow_store import opened, redact, settle_environment, store_uri
+from arena_learning.tracking.mlflow_store import opened, settle_environment, store_uri
 from arena_learning.tracking.prompts import register, templates_of
-from arena_learning.tracking.views import experiment, stale, views
+from arena_learning.tracking.views import experiment, run_views, stale
 from arena_learning.tracking.writer import upsert
 
 WORKSPACE = "workspace"
@@ -25,7 +23,7 @@ WORKSPACE = "workspace"
 
 @dataclass
 class TrackReport:
-    """What `track` did.
+    """What `track_project` did.
 
     Attributes:
         store: where the runs are.
@@ -48,23 +46,23 @@ class TrackReport:
     seconds: float = 0.0
 
 
-def track(params: Params, paths: Paths, rebuild: bool = False) -> TrackReport:
+def track_project(params: Params, paths: Paths, rebuild: bool = False) -> TrackReport:
     """Show the project's files in MLflow. Called again, it changes only what has changed.
 
     All files are read before anything is written: a malformed one leaves the store as it was. Nothing that
     fails here is raised, for files are the truth and the runs only a view of them.
 
     Args:
-        params: the parameters in force.
+        params: the current parameters.
         paths: the project.
         rebuild: write all runs anew from the files alone.
     """
     began = time.monotonic()
-    report = TrackReport(store=redact(store_uri(paths)))
+    report = TrackReport(store=redacted(store_uri(paths)))
     with _forgiven(report):
         files = read_files(params, paths)
         report.warnings += stale(files, params)
-        shown, audits = views(files, params, paths), audit_views(paths)
+        shown, audits = run_views(files, params, paths), audit_views(paths)
         if not shown:
             report.warnings.append("nothing to show: no stage of a round has left a file; run `dvc repro`")
         with opened(paths) as store:
@@ -105,11 +103,11 @@ def _forgiven(report: TrackReport) -> Iterator[None]:
     try:
         yield
     except ArenaError as error:
-        report.warnings.append(redact(str(error)))
+        report.warnings.append(redacted(str(error)))
         report.failed = True
     except (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, OSError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         report.warnings.append(
-            redact(f"MLflow ({report.store}): {first}\n  mend: set it right, then run `arena track` again")
+            redacted(f"MLflow ({report.store}): {first}\n  hint: set it right, then run `arena track` again")
         )
         report.failed = True

@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from arena_learning.core.paths import Paths
-from arena_learning.leaderboard.round_files import Document, RoundFiles, mapping, records
+from arena_learning.core import Paths
+from arena_learning.leaderboard import Document, RoundFiles, mapping_at, records_at
 from arena_learning.params import NONE
-from arena_learning.schema.rows import (
-    Battle,
-    Instruction,
-    PreferenceRow,
-    Response,
-    SftRow,
-    Turn,
-    by_id,
-    read_rows,
-)
-from arena_learning.tracking.run_view import Data, Table, md5
+from arena_learning.schema import Battle, Instruction, PreferenceRow, Response, SftRow, Turn, by_id, read_rows
+from arena_learning.tracking.run_view import DatasetFile, TableArtifact, md5
 
 SAMPLE = 20  # battles in the table of a round
 LONGEST = 2000  # characters of a text in a table
@@ -40,22 +31,22 @@ _BATTLE = (
 )
 
 
-def elo_table(board: Document) -> list[Table]:
+def elo_table(board: Document) -> list[TableArtifact]:
     """Return all judges' boards as one table; none without a leaderboard."""
     rows = tuple(
         (judge, *(rating.get(column) for column in _RATING))
-        for judge, own in mapping(board, "boards").items()
-        for rating in records(own, "ratings")
+        for judge, own in mapping_at(board, "boards").items()
+        for rating in records_at(own, "ratings")
     )
-    return [Table("tables/elo.json", ("judge", *_RATING), rows)] if rows else []
+    return [TableArtifact("tables/elo.json", ("judge", *_RATING), rows)] if rows else []
 
 
-def battle_table(this: RoundFiles, paths: Paths) -> list[Table]:
+def battle_table(this: RoundFiles, paths: Paths) -> list[TableArtifact]:
     """Return a sample of the round's battles with both answers and the rationale; none if none was played."""
     files = (paths.battles(this.name), paths.responses(this.name), paths.split(this.this.split))
     if not all(path.is_file() for path in files):
         return []
-    battles = sample(read_rows(files[0], Battle), this.this.target)
+    battles = sample_battles(read_rows(files[0], Battle), this.this.target)
     if not battles:
         return []
     said = {(r.instruction_id, r.contestant): r.text for r in read_rows(files[1], Response)}
@@ -70,10 +61,10 @@ def battle_table(this: RoundFiles, paths: Paths) -> list[Table]:
         }
         values = (shown[column] for column in _BATTLE)
         rows.append(tuple(cut(v, LONGEST) if isinstance(v, str) else v for v in values))
-    return [Table("tables/battles.json", _BATTLE, tuple(rows))]
+    return [TableArtifact("tables/battles.json", _BATTLE, tuple(rows))]
 
 
-def sample(battles: Sequence[Battle], target: str, count: int = SAMPLE) -> list[Battle]:
+def sample_battles(battles: Sequence[Battle], target: str, count: int = SAMPLE) -> list[Battle]:
     """Return the target's battles, evenly spaced from its widest loss to its widest win and the unscored.
 
     A random sample would be mostly ties and narrow gaps; the ends are what a reader looks for.
@@ -91,7 +82,7 @@ def sample(battles: Sequence[Battle], target: str, count: int = SAMPLE) -> list[
     return [ordered[round(i * (len(ordered) - 1) / (count - 1))] for i in range(count)]
 
 
-def datasets(this: RoundFiles, paths: Paths) -> list[Data]:
+def datasets(this: RoundFiles, paths: Paths) -> list[DatasetFile]:
     """Return the files that the round played on and learnt from, with their digests."""
     found = []
     split = paths.split(this.this.split)
@@ -125,8 +116,8 @@ def _rows(this: RoundFiles, paths: Paths) -> dict[str, list[str]]:
     }
 
 
-def _data(name: str, path: Path, context: str, columns: dict[str, list[str]], paths: Paths) -> Data:
-    return Data(name, path.relative_to(paths.root).as_posix(), md5(path), context, columns)
+def _data(name: str, path: Path, context: str, columns: dict[str, list[str]], paths: Paths) -> DatasetFile:
+    return DatasetFile(name, path.relative_to(paths.root).as_posix(), md5(path), context, columns)
 
 
 def _spoken(turns: Sequence[Turn]) -> str:

@@ -7,15 +7,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from arena_learning.core.paths import Paths
-from arena_learning.engines.weights import weights_digest
-from arena_learning.leaderboard.round_files import RoundFiles, curve, mapping, number, phases, records
+from arena_learning.core import Paths, redacted
+from arena_learning.engines import weights_digest
+from arena_learning.leaderboard import RoundFiles, mapping_at, number_at, phases, records_at, training_curve
 from arena_learning.params import Params
 from arena_learning.tracking.figures import flywheel_points, round_figures
 from arena_learning.tracking.files import Files
 from arena_learning.tracking.metric_names import slug
-from arena_learning.tracking.mlflow_store import redact
-from arena_learning.tracking.run_view import Attached, Model, Point, Shown, md5
+from arena_learning.tracking.run_view import AttachedFile, LoggedModel, MetricPoint, RunView, md5
 from arena_learning.tracking.tables import battle_table, cut, datasets, elo_table
 
 FLYWHEEL = "flywheel"  # its run's name, too, but for a DVC experiment: that has its own
@@ -28,7 +27,7 @@ def experiment() -> str:
     return os.environ.get("DVC_EXP_NAME", "")
 
 
-def views(files: Files, params: Params, paths: Paths) -> list[Shown]:
+def run_views(files: Files, params: Params, paths: Paths) -> list[RunView]:
     """Return the runs, parents before their children. Rounds that have left no file are not shown."""
     rounds = [this for this in files.rounds.values() if not this.empty]
     if not rounds and not files.board:
@@ -36,7 +35,7 @@ def views(files: Files, params: Params, paths: Paths) -> list[Shown]:
     shown = [_flywheel(files, params, paths)]
     for this in rounds:
         shown.append(_round(this, files, params, paths))
-        if curve(this.train):
+        if training_curve(this.train):
             shown.append(_training(this, paths))
     return shown
 
@@ -46,10 +45,12 @@ def stale(files: Files, params: Params) -> list[str]:
     found = []
     for name, this in files.rounds.items():
         settings = getattr(params.train, this.this.method).model_dump(mode="json")
-        pairs = [("dataset", key, number(this.card, key), getattr(this.this, key)) for key in ("threshold",)]
+        pairs = [
+            ("dataset", key, number_at(this.card, key), getattr(this.this, key)) for key in ("threshold",)
+        ]
         pairs += [
             ("train", key, was, settings[key])
-            for key, was in mapping(this.train, "settings").items()
+            for key, was in mapping_at(this.train, "settings").items()
             if key in settings
         ]
         for stage, key, was, now in pairs:
@@ -58,16 +59,16 @@ def stale(files: Files, params: Params) -> list[str]:
     return found
 
 
-def _flywheel(files: Files, params: Params, paths: Paths) -> Shown:
+def _flywheel(files: Files, params: Params, paths: Paths) -> RunView:
     seconds = sum(_seconds(this) for this in files.rounds.values())
-    gain = mapping(files.board, "gain")
+    gain = mapping_at(files.board, "gain")
     said = (
-        f"{gain.get('from')} to {gain.get('to')}: {number(gain, 'difference'):+.0f} Elo "
-        f"[{number(gain, 'lower'):+.0f}, {number(gain, 'upper'):+.0f}], {gain.get('verdict', '')}"
-        if None not in (number(gain, "difference"), number(gain, "lower"), number(gain, "upper"))
+        f"{gain.get('from')} to {gain.get('to')}: {number_at(gain, 'difference'):+.0f} Elo "
+        f"[{number_at(gain, 'lower'):+.0f}, {number_at(gain, 'upper'):+.0f}], {gain.get('verdict', '')}"
+        if None not in (number_at(gain, "difference"), number_at(gain, "lower"), number_at(gain, "upper"))
         else "not evaluated yet"
     )
-    return Shown(
+    return RunView(
         key=FLYWHEEL,
         title=experiment() or FLYWHEEL,
         params=_flywheel_params(params),
@@ -80,20 +81,20 @@ def _flywheel(files: Files, params: Params, paths: Paths) -> Shown:
     )
 
 
-def _round(this: RoundFiles, files: Files, params: Params, paths: Paths) -> Shown:
+def _round(this: RoundFiles, files: Files, params: Params, paths: Paths) -> RunView:
     name, made = this.name, this.this
     figures = round_figures(name, files)
     folder = paths.model(name)
     model = None
     if any(folder.glob("*.safetensors")):
-        model = Model(
+        model = LoggedModel(
             name.replace(".", "-"), folder.relative_to(paths.root).as_posix(), weights_digest(folder)
         )
     note = (
         f"Round {made.index}, {made.method}: {made.target} battles on {made.split}, "
         f"training starts from {made.init}, gaps of {made.threshold:g} or more are learnt."
     )
-    return Shown(
+    return RunView(
         key=f"round {name}",
         title=name,
         parent=FLYWHEEL,
@@ -105,7 +106,7 @@ def _round(this: RoundFiles, files: Files, params: Params, paths: Paths) -> Show
             "mlflow.note.content": note,
         },
         # Without a step: MLflow then draws a bar a round, side by side. The flywheel has them stepped.
-        points=tuple(Point(key, value) for key, value in figures.items()),
+        points=tuple(MetricPoint(key, value) for key, value in figures.items()),
         tables=(*elo_table(files.board), *battle_table(this, paths)),
         files=(*_pictures(paths), *_attached([paths.card(name)], "")),
         data=tuple(datasets(this, paths)),
@@ -115,19 +116,23 @@ def _round(this: RoundFiles, files: Files, params: Params, paths: Paths) -> Show
     )
 
 
-def _training(this: RoundFiles, paths: Paths) -> Shown:
+def _training(this: RoundFiles, paths: Paths) -> RunView:
     """Return the run of a training curve: one metric a figure and phase, such as ``ppo/kl``."""
     points = [
-        Point(f"{slug(str(point.get('phase') or this.this.method))}/{_metric(key)}", value, int(step))
-        for point in curve(this.train)
-        if (step := number(point, "step")) is not None
+        MetricPoint(f"{slug(str(point.get('phase') or this.this.method))}/{_metric(key)}", value, int(step))
+        for point in training_curve(this.train)
+        if (step := number_at(point, "step")) is not None
         for key in point
-        if key not in ("phase", "step") and (value := number(point, key)) is not None
+        if key not in ("phase", "step") and (value := number_at(point, key)) is not None
     ]
-    settings = {f"train.{key}": value for key, value in flat(mapping(this.train, "settings")).items()}
-    versions = {f"version.{key}": value for key, value in flat(mapping(this.train, "versions")).items()}
+    settings = {
+        f"train.{key}": value for key, value in flat_params(mapping_at(this.train, "settings")).items()
+    }
+    versions = {
+        f"version.{key}": value for key, value in flat_params(mapping_at(this.train, "versions")).items()
+    }
     device = this.train.get("device")
-    return Shown(
+    return RunView(
         key=f"training {this.name}",
         title=f"{this.name} training",
         parent=f"round {this.name}",
@@ -139,7 +144,7 @@ def _training(this: RoundFiles, paths: Paths) -> Shown:
             "mlflow.note.content": _warnings_note(this),
         },
         points=tuple(points),
-        seconds=sum(number(v) or 0.0 for v in mapping(this.train, "cost", "seconds").values()),
+        seconds=sum(number_at(v) or 0.0 for v in mapping_at(this.train, "cost", "seconds").values()),
         ended=_newest([paths.stage_metrics(this.name, "train")]),
     )
 
@@ -192,15 +197,15 @@ def _flywheel_params(params: Params) -> dict[str, str]:
 
 def as_params(values: Mapping[str, Any]) -> dict[str, str]:
     """Return parameters as MLflow takes them: texts, the long ones cut, no password in an address."""
-    return {key: cut(redact(str(value)), LONGEST_PARAM - 40) for key, value in values.items()}
+    return {key: cut(redacted(str(value)), LONGEST_PARAM - 40) for key, value in values.items()}
 
 
-def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_params(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested settings under dotted names."""
     found: dict[str, Any] = {}
     for key, item in value.items():
         if isinstance(item, Mapping):
-            found |= flat(item, f"{prefix}{key}.")
+            found |= flat_params(item, f"{prefix}{key}.")
         else:
             found[f"{prefix}{key}"] = item
     return found
@@ -214,8 +219,8 @@ def _board_note(files: Files, said: str) -> str:
     """Return the first judge's board as Markdown: the run's description."""
     rows = [
         f"| {r.get('model')} | {r.get('rating'):.0f} | {r.get('lower'):.0f} to {r.get('upper'):.0f} |"
-        for r in records(files.board, "ratings")
-        if None not in (number(r, "rating"), number(r, "lower"), number(r, "upper"))
+        for r in records_at(files.board, "ratings")
+        if None not in (number_at(r, "rating"), number_at(r, "lower"), number_at(r, "upper"))
     ]
     head = ["", "| contestant | Elo | 95 % |", "|---|---|---|"] if rows else []
     return "\n".join([said, *head, *rows])
@@ -229,19 +234,19 @@ def _warnings_note(this: RoundFiles) -> str:
 
 
 def _seconds(this: RoundFiles) -> float:
-    answering = (number(c, "seconds") or 0.0 for c in mapping(this.battle, "contestants").values())
-    training = (number(s) or 0.0 for s in mapping(this.train, "cost", "seconds").values())
-    return sum(answering) + (number(this.judge, "seconds") or 0.0) + sum(training)
+    answering = (number_at(c, "seconds") or 0.0 for c in mapping_at(this.battle, "contestants").values())
+    training = (number_at(s) or 0.0 for s in mapping_at(this.train, "cost", "seconds").values())
+    return sum(answering) + (number_at(this.judge, "seconds") or 0.0) + sum(training)
 
 
-def _pictures(paths: Paths) -> list[Attached]:
+def _pictures(paths: Paths) -> list[AttachedFile]:
     if not paths.figures.is_dir():
         return []
     return _attached(sorted(p for p in paths.figures.iterdir() if p.suffix in _PICTURES), "figures")
 
 
-def _attached(candidates: Iterable[Path], folder: str) -> list[Attached]:
-    return [Attached(path, folder, md5(path)) for path in candidates if path.is_file()]
+def _attached(candidates: Iterable[Path], folder: str) -> list[AttachedFile]:
+    return [AttachedFile(path, folder, md5(path)) for path in candidates if path.is_file()]
 
 
 def _round_paths(names: Iterable[str], paths: Paths) -> list[Path]:

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from arena_learning.tracking.mlflow_store import Store
-from arena_learning.tracking.run_view import Data, Model, Point, Shown
+from arena_learning.tracking.mlflow_store import MlflowStore
+from arena_learning.tracking.run_view import DatasetFile, LoggedModel, MetricPoint, RunView
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
@@ -34,7 +34,7 @@ class Written(NamedTuple):
     removed: list[str]
 
 
-def upsert(store: Store, scope: str, shown: Sequence[Shown], *, rebuild: bool = False) -> Written:
+def upsert(store: MlflowStore, scope: str, shown: Sequence[RunView], *, rebuild: bool = False) -> Written:
     """Make the store show ``shown``, parents first, under ``scope``; the scope's other runs are removed.
 
     Args:
@@ -69,7 +69,7 @@ def upsert(store: Store, scope: str, shown: Sequence[Shown], *, rebuild: bool = 
     return written
 
 
-def _runs(store: Store, scope: str) -> dict[str, list[Any]]:
+def _runs(store: MlflowStore, scope: str) -> dict[str, list[Any]]:
     """Return the scope's runs by key, newest first."""
     found: dict[str, list[Any]] = defaultdict(list)
     own = f"tags.`{SCOPE}` = '{scope}'"
@@ -88,14 +88,14 @@ def _runs(store: Store, scope: str) -> dict[str, list[Any]]:
             return found
 
 
-def _remove(store: Store, runs: Iterable[Any]) -> None:
+def _remove(store: MlflowStore, runs: Iterable[Any]) -> None:
     for run in runs:
         for output in run.outputs.model_outputs if run.outputs else []:
             store.client.delete_logged_model(output.model_id)
         store.client.delete_run(run.info.run_id)
 
 
-def _write(store: Store, view: Shown, own_tags: dict[str, str], digest: str) -> str:
+def _write(store: MlflowStore, view: RunView, own_tags: dict[str, str], digest: str) -> str:
     """Write one run and return its id."""
     from mlflow.entities import Param
 
@@ -134,13 +134,13 @@ def _portions(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
         yield items[start : start + size]
 
 
-def _metrics(points: Iterable[Point], time: int, model: str | None) -> list[Any]:
+def _metrics(points: Iterable[MetricPoint], time: int, model: str | None) -> list[Any]:
     from mlflow.entities import Metric
 
     return [Metric(p.name, p.value, time, p.step, model_id=model) for p in points]
 
 
-def _dataset(data: Data) -> DatasetInput:
+def _dataset(data: DatasetFile) -> DatasetInput:
     """Return a dataset with schema and number of rows; its source is a path within the project."""
     import mlflow.data
     import pandas as pd
@@ -154,7 +154,7 @@ def _dataset(data: Data) -> DatasetInput:
     return DatasetInput(Dataset.from_dictionary(found.to_dict()), [context])
 
 
-def _model(store: Store, model: Model, run_id: str, view: Shown) -> str:
+def _model(store: MlflowStore, model: LoggedModel, run_id: str, view: RunView) -> str:
     """Make a logged model whose weights stay in their folder, as `mlflow.create_external_model` does.
 
     That function is not called: it would add the login name and the script's path to the tags.

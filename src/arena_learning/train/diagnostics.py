@@ -17,7 +17,7 @@ FEW_ENDED = 0.1
 SAVED = 0.9
 
 
-def symptoms(phases: Sequence[Phase], change: WeightChange, settings: Optimiser) -> list[str]:
+def training_warnings(phases: Sequence[Phase], change: WeightChange, settings: Optimiser) -> list[str]:
     """Return what a user should look at after a training."""
     found = []
     if change.before_saving < STILL:
@@ -66,3 +66,11 @@ def _figures(phase: Phase) -> list[str]:
             "most rewards are those of half answers; raise max_tokens"
         )
     return found
+
+
+def no_rows(where: str) -> str:
+    """Return the warning of a round that has nothing to learn from."""
+    return (
+        f"no rows to learn from ({where}): the model is a copy of its start and will rate as it does; "
+        "lower the round's threshold, or give it more instructions"
+    )

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from arena_learning.core import ArenaError, Progress
+from arena_learning.schema import PreferenceRow, SftRow, read_rows
+from arena_learning.train.report import Method, TrainReport
+
+if TYPE_CHECKING:
+    from arena_learning.params import Train
 from typing import Any
 
-from arena_learning.core.paths import Paths
+from arena_learning.core import Paths, write_json
 from arena_learning.params import Params
-from arena_learning.schema.rows import write_json
-from arena_learning.train.files import train_round
+from arena_learning.train.diagnostics import no_rows
+from arena_learning.train.save import copy_model
 
 
 def train_named(name: str, params: Params, paths: Paths) -> dict[str, Any]:
@@ -27,3 +38,69 @@ def train_named(name: str, params: Params, paths: Paths) -> dict[str, Any]:
     metrics = report.to_dict()
     write_json(paths.stage_metrics(name, "train"), metrics)
     return metrics
+
+
+def train_round(
+    method: Method,
+    *,
+    init: Path,
+    out: Path,
+    sft: Path,
+    preferences: Path,
+    params: Train,
+    seed: int,
+    checkpoints: Path,
+    trust_remote_code: bool = False,
+    progress: Callable[..., Progress] = Progress,
+) -> TrainReport:
+    """Train the model at ``init`` on a round's rows and write the new one to ``out``, whole or not at all.
+
+    Killed while training, it goes on from its last complete checkpoint when it is called again with the same
+    inputs, and ends as if nothing had happened; PPO itself starts again (its reward model is kept).
+
+    Args:
+        method: ``sft`` reads ``sft``; ``dpo`` and ``ppo`` read ``preferences``.
+        init: a model's folder (safetensors).
+        out: the folder to write; replaced if it is there.
+        sft: the round's `SftRow` file.
+        preferences: the round's `PreferenceRow` file.
+        params: how to train.
+        seed: of everything random.
+        checkpoints: a folder of this round's own, outside of ``out``; removed at the end.
+        trust_remote_code: run code that comes with the model.
+        progress: what makes the progress line: called with label, total and unit.
+
+    Returns:
+        The report. With no rows to learn from, ``out`` is a copy of ``init``, `rows` is 0, a warning says so.
+
+    Raises:
+        ArenaError: ``init`` is no model, its chat template never ends a turn, the rows are malformed, or the
+            device is not there.
+    """
+    if method not in ("sft", "dpo", "ppo"):
+        raise ArenaError(f"unknown method '{method}'", hint="use sft, dpo or ppo")
+    if not (init / "config.json").is_file():
+        raise ArenaError("no model here", where=str(init), hint="run the stage that makes it")
+    source = sft if method == "sft" else preferences
+    rows: list[SftRow] | list[PreferenceRow]
+    rows = read_rows(sft, SftRow) if method == "sft" else read_rows(preferences, PreferenceRow)
+    if not rows:
+        copy_model(init, out)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        return TrainReport(method=method, rows=0, warnings=(no_rows(str(source)),))
+
+    from arena_learning.train.session import Session  # torch and TRL, only now
+
+    session = Session(
+        method=method,
+        init=init,
+        out=out,
+        params=params,
+        seed=seed,
+        checkpoints=checkpoints,
+        trust_remote_code=trust_remote_code,
+        progress=progress,
+    )
+    report = session.run(rows)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return report

@@ -67,7 +67,7 @@ def test_an_error_that_can_be_mended_has_exit_code_2_and_no_traceback(tmp_path):
     done = arena("battle", "sft-i1", cwd=tmp_path)
     assert done.returncode == 2
     assert "no params.yaml" in done.stderr
-    assert "mend: " in done.stderr
+    assert "hint: " in done.stderr
     assert "Traceback" not in done.stderr
     assert "Traceback" in arena("--debug", "battle", "sft-i1", cwd=tmp_path).stderr
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from arena_learning.core.atomic import new_file
+from arena_learning.core.atomic import atomic_write
 from arena_learning.core.errors import ArenaError
 
 WRITER = """
 import sys
 from pathlib import Path
-from arena_learning.core.atomic import new_file
-with new_file(Path(sys.argv[1])) as written:
+from arena_learning.core.atomic import atomic_write
+with atomic_write(Path(sys.argv[1])) as written:
     written.write_text("half")
     print("writing", flush=True)
     sys.stdin.read()
@@ -43,10 +43,10 @@ def test_what_a_killed_write_left_goes_with_the_next_write_of_the_same_file(tmp_
         process.send_signal(signal.SIGKILL)
     assert path.read_text() == "before"
     assert len(hidden(tmp_path)) == 1
-    with new_file(tmp_path / "battles.jsonl") as written:
+    with atomic_write(tmp_path / "battles.jsonl") as written:
         written.write_text("another file")
     assert len(hidden(tmp_path)) == 1
-    with new_file(path) as written:
+    with atomic_write(path) as written:
         written.write_text("after")
     assert path.read_text() == "after"
     assert hidden(tmp_path) == []
@@ -56,7 +56,7 @@ def test_what_another_process_writes_just_now_stays(tmp_path):
     path = tmp_path / "report.json"
     with start_writer(path) as process:
         (theirs,) = hidden(tmp_path)
-        with new_file(path) as written:
+        with atomic_write(path) as written:
             written.write_text("mine")
         assert hidden(tmp_path) == [theirs]
         process.communicate()
@@ -67,7 +67,7 @@ def test_what_another_process_writes_just_now_stays(tmp_path):
 
 def test_an_editors_own_hidden_file_stays(tmp_path):
     (tmp_path / ".params.yaml.swp").write_text("an editor's")
-    with new_file(tmp_path / "params.yaml") as written:
+    with atomic_write(tmp_path / "params.yaml") as written:
         written.write_text("seed: 1")
     assert hidden(tmp_path) == [".params.yaml.swp"]
 
@@ -76,14 +76,14 @@ def test_an_error_leaves_what_stood_there(tmp_path):
     path = tmp_path / "a" / "b.json"
     path.parent.mkdir()
     path.write_text("before")
-    with pytest.raises(TypeError), new_file(path) as written:
+    with pytest.raises(TypeError), atomic_write(path) as written:
         written.write_text(5)  # type: ignore[arg-type]
     assert path.read_text() == "before"
     assert hidden(path.parent) == []
 
 
 def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
-    with pytest.raises(ArenaError, match="the disk is full") as caught, new_file(tmp_path / "big.gguf"):
+    with pytest.raises(ArenaError, match="the disk is full") as caught, atomic_write(tmp_path / "big.gguf"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert str(caught.value.where).endswith("big.gguf")
     assert list(tmp_path.iterdir()) == []

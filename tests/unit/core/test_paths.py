@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from arena_learning.core.errors import ArenaError
-from arena_learning.core.paths import Paths, project
+from arena_learning.core.paths import Paths, find_project
 
 
 def test_the_project_is_the_nearest_folder_upwards_with_parameters(tmp_path, monkeypatch):
@@ -11,15 +11,15 @@ def test_the_project_is_the_nearest_folder_upwards_with_parameters(tmp_path, mon
     deep = tmp_path / "a" / "b"
     deep.mkdir(parents=True)
     monkeypatch.chdir(deep)
-    assert project().root == tmp_path.resolve()
-    assert project(tmp_path).root == tmp_path.resolve()
+    assert find_project().root == tmp_path.resolve()
+    assert find_project(tmp_path).root == tmp_path.resolve()
 
 
 def test_a_named_folder_is_not_searched_upwards(tmp_path):
     (tmp_path / "params.yaml").touch()
     (tmp_path / "a").mkdir()
     with pytest.raises(ArenaError, match="arena init"):
-        project(tmp_path / "a")
+        find_project(tmp_path / "a")
 
 
 def test_outs_stay_in_an_experiments_copy_and_the_stores_at_home(tmp_path, monkeypatch):

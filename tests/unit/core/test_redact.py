@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from arena_learning.core.errors import ArenaError
-from arena_learning.core.redact import hidden, secrets_in
+from arena_learning.core.redact import redacted, secrets_in
 from arena_learning.params import load_params, parse_params
 
 OPENAI = "sk-planted-0123456789abcdef"
@@ -30,7 +30,7 @@ TOKENS = [
 @pytest.mark.parametrize("token", TOKENS)
 def test_a_token_is_found_and_hidden(token):
     assert list(secrets_in({"a": [{"b": f"say {token} now"}]})) == ["a.0.b"]
-    assert hidden(f"say {token} now") == "say *** now"
+    assert redacted(f"say {token} now") == "say *** now"
 
 
 @pytest.mark.parametrize(
@@ -38,11 +38,11 @@ def test_a_token_is_found_and_hidden(token):
 )
 def test_plain_words_are_none(text):
     assert not list(secrets_in({"a": text}))
-    assert hidden(text) == text
+    assert redacted(text) == text
 
 
 def test_users_and_passwords_leave_addresses():
-    assert hidden("at https://me:pass@host/v1: no answer") == "at https://***@host/v1: no answer"
+    assert redacted("at https://me:pass@host/v1: no answer") == "at https://***@host/v1: no answer"
 
 
 def hosted(**fields):

@@ -13,15 +13,15 @@ import pytest
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.core.paths import Paths
-from arena_learning.core.stage_lock import running
+from arena_learning.core.stage_lock import hold_stage_lock
 
 # A parent that starts a stage, says who it is, and is killed; the stage sleeps for longer than the test waits.
 STAGE = """
 import sys, time
 from pathlib import Path
-from arena_learning.core.stage_lock import running
+from arena_learning.core.stage_lock import hold_stage_lock
 from arena_learning.core.paths import Paths
-with running("battle r1", Paths(Path(sys.argv[1]))):
+with hold_stage_lock("battle r1", Paths(Path(sys.argv[1]))):
     print("in", flush=True)
     time.sleep(60)
 """
@@ -67,9 +67,9 @@ def test_a_second_copy_of_a_stage_says_who_runs_it(tmp_path: Path) -> None:
     stage = owner(tmp_path)
     try:
         message = f"'battle r1' is running already \\(process {stage}\\)"
-        with pytest.raises(ArenaError, match=message), running("battle r1", Paths(tmp_path)):
+        with pytest.raises(ArenaError, match=message), hold_stage_lock("battle r1", Paths(tmp_path)):
             pass
-        with running("battle r2", Paths(tmp_path)):
+        with hold_stage_lock("battle r2", Paths(tmp_path)):
             pass  # another round's lock is its own
     finally:
         os.kill(stage, signal.SIGKILL)
@@ -80,7 +80,7 @@ def test_a_lock_is_free_again_after_a_kill(tmp_path: Path) -> None:
     parent = start(tmp_path)
     os.kill(owner(tmp_path), signal.SIGKILL)
     kill(parent)
-    with running("battle r1", Paths(tmp_path)):
+    with hold_stage_lock("battle r1", Paths(tmp_path)):
         assert owner(tmp_path) == os.getpid()
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arena_learning.core.text import sentences, spaced, words
-from arena_learning.schema.rubric import check, find_phrase, numbers, parse_point
+from arena_learning.core.text import sentences, with_single_spaces, words
+from arena_learning.schema.rubric import check_criterion, find_numbers, find_phrase, parse_criterion
 
 
 @pytest.mark.parametrize(
@@ -59,20 +59,22 @@ def test_a_phrase_is_found_inside_a_script_without_spaces_and_whole_in_the_other
 
 
 def test_numbers_and_lengths_are_read_where_no_space_stands_before_them():
-    assert numbers("全长2850公里，第３名") == [2850, 3]
-    assert numbers("٢٨٥٠ كم") == [2850]
-    point = parse_point({"kind": "length", "min": 6, "max": 8, "weight": 1}, "here")
-    assert check(point, "它流入黑海。真的").met == 1  # seven characters
-    assert check(point, "它流入黑海。" * 3).met < 1  # fifteen: one word in all, were they counted by spaces
+    assert find_numbers("全长2850公里，第３名") == [2850, 3]
+    assert find_numbers("٢٨٥٠ كم") == [2850]
+    point = parse_criterion({"kind": "length", "min": 6, "max": 8, "weight": 1}, "here")
+    assert check_criterion(point, "它流入黑海。真的").met == 1  # seven characters
+    assert (
+        check_criterion(point, "它流入黑海。" * 3).met < 1
+    )  # fifteen: one word in all, were they counted by spaces
 
 
 @given(st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=0x24F), max_size=80))
 def test_latin_text_is_left_as_it_is(text):
-    assert spaced(text) == text
+    assert with_single_spaces(text) == text
 
 
 @given(st.text(max_size=60))
 def test_any_text_is_cut_and_nothing_but_space_is_added(text):
-    assert "".join(spaced(text).split()) == "".join(text.split())
+    assert "".join(with_single_spaces(text).split()) == "".join(text.split())
     assert all(word and not word.isspace() for word in words(text))
     assert words(unicodedata.normalize("NFD", text)) == words(unicodedata.normalize("NFC", text))

@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arena_learning.core.json_files import read_json
 from arena_learning.core.paths import Paths
 from arena_learning.dataset.select import Rules
-from arena_learning.dataset.stage import _card, curate, make_dataset
+from arena_learning.dataset.stage import _card, make_dataset, select_rows
 from arena_learning.params import Round, parse_params
-from arena_learning.schema.rows import PreferenceRow, SftRow, Turn, read_json, read_rows, write_rows
+from arena_learning.schema.rows import PreferenceRow, SftRow, Turn, read_rows, write_rows
 
 SFT = {"index": 0, "method": "sft", "split": "d1", "target": "t", "init": "base", "threshold": 2}
 
@@ -113,7 +114,7 @@ def test_labels_are_learnt_without_battles(project, fill):
 def test_unfit_labels_are_left_out_with_their_reason(make_instruction, make_response, change, reason):
     this = Round(**{**SFT, "target": "none", "labels": "x"})
     response = make_response("i1", "x").model_copy(update=change)
-    curated = curate("r1", this, [make_instruction("i1")], [response], [], Rules(2, "all", 3, 0))
+    curated = select_rows("r1", this, [make_instruction("i1")], [response], [], Rules(2, "all", 3, 0))
     assert curated.sft == []
     assert curated.outcomes == {"i1": reason}
 
@@ -124,8 +125,8 @@ def test_the_order_of_the_files_changes_nothing(make_instruction, make_response,
     responses = [make_response(i, c) for i in ids for c in "txy"]
     battles = [make_battle("t", 3, c, 7, i) for i in ids for c in "xy"]
     rules = Rules(1, "all", 0, 5)
-    one = curate("r1", Round(**SFT), instructions, responses, battles, rules)
-    other = curate("r1", Round(**SFT), instructions[::-1], responses[::-1], battles[::-1], rules)
+    one = select_rows("r1", Round(**SFT), instructions, responses, battles, rules)
+    other = select_rows("r1", Round(**SFT), instructions[::-1], responses[::-1], battles[::-1], rules)
     assert one == other
     assert [r.provenance.instruction_id for r in one.sft] == ids
 
@@ -168,7 +169,7 @@ def test_the_card_accounts_for_every_instruction(
             lost = {"winner": "unscored", "gap": None, "score_a": None, "score_b": None, "unscored": "why"}
             battles.append(battle if pair else battle.model_copy(update=lost))
     this = Round(**{**SFT, "method": method, "threshold": threshold})
-    curated = curate("r1", this, instructions, responses, battles, Rules(threshold, pairs, 0, 0))
+    curated = select_rows("r1", this, instructions, responses, battles, Rules(threshold, pairs, 0, 0))
     card = _card("r1", this, curated, battles, accumulated=4)
     assert card["instructions"] == len(rows) == card["rows_new"] + sum(card["left_out"].values())
     assert card["rows"] == card["rows_new"] + 4

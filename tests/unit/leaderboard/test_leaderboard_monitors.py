@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 import yaml
 
+from arena_learning.core.json_files import read_json, write_json
 from arena_learning.core.paths import Paths
 from arena_learning.dataset.stage import make_dataset
 from arena_learning.judge.health import judge_health
@@ -16,7 +17,7 @@ from arena_learning.leaderboard.ratings import make_leaderboard
 from arena_learning.leaderboard.round_files import read_rounds
 from arena_learning.params import load_params
 from arena_learning.report.monitors import SHOWN, monitor_rows, monitors_markdown, monitors_text
-from arena_learning.schema.rows import Game, Instruction, Response, Turn, read_json, write_json, write_rows
+from arena_learning.schema.rows import Game, Instruction, Response, Turn, write_rows
 from arena_learning.tracking.figures import flywheel_points, round_figures
 from arena_learning.tracking.files import read_files
 

@@ -8,8 +8,8 @@ from itertools import combinations
 import pytest
 
 from arena_learning.judge.base import Verdict
-from arena_learning.judge.play import portions
-from arena_learning.leaderboard.ratings import board
+from arena_learning.judge.play import play_in_portions
+from arena_learning.leaderboard.ratings import judge_leaderboard
 from arena_learning.leaderboard.schedule import all_pairings, play_scheduled
 from arena_learning.params import parse_params
 from arena_learning.schema.rows import by_id
@@ -52,11 +52,11 @@ def _score(text):
 def arena(tmp_path, make_instruction, make_response, make_params):
     """Play the test set by a schedule; returns what was judged."""
 
-    def run(judge, *, number=40, mend=None, **evaluate):
+    def run(judge, *, number=40, hint=None, **evaluate):
         raw = make_params(evaluate={"schedule": "adaptive", "gap": 150, **evaluate})
         raw["opponents"] = {name: {"engine": "recorded", "model": "a.jsonl"} for name in ("expert", "plain")}
-        if mend:
-            mend(raw)
+        if hint:
+            hint(raw)
         params = parse_params(raw, "test")
         instructions = [make_instruction(f"i{n:03d}") for n in range(number)]
         responses = {
@@ -67,7 +67,7 @@ def arena(tmp_path, make_instruction, make_response, make_params):
         with Store(tmp_path / "store.sqlite") as store:
 
             def play(pairings):
-                return portions(pairings, by_id(instructions), responses, judge, store)
+                return play_in_portions(pairings, by_id(instructions), responses, judge, store)
 
             parts = list(play_scheduled(instructions, params, play))
             assert len(parts) <= 1
@@ -84,14 +84,14 @@ def test_it_plays_less_than_all_and_says_the_same_again(arena):
     judged, params = arena(NoisyJudge())
     everything = 40 * len(list(combinations(params.contestants, 2)))
     assert 0 < len(judged.battles) < 0.7 * everything
-    assert judged.paid == len(judged.games) == 2 * len(judged.battles)
+    assert judged.judged == len(judged.games) == 2 * len(judged.battles)
     again, _ = arena(NoisyJudge())
-    assert again.paid == 0
+    assert again.judged == 0
     assert (again.games, again.battles) == (judged.games, judged.battles)
     # As the canonical order of everything played at once: by instruction, pair, and order.
     keys = [(g.instruction_id, *sorted((g.first, g.second)), g.first > g.second) for g in judged.games]
     assert keys == sorted(keys)
-    assert board(judged.battles, params)["ratings"][0]["model"] == "expert"
+    assert judge_leaderboard(judged.battles, params)["ratings"][0]["model"] == "expert"
 
 
 @pytest.mark.parametrize("kind", ["round", "opponent"])
@@ -105,8 +105,8 @@ def test_a_newcomer_pays_for_its_own_games_only(arena, kind):
             raw["rounds"]["late"] = {**raw["rounds"]["sft-i1"], "index": 9}
 
     judge = NoisyJudge()
-    after, _ = arena(judge, mend=add)
-    assert after.paid == len(judge.seen) > 0
+    after, _ = arena(judge, hint=add)
+    assert after.judged == len(judge.seen) > 0
     assert all("late" in sides for sides in judge.seen)
     assert pairs(before) == {pair for pair in pairs(after) if "late" not in pair}
 
@@ -123,7 +123,7 @@ def test_the_budget_is_each_contestants(arena):
 
 def test_another_seed_asks_other_instructions(arena):
     first, _ = arena(NoisyJudge())
-    other, _ = arena(NoisyJudge(), mend=lambda raw: raw.update(seed=1))
+    other, _ = arena(NoisyJudge(), hint=lambda raw: raw.update(seed=1))
     assert pairs(first) != pairs(other)
 
 
@@ -132,9 +132,9 @@ def test_a_contestant_without_a_verdict_is_asked_about_and_given_up(arena):
     silent = [b for b in judged.battles if "plain" in (b.a, b.b)]
     assert silent
     assert all(b.winner == "unscored" for b in silent)
-    assert {r["model"] for r in board(judged.battles, params)["ratings"]} == set(params.contestants) - {
-        "plain"
-    }
+    assert {r["model"] for r in judge_leaderboard(judged.battles, params)["ratings"]} == set(
+        params.contestants
+    ) - {"plain"}
 
 
 def test_all_and_anchored(arena, make_instruction):
@@ -151,6 +151,6 @@ def test_nobody_to_play_plays_nothing(arena):
     def alone(raw):
         raw["opponents"], raw["rounds"] = {}, {}
 
-    judged, params = arena(NoisyJudge(), mend=alone)
+    judged, params = arena(NoisyJudge(), hint=alone)
     assert judged is None
     assert params.joining == [["base"]]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from arena_learning.core.json_files import write_text
 from arena_learning.core.paths import Paths
 from arena_learning.params import load_params
-from arena_learning.schema.rows import write_text
 from sample import one_iteration
 
 STAGES = ("battle", "judge", "dataset", "train", "answer")

@@ -6,11 +6,11 @@ import os
 import pytest
 from click.testing import CliRunner
 
-from arena_learning.cli.clean import command
+from arena_learning.cli.project import clean as command
 from arena_learning.core.errors import ArenaError
+from arena_learning.core.json_files import write_text
 from arena_learning.engines.weights import weights_digest
-from arena_learning.project.disk import account, size_of
-from arena_learning.schema.rows import write_text
+from arena_learning.project.disk import disk_usage, size_of
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_a_file_linked_twice_counts_once_and_links_lead_nowhere(tmp_path):
 
 def test_every_round_is_accounted_for(filled):
     params, paths = filled
-    sizes = {(item.kind, item.owner): item.size for item in account(params, paths) if item.owner != "-"}
+    sizes = {(item.kind, item.owner): item.size for item in disk_usage(params, paths) if item.owner != "-"}
     for name in ("sft-i1", "dpo-i1", "ppo-i1"):
         assert sizes["model", name] == 200
         assert sizes["reward model", name] == 100
@@ -60,7 +60,7 @@ def test_cleaning_shows_first_frees_then_and_never_touches_what_was_paid(filled)
     }
     assert list(paths.exports.iterdir()) == []
     assert paths.store.read_text(encoding="utf-8") == "s" * 70
-    kinds = {item.kind for item in account(params, paths)}
+    kinds = {item.kind for item in disk_usage(params, paths)}
     assert kinds == {"model", "reward model", "rows", "arena", "memory"}
 
 

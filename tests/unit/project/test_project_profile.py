@@ -9,11 +9,11 @@ import pytest
 from arena_learning.core.errors import ArenaError
 from arena_learning.params import load_params
 from arena_learning.params.rounds import check_rounds
-from arena_learning.project.profile import Serving, choose_serving, profile_names, write_params
+from arena_learning.project.profile import ServingChoice, choose_serving, profile_names, write_params
 
 REPOSITORY = Path(__file__).parents[3]
 PROFILES = REPOSITORY / "profiles"
-HERE = Serving("transformers", "fp32", "for the test")
+HERE = ServingChoice("transformers", "fp32", "for the test")
 
 
 @pytest.mark.parametrize("name", profile_names(PROFILES))

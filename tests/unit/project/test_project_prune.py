@@ -8,10 +8,10 @@ from click.testing import CliRunner
 
 from arena_learning.cli.rounds import command
 from arena_learning.core.errors import ArenaError
+from arena_learning.core.json_files import write_text
 from arena_learning.params import load_params
 from arena_learning.project.dvc_stages import stage_names
 from arena_learning.project.prune import find_stale, remove_stale
-from arena_learning.schema.rows import write_text
 
 STAGES = ("battle", "judge", "dataset", "train", "answer")
 

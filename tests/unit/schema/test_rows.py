@@ -9,19 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from arena_learning.core.errors import ArenaError
-from arena_learning.schema.rows import (
-    Battle,
-    Game,
-    Instruction,
-    Response,
-    Turn,
-    canonical,
-    read_json,
-    read_rows,
-    write_json,
-    write_rows,
-    write_text,
-)
+from arena_learning.core.json_files import canonical, read_json, write_json, write_text
+from arena_learning.schema.rows import Battle, Game, Instruction, Response, Turn, read_rows, write_rows
 
 HARD_TEXTS = {
     "emoji": "👩‍👩‍👧‍👦 🇺🇦 e\u0301",
@@ -94,7 +83,7 @@ def test_a_malformed_line_is_named_by_file_and_line(tmp_path, line):
     with pytest.raises(ArenaError) as caught:
         read_rows(path, Turn)
     assert caught.value.where == f"{path}, line 3"  # the blank line counts
-    assert caught.value.mend
+    assert caught.value.hint
 
 
 def test_a_row_ends_at_a_line_feed_alone(tmp_path):
@@ -135,7 +124,7 @@ def test_a_missing_file_says_which_and_how_to_mend_it(tmp_path):
         with pytest.raises(ArenaError, match="no such file") as caught:
             read(tmp_path / "none.jsonl")
         assert "none.jsonl" in caught.value.where
-        assert caught.value.mend
+        assert caught.value.hint
 
 
 def test_a_json_file_that_is_none_is_named(tmp_path):

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.core.text import sentences, words
-from arena_learning.schema.rubric import FORMATS, check, find_phrase, numbers, parse_point
+from arena_learning.schema.rubric import FORMATS, check_criterion, find_numbers, find_phrase, parse_criterion
 
 
 def met(text, **raw) -> float:
-    return check(parse_point({"weight": 1, **raw}, "here"), text).met
+    return check_criterion(parse_criterion({"weight": 1, **raw}, "here"), text).met
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_stating_and_avoiding_are_opposites():
     ],
 )
 def test_a_number_is_read_as_written(text, value):
-    assert value in numbers(text)
+    assert value in find_numbers(text)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_number_is_read_as_written(text, value):
     ],
 )
 def test_no_number_is_read_that_is_not_there(text, value):
-    assert value not in numbers(text)
+    assert value not in find_numbers(text)
 
 
 def test_a_number_point_has_a_tolerance_with_its_edges_in():
@@ -195,7 +195,7 @@ def test_words_keep_their_apostrophes_and_lose_their_underscores():
 )
 def test_a_bad_point_is_refused_with_its_place(raw, problem):
     with pytest.raises(ArenaError) as caught:
-        parse_point(raw, "pool.jsonl, line 3")
+        parse_criterion(raw, "pool.jsonl, line 3")
     assert problem in str(caught.value)
     assert caught.value.where == "pool.jsonl, line 3"
 
@@ -247,14 +247,14 @@ def test_hostile_text_is_checked_in_linear_time(text):
 def test_any_text_can_be_checked(text):
     for form in FORMATS:
         assert 0 <= met(text, kind="format", form=form, min=1, max=2) <= 1
-    assert all(isinstance(n, float) for n in numbers(text))
+    assert all(isinstance(n, float) for n in find_numbers(text))
     assert find_phrase((text, "a*"), text) in (text, "a*", None)
 
 
 @given(st.integers(0, 10**12))
 def test_any_number_is_found_with_and_without_thousands_marks(number):
-    assert number in numbers(f"It is {number}.")
-    assert number in numbers(f"It is {number:,}!")
+    assert number in find_numbers(f"It is {number}.")
+    assert number in find_numbers(f"It is {number:,}!")
 
 
 @given(
@@ -276,4 +276,4 @@ def test_a_point_of_any_json_is_read_or_refused_but_never_crashes(value):
         for field in (*raw, "tolerance", "max", "keys"):
             allowed = {"kind": kind, "weight": 1, field: value}
             with contextlib.suppress(ArenaError):
-                parse_point(json.loads(json.dumps(allowed)), "here")
+                parse_criterion(json.loads(json.dumps(allowed)), "here")

@@ -139,7 +139,7 @@ def test_a_value_that_is_damaged_says_how_to_mend_it(path, damage):
         assert store.get([key(0), key(2)]) == {key(0): {"n": 0}, key(2): {"n": 2}}
         with pytest.raises(ArenaError, match="a value in it is no JSON") as caught:
             store.get([key(n) for n in range(3)])
-        assert "move the file away" in caught.value.mend
+        assert "move the file away" in caught.value.hint
 
 
 def test_a_full_disk_is_told_and_what_was_kept_stays(path):
@@ -149,7 +149,7 @@ def test_a_full_disk_is_told_and_what_was_kept_stays(path):
         store._db.execute(f"PRAGMA max_page_count = {pages + 2}")
         with pytest.raises(ArenaError, match="database or disk is full") as caught:
             store.put("response", {key(n): {"text": "x" * 1000} for n in range(2, 500)})
-        assert "free some disk space" in caught.value.mend
+        assert "free some disk space" in caught.value.hint
         assert store.count("response") == 1
         store._db.execute(f"PRAGMA max_page_count = {pages + 1000}")
         store.put("response", {key(2): {"n": 2}})

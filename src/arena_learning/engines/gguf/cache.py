@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from arena_learning.core.paths import Paths, project
+from arena_learning.core import Paths, canonical, find_project, read_json, write_json
 from arena_learning.engines.gguf.config import Computation, read_computation, significant
 from arena_learning.engines.gguf.export import EXPORT_VERSION, GgufType, export_gguf
 from arena_learning.engines.weights import (
@@ -26,7 +26,6 @@ from arena_learning.engines.weights import (
     weights_digest,
 )
 from arena_learning.params import load_params
-from arena_learning.schema.rows import canonical, read_json, write_json
 
 _compared: dict[
     str, dict[str, Any]
@@ -36,7 +35,7 @@ _TOKENS = ("added_tokens_decoder", "bos_token", "chat_template", "eos_token", "u
 _SLOW = ("tokenizer.model", "spiece.model", "vocab.json", "merges.txt", "vocab.txt", "added_tokens.json")
 
 
-def exported(folder: Path, template: Path | None, exports: Path, dtype: GgufType) -> Path:
+def cached_export(folder: Path, template: Path | None, exports: Path, dtype: GgufType) -> Path:
     """Return the GGUF export of the model in ``folder``, made now if it is not there.
 
     Its name tells the content of the model and of the template, so it can never be out of date. Two processes
@@ -144,4 +143,4 @@ def _project_of(folder: Path) -> Path | None:
 
 
 def _source(root: Path) -> str:
-    return load_params(project(root).params).weights.source
+    return load_params(find_project(root).params).weights.source

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from arena_learning.core.errors import ArenaError
+from arena_learning.core import ArenaError
 from arena_learning.engines.gguf.config import OTHER_ENGINE, Computation
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def check_written(path: Path, tensors: Tensors) -> None:
 
 
 def _bad(what: str, folder: Path) -> ArenaError:
-    return ArenaError(what, where=str(folder), mend=f"export again; if that does not help, {OTHER_ENGINE}")
+    return ArenaError(what, where=str(folder), hint=f"export again; if that does not help, {OTHER_ENGINE}")
 
 
 def _sampled(computation: Computation, names: dict[str, tuple[int, ...]]) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from arena_learning.engines.gguf.config import Computation, refused
+from arena_learning.engines.gguf.config import Computation, export_error
 from arena_learning.engines.gguf.export import export_gguf
 from arena_learning.engines.gguf.tokenizer import load_gguf_tokenizer
 from arena_learning.engines.gguf.vocabulary import own_tokenizer, template_fields
@@ -94,7 +94,7 @@ def compare(
     model = _computed(folder, sequences, layers)
     agreement = _agreement(served, model, layers, start)
     if not (agreement.difference <= ALLOWED and agreement.regret <= 4 * ALLOWED):
-        raise refused(
+        raise export_error(
             f"OpenVINO does not compute from the GGUF export what transformers computes from the model: over"
             f" {agreement.tokens} tokens log-probabilities differ by {agreement.difference:.1%} of their spread"
             f" (allowed: {ALLOWED:.0%}), the next token by {agreement.regret:.1%}",
@@ -129,12 +129,12 @@ def _same_tokenizer(folder: Path, file: Path) -> Any:
         mine, theirs = (tokenizer.encode(text, add_special_tokens=False) for tokenizer in (own, back))
         if mine != theirs:
             place = next((i for i, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b), 0)
-            raise refused(
+            raise export_error(
                 f"the GGUF export cuts text otherwise than the model's tokenizer, from token {place} of {text!r}",
                 folder,
             )
     if template_fields(back.chat_template, folder) != template_fields(own.chat_template, folder):
-        raise refused("the GGUF export holds another chat template than the model's tokenizer", folder)
+        raise export_error("the GGUF export holds another chat template than the model's tokenizer", folder)
     return own
 
 
@@ -167,7 +167,7 @@ def _served(file: Path, sequences: Sequence[list[int]], folder: Path) -> _Readin
             pipeline.step()
     except RuntimeError as error:
         first = str(error).strip().splitlines()[-1]
-        raise refused(f"OpenVINO cannot read the GGUF export: {first}", folder) from error
+        raise export_error(f"OpenVINO cannot read the GGUF export: {first}", folder) from error
     outputs = [handle.read_all()[0] for handle in handles]
     logs = [
         np.array(output.generated_log_probs[1:-1], dtype=np.float32)  # nothing comes before the first

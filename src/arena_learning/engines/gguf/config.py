@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.core.errors import ArenaError
-from arena_learning.schema.rows import read_json
+from arena_learning.core import ArenaError, read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -99,12 +98,14 @@ def read_computation(folder: Path) -> Computation:
     raw: dict[str, Any] = read_json(folder / "config.json")
     kinds = raw.get("architectures") or ["unknown"]
     if kinds[0] not in ARCHITECTURES:
-        raise refused(
+        raise export_error(
             f"{kinds[0]} cannot be exported as GGUF here (known: {', '.join(sorted(ARCHITECTURES))})", folder
         )
     model_type, architecture = ARCHITECTURES[kinds[0]]
     if raw.get("model_type", model_type) != model_type:
-        raise refused(f"{kinds[0]} of model_type '{raw['model_type']}' is not exported as GGUF here", folder)
+        raise export_error(
+            f"{kinds[0]} of model_type '{raw['model_type']}' is not exported as GGUF here", folder
+        )
     _check_keys(raw, folder)
     for key in (
         "rope_scaling",
@@ -138,9 +139,9 @@ def significant(raw: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in raw.items() if not _harmless(key, value)}
 
 
-def refused(what: str, folder: Path, mend: str = OTHER_ENGINE) -> ArenaError:
-    """Return the error for a model that is not exported; ``mend`` is by default the engine that can serve it."""
-    return ArenaError(what, where=str(folder), mend=mend)
+def export_error(what: str, folder: Path, hint: str = OTHER_ENGINE) -> ArenaError:
+    """Return the error for a model that is not exported; ``hint`` is by default the engine that can serve it."""
+    return ArenaError(what, where=str(folder), hint=hint)
 
 
 def _load(folder: Path) -> PreTrainedConfig:
@@ -155,19 +156,21 @@ def _load(folder: Path) -> PreTrainedConfig:
         raise ArenaError(
             f"transformers cannot read the configuration: {first}",
             where=str(folder / "config.json"),
-            mend="give the folder as save_pretrained wrote it",
+            hint="give the folder as save_pretrained wrote it",
         ) from error
 
 
 def _check_keys(raw: dict[str, Any], folder: Path) -> None:
     """Refuse a key whose meaning is not known here, unless it switches something off."""
     if raw.get("auto_map"):
-        raise refused("the model computes by code of its own (auto_map)", folder)
+        raise export_error("the model computes by code of its own (auto_map)", folder)
     if raw.get("quantization_config"):
-        raise refused("quantised safetensors (quantization_config) cannot be exported as GGUF here", folder)
+        raise export_error(
+            "quantised safetensors (quantization_config) cannot be exported as GGUF here", folder
+        )
     if unknown := {key: value for key, value in significant(raw).items() if key not in _WRITTEN}:
         said = ", ".join(f"{key}: {str(value)[:60]}" for key, value in sorted(unknown.items()))
-        raise refused(f"config.json asks for what a GGUF export here cannot say ({said})", folder)
+        raise export_error(f"config.json asks for what a GGUF export here cannot say ({said})", folder)
 
 
 def _harmless(key: str, value: object) -> bool:
@@ -178,18 +181,20 @@ def _harmless(key: str, value: object) -> bool:
 def _check_values(config: PreTrainedConfig, architecture: str, folder: Path) -> None:
     """Refuse values that OpenVINO does not read and takes for others."""
     if config.hidden_act not in ("silu", "swish"):
-        raise refused(f"hidden_act '{config.hidden_act}' would be lost in a GGUF file: silu is read", folder)
+        raise export_error(
+            f"hidden_act '{config.hidden_act}' would be lost in a GGUF file: silu is read", folder
+        )
     if getattr(config, "attention_bias", False) and architecture not in (*_BIASED, "qwen2"):
-        raise refused("attention_bias: true is read wrongly by OpenVINO from a GGUF file", folder)
+        raise export_error("attention_bias: true is read wrongly by OpenVINO from a GGUF file", folder)
     if getattr(config, "mlp_bias", False) and config.model_type != "llama":
-        raise refused(f"mlp_bias: true is not known of {config.model_type}", folder)
+        raise export_error(f"mlp_bias: true is not known of {config.model_type}", folder)
     kinds = set(getattr(config, "layer_types", None) or [])
     if odd := kinds - {"full_attention", "sliding_attention"}:
-        raise refused(f"layers of {', '.join(sorted(odd))} cannot be exported as GGUF here", folder)
+        raise export_error(f"layers of {', '.join(sorted(odd))} cannot be exported as GGUF here", folder)
     window = getattr(config, "sliding_window", None)
     slides = window is not None and (config.model_type == "mistral" or "sliding_attention" in kinds)
     if slides and window < config.max_position_embeddings:
-        raise refused(
+        raise export_error(
             f"sliding_window: {window} of {config.max_position_embeddings} positions would be lost: OpenVINO reads"
             " no window from a GGUF file",
             folder,
@@ -201,7 +206,7 @@ def _check_rope_kind(rope: object, folder: Path) -> None:
         return
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind != "default":
-        raise refused(
+        raise export_error(
             f"a rotary embedding of type {kind} (rope_scaling) would be lost: OpenVINO reads no scaling from a GGUF"
             " file",
             folder,
@@ -215,7 +220,7 @@ def _rope_base(config: PreTrainedConfig, folder: Path) -> float:
     base = rope.pop("rope_theta", None)
     part = rope.pop("partial_rotary_factor", None)
     if part not in (None, 1, 1.0):
-        raise refused(f"partial_rotary_factor: {part} would be lost: whole heads are turned", folder)
+        raise export_error(f"partial_rotary_factor: {part} would be lost: whole heads are turned", folder)
     if rope.keys() - {"rope_type", "type"} or not isinstance(base, int | float):
-        raise refused(f"rope_parameters {config.rope_parameters} cannot be written as GGUF here", folder)
+        raise export_error(f"rope_parameters {config.rope_parameters} cannot be written as GGUF here", folder)
     return float(base)

@@ -10,8 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from arena_learning.core.atomic import new_file
-from arena_learning.core.errors import ArenaError
+from arena_learning.core import ArenaError, atomic_write
 from arena_learning.engines.gguf.config import OTHER_ENGINE
 
 # Of llama.cpp's repository (a clone on PATH, or a package of llama.cpp), and the names that packages on PyPI give it.
@@ -26,7 +25,7 @@ def installed_converter() -> str | None:
 
 def hinted(error: ArenaError) -> ArenaError:
     """Return a refusal of the writer with the converter that may write the model, if its reason is the model."""
-    if OTHER_ENGINE not in error.mend:
+    if OTHER_ENGINE not in error.hint:
         return error
     found = installed_converter()
     hint = (
@@ -35,7 +34,7 @@ def hinted(error: ArenaError) -> ArenaError:
         else f"{_OPTION} and llama.cpp's convert_hf_to_gguf.py, which is not on PATH"
     )
     return ArenaError(
-        error.what, where=error.where, mend=f"{error.mend}; for a file for llama.cpp or Ollama: {hint}"
+        error.what, where=error.where, hint=f"{error.hint}; for a file for llama.cpp or Ollama: {hint}"
     )
 
 
@@ -58,9 +57,9 @@ def convert(program: str, folder: Path, out: Path, dtype: str) -> Path:
         raise ArenaError(
             f"no such program: {program}",
             where=_OPTION,
-            mend="give the path of llama.cpp's convert_hf_to_gguf.py",
+            hint="give the path of llama.cpp's convert_hf_to_gguf.py",
         )
-    with new_file(out) as written:
+    with atomic_write(out) as written:
         command = [*_start(Path(found)), str(folder), "--outfile", str(written), "--outtype", dtype]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         with written.open("rb") as file:
@@ -70,7 +69,7 @@ def convert(program: str, folder: Path, out: Path, dtype: str) -> Path:
             raise ArenaError(
                 f"the converter failed (exit status {done.returncode}): {last}",
                 where=found,
-                mend="run it by hand to see all it says; it needs packages of its own, sentencepiece for one",
+                hint="run it by hand to see all it says; it needs packages of its own, sentencepiece for one",
             )
     return out
 

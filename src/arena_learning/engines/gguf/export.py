@@ -12,9 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from arena_learning.core.atomic import new_file
-from arena_learning.core.errors import ArenaError
-from arena_learning.engines.gguf.config import Computation, read_computation, refused
+from arena_learning.core import ArenaError, atomic_write
+from arena_learning.engines.gguf.config import Computation, export_error, read_computation
 from arena_learning.engines.gguf.metadata import checked_template, made_metadata, template_metadata
 from arena_learning.engines.gguf.vocabulary import Field
 from arena_learning.engines.weights import check_folder
@@ -62,7 +61,7 @@ def export_gguf(
 
     if dtype not in get_args(GgufType):
         raise ArenaError(
-            f"a GGUF export in {dtype} is not made here", where="serving.dtype", mend="f16 or q8_0"
+            f"a GGUF export in {dtype} is not made here", where="serving.dtype", hint="f16 or q8_0"
         )
     check_folder(model_dir)
     computation = computation or read_computation(model_dir)
@@ -76,7 +75,7 @@ def export_gguf(
         key = f"{computation.architecture}.block_count"
         fields[key] = fields[key]._replace(value=computation.layers)
     tensors = Tensors(model_dir, computation)
-    with new_file(out) as written:
+    with atomic_write(out) as written:
         _write(written, computation.architecture, fields, tensors, dtype)
         if layers is None:
             check_written(written, tensors)
@@ -114,7 +113,7 @@ class Tensors:
                     name = names.get_name(key, try_suffixes=(".weight", ".bias"))
                     if name is None or name in places:
                         what = "no GGUF name for the tensor" if name is None else "twice there is the tensor"
-                        raise refused(f"{what} '{key}' of {file.name}", self.folder)
+                        raise export_error(f"{what} '{key}' of {file.name}", self.folder)
                     places[name] = (file, key)
         return places
 
@@ -187,11 +186,11 @@ def _check_numbers(
     if largest < limit:
         return
     if largest < float("inf"):
-        raise refused(f"{name} holds {largest:.3g}, too large for {kind.name}", folder)
-    raise refused(
+        raise export_error(f"{name} holds {largest:.3g}, too large for {kind.name}", folder)
+    raise export_error(
         f"{name} holds values that are no numbers",
         folder,
-        "train again at a smaller rate, or mend the weights",
+        "train again at a smaller rate, or repair the weights",
     )
 
 

@@ -7,8 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from arena_learning.core.errors import ArenaError
-from arena_learning.engines.gguf.config import Computation, refused
+from arena_learning.core import ArenaError
+from arena_learning.engines.gguf.config import Computation, export_error
 from arena_learning.engines.gguf.vocabulary import Field, own_tokenizer, template_fields, tokenizer_fields
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _check_rope_tensors(reader: GGUFReader, path: Path) -> None:
         raise ArenaError(
             f"its rotary embedding is scaled ({', '.join(names)}), which is lost when a GGUF file is read here",
             where=str(path),
-            mend="give the model's folder of safetensors as weights.source, and set serving.engine: transformers",
+            hint="give the model's folder of safetensors as weights.source, and set serving.engine: transformers",
         )
 
 
@@ -80,7 +80,7 @@ def refuse_scaled(path: Path) -> None:
             raise ArenaError(
                 f"its rotary embedding is scaled ({key}: {field.value}), which is lost when a GGUF file is read here",
                 where=str(path),
-                mend="give the model's folder of safetensors as weights.source, and set serving.engine: transformers",
+                hint="give the model's folder of safetensors as weights.source, and set serving.engine: transformers",
             )
 
 
@@ -144,7 +144,7 @@ def checked_template(
         raise ArenaError(
             f"the template is another model's: {wrong}",
             where=str(path),
-            mend="give the GGUF that this model's base came from (weights.source)",
+            hint="give the GGUF that this model's base came from (weights.source)",
         )
     odd = {
         key: value
@@ -154,7 +154,7 @@ def checked_template(
         and (name not in _HARMLESS or value not in (_HARMLESS[name] or (value,)))
     }
     if odd:
-        raise refused(
+        raise export_error(
             f"the template {path} asks for what OpenVINO does not read from a GGUF file: {odd}", folder
         )
     return _with_chat_template(fields, folder)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from arena_learning.core.errors import ArenaError
+from arena_learning.core import ArenaError
 
 if TYPE_CHECKING:
     from gguf import GGUFReader
@@ -120,7 +120,7 @@ def _byte_level(reader: GGUFReader, tokens: list[str], path: Path) -> Tokenizer:
         raise ArenaError(
             f"the tokenizer cuts text by '{pre}'; known here: {', '.join(sorted(SPLITS))}",
             where=str(path),
-            mend="use the model's safetensors folder as weights.source",
+            hint="use the model's safetensors folder as weights.source",
         )
     lines: list[str] = field(reader, "tokenizer.ggml.merges", [])
     merges = [(left, right) for left, _, right in (merge.partition(" ") for merge in lines)]

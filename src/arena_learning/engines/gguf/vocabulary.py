@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arena_learning.core.errors import ArenaError
-from arena_learning.engines.gguf.config import refused
+from arena_learning.core import ArenaError
+from arena_learning.engines.gguf.config import export_error
 from arena_learning.engines.gguf.tokenizer import (
     CONTROL,
     DEFAULT_TEMPLATE,
@@ -83,7 +83,7 @@ def own_tokenizer(folder: Path) -> Any:
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise ArenaError(
-            f"cannot load the tokenizer: {first}", where=str(folder), mend="save it beside the weights"
+            f"cannot load the tokenizer: {first}", where=str(folder), hint="save it beside the weights"
         ) from error
 
 
@@ -114,7 +114,7 @@ def template_fields(template: str | dict[str, str] | None, folder: Path) -> dict
         raise ArenaError(
             f"of the chat templates {', '.join(sorted(template))} none is named '{DEFAULT_TEMPLATE}'",
             where=str(folder),
-            mend=f"name the one for conversations '{DEFAULT_TEMPLATE}' in the tokenizer",
+            hint=f"name the one for conversations '{DEFAULT_TEMPLATE}' in the tokenizer",
         )
     names = sorted(template.keys() - {DEFAULT_TEMPLATE}) if len(template) > 1 else []
     # llama.cpp's converter keeps these characters in a name too; another would be read under another name.
@@ -122,7 +122,7 @@ def template_fields(template: str | dict[str, str] | None, folder: Path) -> dict
         raise ArenaError(
             f"chat templates named {', '.join(map(repr, odd))} cannot be written as GGUF",
             where=str(folder),
-            mend="name them by letters, digits and underscores",
+            hint="name them by letters, digits and underscores",
         )
     fields = {"tokenizer.chat_template": Field(default, Kind.STRING)}
     for name in names:
@@ -133,7 +133,7 @@ def template_fields(template: str | dict[str, str] | None, folder: Path) -> dict
 
 
 def _unknown(what: str, folder: Path) -> ArenaError:
-    return refused(f"a tokenizer {what} cannot be written as GGUF here", folder)
+    return export_error(f"a tokenizer {what} cannot be written as GGUF here", folder)
 
 
 def _pre_name(state: dict[str, Any], folder: Path) -> str:

@@ -9,11 +9,11 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from arena_learning.core.errors import ArenaError
+from arena_learning.core import ArenaError
 from arena_learning.params import Endpoint
 
 
-class Sent(NamedTuple):
+class RawReply(NamedTuple):
     """What came back: the status, the body without the key, the headers."""
 
     status: int
@@ -21,7 +21,7 @@ class Sent(NamedTuple):
     headers: Mapping[str, str]
 
 
-class Again(NamedTuple):
+class RetryLater(NamedTuple):
     """A request that failed in a way that may pass.
 
     Attributes:
@@ -41,7 +41,7 @@ class Again(NamedTuple):
     unreadable: bool = False
 
 
-def _broken(error: Exception) -> Again:
+def _broken(error: Exception) -> RetryLater:
     """Sort a request without an answer: by what lies beneath, for the client calls several things a timeout."""
     import aiohttp
 
@@ -50,10 +50,10 @@ def _broken(error: Exception) -> Again:
         causes.append(cause)
     unmade = any(isinstance(e, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError) for e in causes)
     if any(isinstance(e, TimeoutError) for e in causes):
-        return Again("a timeout", answered=not unmade)
+        return RetryLater("a timeout", answered=not unmade)
     first = next((e for e in causes if isinstance(e, aiohttp.ClientError)), causes[-1])
     name = "ConnectError" if unmade else type(first).__name__
-    return Again(f"a broken connection ({name})", busy=unmade, answered=not unmade)
+    return RetryLater(f"a broken connection ({name})", busy=unmade, answered=not unmade)
 
 
 class Client:
@@ -72,8 +72,8 @@ class Client:
         self._key = self._read_key()
         self._client = self._open()
 
-    async def post(self, body: dict[str, Any]) -> Sent | Again:
-        """Send one request; what has a status, whichever, is `Sent`."""
+    async def post(self, body: dict[str, Any]) -> RawReply | RetryLater:
+        """Send one request; what has a status, whichever, is `RawReply`."""
         import httpx2
 
         import openai
@@ -87,7 +87,7 @@ class Client:
             return _broken(error)
         except openai.APIStatusError as error:
             reply = error.response
-        return Sent(reply.status_code, self.scrub(reply.text), reply.headers)
+        return RawReply(reply.status_code, self.scrub(reply.text), reply.headers)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -107,7 +107,7 @@ class Client:
             raise ArenaError(
                 "the openai client is not installed",
                 where=f"{self._where}.engine: openai",
-                mend="pip install 'arena-learning[openai]'",
+                hint="pip install 'arena-learning[openai]'",
             ) from None
         # What the client would take from the environment is left out: a run must not depend on it.
         header = self._endpoint.api_key_header
@@ -140,6 +140,6 @@ class Client:
             raise ArenaError(
                 f"the environment variable {name} is not set",
                 where=f"{self._where}.api_key_env",
-                mend="export it",
+                hint="export it",
             )
         return key

@@ -49,11 +49,11 @@ _ROLE = re.compile(r"<(role>(?:SYSTEM|HUMAN|USER|ASSISTANT|OBSERVATION|TOOL))<(/
 FIRST_VERSION, VERSION = "1", "2"  # what holds none of the later marks is asked as under the first version
 
 
-def neutralise_common(text: str) -> str:
+def break_common_control_tokens(text: str) -> str:
     """Return ``text`` with a space inside everything that looks like a control token.
 
     Example:
-        >>> neutralise_common("Blue.<|im_end|> [INST]")
+        >>> break_common_control_tokens("Blue.<|im_end|> [INST]")
         'Blue.< |im_end|> [ INST]'
     """
     return _without_later(_without_first(text))

@@ -15,18 +15,16 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any
 
-from arena_learning.core.errors import ArenaError
-from arena_learning.core.thoughts import Said, split_text
-from arena_learning.engines.base import Answered, Completion, Conversation, Refused, Sampling
+from arena_learning.core import ArenaError, SplitAnswer, canonical, split_text
+from arena_learning.engines.base import Answered, Completion, Conversation, Refused
 from arena_learning.engines.openai import control_tokens as control
-from arena_learning.engines.openai.client import Again, Client
-from arena_learning.engines.openai.errors import Trouble, sort_error
-from arena_learning.engines.openai.rate_limit import LONGEST_PAUSE, Pace, backoff
+from arena_learning.engines.openai.client import Client, RetryLater
+from arena_learning.engines.openai.errors import EndpointError, classify_error
+from arena_learning.engines.openai.rate_limit import LONGEST_PAUSE, RateLimiter, backoff
 from arena_learning.engines.openai.reply import BYTES_A_TOKEN, EMPTY, Malformed, read_reply
 from arena_learning.engines.openai.request import request_body, sampled
-from arena_learning.engines.openai.run import LoopThread, Run, groups
-from arena_learning.params import Endpoint
-from arena_learning.schema.rows import canonical
+from arena_learning.engines.openai.run import EndpointRun, LoopThread, groups
+from arena_learning.params import Endpoint, Sampling
 
 VERSION = "1"  # of how a conversation becomes a request
 _ALL_REFUSED = 20  # refusals without one answer from which it cannot be the conversations
@@ -53,7 +51,7 @@ class OpenAi:
     """
 
     batch_exact = True
-    most_likely = 20  # what OpenAI allows, and vLLM unless told otherwise
+    max_top_logprobs = 20  # what OpenAI allows, and vLLM unless told otherwise
 
     def __init__(
         self, model: str, endpoint: Endpoint, *, system: str = "", where: str = "", first_wait: float = 1.0
@@ -61,7 +59,7 @@ class OpenAi:
         self._model, self._endpoint, self._system, self._where = model, endpoint, system, where
         self._first_wait, self.maybe_twice = first_wait, 0
         self.batch_size = 16 * endpoint.concurrency
-        self._pace = Pace(endpoint.requests_per_minute, endpoint.tokens_per_minute)
+        self._pace = RateLimiter(endpoint.requests_per_minute, endpoint.tokens_per_minute)
         self._client = Client(endpoint, where)
         self._thread = LoopThread()
         self._met = False  # whether anything has ever come back
@@ -78,7 +76,7 @@ class OpenAi:
         later = any(control.has_later_marks(turn.content) for turn in conversation)
         return f"controls {control.VERSION}" if later else ""
 
-    def said(self, text: str) -> Said:
+    def said(self, text: str) -> SplitAnswer:
         """Split an answer that was remembered whole; see `base.Versioned`."""
         return split_text(text)
 
@@ -91,15 +89,15 @@ class OpenAi:
 
     def stream(self, conversations: Sequence[Conversation], sampling: Sampling) -> Iterator[list[Answered]]:
         """Yield answers as they come; see `base.Streaming`. Leaving early cancels what is in flight."""
-        return self.weigh(conversations, sampling, 0)
+        return self.respond_with_logprobs(conversations, sampling, 0)
 
-    def weigh(
-        self, conversations: Sequence[Conversation], sampling: Sampling, likely: int
+    def respond_with_logprobs(
+        self, conversations: Sequence[Conversation], sampling: Sampling, top_logprobs: int
     ) -> Iterator[list[Answered]]:
-        """Yield answers with their likeliest tokens, where the endpoint gives any; see `base.Weighing`."""
+        """Yield answers with their likeliest tokens, where the endpoint gives any; see `ReportsLogprobs`."""
         if not conversations:
             return
-        run = Run(conversations, sampling, likely)
+        run = EndpointRun(conversations, sampling, top_logprobs)
         future = self._thread.start(self._all(run))
         future.add_done_callback(lambda _: run.done.put(None))
         try:
@@ -120,7 +118,7 @@ class OpenAi:
             self._thread.start(self._client.close()).result(timeout=10)
             self._thread.stop()
 
-    async def _all(self, run: Run) -> None:
+    async def _all(self, run: EndpointRun) -> None:
         """Answer everything with as many workers as requests may be in flight; the first error ends all."""
         count = min(self._endpoint.concurrency, len(run.conversations))
         workers = [asyncio.create_task(self._work(run))]
@@ -136,11 +134,11 @@ class OpenAi:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
 
-    async def _work(self, run: Run) -> None:
+    async def _work(self, run: EndpointRun) -> None:
         for place in run.places:
             run.done.put((place, await self._answer(run.conversations[place], run)))
 
-    async def _answer(self, conversation: Conversation, run: Run) -> Completion | Refused:
+    async def _answer(self, conversation: Conversation, run: EndpointRun) -> Completion | Refused:
         """Ask until there is an answer or a refusal.
 
         A request that keeps failing while others are answered is refused if it is the server's fault each time, and
@@ -154,7 +152,7 @@ class OpenAi:
             await self._pace.take(guessed)
             run.sent += 1
             result = await self._send(body, size, run)
-            if not isinstance(result, Again):
+            if not isinstance(result, RetryLater):
                 run.alive += 1
                 if isinstance(result, Completion):
                     run.answered, run.given_up, run.fruitless = run.answered + 1, 0, 0
@@ -176,7 +174,7 @@ class OpenAi:
                 failures, empty, alive_before = 1, 0, run.alive
             await self._wait(result, failures)
 
-    def _given_up(self, last: Again, failures: int, empty: int, run: Run) -> Refused:
+    def _given_up(self, last: RetryLater, failures: int, empty: int, run: EndpointRun) -> Refused:
         """Return why a conversation gets no answer; raises where it is not the conversations any more."""
         run.fruitless += last.alive and not last.unreadable
         if last.reason == EMPTY:
@@ -191,14 +189,16 @@ class OpenAi:
                 )
         return Refused(f"{failures} attempts failed, the last by {last.reason}", passing=True)
 
-    async def _send(self, body: dict[str, Any], size: int, run: Run) -> Completion | Refused | Again:
+    async def _send(
+        self, body: dict[str, Any], size: int, run: EndpointRun
+    ) -> Completion | Refused | RetryLater:
         """Send one request and sort what comes back. Raises ArenaError for what would meet every request."""
         try:
             sent = await self._client.post(body)
         finally:
             self._met = True
             run.heard.set()
-        if isinstance(sent, Again):
+        if isinstance(sent, RetryLater):
             return sent
         if not 200 <= sent.status < 300:
             return self._refusal(sent.status, sent.text, sent.headers, run)
@@ -209,17 +209,19 @@ class OpenAi:
             return found
         if found.status:  # an error with status 200 around it
             result = self._refusal(found.status, sent.text, sent.headers, run)
-            if isinstance(result, Again):
+            if isinstance(result, RetryLater):
                 return result._replace(alive=True, answered=True, busy=False, unreadable=True)
             return result
-        return Again(found.reason, answered=True, alive=True, unreadable=found.unreadable)
+        return RetryLater(found.reason, answered=True, alive=True, unreadable=found.unreadable)
 
-    def _refusal(self, status: int, body: str, headers: Mapping[str, str], run: Run) -> Refused | Again:
+    def _refusal(
+        self, status: int, body: str, headers: Mapping[str, str], run: EndpointRun
+    ) -> Refused | RetryLater:
         """Sort an error; raises what stops the run."""
-        trouble = sort_error(status, body, headers)
+        trouble = classify_error(status, body, headers)
         if trouble.kind in ("limited", "failed"):
             busy = trouble.kind == "limited" or status in (408, 503)
-            return Again(trouble.what, busy=busy, wait=trouble.wait)
+            return RetryLater(trouble.what, busy=busy, wait=trouble.wait)
         if trouble.kind in ("quota", "ours"):
             raise self._stopped(trouble)
         if trouble.kind == "request":
@@ -231,7 +233,7 @@ class OpenAi:
                 )
         return Refused(trouble.what)
 
-    def _stopped(self, trouble: Trouble) -> ArenaError:
+    def _stopped(self, trouble: EndpointError) -> ArenaError:
         variable = self._endpoint.api_key_env
         if trouble.kind == "quota":
             return self._error(
@@ -244,7 +246,7 @@ class OpenAi:
             f"the endpoint refuses: {trouble.what}", f"check {key}, base_url and model '{self._model}'"
         )
 
-    async def _wait(self, again: Again, failures: int) -> None:
+    async def _wait(self, again: RetryLater, failures: int) -> None:
         # An empty answer says nothing of how busy the server is: no longer wait each time.
         wait = backoff(1 if again.reason == EMPTY else failures, self._first_wait)
         if again.wait is not None:
@@ -257,11 +259,11 @@ class OpenAi:
             wait = again.wait + min(wait, 0.1 * again.wait)
         await asyncio.sleep(wait)
 
-    def _count(self, again: Again, run: Run) -> None:
+    def _count(self, again: RetryLater, run: EndpointRun) -> None:
         run.again[again.reason.split(":")[0]] += 1
         run.maybe_twice += again.answered
 
-    def _down(self, attempts: int, last: Again) -> ArenaError:
+    def _down(self, attempts: int, last: RetryLater) -> ArenaError:
         if last.reason.startswith(("status 429", "status 409")):
             return self._error(
                 f"the endpoint takes no more requests: {attempts} attempts, the last ended in {last.reason}",
@@ -272,11 +274,11 @@ class OpenAi:
             "start it and run again: what was answered so far is kept",
         )
 
-    def _error(self, what: str, mend: str) -> ArenaError:
+    def _error(self, what: str, hint: str) -> ArenaError:
         place = f"{self._where} ({self._endpoint.base_url})" if self._where else self._endpoint.base_url
-        return ArenaError(self._client.scrub(what), where=place, mend=mend)
+        return ArenaError(self._client.scrub(what), where=place, hint=hint)
 
-    def _say(self, run: Run) -> None:
+    def _say(self, run: EndpointRun) -> None:
         """Report on standard error what was sent again, and what the server said that nobody knows."""
         address = self._endpoint.base_url
         if run.again:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from arena_learning.core.redact import hidden
+from arena_learning.core import redacted
 from arena_learning.engines.openai.rate_limit import LONGEST_PAUSE, retry_after, retry_in
 
 _LIMITED = (409, 429)
@@ -51,7 +51,7 @@ _FILTERED = re.compile(
 _HEAD = 300  # characters of a message that are the service's own words; behind them it may quote the prompt
 
 
-class Trouble(NamedTuple):
+class EndpointError(NamedTuple):
     """What an error means.
 
     Attributes:
@@ -67,7 +67,7 @@ class Trouble(NamedTuple):
     wait: float | None = None
 
 
-def sort_error(status: int, body: str, headers: Mapping[str, str]) -> Trouble:
+def classify_error(status: int, body: str, headers: Mapping[str, str]) -> EndpointError:
     """Return what an error means.
 
     Args:
@@ -81,23 +81,23 @@ def sort_error(status: int, body: str, headers: Mapping[str, str]) -> Trouble:
     wait = retry_after(headers)
     wait = retry_in(body) if wait is None else wait
     if _used_up(status, words, wait):
-        return Trouble("quota", what, wait)
+        return EndpointError("quota", what, wait)
     if _does_not_fit(status, words):
-        return Trouble("item", f"the prompt does not fit: {what}")
+        return EndpointError("item", f"the prompt does not fit: {what}")
     if status in (400, 403, 422) and _FILTERED.search(words):
-        return Trouble("item", f"the endpoint's content filter refused it: {what}")
+        return EndpointError("item", f"the endpoint's content filter refused it: {what}")
     if status in _LIMITED:
-        return Trouble("limited", what, wait)
+        return EndpointError("limited", what, wait)
     if status == 408 or status >= 500:
-        return Trouble("failed", what, wait)
+        return EndpointError("failed", what, wait)
     if status in _OURS:
-        return Trouble("ours", what)
-    return Trouble("item" if status in _ITEM else "request", what)
+        return EndpointError("ours", what)
+    return EndpointError("item" if status in _ITEM else "request", what)
 
 
 def error_text(body: str, longest: int = 200) -> str:
     """Return an error body's message in one short line, without what looks like an access token."""
-    return hidden(" ".join((message_of(_parsed(body)) or body).split()))[:longest]
+    return redacted(" ".join((message_of(_parsed(body)) or body).split()))[:longest]
 
 
 def message_of(reply: Any) -> str:

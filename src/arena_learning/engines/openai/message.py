@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any, Literal, NamedTuple
 
-from arena_learning.core.thoughts import CHANNEL, MARKS, split_text, unwrap
-from arena_learning.schema.rows import FinishReason
+from arena_learning.core import CHANNEL, MARKS, split_text, unwrap
+from arena_learning.schema import FinishReason
 
 # The fields of a message that hold its thought: of vLLM, SGLang and DeepSeek; of OpenRouter, Ollama and newer vLLM; of
 # Ollama's own protocol; OpenRouter's parts; LiteLLM's parts. Those that stand side by side repeat each other.

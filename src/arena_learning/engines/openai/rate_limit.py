@@ -22,7 +22,7 @@ _SPAN = re.compile(r"(\d+(?:\.\d+)?) ?(ms|milli|h|m|s)", re.I)
 _SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-class Pace:
+class RateLimiter:
     """Spaces requests evenly, so that no minute holds more of them, or of their tokens, than allowed.
 
     Each request gets the next free moment of both schedules. Tokens are guessed when it starts and put right when its

@@ -34,7 +34,7 @@ class Malformed(NamedTuple):
     status: int = 0
 
 
-class Read(NamedTuple):
+class EndpointReply(NamedTuple):
     """What a body holds, and the ``finish_reason`` of an answer where it is not known."""
 
     found: Completion | Refused | Malformed
@@ -49,7 +49,7 @@ class _Usage(NamedTuple):
     thought: int = 0
 
 
-def read_reply(body: str, prompt_bytes: int, limit: int) -> Read:
+def read_reply(body: str, prompt_bytes: int, limit: int) -> EndpointReply:
     """Return the answer in a response body (``seconds`` 0), a refusal, or what is wrong with the body.
 
     Args:
@@ -58,38 +58,40 @@ def read_reply(body: str, prompt_bytes: int, limit: int) -> Read:
         limit: how many tokens the answer might have had.
     """
     if not body.strip():
-        return Read(Malformed("an empty body", unreadable=True))
+        return EndpointReply(Malformed("an empty body", unreadable=True))
     try:
         reply = json.loads(body)
     except (ValueError, RecursionError):
-        return Read(Malformed(f"not JSON: {body[:60]!r}", unreadable=True))
+        return EndpointReply(Malformed(f"not JSON: {body[:60]!r}", unreadable=True))
     choice = _first_choice(reply)
     if choice is None:
         what = message_of(reply) or body[:60]
-        return Read(Malformed(f"no choice in it: {what[:200]!r}", unreadable=True, status=status_of(reply)))
+        return EndpointReply(
+            Malformed(f"no choice in it: {what[:200]!r}", unreadable=True, status=status_of(reply))
+        )
     return _read_choice(choice, _usage(reply), prompt_bytes, limit)
 
 
-def _read_choice(choice: dict[str, Any], usage: _Usage, prompt_bytes: int, limit: int) -> Read:
+def _read_choice(choice: dict[str, Any], usage: _Usage, prompt_bytes: int, limit: int) -> EndpointReply:
     finish = choice.get("finish_reason")
     found = ending(finish)
     if found == "filter":
         same = str(finish).lower() == "content_filter"
-        return Read(Refused(_FILTER if same else f"{_FILTER} ({str(finish)[:40]})"))
+        return EndpointReply(Refused(_FILTER if same else f"{_FILTER} ({str(finish)[:40]})"))
     if found == "broken":
-        return Read(Malformed(f"finish_reason is {str(finish)[:40]!r}"))
+        return EndpointReply(Malformed(f"finish_reason is {str(finish)[:40]!r}"))
     message = choice.get("message")
     if not isinstance(message, dict):
-        return Read(Malformed("no message in the choice", unreadable=True))
+        return EndpointReply(Malformed("no message in the choice", unreadable=True))
     said = read_message(message)
     if said is None:
-        return Read(Malformed("no text in the message"))
+        return EndpointReply(Malformed("no text in the message"))
     if not said.text and (found == "tool" or calls_a_tool(message)):
-        return Read(Refused("a call of a tool instead of an answer"))
+        return EndpointReply(Refused("a call of a tool instead of an answer"))
     nothing = not said.text and not said.thought and not usage.thought and found != "length"
     # One token is the end of the turn: the model had nothing to say, and would say it again.
     if nothing and not (message.get("content") == "" and usage.completion == 1):
-        return Read(Malformed(EMPTY))
+        return EndpointReply(Malformed(EMPTY))
     reason = finished(found, usage.completion, limit) if said.ended else "length"
     counted = _counted(said, usage, prompt_bytes)
     completion = Completion(
@@ -102,7 +104,7 @@ def _read_choice(choice: dict[str, Any], usage: _Usage, prompt_bytes: int, limit
         said.thought,
         counted.thought,
     )
-    return Read(completion, str(finish)[:40] if found == "unknown" and finish else "")
+    return EndpointReply(completion, str(finish)[:40] if found == "unknown" and finish else "")
 
 
 def _counted(said: Message, usage: _Usage, prompt_bytes: int) -> _Usage:
@@ -129,11 +131,11 @@ def _tokens(logprobs: Any) -> tuple[Token, ...]:
 
 
 def _token(entry: dict[str, Any]) -> Token:
-    likely = [(other["token"], other["logprob"]) for other in entry["top_logprobs"]]
-    for text, log in [(entry["token"], 0), *likely]:
+    alternatives = [(other["token"], other["logprob"]) for other in entry["top_logprobs"]]
+    for text, log in [(entry["token"], 0), *alternatives]:
         if not isinstance(text, str) or not isinstance(log, int | float):
             raise TypeError(entry)
-    return Token(entry["token"], tuple(sorted(likely, key=lambda pair: -pair[1])))
+    return Token(entry["token"], tuple(sorted(alternatives, key=lambda pair: -pair[1])))
 
 
 def _usage(reply: dict[str, Any]) -> _Usage:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from arena_learning.engines.base import Conversation, Sampling
+from arena_learning.engines.base import Conversation
 from arena_learning.engines.chat import with_system
 from arena_learning.engines.openai import control_tokens as control
-from arena_learning.engines.openai.run import Run
-from arena_learning.params import Endpoint
+from arena_learning.engines.openai.run import EndpointRun
+from arena_learning.params import Endpoint, Sampling
 
 
 def request_body(
-    model: str, endpoint: Endpoint, system: str, conversation: Conversation, run: Run
+    model: str, endpoint: Endpoint, system: str, conversation: Conversation, run: EndpointRun
 ) -> dict[str, Any]:
     """Return the request's body for one conversation of a run."""
     turns = with_system(conversation, system)
-    messages = [{"role": turn.role, "content": control.neutralise_common(turn.content)} for turn in turns]
+    messages = [
+        {"role": turn.role, "content": control.break_common_control_tokens(turn.content)} for turn in turns
+    ]
     extra = dict(endpoint.extra_body)
     if run.sampling.repetition_penalty != 1.0:
         extra.setdefault("repetition_penalty", run.sampling.repetition_penalty)
-    weighing = {"logprobs": True, "top_logprobs": run.likely} if run.likely else {}
+    weighing = {"logprobs": True, "top_logprobs": run.top_logprobs} if run.top_logprobs else {}
     sampling = sampled(endpoint, run.sampling)
     return {"model": model, "messages": messages, **sampling, **weighing, **extra}
 

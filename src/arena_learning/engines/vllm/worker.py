@@ -1,8 +1,8 @@
 """The worker: holds one vLLM model and answers lines of JSON on standard input with lines on standard output.
 
 The first line is ``{"options", "system", "chat", "sent", "fixed", "keep", "lora"}`` and loads the model; each later one
-is ``{"conversations", "sampling", "likely"}``. A reply is ``{"answer": ...}`` or
-``{"error": {"what", "where", "mend"}}``. When standard input ends, so does the worker, in the middle of an answer too.
+is ``{"conversations", "sampling", "top_logprobs"}``. A reply is ``{"answer": ...}`` or
+``{"error": {"what", "where", "hint"}}``. When standard input ends, so does the worker, in the middle of an answer too.
 Nothing is unpickled.
 """
 
@@ -18,10 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.core.errors import ArenaError
-from arena_learning.engines.base import Refused, Sampling
+from arena_learning.core import ArenaError, canonical
+from arena_learning.engines.base import Refused
 from arena_learning.engines.tokenizer import ChatSettings
-from arena_learning.schema.rows import Turn, canonical
+from arena_learning.params import Sampling
+from arena_learning.schema import Turn
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -39,7 +40,7 @@ ENVIRONMENT = {
 }
 
 
-class Worker:
+class VllmWorker:
     """A loaded model.
 
     Args:
@@ -68,7 +69,9 @@ class Worker:
 
             self._lora = LoRARequest("adapter", 1, setup["lora"])
 
-    def answer(self, conversations: Sequence[Sequence[Turn]], sampling: Sampling, likely: int) -> list[Any]:
+    def answer(
+        self, conversations: Sequence[Sequence[Turn]], sampling: Sampling, top_logprobs: int
+    ) -> list[Any]:
         """Return what `_read` makes of each conversation's answer, or why it cannot be asked."""
         asked = self._chat.prompts(conversations)
         pairs = [(p, c) for p, c in zip(asked, conversations, strict=True) if not isinstance(p, Refused)]
@@ -78,16 +81,16 @@ class Worker:
             # Tokens, not messages: the prompt is the one that training and the store's key know.
             outputs = self._llm.generate(
                 [{"prompt_token_ids": prompt} for prompt, _ in pairs],
-                [self._params(sampling, likely, self._chat.messages(turns)) for _, turns in pairs],
+                [self._params(sampling, top_logprobs, self._chat.messages(turns)) for _, turns in pairs],
                 use_tqdm=False,
                 lora_request=self._lora,
             )
         except ValueError as error:
             raise ArenaError(f"vLLM refuses: {_short(error)}") from error
-        answers = iter([self._read(output, likely) for output in outputs])
+        answers = iter([self._read(output, top_logprobs) for output in outputs])
         return [{"refused": p.reason} if isinstance(p, Refused) else next(answers) for p in asked]
 
-    def _params(self, sampling: Sampling, likely: int, messages: list[dict[str, str]]) -> Any:
+    def _params(self, sampling: Sampling, top_logprobs: int, messages: list[dict[str, str]]) -> Any:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
@@ -103,12 +106,12 @@ class Worker:
             seed=None if greedy else int(mixed[:8], 16),
             repetition_penalty=sampling.repetition_penalty,
             stop_token_ids=self._chat.stop_ids,
-            logprobs=likely or None,
+            logprobs=top_logprobs or None,
             structured_outputs=StructuredOutputsParams(**held) if held else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-    def _read(self, output: Any, likely: int) -> dict[str, Any]:
+    def _read(self, output: Any, top_logprobs: int) -> dict[str, Any]:
         answer = output.outputs[0]
         read = self._chat.read(list(answer.token_ids))
         return {
@@ -120,14 +123,14 @@ class Worker:
             "completion": len(answer.token_ids),
             "cached": output.num_cached_tokens or 0,
             "tokens": [
-                _token(place, chosen, likely)
+                _token(place, chosen, top_logprobs)
                 for place, chosen in zip(answer.logprobs or [], answer.token_ids, strict=False)
             ],
         }
 
 
-def _token(place: dict[int, Any], chosen: int, likely: int) -> tuple[str, list[tuple[str, float]]]:
-    ranked = sorted(place.values(), key=lambda other: -other.logprob)[:likely]
+def _token(place: dict[int, Any], chosen: int, top_logprobs: int) -> tuple[str, list[tuple[str, float]]]:
+    ranked = sorted(place.values(), key=lambda other: -other.logprob)[:top_logprobs]
     return place[chosen].decoded_token or "", [(other.decoded_token or "", other.logprob) for other in ranked]
 
 
@@ -155,13 +158,13 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what vLLM prints is no reply
     requests = _requests()
-    worker: Worker | None = None
+    worker: VllmWorker | None = None
     while True:
         request = json.loads(requests.get())
         reply: dict[str, Any]
         try:
             if worker is None:
-                worker = Worker(request)
+                worker = VllmWorker(request)
                 reply = {"answer": None}
             else:
                 conversations = [
@@ -169,9 +172,9 @@ def main() -> None:
                     for turns in request["conversations"]
                 ]
                 sampling = Sampling(**request["sampling"])
-                reply = {"answer": worker.answer(conversations, sampling, request["likely"])}
+                reply = {"answer": worker.answer(conversations, sampling, request["top_logprobs"])}
         except ArenaError as error:
-            reply = {"error": {"what": error.what, "where": error.where, "mend": error.mend}}
+            reply = {"error": {"what": error.what, "where": error.where, "hint": error.hint}}
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
 

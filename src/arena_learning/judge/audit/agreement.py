@@ -15,9 +15,9 @@ import numpy.typing as npt
 from arena_learning.judge.audit.labelled import SIDES, Labelled
 from arena_learning.judge.base import Judge
 from arena_learning.judge.health import judge_health
-from arena_learning.judge.play import Judged, Pairing, play
-from arena_learning.schema.rows import Battle
-from arena_learning.store.store import Store
+from arena_learning.judge.play import Pairing, PlayedGames, play_games
+from arena_learning.schema import Battle
+from arena_learning.store import Store
 
 _RESAMPLES = 2000
 _OUTCOMES = ("a", "b", "tie")
@@ -29,11 +29,13 @@ def audit_judge(judge: Judge, labelled: Labelled, store: Store, *, seed: int = 0
     """Let ``judge`` score every labelled pair (both orders, through the store) and say how far it agrees.
 
     Returns:
-        ``judge`` (its label), ``paid`` games, and ``all``, ``sources`` and ``categories``: the figures of
+        ``judge`` (its label), ``judged`` (new games), and ``all``, ``sources`` and ``categories``: the figures of
         `figures`, by name.
     """
     ids = list(labelled.instructions)
-    judged = play([Pairing(i, *SIDES) for i in ids], labelled.instructions, labelled.responses, judge, store)
+    judged = play_games(
+        [Pairing(i, *SIDES) for i in ids], labelled.instructions, labelled.responses, judge, store
+    )
     by_id = {b.instruction_id: b for b in judged.battles}
     battles = [by_id[i] for i in ids]
     groups = {
@@ -42,7 +44,7 @@ def audit_judge(judge: Judge, labelled: Labelled, store: Store, *, seed: int = 0
     }
     return {
         "judge": judge.label,
-        "paid": judged.paid,
+        "judged": judged.judged,
         "all": figures(labelled, battles, judged, range(len(ids)), seed),
         **{
             name: {key: figures(labelled, battles, judged, rows, seed) for key, rows in group.items()}
@@ -52,11 +54,11 @@ def audit_judge(judge: Judge, labelled: Labelled, store: Store, *, seed: int = 0
 
 
 def figures(
-    labelled: Labelled, battles: Sequence[Battle], judged: Judged, rows: Sequence[int], seed: int
+    labelled: Labelled, battles: Sequence[Battle], judged: PlayedGames, rows: Sequence[int], seed: int
 ) -> dict[str, Any]:
     """Return the figures of some pairs.
 
-    ``agreement`` counts three outcomes, ``agreement_decided`` only pairs where neither label nor verdict is a tie
+    ``agreement_share`` counts three outcomes, ``agreement_decided`` only pairs where neither label nor verdict is a tie
     (``decided`` of them), ``kappa`` is Cohen's over three outcomes. Each has a 95 % interval, None where it has no
     value. The rates are those of `judge_health`; tokens and seconds are for a game.
     """
@@ -79,7 +81,7 @@ def figures(
         "pairs": len(chosen),
         "scored": int(whole.sum()),
         "decided": int(whole[:2, :2].sum()),
-        "agreement": _with_interval(agreement, whole, resampled),
+        "agreement": _with_interval(agreement_share, whole, resampled),
         "agreement_decided": _with_interval(agreement_decided, whole, resampled),
         "kappa": _with_interval(kappa, whole, resampled),
         "tie_rate": health["tie_rate"],
@@ -93,21 +95,21 @@ def figures(
     }
 
 
-def agreement(tables: Table) -> Table:
+def agreement_share(tables: Table) -> Table:
     """Return the share of equal outcomes; of (..., 3, 3) counts, (...)."""
     return _divide(np.trace(tables, axis1=-2, axis2=-1), tables.sum(axis=(-2, -1)))
 
 
 def agreement_decided(tables: Table) -> Table:
     """Return the share of equal outcomes where neither side says tie."""
-    return agreement(tables[..., :2, :2])
+    return agreement_share(tables[..., :2, :2])
 
 
 def kappa(tables: Table) -> Table:
     """Return Cohen's kappa: agreement beyond that of two raters who draw by their own shares of the outcomes."""
     total = tables.sum(axis=(-2, -1))
     chance = _divide((tables.sum(axis=-1) * tables.sum(axis=-2)).sum(axis=-1), total**2)
-    return _divide(agreement(tables) - chance, 1 - chance)
+    return _divide(agreement_share(tables) - chance, 1 - chance)
 
 
 def _divide(top: Table, bottom: Table) -> Table:

@@ -13,23 +13,21 @@ from typing import Any, NamedTuple
 import pydantic_core
 from pydantic import ValidationError
 
-from arena_learning.core.errors import ArenaError
-from arena_learning.core.text import spaced
-from arena_learning.core.text_files import numbered_lines
-from arena_learning.core.thoughts import split_text
-from arena_learning.importers.conversations import OddError
-from arena_learning.importers.pairs import (
+from arena_learning.core import ArenaError, numbered_lines, split_text, with_single_spaces
+from arena_learning.importers import (
     CONVERSATION,
     INSTRUCTION,
     LabelledPair,
+    OddError,
+    Record,
     exchange_of,
     has_winner,
+    is_lines,
+    parsed,
+    records,
     winner_of,
 )
-from arena_learning.importers.source import Record, is_lines, parsed, records
-from arena_learning.schema.rows import Instruction, Response, Turn, describe_invalid
-from arena_learning.schema.rubric import parse_point
-from arena_learning.schema.votes import NO_WINNER
+from arena_learning.schema import NO_WINNER, Instruction, Response, Turn, describe_invalid, parse_criterion
 
 __all__ = ["SIDES", "Labelled", "LabelledPair", "read_labelled"]
 
@@ -80,8 +78,8 @@ def read_labelled(path: Path, *, sample: int = 0, seed: int = 0) -> Labelled:
         pairs[pair.id] = pair
         asked[pair.id] = _instruction(pair, record.where)
     if not pairs:
-        mend = f"passed over: {dict(passed)}" if passed else ""
-        raise ArenaError("no labelled pairs in it", where=str(path), mend=mend)
+        hint = f"passed over: {dict(passed)}" if passed else ""
+        raise ArenaError("no labelled pairs in it", where=str(path), hint=hint)
     rows = list(pairs.values())
     if 0 < sample < len(rows):
         rows = [rows[i] for i in sorted(random.Random(seed).sample(range(len(rows)), sample))]
@@ -111,9 +109,9 @@ def _records(path: Path) -> Iterator[Record]:
         try:
             fields = pydantic_core.from_json(line)
         except ValueError as error:
-            raise ArenaError(f"Invalid JSON: {error}", where=where, mend=_NEEDED) from None
+            raise ArenaError(f"Invalid JSON: {error}", where=where, hint=_NEEDED) from None
         if not isinstance(fields, dict):
-            raise ArenaError("expected an object", where=where, mend=_NEEDED)
+            raise ArenaError("expected an object", where=where, hint=_NEEDED)
         yield Record(where, fields)
 
 
@@ -156,8 +154,8 @@ def _valid(fields: dict[str, Any], record: Record) -> LabelledPair:
     try:
         return LabelledPair.model_validate_json(json.dumps(fields, default=str))
     except ValidationError as error:
-        mend = "`arena import` makes labelled.jsonl of chosen and rejected" if "chosen" in fields else _NEEDED
-        raise ArenaError(describe_invalid(error), where=record.where, mend=mend) from None
+        hint = "`arena import` makes labelled.jsonl of chosen and rejected" if "chosen" in fields else _NEEDED
+        raise ArenaError(describe_invalid(error), where=record.where, hint=hint) from None
 
 
 def _instruction(pair: LabelledPair, where: str) -> Instruction:
@@ -172,17 +170,17 @@ def _instruction(pair: LabelledPair, where: str) -> Instruction:
             rubric=pair.rubric,
         )
     except ValidationError as error:
-        mend = "the turns end with the user's: answers stand in response_a and response_b"
-        raise ArenaError(describe_invalid(error), where=where, mend=mend) from None
+        hint = "the turns end with the user's: answers stand in response_a and response_b"
+        raise ArenaError(describe_invalid(error), where=where, hint=hint) from None
     for place, raw in enumerate(pair.rubric, 1):
-        parse_point(raw, f"{where}, rubric point {place}")
+        parse_criterion(raw, f"{where}, rubric point {place}")
     return instruction
 
 
 def _response(instruction_id: str, side: str, text: str) -> Response:
     """Return an answer as a judge is shown it: without a thought in front, as every contestant's is."""
     text = split_text(text).text
-    tokens = len(spaced(text).split())
+    tokens = len(with_single_spaces(text).split())
     return Response(
         instruction_id=instruction_id,
         contestant=side,

@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from arena_learning.core.errors import ArenaError, suggest
-from arena_learning.core.paths import Paths
+from arena_learning.core import ArenaError, Paths, canonical, read_json, suggest, write_json
 from arena_learning.judge.audit.agreement import audit_judge
 from arena_learning.judge.audit.labelled import SIDES, Labelled, read_labelled
 from arena_learning.judge.build import open_judge
-from arena_learning.params import Judge, Params
-from arena_learning.schema.rows import canonical, read_json, write_json
-from arena_learning.store.store import Store
+from arena_learning.params import JudgeParams, Params
+from arena_learning.store import Store
 
 BASELINE = "longer"
 # The others need what a labelled pair has not: a rubric, a reference of the pool, a recorded verdict.
@@ -39,7 +37,7 @@ def audit_judges(
     Args:
         file: see `labelled.read_labelled`.
         names: of judges in params.yaml; none for all that can read a labelled pair. The baseline always comes along.
-        params: the parameters in force.
+        params: the current parameters.
         paths: the project's paths.
         fresh: pay for games that the store remembers.
         sample: audit on so many pairs, drawn by the seed of params.yaml; 0 for all.
@@ -57,7 +55,7 @@ def audit_judges(
     for name in chosen:
         if name not in params.judges and name != BASELINE:
             raise ArenaError(f"no judge '{name}'; {suggest(name, params.judges)}", where="--judge")
-    judges = {**params.judges, BASELINE: Judge(kind="longer")}
+    judges = {**params.judges, BASELINE: JudgeParams(kind="longer")}
     with_baseline = params.model_copy(update={"judges": judges})
     found = {}
     for name in dict.fromkeys([*chosen, BASELINE]):
@@ -77,7 +75,7 @@ def audit_judges(
     result = {"labelled": stem, "digest": digest, "pairs": len(labelled.pairs), "judges": found}
     if labelled.passed:
         result["passed_over"] = dict(labelled.passed)
-    kept = _earlier(paths.audit(stem), digest) | {n: _unpaid(j) for n, j in found.items()}
+    kept = _earlier(paths.audit(stem), digest) | {n: _without_cost(j) for n, j in found.items()}
     write_json(paths.audit(stem), {**result, "judges": kept})
     return result
 
@@ -94,7 +92,7 @@ def flat_figures(result: Mapping[str, Any], judge: str) -> dict[str, float]:
     return flat
 
 
-def table(result: dict[str, Any]) -> str:
+def audit_table(result: dict[str, Any]) -> str:
     """Return the audit as a table: a row a judge, then its sources and categories."""
     head = ["judge", "pairs", "agreement", "decided", "kappa", "ties", "flips", "first", "longer", "unscored"]
     rows = [[*head, "tokens", "s/game"]]
@@ -153,6 +151,6 @@ def _fitted(judge: Any, labelled: Labelled) -> dict[str, float]:
     }
 
 
-def _unpaid(judge: dict[str, Any]) -> dict[str, Any]:
+def _without_cost(judge: dict[str, Any]) -> dict[str, Any]:
     """Return the figures without what a second run would change."""
-    return {key: value for key, value in judge.items() if key != "paid"}
+    return {key: value for key, value in judge.items() if key != "judged"}

@@ -7,16 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from arena_learning.core.paths import Paths
+from arena_learning.core import Paths
 from arena_learning.params import Params
 from arena_learning.sweep import report as written
 from arena_learning.sweep.judge.task import DISCORDANCE, Judgement, JudgeTask, Limits
 from arena_learning.sweep.looks import corrected, looks_line, marks, note_look
 from arena_learning.sweep.records import Record
-from arena_learning.sweep.space import digest, override
+from arena_learning.sweep.space import override, values_digest
 from arena_learning.sweep.statistics import by_cluster, detectable, deviation, estimate, paired_test
 from arena_learning.sweep.study import Study
-from arena_learning.sweep.workers import Helpers, check_count, end_with_parent, is_helper, short, work
+from arena_learning.sweep.workers import (
+    WorkerProcesses,
+    check_count,
+    end_with_parent,
+    is_helper,
+    run_worker,
+    values_line,
+)
 
 Log = Callable[[Study, dict[str, Any] | None], object]
 
@@ -39,7 +46,7 @@ def sweep_judge(
 
     Args:
         name: the judge.
-        params: the parameters in force.
+        params: the current parameters.
         paths: the project.
         space: what is tried; see `spaces.judge_space`.
         file: labelled pairs.
@@ -66,21 +73,21 @@ def sweep_judge(
                 f"study {study.name}: {len(task.tune)} pairs choose, {len(task.confirm)} confirm; "
                 f"differences below about {least:.0%} cannot be told; {finished} of {trials} trials finished\n"
             )
-        with Helpers(workers - 1):
-            work(study, task, lambda: log(study, None))
+        with WorkerProcesses(workers - 1):
+            run_worker(study, task, lambda: log(study, None))
         if is_helper():
             return {}
         with study.locked("confirm"):
             written.check_feasible(study)
-            report = confirmation(study, task)
+            report = confirm_judge(study, task)
         log(study, report)
         return report
     finally:
         task.close()
 
 
-def confirmation(study: Study, task: JudgeTask) -> dict[str, Any]:
-    """Let the winner and the parameters in force judge the other half, test the difference, and write the report.
+def confirm_judge(study: Study, task: JudgeTask) -> dict[str, Any]:
+    """Let the winner and the current parameters judge the other half, test the difference, and write the report.
 
     The half is spent by a look: p is multiplied by the number of looks at it, those of other studies included.
     """
@@ -90,7 +97,7 @@ def confirmation(study: Study, task: JudgeTask) -> dict[str, Any]:
     half = marks(task.asked_and_answered(place) for place in task.confirm)
     if (report := written.confirmed_already(study, study.paths, chosen, half)) is not None:
         return report
-    sys.stderr.write(f"confirming trial {best['number']}: {short(best['params'])}\n")
+    sys.stderr.write(f"confirming trial {best['number']}: {values_line(best['params'])}\n")
     other = None if now is None or now is best else _confirmed(task, now)
     own = _confirmed(task, best)
     rows = [_row(task, best, own)] + (
@@ -105,7 +112,7 @@ def confirmation(study: Study, task: JudgeTask) -> dict[str, Any]:
         "confirmed": rows,
         "against_current": against,
         "optimism": best["shown"]["agreement"]["mean"] - rows[0]["agreement"]["mean"],
-        "half": digest(half),
+        "half": values_digest(half),
         "looks": looks,
         "winner": best["number"],
         "winner_params": best["params"],
@@ -138,7 +145,7 @@ def _against(task: JudgeTask, own: Judgement, other: Judgement, looks: int) -> d
     }
 
 
-def table(report: Mapping[str, Any]) -> str:
+def judge_table(report: Mapping[str, Any]) -> str:
     """Return a sweep's trials and its confirmation as text."""
     paths = [dimension["path"] for dimension in report["space"]]
     head = ["trial", *(path.rsplit(".", 1)[-1] for path in paths)]
@@ -156,7 +163,7 @@ def table(report: Mapping[str, Any]) -> str:
     pairs = report["pairs"]
     lines = [
         f"{report['study']}: {report['subject']} on {report['labelled']}, {pairs['tune']} pairs choose",
-        written.table(rows),
+        written.trials_table(rows),
         "",
         f"confirmed on {pairs['confirm']} other pairs:",
     ]
@@ -167,10 +174,10 @@ def table(report: Mapping[str, Any]) -> str:
         )
     against = report["against_current"]
     if against is None:
-        lines.append("the parameters in force are the best that was found")
+        lines.append("the current parameters are the best that was found")
     else:
         lines.append(
-            f"  the winner less the one in force: {written.interval(against, 100, 1)} points, "
+            f"  the winner less the one in force: {written.gain_interval(against, 100, 1)} points, "
             f"{against['better']} pairs better, {against['worse']} worse, p {against['p']:.3f}; "
             f"{against['detectable']:.0%} could have been told"
         )

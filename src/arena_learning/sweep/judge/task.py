@@ -13,22 +13,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arena_learning.core.errors import ArenaError, suggest
-from arena_learning.core.paths import Paths
-from arena_learning.engines.weights import weights_digest
-from arena_learning.judge.audit.labelled import SIDES, Labelled, read_labelled
-from arena_learning.judge.base import Judge
-from arena_learning.judge.build import open_judge
-from arena_learning.judge.health import judge_health
-from arena_learning.judge.play import Pairing, play
-from arena_learning.judge.template import JudgeTemplate
+from arena_learning.core import ArenaError, Paths, suggest
+from arena_learning.engines import weights_digest
+from arena_learning.judge import Judge, JudgeTemplate, Pairing, judge_health, open_judge, play_games
+from arena_learning.judge.audit import SIDES, Labelled, read_labelled
 from arena_learning.params import Params
-from arena_learning.pool.split import seeded_rank
-from arena_learning.schema.rows import Battle, Game
-from arena_learning.store.store import Store
-from arena_learning.sweep.flat import flat
+from arena_learning.pool import seeded_rank
+from arena_learning.schema import Battle, Game
+from arena_learning.store import Store
 from arena_learning.sweep.judge.pruning import clearly_worse
-from arena_learning.sweep.space import Space, Values, current_values, digest, make_space, override
+from arena_learning.sweep.space import (
+    Space,
+    Values,
+    current_values,
+    flat_values,
+    make_space,
+    override,
+    values_digest,
+)
 from arena_learning.sweep.statistics import detectable, estimate
 from arena_learning.sweep.task import Outcome, Trial
 
@@ -53,7 +55,7 @@ class Judgement(NamedTuple):
     hits: dict[int, float]
     battles: list[Battle]
     games: list[Game]
-    paid: int
+    judged: int
     seconds: float
 
 
@@ -62,7 +64,7 @@ class JudgeTask:
 
     Args:
         name: the judge, in params.yaml.
-        params: the parameters in force.
+        params: the current parameters.
         paths: the project.
         space: see `space.make_space`.
         file: labelled pairs; see `labelled.read_labelled`.
@@ -92,13 +94,13 @@ class JudgeTask:
         self.objectives = tuple(objectives) or OBJECTIVES[:1]
         for objective in self.objectives:
             if objective not in OBJECTIVES:
-                mend = suggest(objective, OBJECTIVES)
-                raise ArenaError(f"no objective '{objective}'", where="--objective", mend=mend)
+                hint = suggest(objective, OBJECTIVES)
+                raise ArenaError(f"no objective '{objective}'", where="--objective", hint=hint)
         self.labelled = read_labelled(file)
         self.tune, self.confirm = halves(self.labelled, self.seed, str(file))
         self.space: Space = make_space(space, params)
         self.current: Values = current_values(self.space, params)
-        self._data = digest([pair.model_dump(mode="json") for pair in self.labelled.pairs], 32)
+        self._data = values_digest([pair.model_dump(mode="json") for pair in self.labelled.pairs], 32)
         self._model = _model_digest(params.judges[name].model, paths)
         self._open: dict[str, Judge] = {}
         self._check()
@@ -109,7 +111,7 @@ class JudgeTask:
                 raise ArenaError(
                     f"{dimension.path}: changes nothing that the judge '{self.subject}' says",
                     where="the sweep's space",
-                    mend=f"keys that count: judges.{self.subject} and judge.disagree",
+                    hint=f"keys that count: judges.{self.subject} and judge.disagree",
                 )
             if dimension.path.endswith(".template"):
                 for template in dimension.choices:
@@ -126,7 +128,7 @@ class JudgeTask:
             "judges": {self.subject: judge},
         }
         return {
-            "params": flat(kept),
+            "params": flat_values(kept),
             "objectives": list(self.objectives),
             "limits": list(self.limits),
             "pairs": self._data,
@@ -149,7 +151,7 @@ class JudgeTask:
         """Judge the first half in shuffled blocks; give up what can no longer be feasible or is clearly worse."""
         params = override(self.params, values)
         order = list(self.tune)
-        random.Random(digest([self.seed, values], 16)).shuffle(order)
+        random.Random(values_digest([self.seed, values], 16)).shuffle(order)
         looks = -(-len(order) // BLOCK)
         best = _best(trial.others(), len(order), self.objectives)
         done = Judgement({}, [], [], 0, 0.0)
@@ -167,7 +169,7 @@ class JudgeTask:
         figures = self.figures(done)
         shown = {**figures, "templates": self._templates(params), "detectable": self._detectable(best, done)}
         constraints = self._constraints(figures)
-        reused = {"games": len(done.games) - done.paid}
+        reused = {"games": len(done.games) - done.judged}
         if given_up:
             return Outcome((), given_up, constraints, shown, reused)
         measured = {
@@ -182,7 +184,7 @@ class JudgeTask:
         ids = list(self.labelled.instructions)
         judge = self._opened(params)
         with Store(self.paths.store) as store:
-            judged = play(
+            judged = play_games(
                 [Pairing(ids[place], *SIDES) for place in places],
                 self.labelled.instructions,
                 self.labelled.responses,
@@ -195,7 +197,7 @@ class JudgeTask:
             place: float(_OUTCOMES.get(by_id[ids[place]].winner) == self.labelled.pairs[place].label)
             for place in places
         }
-        return Judgement(hits, judged.battles, judged.games, judged.paid, judged.seconds)
+        return Judgement(hits, judged.battles, judged.games, judged.judged, judged.seconds)
 
     def figures(self, done: Judgement) -> dict[str, Any]:
         """Return agreement with its interval, and what the constraints are about."""
@@ -228,7 +230,7 @@ class JudgeTask:
     def _opened(self, params: Params) -> Judge:
         """Return the judge; the one of the trial before, where only the merging differs."""
         own = params.judges[self.subject].model_dump(mode="json")
-        key = digest([own, params.serving.model_dump(mode="json"), params.seed], 32)
+        key = values_digest([own, params.serving.model_dump(mode="json"), params.seed], 32)
         if key not in self._open:
             self.close()
             self._open[key] = open_judge(self.subject, params, self.paths)
@@ -287,13 +289,13 @@ def halves(labelled: Labelled, seed: int, where: str) -> tuple[list[int], list[i
             raise ArenaError(
                 f"{len(labelled.pairs)} labelled pairs: a half has {len(part)}, fewer than {FEWEST_PAIRS}",
                 where=where,
-                mend="label more: 230 pairs a half show a difference of 10 points",
+                hint="label more: 230 pairs a half show a difference of 10 points",
             )
         if len(classes) < 2:
             raise ArenaError(
                 f"labels of one class only ({next(iter(classes))}): a judge that always says so would be perfect",
                 where=where,
-                mend="give pairs of both outcomes, for example by swapping the answers of every other pair",
+                hint="give pairs of both outcomes, for example by swapping the answers of every other pair",
             )
     return sorted(parts[0]), sorted(parts[1])
 
@@ -304,7 +306,7 @@ def joined(one: Judgement, other: Judgement) -> Judgement:
         {**one.hits, **other.hits},
         [*one.battles, *other.battles],
         [*one.games, *other.games],
-        one.paid + other.paid,
+        one.judged + other.judged,
         one.seconds + other.seconds,
     )
 

@@ -7,16 +7,23 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from arena_learning.core.paths import Paths
+from arena_learning.core import Paths
 from arena_learning.params import Params
 from arena_learning.sweep import report as written
 from arena_learning.sweep.looks import corrected, looks_line, marks, note_look
 from arena_learning.sweep.records import Record
 from arena_learning.sweep.selection.task import SelectionTask
-from arena_learning.sweep.space import digest
+from arena_learning.sweep.space import values_digest
 from arena_learning.sweep.statistics import detectable, deviation, estimate, holm, paired_test
 from arena_learning.sweep.study import Study
-from arena_learning.sweep.workers import Helpers, check_count, end_with_parent, is_helper, short, work
+from arena_learning.sweep.workers import (
+    WorkerProcesses,
+    check_count,
+    end_with_parent,
+    is_helper,
+    run_worker,
+    values_line,
+)
 
 Log = Callable[[Study, dict[str, Any] | None], object]
 
@@ -38,7 +45,7 @@ def sweep_selection(
 
     Args:
         name: the round.
-        params: the parameters in force.
+        params: the current parameters.
         paths: the project.
         space: what is tried; see `spaces.selection_space`.
         trials: finished trials that are wanted, those of earlier calls included.
@@ -61,13 +68,13 @@ def sweep_selection(
             tidy(study, task, keep=confirm)
             log(study, None)
 
-        with Helpers(workers - 1):
-            work(study, task, after)
+        with WorkerProcesses(workers - 1):
+            run_worker(study, task, after)
         if is_helper():
             return {}
         with study.locked("confirm"):
             written.check_feasible(study)
-            report = confirmation(study, task, confirm)
+            report = confirm_selection(study, task, confirm)
         log(study, report)
         return report
     finally:
@@ -105,8 +112,8 @@ def distinct(records: Sequence[Record]) -> list[Record]:
     return list(found.values())
 
 
-def confirmation(study: Study, task: SelectionTask, count: int) -> dict[str, Any]:
-    """Measure the best few, and the values in force, on instructions that chose nothing; write the report.
+def confirm_selection(study: Study, task: SelectionTask, count: int) -> dict[str, Any]:
+    """Measure the best few, and the current values, on instructions that chose nothing; write the report.
 
     The winner is the best there among those few; p values are Holm's for their number, multiplied by the number of
     looks at that half, those of other studies included. The gain on the first half is that of the best of many and
@@ -122,7 +129,7 @@ def confirmation(study: Study, task: SelectionTask, count: int) -> dict[str, Any
         return report
     gains = {}
     for one in chosen:
-        sys.stderr.write(f"confirming trial {one['number']}: {short(one['params'])}\n")
+        sys.stderr.write(f"confirming trial {one['number']}: {values_line(one['params'])}\n")
         folder = task.again(one["params"])
         gains[one["number"]] = task.measure(folder, task.params, task.confirm).gains
     looks = note_look(study.paths, study.name, half, numbers)
@@ -134,7 +141,7 @@ def confirmation(study: Study, task: SelectionTask, count: int) -> dict[str, Any
     winner = max(rows, key=lambda row: (row["estimates"][first]["mean"], -row["trial"]), default=None)
     found = {
         "instructions": {"tune": len(task.tune), "confirm": len(task.confirm)},
-        "half": digest(half),
+        "half": values_digest(half),
         "looks": looks,
         "confirmed": rows,
         "winner": winner["trial"] if winner else None,
@@ -168,7 +175,7 @@ def _confirmed(
     return row
 
 
-def table(report: Mapping[str, Any]) -> str:
+def selection_table(report: Mapping[str, Any]) -> str:
     """Return a sweep's trials and its confirmation as text."""
     paths = [dimension["path"] for dimension in report["space"]]
     first = report["objectives"][0]
@@ -186,7 +193,7 @@ def table(report: Mapping[str, Any]) -> str:
                 str(one["number"]),
                 *(written.shown_value(one["params"][path]) for path in paths),
                 str(shown.get("rows", "-")),
-                written.interval(measured) if measured else "-",
+                written.gain_interval(measured) if measured else "-",
                 f"{measured['detectable']:.2f}" if measured else "-",
                 f"{answers['mean_words']:.0f}" if answers else "-",
                 str(answers.get("cut_off", "-")),
@@ -197,7 +204,7 @@ def table(report: Mapping[str, Any]) -> str:
         )
     lines = [
         f"{report['study']}: {report['subject']} against its start, mean paired difference of scores (1 to 10), 95 %",
-        written.table(rows),
+        written.trials_table(rows),
         "",
         f"confirmed on {report['instructions']['confirm']} other instructions:",
         *_confirmation_lines(report, first),
@@ -216,10 +223,10 @@ def _confirmation_lines(report: Mapping[str, Any], first: str) -> list[str]:
         rows.append(
             [
                 str(row["trial"]),
-                *(written.interval(row["estimates"][judge]) for judge in judges),
+                *(written.gain_interval(row["estimates"][judge]) for judge in judges),
                 f"{row['estimates'][first]['detectable']:.2f}",
-                written.interval(against) if against else "in force",
+                written.gain_interval(against) if against else "in force",
                 f"{against['p_holm']:.3f}" if against else "-",
             ]
         )
-    return [written.table(rows), f"winner: trial {report['winner']}: {report['winner_params']}"]
+    return [written.trials_table(rows), f"winner: trial {report['winner']}: {report['winner_params']}"]

@@ -15,19 +15,14 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock
 
-from arena_learning.arena.ask import Contestant, ask
-from arena_learning.arena.battle import answer_metrics, ask_contestant
-from arena_learning.core.errors import ArenaError, suggest
-from arena_learning.core.paths import Paths
-from arena_learning.dataset.stage import curate, rules_of
-from arena_learning.engines.weights import weights_digest
-from arena_learning.judge.base import Judge
-from arena_learning.judge.build import open_judge
-from arena_learning.judge.play import Pairing, play
-from arena_learning.judge.text_quality import repetition
+from arena_learning.arena import Contestant, answer_metrics, ask_contestant, ask_contestant_for
+from arena_learning.core import ArenaError, Paths, suggest
+from arena_learning.dataset import rules_of, select_rows
+from arena_learning.engines import weights_digest
+from arena_learning.judge import Judge, Pairing, open_judge, play_games, repetition
 from arena_learning.params import NONE, Params
-from arena_learning.pool.split import draw
-from arena_learning.schema.rows import (
+from arena_learning.pool import draw
+from arena_learning.schema import (
     Battle,
     Instruction,
     PreferenceRow,
@@ -37,19 +32,19 @@ from arena_learning.schema.rows import (
     read_rows,
     write_rows,
 )
-from arena_learning.sweep.flat import flat
 from arena_learning.sweep.space import (
     WHERE,
     Space,
     Values,
     current_values,
-    digest,
+    flat_values,
     make_space,
     override,
+    values_digest,
 )
 from arena_learning.sweep.statistics import detectable, deviation, estimate
-from arena_learning.sweep.task import Impossible, Outcome, Trial
-from arena_learning.train.files import train_round
+from arena_learning.sweep.task import InfeasibleError, Outcome, Trial
+from arena_learning.train import train_round
 
 FEWEST_ROWS = 8  # fewer would teach nothing: the trial is not trained
 TRIAL = "the trial"
@@ -70,7 +65,7 @@ class SelectionTask:
 
     Args:
         name: the round.
-        params: the parameters in force.
+        params: the current parameters.
         paths: the project.
         space: see `space.make_space`.
         judges: whose gains are the objectives, of ``evaluate.judges``; the first of them by default.
@@ -120,7 +115,7 @@ class SelectionTask:
         raise ArenaError(
             f"{path}: {why}",
             where=WHERE,
-            mend=f"keys that count: {own}.threshold, {own}.labels, dataset and train.{self.round.method}; set others "
+            hint=f"keys that count: {own}.threshold, {own}.labels, dataset and train.{self.round.method}; set others "
             "in params.yaml before the sweep",
         )
 
@@ -136,7 +131,7 @@ class SelectionTask:
             raise ArenaError(
                 f"the start '{this.init}' is not trained yet",
                 where=str(paths.model(this.init)),
-                mend="dvc repro",
+                hint="dvc repro",
             )
         self.instructions = read_rows(paths.split(this.split), Instruction)
         self.responses = read_rows(paths.responses(self.subject), Response)
@@ -149,15 +144,15 @@ class SelectionTask:
         held = read_rows(paths.split(VALIDATION), Instruction)
         if len(held) < 2:
             raise ArenaError(
-                "no validation instructions", where="params.yaml, pool.validation", mend="set it to 48"
+                "no validation instructions", where="params.yaml, pool.validation", hint="set it to 48"
             )
         self.tune, self.confirm = draw(held, len(held) // 2, self.seed, "sweep halves")
         self._fixed = {
             "start": weights_digest(paths.model(this.init)),
-            "battles": digest([row.model_dump(mode="json") for row in self.battles], 32),
-            "responses": digest([row.model_dump(mode="json") for row in self.responses], 32),
-            "earlier": digest([row.model_dump(mode="json") for row in self.earlier], 32),
-            "validation": digest([i.model_dump(mode="json") for i in held], 32),
+            "battles": values_digest([row.model_dump(mode="json") for row in self.battles], 32),
+            "responses": values_digest([row.model_dump(mode="json") for row in self.responses], 32),
+            "earlier": values_digest([row.model_dump(mode="json") for row in self.earlier], 32),
+            "validation": values_digest([i.model_dump(mode="json") for i in held], 32),
         }
 
     def inputs(self, values: Values) -> Mapping[str, Any]:
@@ -177,7 +172,7 @@ class SelectionTask:
             "judge": {"disagree": params.judge.disagree},
             "judges": {j: params.judges[j].model_dump(mode="json") for j in params.evaluate.judges},
         }
-        return {"params": flat(kept), "objectives": list(self.objectives), **self._fixed}
+        return {"params": flat_values(kept), "objectives": list(self.objectives), **self._fixed}
 
     def run(self, values: Values, trial: Trial) -> Outcome:
         """Choose rows, train, answer, and measure on the first half of the validation set."""
@@ -237,7 +232,7 @@ class SelectionTask:
             except ArenaError as error:
                 if error.where != "train":
                     raise
-                raise Impossible(error.what) from error
+                raise InfeasibleError(error.what) from error
             gc.collect()
         curve = report.curve()
         return own / "model", {
@@ -250,15 +245,15 @@ class SelectionTask:
 
     def measure(self, folder: Path, params: Params, instructions: Sequence[Instruction]) -> Measured:
         """Let the model in ``folder`` answer, and judge its answers against the start's."""
-        from arena_learning.engines.build import open_folder
-        from arena_learning.store.store import Store
+        from arena_learning.engines import open_folder
+        from arena_learning.store import Store
 
         start = self._start(instructions)
         scratch = Paths(folder.parent / "serving")  # exports of a trial are not worth keeping
         engine = open_folder(folder, params.serving, params.weights, scratch)
         try:
             with Store(self.paths.store) as store:
-                asked = ask(Contestant(TRIAL, engine, params.sampling), instructions, store)
+                asked = ask_contestant_for(Contestant(TRIAL, engine, params.sampling), instructions, store)
         finally:
             engine.close()
             shutil.rmtree(scratch.root, ignore_errors=True)
@@ -283,7 +278,7 @@ class SelectionTask:
 
     def _rows(self, params: Params) -> tuple[Rows, dict[str, int]]:
         name = self.subject
-        found = curate(
+        found = select_rows(
             name, params.rounds[name], self.instructions, self.responses, self.battles, rules_of(name, params)
         )
         left_out: dict[str, int] = {}
@@ -305,7 +300,7 @@ class SelectionTask:
             params.seed,
             self._fixed["start"],
         ]
-        return digest(whole, 16)
+        return values_digest(whole, 16)
 
     def _start(self, instructions: Iterable[Instruction]) -> list[Response]:
         missing = [i for i in instructions if i.id not in self._start_answers]
@@ -318,7 +313,7 @@ class SelectionTask:
     def _gains(
         self, instructions: Sequence[Instruction], responses: Mapping[tuple[str, str], Response]
     ) -> Gains:
-        from arena_learning.store.store import Store
+        from arena_learning.store import Store
 
         start, known = self.round.init, by_id(instructions)
         gains: Gains = {}
@@ -327,7 +322,7 @@ class SelectionTask:
                 self._judges[name] = open_judge(name, self.params, self.paths)
             pairings = [Pairing(i.id, *sorted((start, TRIAL))) for i in instructions]
             with Store(self.paths.store) as store:
-                judged = play(
+                judged = play_games(
                     pairings, known, responses, self._judges[name], store, disagree=self.params.judge.disagree
                 )
             gains[name] = {
