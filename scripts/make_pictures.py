@@ -29,7 +29,7 @@ from pathlib import Path
 from playwright.sync_api import Error, sync_playwright
 from screenshot_mlflow import find_browser, first_line
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 
 HERE = Path(__file__).parent
 # The sweeps that docs/lab/sweeps.md shows: the beginning of a study's name, and what its pictures are called.
