@@ -19,6 +19,7 @@ README = ROOT / "README.md"
 PAGES = [README, *sorted(DOCS.rglob("*.md"))]
 GUIDE = [README, DOCS / "index.md", *sorted((DOCS / "guide").glob("*.md"))]
 FENCE = re.compile(r"^ *(```+|~~~+)(\w*)[^\n]*\n(.*?)^ *\1 *$", flags=re.DOTALL | re.MULTILINE)
+INDENTED = re.compile(r"(?<=\n\n)(?: {4}[^\n]*\n)+")
 LINK = re.compile(r"(?<!`)\]\(([^)\s]+)\)|\b(?:src|href)=\"([^\"]+)\"")
 SHELLS = ("console", "bash", "sh", "shell")
 LONGEST = 120
@@ -31,7 +32,10 @@ def name(page: Path) -> str:
 
 def prose(page: Path) -> str:
     """The page with its code blocks emptied, so that lines keep their numbers."""
-    return FENCE.sub(lambda found: "\n" * found[0].count("\n"), page.read_text(encoding="utf-8"))
+    text = page.read_text(encoding="utf-8")
+    for block in (FENCE, INDENTED):
+        text = block.sub(lambda found: "\n" * found[0].count("\n"), text)
+    return text
 
 
 def anchors(page: Path) -> set[str]:
