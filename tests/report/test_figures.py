@@ -97,7 +97,7 @@ def test_labels_beside_each_other_are_spread():
     assert draw_elo.spread_labels([10.0, 1.0, 1.5], 2.0) == [10.0, 1.0, 3.0]
 
 
-def duel(number, category, score_a, score_b):
+def view(number, category, score_a, score_b):
     battle = Battle(
         instruction_id=f"i{number}",
         category=category,
@@ -115,8 +115,8 @@ def duel(number, category, score_a, score_b):
 
 
 def test_category_changes_pair_the_instructions():
-    duels = [duel(1, "x", 3.0, 5.0), duel(2, "x", 4.0, 7.0), duel(3, "y", 2.0, 2.5)]
-    x, y = draw_battles.category_changes(duels, "base", "sft")
+    views = [view(1, "x", 3.0, 5.0), view(2, "x", 4.0, 7.0), view(3, "y", 2.0, 2.5)]
+    x, y = draw_battles.category_changes(views, "base", "sft")
     # Differences 2 and 3: standard deviation 0.7071; t(0.975, 1 df) is 12.706: 12.706 * 0.7071 / sqrt(2).
     assert (x.before, x.after, x.instructions) == (3.5, 6.0, 2)
     assert x.reach == pytest.approx(6.353, abs=1e-3)

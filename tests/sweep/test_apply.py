@@ -91,7 +91,7 @@ def test_a_dry_run_writes_nothing(found):
 def test_a_winner_that_the_other_half_did_not_find_better_needs_force(found):
     paths, write = found
     write(mean=-0.1)
-    with pytest.raises(ArenaError, match="no better than what is in force"):
+    with pytest.raises(ArenaError, match="no better than the current parameters"):
         apply_winner("selection-dpo", paths)
     assert paths.params.read_text(encoding="utf-8") == TEXT
     assert apply_winner("selection-dpo", paths, force=True).diff
@@ -100,7 +100,7 @@ def test_a_winner_that_the_other_half_did_not_find_better_needs_force(found):
 def test_a_winner_that_cannot_be_told_apart_is_written_with_a_warning(found):
     paths, write = found
     write(lower=-0.2)
-    assert "cannot tell it from what is in force" in apply_winner("selection-dpo", paths).warnings[0]
+    assert "cannot tell it from the current parameters" in apply_winner("selection-dpo", paths).warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
             raise ArenaError(
                 "the disk is full",
                 where=str(path),
-                hint="free some space and run again: what was paid for is kept",
+                hint="free some space and run again: what was answered and judged is kept",
             ) from None
         raise
     finally:

@@ -22,7 +22,7 @@ class Paths:
 
     @property
     def params(self) -> Path:
-        """The parameters in force."""
+        """The current parameters."""
         return self.root / "params.yaml"
 
     @property

@@ -166,7 +166,7 @@ class LlmJudge:
     def reread(self, presentation: Presentation, replies: Sequence[tuple[str, str]]) -> Verdict:
         """Read the verdict in replies of before, as `stream` would have: the first attempt that scores, else the last.
 
-        Nothing is asked, so that nothing is paid: tokens and seconds are 0. Expected scores cannot be read again: they
+        Nothing is asked: tokens and seconds are 0. Expected scores cannot be read again: they
         are unscored.
 
         Args:

@@ -21,7 +21,7 @@ class Penalty(NamedTuple):
 
 
 def find_penalties(
-    instruction: Instruction, response: Response, points: Sequence[Criterion]
+    instruction: Instruction, response: Response, criteria: Sequence[Criterion]
 ) -> list[Penalty]:
     """Return the response's flaws (truncation is the judge's own matter).
 
@@ -30,9 +30,9 @@ def find_penalties(
     text, reference = response.text, instruction.reference or ""
     return [
         *_loops(text),
-        *_too_short(text, points),
-        *_no_prose(text, reference, points, instruction.language),
-        *_pasted(text, reference, points),
+        *_too_short(text, criteria),
+        *_no_prose(text, reference, criteria, instruction.language),
+        *_pasted(text, reference, criteria),
         *_echo(text, reference, instruction),
     ]
 
@@ -43,19 +43,19 @@ def _loops(text: str) -> Iterator[Penalty]:
         yield Penalty(max(0.2, 1.0 - loops), f"repeats itself ({loops:.0%})")
 
 
-def _too_short(text: str, points: Sequence[Criterion]) -> Iterator[Penalty]:
-    low = next((p.min for p in points if p.kind == "length" and p.min), 0)
+def _too_short(text: str, criteria: Sequence[Criterion]) -> Iterator[Penalty]:
+    low = next((p.min for p in criteria if p.kind == "length" and p.min), 0)
     count = len(words(text))
     if count < low / 2:
         yield Penalty(0.5, f"only {count} words where {low} are the least")
 
 
-def _no_prose(text: str, reference: str, points: Sequence[Criterion], language: str) -> Iterator[Penalty]:
+def _no_prose(text: str, reference: str, criteria: Sequence[Criterion], language: str) -> Iterator[Penalty]:
     if "```" in text:
         return
     if jumble(text) > 0.1:
         yield Penalty(0.2, "its words stand in no order")
-    if any(p.kind == "format" and p.form in _STRUCTURED for p in points):
+    if any(p.kind == "format" and p.form in _STRUCTURED for p in criteria):
         return
     count, share = len(words(text)), function_word_share(text)
     english = 0.4 if language.lower().split("-")[0] == "en" else 0.0  # the share that an answer ought to have
@@ -64,10 +64,10 @@ def _no_prose(text: str, reference: str, points: Sequence[Criterion], language: 
         yield Penalty(0.3, "reads as a list of keywords or another language")
 
 
-def _pasted(text: str, reference: str, points: Sequence[Criterion]) -> Iterator[Penalty]:
-    sources = [p.text for p in points] + [" ".join(p.any) for p in points]
+def _pasted(text: str, reference: str, criteria: Sequence[Criterion]) -> Iterator[Penalty]:
+    sources = [p.text for p in criteria] + [" ".join(p.any) for p in criteria]
     runs = overlap(text, sources) > max(0.5, overlap(reference, sources) + 0.2)
-    figures = [f"{p.value:g} {p.weight:g} {p.kind} {p.form} {' '.join(p.keys)}" for p in points]
+    figures = [f"{p.value:g} {p.weight:g} {p.kind} {p.form} {' '.join(p.keys)}" for p in criteria]
     whole = " ".join([*sources, *figures, _FIELD_NAMES])
     if runs or drawn_share(text, whole) > max(0.75, drawn_share(reference, whole) + 0.25):
         yield Penalty(0.2, "pastes the rubric")

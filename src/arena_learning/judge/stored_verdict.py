@@ -12,7 +12,7 @@ from arena_learning.store import store_key
 def verdict_key(
     judge: Judge, presentation: Presentation, fingerprint: Mapping[str, str] | None = None
 ) -> bytes:
-    """Return the game's key: contents only, so that a renamed contestant pays nothing.
+    """Return the game's key: contents only, so that a renamed contestant is judged by what is remembered.
 
     ``fingerprint``: the judge's, where it is not the present one.
     """

@@ -1,8 +1,8 @@
 """Which battles are played on the test set: `evaluate.schedule`.
 
 Contestants come in the order of `Params.joining`, and each that comes plays only battles of its own. So a new round or
-a late opponent leaves the battles of all before as they are, and pays for none of them: what is chosen hangs on the
-verdicts, the parameters and nothing else.
+a late opponent leaves the battles of all before as they are, and asks for none of them again: what is chosen depends on
+the verdicts and the parameters alone.
 """
 
 from __future__ import annotations

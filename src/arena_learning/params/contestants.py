@@ -157,7 +157,7 @@ class Endpoint(Section):
         requests_per_minute: no more requests than this are started in a minute (0: no limit).
         tokens_per_minute: no more tokens, prompts and answers together (0: no limit).
         timeout: seconds until a request without an answer counts as failed.
-        retries: how often a failed request is sent again before it is given up, or the endpoint counts as down.
+        retries: how often a failed request is sent again before it counts as failed, or the endpoint counts as down.
         token_limit: the field that says how long an answer may be (newer hosted models want the longer name).
         omit: fields of the sampling that are not sent, by comma, where a model refuses them.
         extra_body: fields sent along as they are, such as ``top_k`` or ``response_format`` (engine ``vllm`` takes

@@ -46,7 +46,7 @@ class Evaluate(Section):
         anchor_rating: its rating.
         bootstrap: resamples of the test instructions.
         schedule: which battles are played on the test set: ``all`` pairs on every instruction, everybody against the
-            anchor (``anchored``), or where they tell most about the ranking (``adaptive``; for a dear judge).
+            anchor (``anchored``), or where they tell most about the ranking (``adaptive``; for an expensive judge).
         budget: adaptive: most battles that each contestant brings along (0: until neighbours are told apart).
         gap: adaptive: neighbours in the ranking this many Elo points apart must be told apart.
     """

@@ -34,7 +34,7 @@ def read_pool(path: Path) -> list[Instruction]:
     """Read and check the instructions of ``path``.
 
     Raises:
-        ArenaError: a malformed row or rubric point, or an id used twice; names file and line.
+        ArenaError: a malformed row or rubric criterion, or an id used twice; names file and line.
     """
     seen: dict[str, int] = {}
     instructions = []
@@ -48,7 +48,7 @@ def read_pool(path: Path) -> list[Instruction]:
             )
         seen[instruction.id] = number
         for place, raw in enumerate(instruction.rubric, 1):
-            parse_criterion(raw, f"{where}, rubric point {place}")
+            parse_criterion(raw, f"{where}, rubric criterion {place}")
         instructions.append(instruction)
     if not instructions:
         raise ArenaError("no instructions in it", where=str(path))

@@ -1,4 +1,4 @@
-"""Freeing what can be made again; nothing that was paid for."""
+"""Freeing what can be made again; never an answer or a verdict."""
 
 from __future__ import annotations
 

@@ -77,9 +77,9 @@ def win_rates(judge: str, board: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def categories(judge: str, duels: Sequence[BattleView], before: str, after: str) -> Figure:
+def categories(judge: str, views: Sequence[BattleView], before: str, after: str) -> Figure:
     """Draw each category's mean score of two contestants, and how sure the difference is."""
-    changes = category_changes(duels, before, after)
+    changes = category_changes(views, before, after)
     figure = new_figure(7.6, 1.9 + 0.42 * max(len(changes), 2))
     axes = figure.add_subplot()
     axes.grid(axis="x")
@@ -112,12 +112,12 @@ def categories(judge: str, duels: Sequence[BattleView], before: str, after: str)
     return figure
 
 
-def category_changes(duels: Sequence[BattleView], before: str, after: str) -> list[Change]:
+def category_changes(views: Sequence[BattleView], before: str, after: str) -> list[Change]:
     """Return each category's change between two contestants, where both were scored on an instruction."""
     scores: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
-    for _, battle, _, _ in duels:
+    for _, battle, _, _ in views:
         if battle.score_a is not None and battle.score_b is not None:
             scores[battle.category][battle.instruction_id][battle.a].append(battle.score_a)
             scores[battle.category][battle.instruction_id][battle.b].append(battle.score_b)
@@ -142,8 +142,8 @@ def gaps(rounds: Mapping[str, Sequence[BattleView]], params: Params) -> Figure:
     grid = figure.subplots(lines, columns, sharex=True, squeeze=False)
     for axes in grid.flat[len(rounds) :]:
         axes.set_visible(False)
-    for axes, (name, duels) in zip(grid.flat, rounds.items(), strict=False):
-        _margins(axes, name, duels, params)
+    for axes, (name, views) in zip(grid.flat, rounds.items(), strict=False):
+        _margins(axes, name, views, params)
     for i, axes in enumerate(grid.flat[: len(rounds)]):
         if i + columns >= len(rounds):
             axes.set_xlabel("target's score less its opponent's")
@@ -168,7 +168,7 @@ def gaps(rounds: Mapping[str, Sequence[BattleView]], params: Params) -> Figure:
     return figure
 
 
-def _margins(axes: Axes, name: str, duels: Sequence[BattleView], params: Params) -> None:
+def _margins(axes: Axes, name: str, views: Sequence[BattleView], params: Params) -> None:
     from matplotlib.ticker import MaxNLocator
 
     this = params.rounds[name]
@@ -176,22 +176,22 @@ def _margins(axes: Axes, name: str, duels: Sequence[BattleView], params: Params)
     axes.set_xticks([-9, -6, -3, 0, 3, 6, 9])
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.grid(axis="y")
-    if not duels:
+    if not views:
         axes.set_yticks([])
         axes.text(0, 0.5, "no battles:\nlearns from recorded answers", ha="center", va="center", color=GREY)
         title(axes, short_name(name))
         return
     margins: dict[str, list[float]] = {outcome: [] for outcome in _COLOURS}
-    for duel in duels:
-        margin = duel.margin(this.target)
+    for view in views:
+        margin = view.margin(this.target)
         if margin is not None:
-            margins[duel.outcome(this.target)].append(margin)
+            margins[view.outcome(this.target)].append(margin)
     axes.hist(list(margins.values()), bins=_EDGES, stacked=True, color=list(_COLOURS.values()), rwidth=0.9)
     scored = max(1, sum(len(m) for m in margins.values()))
     shares = "   ".join(f"{outcome} {100 * len(m) / scored:.0f} %" for outcome, m in margins.items())
     for line in (-this.threshold, *((this.threshold,) if this.method != "sft" else ())):
         axes.axvline(line, color=INK, linewidth=1.1, linestyle=(0, (4, 3)))
-    count = len({duel.instruction.id for duel in duels})
+    count = len({view.instruction.id for view in views})
     title(
         axes,
         short_name(name),

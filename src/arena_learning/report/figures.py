@@ -95,7 +95,7 @@ def _draw(params: Params, paths: Paths, leaderboard: Mapping[str, Any]) -> dict[
     from arena_learning.report import draw_battles, draw_elo
 
     judge = leaderboard["judge"]
-    arena = read_battle_log(ARENA, params, paths).duels
+    arena = read_battle_log(ARENA, params, paths).views
     names = judge_names(paths)
     own = [d for d in arena if names[d.battle.judge] == judge]
     index = {name: params.rounds[name].index for name in params.ordered_rounds}
@@ -108,17 +108,17 @@ def _draw(params: Params, paths: Paths, leaderboard: Mapping[str, Any]) -> dict[
         judge, own, "base", ["base", *params.ordered_rounds][-1]
     )
     drawn["gaps.png"] = draw_battles.gaps(
-        {name: _target_duels(name, params, paths) for name in params.ordered_rounds}, params
+        {name: _target_views(name, params, paths) for name in params.ordered_rounds}, params
     )
     return drawn
 
 
-def _target_duels(name: str, params: Params, paths: Paths) -> list[BattleView]:
-    """Return the duels of a round's target; a round without one has none."""
+def _target_views(name: str, params: Params, paths: Paths) -> list[BattleView]:
+    """Return the views of a round's target; a round without one has none."""
     target = target_of(name, params)
     if target is None:
         return []
-    return [d for d in read_battle_log(name, params, paths).duels if target in (d.battle.a, d.battle.b)]
+    return [d for d in read_battle_log(name, params, paths).views if target in (d.battle.a, d.battle.b)]
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -130,40 +130,40 @@ def battle_cards(params: Params, paths: Paths, judge: str) -> list[BattleCard]:
     arena = read_battle_log(ARENA, params, paths)
     names = judge_names(paths)
     ends = {"base", ["base", *params.ordered_rounds][-1]}
-    own = [d for d in arena.duels if {d.battle.a, d.battle.b} == ends and names[d.battle.judge] == judge]
+    own = [d for d in arena.views if {d.battle.a, d.battle.b} == ends and names[d.battle.judge] == judge]
     last = max(ends, key=lambda name: name != "base")
-    return views + _choose(arena._replace(duels=own), last, params.seed, judge)
+    return views + _choose(arena._replace(views=own), last, params.seed, judge)
 
 
 def _choose(place: BattleLog, contestant: str, seed: int, judge: str) -> list[BattleCard]:
-    own = [d for d in place.duels if contestant in (d.battle.a, d.battle.b)]
+    own = [d for d in place.views if contestant in (d.battle.a, d.battle.b)]
     lost, won = (extremes(own, contestant, outcome, EXTREMES) for outcome in ("lost", "won"))
     taken = {id(d.battle) for d in (*lost, *won)}
     rest = sample_views([d for d in own if id(d.battle) not in taken], SAMPLE, seed)
     kinds = (("widest loss", lost), ("widest win", won), ("sample", rest))
-    return [_battle(place.name, kind, duel, contestant, judge) for kind, duels in kinds for duel in duels]
+    return [_battle(place.name, kind, view, contestant, judge) for kind, views in kinds for view in views]
 
 
-def _battle(place: str, kind: str, duel: BattleView, of: str, judge: str) -> BattleCard:
-    battle, other, margin = duel.battle, duel.other(of), duel.margin(of)
+def _battle(place: str, kind: str, view: BattleView, of: str, judge: str) -> BattleCard:
+    battle, other, margin = view.battle, view.other(of), view.margin(of)
     scores = {battle.a: score(battle.score_a), battle.b: score(battle.score_b)}
     return BattleCard(
         place="test set" if place == ARENA else place,
         kind=kind,
-        outcome=duel.outcome(of),
+        outcome=view.outcome(of),
         margin="" if margin is None else f"{margin:+g}",
-        instruction=duel.instruction,
+        instruction=view.instruction,
         of=of,
         other=other,
         scores=scores,
         answers={
             name: {
-                "text": duel.answers[name].text,
-                "cut": duel.answers[name].finish_reason == "length",
-                "refusal": duel.answers[name].refusal,
-                "thought": duel.answers[name].thought,
-                "thought_tokens": duel.answers[name].thought_tokens,
-                "tokens": duel.answers[name].completion_tokens,
+                "text": view.answers[name].text,
+                "cut": view.answers[name].finish_reason == "length",
+                "refusal": view.answers[name].refusal,
+                "thought": view.answers[name].thought,
+                "thought_tokens": view.answers[name].thought_tokens,
+                "tokens": view.answers[name].completion_tokens,
             }
             for name in (of, other)
         },
@@ -175,7 +175,7 @@ def _battle(place: str, kind: str, duel: BattleView, of: str, judge: str) -> Bat
                 or f"{game.first} {score(game.score_first)}, {game.second} {score(game.score_second)}",
                 "rationale": game.rationale,
             }
-            for game in duel.games
+            for game in view.games
         ],
         why_unscored=battle.unscored or "",
     )

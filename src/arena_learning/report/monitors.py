@@ -39,7 +39,7 @@ SHOWN = {
     "mean_words": Monitor("words", TEST, lambda v: format_number(v, 0), "they grow with the rating"),
     "cut_off_rate": Monitor("cut off", TEST, percent, "it rises: the model forgets to stop"),
     "repetition": Monitor("repetition", TEST, lambda v: format_number(v, 3), "it rises: the training degenerates"),
-    "longer_wins": Monitor("longer answer wins", BATTLES, percent, "far from 50 %: the judge pays for length"),
+    "longer_wins": Monitor("longer answer wins", BATTLES, percent, "far from 50 %: the judge rewards length"),
     "flip_rate": Monitor("flips between the orders", BATTLES, percent, "high: position decides"),
     "tie_rate": Monitor("ties", BATTLES, percent, "high: the judge is too coarse for K"),
     "unscored_rate": Monitor("unscored", BATTLES, percent, "above a few per cent: the judge's prompt fails"),

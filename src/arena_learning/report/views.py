@@ -42,11 +42,11 @@ class BattleView(NamedTuple):
 
 
 class BattleLog(NamedTuple):
-    """A round or the arena: its instructions by id, and its duels in the order of the file."""
+    """A round or the arena: its instructions by id, and its views in the order of the file."""
 
     name: str
     instructions: dict[str, Instruction]
-    duels: list[BattleView]
+    views: list[BattleView]
     responses: dict[tuple[str, str], Response]
 
 
@@ -85,29 +85,29 @@ def target_of(round_name: str, params: Params) -> str | None:
     return None if target == NONE else target
 
 
-def extremes(duels: Sequence[BattleView], contestant: str, outcome: str, count: int) -> list[BattleView]:
+def extremes(views: Sequence[BattleView], contestant: str, outcome: str, count: int) -> list[BattleView]:
     """Return the contestant's widest losses or wins, at most one an instruction.
 
     Args:
-        duels: any; those of others are passed over.
+        views: any; those of others are passed over.
         contestant: whose.
         outcome: ``won`` or ``lost``.
         count: how many at most.
     """
-    own = [d for d in duels if contestant in (d.battle.a, d.battle.b) and d.outcome(contestant) == outcome]
+    own = [d for d in views if contestant in (d.battle.a, d.battle.b) and d.outcome(contestant) == outcome]
     widest: dict[str, BattleView] = {}
-    for duel in sorted(own, key=lambda d: (-(d.battle.gap or 0.0), d.instruction.id, d.other(contestant))):
-        widest.setdefault(duel.instruction.id, duel)
+    for view in sorted(own, key=lambda d: (-(d.battle.gap or 0.0), d.instruction.id, d.other(contestant))):
+        widest.setdefault(view.instruction.id, view)
     return list(widest.values())[:count]
 
 
-def sample_views(duels: Sequence[BattleView], count: int, seed: int) -> list[BattleView]:
-    """Return ``count`` duels drawn by a seeded hash: the same ones whatever their order."""
+def sample_views(views: Sequence[BattleView], count: int, seed: int) -> list[BattleView]:
+    """Return ``count`` views drawn by a seeded hash: the same ones whatever their order."""
 
-    def rank(duel: BattleView) -> str:
-        return seeded_rank(seed, "report", duel.instruction.id, duel.battle.a, duel.battle.b)
+    def rank(view: BattleView) -> str:
+        return seeded_rank(seed, "report", view.instruction.id, view.battle.a, view.battle.b)
 
-    return sorted(duels, key=rank)[:count]
+    return sorted(views, key=rank)[:count]
 
 
 def _battle_views(
@@ -121,15 +121,15 @@ def _battle_views(
     for game in games:
         a, b = sorted((game.first, game.second))
         played[game.judge, game.instruction_id, a, b].append(game)
-    duels = []
+    views = []
     for battle in battles:
         own = tuple(played.get((battle.judge, battle.instruction_id, battle.a, battle.b), ()))
         try:
             answers = {c: responses[battle.instruction_id, c] for c in (battle.a, battle.b)}
-            duels.append(BattleView(instructions[battle.instruction_id], battle, own, answers))
+            views.append(BattleView(instructions[battle.instruction_id], battle, own, answers))
         except KeyError as missing:
             raise ArenaError(
                 f"{place}: a battle on '{battle.instruction_id}' has no instruction or answer: {missing}",
                 hint="the files are of different runs: run `dvc repro`",
             ) from None
-    return duels
+    return views

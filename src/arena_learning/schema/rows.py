@@ -60,7 +60,7 @@ class Instruction(Row):
         source: where the instruction comes from.
         difficulty: easy, medium, hard or unknown.
         language: BCP 47 code.
-        rubric: checkable points as in `rubric.parse_criterion`; empty where there is none.
+        rubric: checkable criteria as in `rubric.parse_criterion`; empty where there is none.
         reference: a good answer to compare with, or None.
     """
 

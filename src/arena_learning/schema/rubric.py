@@ -1,4 +1,4 @@
-"""The checkable points of a rubric: what they look like, and how a text is held against them (no model needed)."""
+"""The checkable criteria of a rubric: what they look like, and how a text is held against them (no model needed)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _LONGEST = 40  # digits; what is longer is no number that a rubric asks for
 
 @dataclass(frozen=True)
 class Criterion:
-    """One weighted point of a rubric; see docs/judge.md for the kinds and their fields."""
+    """One weighted criterion of a rubric; see docs/judge.md for the kinds and their fields."""
 
     kind: str
     weight: float
@@ -56,11 +56,11 @@ class Criterion:
 
     @property
     def is_content(self) -> bool:
-        """Whether the point asks for substance rather than for length or format."""
+        """Whether the criterion asks for substance rather than for length or format."""
         return self.kind in CONTENT_KINDS
 
     def describe(self) -> str:
-        """Return the point in a few words, for a rationale."""
+        """Return the criterion in a few words, for a rationale."""
         bounds = "-".join("" if b is None else str(b) for b in (self.min, self.max))
         return {
             "states": f"states {' / '.join(repr(a) for a in self.any[:3])}",
@@ -73,14 +73,14 @@ class Criterion:
 
 
 class CriterionResult(NamedTuple):
-    """How far a text meets a point (0 to 1), and what was seen."""
+    """How far a text meets a criterion (0 to 1), and what was seen."""
 
     met: float
     seen: str
 
 
 def parse_criterion(raw: object, where: str) -> Criterion:
-    """Read one rubric point from a pool row.
+    """Read one rubric criterion from a pool row.
 
     Args:
         raw: the JSON value.
@@ -90,19 +90,21 @@ def parse_criterion(raw: object, where: str) -> Criterion:
         ArenaError: an unknown kind or field, a missing field, or a value out of its range.
     """
     if not isinstance(raw, dict):
-        raise ArenaError(f"a rubric point must be an object, not {type(raw).__name__}", where=where)
+        raise ArenaError(f"a rubric criterion must be an object, not {type(raw).__name__}", where=where)
     kind = raw.get("kind")
     if not isinstance(kind, str) or kind not in _FIELDS:
-        raise ArenaError(f"unknown rubric point kind {kind!r}", where=where, hint=suggest(str(kind), _FIELDS))
+        raise ArenaError(
+            f"unknown rubric criterion kind {kind!r}", where=where, hint=suggest(str(kind), _FIELDS)
+        )
     unknown = set(raw) - _FIELDS[kind] - {"kind", "weight", "note"}
     if unknown:
         raise ArenaError(
-            f"unknown field {sorted(unknown)[0]!r} in a {kind!r} point",
+            f"unknown field {sorted(unknown)[0]!r} in a {kind!r} criterion",
             where=where,
             hint=suggest(sorted(unknown)[0], _FIELDS[kind] | {"kind", "weight", "note"}),
         )
     try:
-        point = Criterion(
+        criterion = Criterion(
             kind=kind,
             weight=float(raw.get("weight", 0.0)),
             any=_strings(raw.get("any", ())),
@@ -115,28 +117,28 @@ def parse_criterion(raw: object, where: str) -> Criterion:
             text=str(raw.get("text", "")),
         )
     except (TypeError, ValueError, OverflowError) as error:
-        raise ArenaError(f"bad {kind!r} point: {error}", where=where) from None
-    _demand(point, raw, where)
-    return point
+        raise ArenaError(f"bad {kind!r} criterion: {error}", where=where) from None
+    _demand(criterion, raw, where)
+    return criterion
 
 
-def check_criterion(point: Criterion, text: str) -> CriterionResult:
-    """Hold ``text`` against any point but a semantic one (those need embeddings, see `rubric`)."""
-    if point.kind == "states":
-        found = find_phrase(point.any, text)
+def check_criterion(criterion: Criterion, text: str) -> CriterionResult:
+    """Hold ``text`` against any criterion but a semantic one (those need embeddings, see `rubric`)."""
+    if criterion.kind == "states":
+        found = find_phrase(criterion.any, text)
         return CriterionResult(1.0 if found else 0.0, f"{found!r}" if found else "not stated")
-    if point.kind == "avoids":
-        found = find_phrase(point.any, text)
+    if criterion.kind == "avoids":
+        found = find_phrase(criterion.any, text)
         return CriterionResult(0.0 if found else 1.0, f"{found!r} occurs" if found else "avoided")
-    if point.kind == "number":
-        near = [n for n in find_numbers(text) if abs(n - point.value) <= point.tolerance + 1e-9]
+    if criterion.kind == "number":
+        near = [n for n in find_numbers(text) if abs(n - criterion.value) <= criterion.tolerance + 1e-9]
         return CriterionResult(1.0 if near else 0.0, "found" if near else "not found")
-    if point.kind == "length":
+    if criterion.kind == "length":
         count = len(words(text))
-        return CriterionResult(_within(count, point.min, point.max), f"{count} words")
-    if point.kind == "format":
-        return _check_format(point, text)
-    raise ValueError(f"{point.kind} points are not checked here")
+        return CriterionResult(_within(count, criterion.min, criterion.max), f"{count} words")
+    if criterion.kind == "format":
+        return _check_format(criterion, text)
+    raise ValueError(f"{criterion.kind} criteria are not checked here")
 
 
 def find_phrase(phrases: tuple[str, ...], text: str) -> str | None:
@@ -190,22 +192,22 @@ def _phrase_tokens(phrase: str) -> list[tuple[str, bool]]:
     return out
 
 
-def _check_format(point: Criterion, text: str) -> CriterionResult:
-    if point.form == "json":
+def _check_format(criterion: Criterion, text: str) -> CriterionResult:
+    if criterion.form == "json":
         value = _read_json(text)
-        missing = [k for k in point.keys if not _has_key(value, k)]
+        missing = [k for k in criterion.keys if not _has_key(value, k)]
         return CriterionResult(
             0.0 if value is None or missing else 1.0,
             "no JSON" if value is None else f"keys missing: {missing}" if missing else "JSON",
         )
-    if point.form == "code":
+    if criterion.form == "code":
         code = "```" in text or _CODE.search(text)
         return CriterionResult(1.0 if code else 0.0, "code" if code else "no code")
-    if point.form == "table":
+    if criterion.form == "table":
         rows = len(re.findall(r"^[^\S\n]*\|.*\|[^\S\n]*$", text, re.M))
         return CriterionResult(1.0 if rows >= 3 else 0.0, f"{rows} table rows")
-    count = _count(point.form, text)
-    return CriterionResult(_within(count, point.min, point.max), f"{count} {point.form}")
+    count = _count(criterion.form, text)
+    return CriterionResult(_within(count, criterion.min, criterion.max), f"{count} {criterion.form}")
 
 
 def _count(form: str, text: str) -> int:
@@ -262,28 +264,30 @@ def _whole(raw: object) -> int | None:
     return raw
 
 
-def _demand(point: Criterion, raw: dict[str, Any], where: str) -> None:
+def _demand(criterion: Criterion, raw: dict[str, Any], where: str) -> None:
     problems = []
     if "weight" not in raw:
         problems.append("'weight' is missing")
-    elif not 0 < point.weight <= 10:
-        problems.append(f"weight {point.weight:g} is outside 0 to 10")
-    if point.kind in ("states", "avoids") and not point.any:
+    elif not 0 < criterion.weight <= 10:
+        problems.append(f"weight {criterion.weight:g} is outside 0 to 10")
+    if criterion.kind in ("states", "avoids") and not criterion.any:
         problems.append("'any' needs at least one phrase")
-    problems += [f"no word in the phrase {phrase!r}" for phrase in point.any if not _phrase_tokens(phrase)]
-    if point.kind == "number" and "value" not in raw:
+    problems += [
+        f"no word in the phrase {phrase!r}" for phrase in criterion.any if not _phrase_tokens(phrase)
+    ]
+    if criterion.kind == "number" and "value" not in raw:
         problems.append("'value' is missing")
-    if not isfinite(point.value):
-        problems.append(f"value {point.value} is no number")
-    if not 0 <= point.tolerance < inf:
-        problems.append(f"tolerance {point.tolerance:g} is not 0 or more")
-    if point.kind == "semantic" and not point.text.strip():
+    if not isfinite(criterion.value):
+        problems.append(f"value {criterion.value} is no number")
+    if not 0 <= criterion.tolerance < inf:
+        problems.append(f"tolerance {criterion.tolerance:g} is not 0 or more")
+    if criterion.kind == "semantic" and not criterion.text.strip():
         problems.append("'text' is empty")
-    if point.kind == "length" and point.min is None and point.max is None:
+    if criterion.kind == "length" and criterion.min is None and criterion.max is None:
         problems.append("'min' or 'max' is missing")
-    if point.kind == "format" and point.form not in FORMATS:
-        problems.append(f"unknown form {point.form!r}; {suggest(point.form, FORMATS)}")
-    if point.min is not None and point.max is not None and point.min > point.max:
-        problems.append(f"min {point.min} is above max {point.max}")
+    if criterion.kind == "format" and criterion.form not in FORMATS:
+        problems.append(f"unknown form {criterion.form!r}; {suggest(criterion.form, FORMATS)}")
+    if criterion.min is not None and criterion.max is not None and criterion.min > criterion.max:
+        problems.append(f"min {criterion.min} is above max {criterion.max}")
     if problems:
-        raise ArenaError(f"bad {point.kind!r} point: {'; '.join(problems)}", where=where)
+        raise ArenaError(f"bad {criterion.kind!r} criterion: {'; '.join(problems)}", where=where)

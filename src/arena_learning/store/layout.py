@@ -83,7 +83,7 @@ def _copy(db: sqlite3.Connection, path: Path, writing: Writing) -> bool:
         with writing():
             if not _is_old(db):  # another process has finished meanwhile
                 return False
-            db.execute(_COPY)  # here, for another may have given up
+            db.execute(_COPY)  # here, for another may have stopped
             db.execute(_KEEP_UP)
             begun = _share(db) if begun is None else begun
             going_on = db.execute(_PART).rowcount > 0

@@ -44,7 +44,7 @@ def store_key(kind: Kind, parts: Mapping[str, Any]) -> bytes:
 
 
 class Leased(NamedTuple):
-    """What of some keys is known, what is now this process's to pay, and what another process is paying for."""
+    """What of some keys is known, what is now this process's to ask for, and what another process is asking for."""
 
     known: dict[bytes, dict[str, Any]]
     mine: list[bytes]
@@ -56,7 +56,7 @@ class Store:
 
     Args:
         path: the database file.
-        fresh: look nothing up, so that all is paid again; what is paid is still kept.
+        fresh: look nothing up, so that all is asked for again; what comes is still kept.
 
     Raises:
         ArenaError: the file is not a store, is locked for long, or the disk is full.
@@ -138,7 +138,7 @@ class Store:
     def lease(self, keys: Sequence[bytes], *, whole: bool = False) -> Leased:
         """Look ``keys`` up and lease what is neither known nor leased by another living process, in one step.
 
-        A fresh store finds nothing and leases nothing: everything is this process's to pay.
+        A fresh store finds nothing and leases nothing: everything is this process's to ask for.
 
         Args:
             keys: distinct.
@@ -150,7 +150,7 @@ class Store:
         if len(known) == len(keys):
             return Leased(known, [], [])
         with self._writing():
-            known |= self.get([key for key in keys if key not in known])  # what was paid for a moment ago
+            known |= self.get([key for key in keys if key not in known])  # what was put there a moment ago
             missing = [key for key in keys if key not in known]
             wanted = list(keys) if whole and missing else missing
             held = self._leases.others(wanted)
@@ -168,7 +168,7 @@ class Store:
                 self._leases.take(keys)
 
     def release(self) -> None:
-        """Give up this process's leases: what it has paid for is known, what it has not is free."""
+        """Give back this process's leases: what it has put into the store is known, what it has not is free."""
         if not self._fresh:
             with self._writing():
                 self._leases.release()

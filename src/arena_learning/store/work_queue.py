@@ -1,4 +1,4 @@
-"""Sharing work with other processes on one store: each pays for its own part and takes the rest from the others."""
+"""A queue of work for several processes on one store: each asks for its own part and takes the rest from the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PATIENCE_SECONDS = 1800.0  # without anything from another process after which i
 
 
 class WorkShare(NamedTuple):
-    """What this process is to pay for now, and what is known, paid here earlier or by another process."""
+    """What this process is to ask for now, and what is known, asked here earlier or by another process."""
 
     mine: list[bytes]
     known: dict[bytes, dict[str, Any]]
@@ -31,7 +31,7 @@ def lease_work(
     waiting: Callable[[int], None] = lambda _: None,
     patience: float = PATIENCE_SECONDS,
 ) -> Iterator[WorkShare]:
-    """Yield shares until every key was known or this process's to pay.
+    """Yield shares until every key was known or this process's to ask for.
 
     Keys are leased window by window, and looked up again in the same step. What another process has leased is left
     for later, then waited for; where that process dies, or puts nothing into the store, it is this process's turn.

@@ -34,7 +34,7 @@ def apply_winner(
         paths: the project.
         trial: another trial than the winner.
         write: write the file; else only show what would change.
-        force: write a winner too that the other half did not find better than what is in force.
+        force: write a winner too that the other half did not find better than the current parameters.
 
     Raises:
         ArenaError: no such report or trial, or a winner that was not confirmed.
@@ -165,16 +165,17 @@ def _doubts(report: Mapping[str, Any], number: int, *, force: bool) -> list[str]
             "it was not confirmed on the other half",
         ]
     if against is None:
-        return ["there was nothing in force to compare with"]
+        return ["there were no current parameters to compare with"]
     if against["mean"] <= 0 and not force:
         gain = f"{against['mean']:+.3f}"
         raise ArenaError(
-            f"on the half that chose nothing, trial {number} is no better than what is in force ({gain})",
+            f"on the half that chose nothing, trial {number} is no better than the current parameters ({gain})",
             where=report["study"],
-            hint="keep what is in force, or insist with --force",
+            hint="keep the current parameters, or insist with --force",
         )
     if against["lower"] <= 0:
         return [
-            f"the other half cannot tell it from what is in force: {against['lower']:+.3f} to {against['upper']:+.3f}"
+            "the other half cannot tell it from the current parameters: "
+            f"{against['lower']:+.3f} to {against['upper']:+.3f}"
         ]
     return []

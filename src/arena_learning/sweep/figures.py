@@ -71,7 +71,7 @@ def draw_study(report: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def _history(axes: Axes, report: Mapping[str, Any]) -> bool:
-    """Draw the objective by trial, with its interval, and the best so far; trials given up stand at the bottom."""
+    """Draw the objective by trial, with its interval, and the best so far; pruned trials stand at the bottom."""
     objective = report["objectives"][0]
     sign = -1 if objective.startswith("-") else 1
     valued = [t for t in report["trials"] if t["values"]]
@@ -99,9 +99,9 @@ def _history(axes: Axes, report: Mapping[str, Any]) -> bool:
         )
         axes.legend(frameon=False, fontsize=8)
     floor = min(_interval_of(t, report)[0] for t in valued)
-    given_up = [t["number"] for t in report["trials"] if not t["values"]]
-    axes.plot(given_up, [floor] * len(given_up), "x", color=GREY)
-    axes.set(xlabel="trial (x: given up; grey: breaks a limit)", ylabel=_name(objective, report))
+    pruned = [t["number"] for t in report["trials"] if not t["values"]]
+    axes.plot(pruned, [floor] * len(pruned), "x", color=GREY)
+    axes.set(xlabel="trial (x: pruned; grey: breaks a limit)", ylabel=_name(objective, report))
     axes.set_xticks([t["number"] for t in report["trials"]][:: max(1, len(report["trials"]) // 20)])
     return True
 

@@ -175,7 +175,7 @@ def slug_path(name: str) -> str:
 
 def _table(report: Mapping[str, Any]) -> TableArtifact:
     paths = [dimension["path"] for dimension in report["space"]]
-    columns = ("trial", "state", "feasible", *paths, *report["objectives"], "given up")
+    columns = ("trial", "state", "feasible", *paths, *report["objectives"], "pruned")
     rows = []
     for trial in report["trials"]:
         values = trial["values"] or [None] * len(report["objectives"])

@@ -1,7 +1,7 @@
 """The space of a sweep: keys of params.yaml, each with the values that are tried.
 
 A dimension is named by its dotted path in params.yaml (``train.dpo.beta``), so that a trial is nothing but the
-parameters in force with some values replaced, checked by the same code, and a winner can be written back.
+current parameters with some values replaced, checked by the same code, and a winner can be written back.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ Space = tuple[Dimension, ...]
 
 
 def make_space(raw: Mapping[str, Any], params: Params) -> Space:
-    """Check a space and return it, its values as params.yaml would hold them, the one in force among them.
+    """Check a space and return it, its values as params.yaml would hold them, the current one among them.
 
     Args:
         raw: by path: a list of values, one value, or ``{low, high, log}``.
@@ -120,7 +120,7 @@ def _range(path: str, given: Mapping[str, Any], current: Any, params: Params) ->
         raise ArenaError(f"{path}: from {low:g} to {high:g} is no range", where=WHERE, hint=hint)
     if logarithmic and current <= 0:
         raise ArenaError(
-            f"{path}: {current:g} is in force, is always tried, and has no place in a logarithmic range",
+            f"{path}: {current:g} is the current value, is always tried, and has no place in a logarithmic range",
             where=WHERE,
             hint="list values, leave out log: true, or first set a number above 0 in params.yaml",
         )

@@ -12,7 +12,7 @@ from arena_learning.core import ArenaError, read_yaml
 from arena_learning.judge import shipped_templates
 from arena_learning.params import Params
 
-_RATES = (0.25, 0.5, 1.0, 2.0)  # times the learning rate in force
+_RATES = (0.25, 0.5, 1.0, 2.0)  # times the current learning rate
 
 
 def selection_space(name: str, params: Params) -> dict[str, Any]:

@@ -113,7 +113,7 @@ class Study:
             taken.trial.set_constraint(name, value)
         taken.trial.set_user_attr("shown", outcome.shown)
         taken.trial.set_user_attr("reused", outcome.reused)
-        self._sign_off(taken, outcome.given_up)
+        self._sign_off(taken, outcome.pruned)
         if outcome.values:
             self.optuna.tell(taken.trial, list(outcome.values))
         else:
@@ -137,8 +137,8 @@ class Study:
         trials = self._all()
         return sum(map(is_finished, trials)), sum(t.state == TrialState.RUNNING for t in trials)
 
-    def _sign_off(self, taken: StartedTrial, given_up: str) -> None:
-        taken.trial.set_user_attr("given_up", given_up)
+    def _sign_off(self, taken: StartedTrial, pruned: str) -> None:
+        taken.trial.set_user_attr("given_up", pruned)  # the name in studies of all versions
         taken.trial.set_user_attr("seconds", round(time.monotonic() - taken.began, 2))
 
     def _describe(self) -> None:

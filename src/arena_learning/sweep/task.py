@@ -14,15 +14,15 @@ class Outcome:
     """What a trial gives.
 
     Attributes:
-        values: one an objective; empty where the trial was given up.
-        given_up: why there are no values: pruned, or a constraint that could no longer hold.
+        values: one an objective; empty where the trial was pruned.
+        pruned: why there are no values: pruned, or a constraint that could no longer hold.
         constraints: by name; the trial is feasible where none is above 0.
         shown: further figures, texts and lists, by name: JSON.
-        reused: what was not paid again, by name.
+        reused: what the store had already, by name.
     """
 
     values: tuple[float, ...] = ()
-    given_up: str = ""
+    pruned: str = ""
     constraints: dict[str, float] = field(default_factory=dict)
     shown: dict[str, Any] = field(default_factory=dict)
     reused: dict[str, Any] = field(default_factory=dict)

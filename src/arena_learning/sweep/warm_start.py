@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def reuse_trials(study: Study, task: Task, storage: Any) -> int:
     """Add to a new study the finished trials of its subject's other studies that hold in its space; return how many.
 
-    A trial holds where its values, and those in force when it ran, are some of this space's values, and where all
+    A trial holds where its values, and the current ones when it ran, are some of this space's values, and where all
     else that could change its outcome (data, models, other parameters) is as it was.
     """
     import optuna

@@ -26,7 +26,7 @@ def run_worker(study: Study, task: Task, after: Callable[[], object]) -> None:
                 sys.stderr.write(f"trial {taken.number} failed: {reason}\n")
             else:
                 study.finish(taken, outcome)
-                said = outcome.given_up or ", ".join(f"{v:+.3f}" for v in outcome.values)
+                said = outcome.pruned or ", ".join(f"{v:+.3f}" for v in outcome.values)
                 sys.stderr.write(f"trial {taken.number}: {said}\n")
             after()
 

@@ -32,7 +32,7 @@ class TrackReport:
         removed: runs whose files are gone.
         prompts: judges' templates, as games name them, and their versions in the prompt registry.
         warnings: what a user should look at; where it failed, the last one says why.
-        failed: whether tracking was given up; the store then shows what it showed before, or part of it.
+        failed: whether tracking stopped early; the store then shows what it showed before, or part of it.
         seconds: how long it took.
     """
 

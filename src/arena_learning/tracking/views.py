@@ -41,7 +41,7 @@ def run_views(files: Files, params: Params, paths: Paths) -> list[RunView]:
 
 
 def stale(files: Files, params: Params) -> list[str]:
-    """Return a warning for each round whose files were made with other parameters than those in force."""
+    """Return a warning for each round whose files were made with other parameters than the current ones."""
     found = []
     for name, this in files.rounds.items():
         settings = getattr(params.train, this.this.method).model_dump(mode="json")

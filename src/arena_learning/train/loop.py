@@ -106,7 +106,7 @@ def run_trainer(
 
 
 def release(trainer: Trainer) -> None:
-    """Let go of gradients, optimiser and reference, so that the next phase does not pay for them."""
+    """Let go of gradients, optimiser and reference, so that the next phase has their memory."""
     for parameter in trainer.model.parameters():
         parameter.grad = None
     trainer.optimizer = trainer.lr_scheduler = None

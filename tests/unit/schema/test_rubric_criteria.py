@@ -170,8 +170,8 @@ def test_words_keep_their_apostrophes_and_lose_their_underscores():
     ("raw", "problem"),
     [
         ([], "must be an object"),
-        ({}, "unknown rubric point kind None"),
-        ({"kind": []}, "unknown rubric point kind"),
+        ({}, "unknown rubric criterion kind None"),
+        ({"kind": []}, "unknown rubric criterion kind"),
         ({"kind": "stats"}, "did you mean 'states'"),
         ({"kind": "states", "any": ["x"]}, "'weight' is missing"),
         ({"kind": "states", "any": ["x"], "weight": 0}, "outside 0 to 10"),

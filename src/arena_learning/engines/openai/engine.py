@@ -44,7 +44,7 @@ class OpenAi:
         first_wait: seconds before the first retry.
 
     Attributes:
-        maybe_twice: requests sent again whose first answer may have been made, and paid, all the same.
+        maybe_twice: requests sent again whose first answer may have been generated all the same.
 
     Raises:
         ArenaError: the client is not installed, or the key's variable is not set.
@@ -155,7 +155,7 @@ class OpenAi:
             if not isinstance(result, RetryLater):
                 run.alive += 1
                 if isinstance(result, Completion):
-                    run.answered, run.given_up, run.fruitless = run.answered + 1, 0, 0
+                    run.answered, run.unanswered, run.fruitless = run.answered + 1, 0, 0
                     self._pace.settle(guessed, result.prompt_tokens + result.completion_tokens)
                 return result
             failures += 1
@@ -170,20 +170,20 @@ class OpenAi:
                 if run.alive == alive_before:
                     raise self._down(failures, result)
                 if not result.busy:
-                    return self._given_up(result, failures, empty, run)
+                    return self._refuse_conversation(result, failures, empty, run)
                 failures, empty, alive_before = 1, 0, run.alive
             await self._wait(result, failures)
 
-    def _given_up(self, last: RetryLater, failures: int, empty: int, run: EndpointRun) -> Refused:
+    def _refuse_conversation(self, last: RetryLater, failures: int, empty: int, run: EndpointRun) -> Refused:
         """Return why a conversation gets no answer; raises where it is not the conversations any more."""
         run.fruitless += last.alive and not last.unreadable
         if last.reason == EMPTY:
             return Refused(f"{EMPTY}, {empty} times")
         if last.unreadable or not last.alive:
-            run.given_up += 1
-            if run.given_up >= _ALL_REFUSED:
+            run.unanswered += 1
+            if run.unanswered >= _ALL_REFUSED:
                 raise self._error(
-                    f"{run.given_up} conversations in a row got no answer, the last after {failures} attempts: "
+                    f"{run.unanswered} conversations in a row got no answer, the last after {failures} attempts: "
                     f"{last.reason}",
                     "check base_url (most end in /v1) and the server's log; run again: what was answered is kept",
                 )
@@ -285,7 +285,7 @@ class OpenAi:
             reasons = ", ".join(f"{count} x {reason}" for reason, count in run.again.most_common(5))
             sys.stderr.write(
                 f"{address}: {run.answered} answers by {run.sent} requests; sent again: {reasons}; "
-                f"of these {run.maybe_twice} may be paid twice\n"
+                f"of these {run.maybe_twice} may have been generated twice\n"
             )
         for reason, count in run.unknown.most_common(5):
             sys.stderr.write(

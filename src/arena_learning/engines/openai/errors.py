@@ -1,4 +1,4 @@
-"""What an endpoint's error means: for this conversation, for every request, for now, or until someone pays.
+"""What an endpoint's error means: for this conversation, for every request, for now, or until the quota is raised.
 
 Statuses alone do not tell: a quota that is used up comes as 429 like a storm that passes, a content filter as 400 like
 a misspelt field. So the words that services use are read too.

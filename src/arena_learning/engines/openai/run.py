@@ -22,7 +22,7 @@ class EndpointRun:
     """What one call asks, what has come back, and what was sent again (``maybe_twice``).
 
     ``top_logprobs`` is how many of the likeliest tokens each place of an answer shall tell. ``alive`` counts whatever
-    shows that the server works: answers, refusals, and bodies with status 200 that are no answer. ``given_up`` counts
+    shows that the server works: answers, refusals, and bodies with status 200 that are no answer. ``unanswered`` counts
     the conversations since the last answer that got nothing readable, ``fruitless`` those whose answers were empty or
     broken off each time. ``unknown`` holds the finish reasons that nobody knows.
     """
@@ -34,7 +34,7 @@ class EndpointRun:
         self.places = iter(range(len(conversations)))
         self.done: queue.SimpleQueue[Answered | None] = queue.SimpleQueue()
         self.sent = self.answered = self.refused = self.maybe_twice = 0
-        self.alive = self.given_up = self.fruitless = 0
+        self.alive = self.unanswered = self.fruitless = 0
         self.again: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()
         self.heard = asyncio.Event()  # something has come back, if only an error

@@ -173,7 +173,7 @@ def _instruction(pair: LabelledPair, where: str) -> Instruction:
         hint = "the turns end with the user's: answers stand in response_a and response_b"
         raise ArenaError(describe_invalid(error), where=where, hint=hint) from None
     for place, raw in enumerate(pair.rubric, 1):
-        parse_criterion(raw, f"{where}, rubric point {place}")
+        parse_criterion(raw, f"{where}, rubric criterion {place}")
     return instruction
 
 

@@ -39,7 +39,7 @@ def audit_judges(
         names: of judges in params.yaml; none for all that can read a labelled pair. The baseline always comes along.
         params: the current parameters.
         paths: the project's paths.
-        fresh: pay for games that the store remembers.
+        fresh: ask again for games that the store remembers.
         sample: audit on so many pairs, drawn by the seed of params.yaml; 0 for all.
         calibrate: fit the map of reward judges to these labels (``calibration``: what params.yaml may say).
 

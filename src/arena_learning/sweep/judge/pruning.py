@@ -1,7 +1,7 @@
 """When a trial is clearly worse than the best one, judged by the pairs that both have seen.
 
 A sign test on the pairs where one hits and the other misses, one-sided and exact, its level shared among the looks.
-Optuna's WilcoxonPruner, as it comes, tests at 0.1 after every block and so gives up a judge that is as good as the best
+Optuna's WilcoxonPruner, as it comes, tests at 0.1 after every block and so prunes a judge that is as good as the best
 in 18 to 26 % of the cases; with its level shared out it does as this one (benchmarks/sweep_pruning.py), through a
 normal approximation that hits and misses are too coarse for.
 """
@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-LEVEL = 0.1  # how often a judge as good as the best is given up, over all looks of a trial
+LEVEL = 0.1  # how often a judge as good as the best is pruned, over all looks of a trial
 
 
 def clearly_worse(hits: Mapping[int, float], best: Mapping[int, float], looks: int) -> str:
-    """Return why a trial is given up, or an empty string.
+    """Return why a trial is pruned, or an empty string.
 
     Args:
         hits: the trial's, 1 or 0, by pair.

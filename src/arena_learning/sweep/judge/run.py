@@ -152,7 +152,7 @@ def judge_table(report: Mapping[str, Any]) -> str:
     rows = [[*head, "agreement", "detectable", "flips", "ties", "unscored", "first", "tokens", "s", ""]]
     for one in report["trials"]:
         notes = [one["given_up"]] * bool(one["given_up"])
-        notes += ["in force"] * (one["number"] == report["incumbent"])
+        notes += ["current"] * (one["number"] == report["incumbent"])
         notes += ["best"] * (one["number"] == report["best"])
         broken = [name for name, value in one["constraints"].items() if value > 0]
         notes += [f"breaks {', '.join(broken)}"] * bool(broken and not one["given_up"])
@@ -177,7 +177,7 @@ def judge_table(report: Mapping[str, Any]) -> str:
         lines.append("the current parameters are the best that was found")
     else:
         lines.append(
-            f"  the winner less the one in force: {written.gain_interval(against, 100, 1)} points, "
+            f"  the winner less the current parameters: {written.gain_interval(against, 100, 1)} points, "
             f"{against['better']} pairs better, {against['worse']} worse, p {against['p']:.3f}; "
             f"{against['detectable']:.0%} could have been told"
         )

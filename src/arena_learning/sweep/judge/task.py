@@ -1,7 +1,7 @@
 """Sweeping a judge's prompt and parameters against labelled pairs.
 
 One half of the pairs, drawn by instruction, chooses; the other half is looked at once, by the winner and the parameters
-in force. A pair counts 1 where the judge names the label's outcome, else 0: a pair without a verdict is a miss, so that
+current. A pair counts 1 where the judge names the label's outcome, else 0: a pair without a verdict is a miss, so that
 no judge gains by passing over the hard ones.
 """
 
@@ -148,30 +148,30 @@ class JudgeTask:
         return [f"{name}@{JudgeTemplate(name, self.paths.root).digest}" for name in names]
 
     def run(self, values: Values, trial: Trial) -> Outcome:
-        """Judge the first half in shuffled blocks; give up what can no longer be feasible or is clearly worse."""
+        """Judge the first half in shuffled blocks; prune what can no longer be feasible or is clearly worse."""
         params = override(self.params, values)
         order = list(self.tune)
         random.Random(values_digest([self.seed, values], 16)).shuffle(order)
         looks = -(-len(order) // BLOCK)
         best = _best(trial.others(), len(order), self.objectives)
         done = Judgement({}, [], [], 0, 0.0)
-        given_up = ""
+        pruned = ""
         for start in range(0, len(order), BLOCK):
             done = joined(done, self.judge(params, order[start : start + BLOCK]))
             for place in order[start : start + BLOCK]:
                 trial.report(place, done.hits[place])
             if len(done.hits) == len(order):
                 break
-            given_up = self._hopeless(done, len(order)) or clearly_worse(done.hits, best, looks)
-            if given_up:
-                given_up += f" ({len(done.hits)} of {len(order)} pairs)"
+            pruned = self._hopeless(done, len(order)) or clearly_worse(done.hits, best, looks)
+            if pruned:
+                pruned += f" ({len(done.hits)} of {len(order)} pairs)"
                 break
         figures = self.figures(done)
         shown = {**figures, "templates": self._templates(params), "detectable": self._detectable(best, done)}
         constraints = self._constraints(figures)
         reused = {"games": len(done.games) - done.judged}
-        if given_up:
-            return Outcome((), given_up, constraints, shown, reused)
+        if pruned:
+            return Outcome((), pruned, constraints, shown, reused)
         measured = {
             "agreement": figures["agreement"]["mean"],
             "-tokens": figures["tokens"],

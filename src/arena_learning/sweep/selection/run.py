@@ -185,7 +185,7 @@ def selection_table(report: Mapping[str, Any]) -> str:
         shown, answers = one["shown"], one["shown"].get("answers", {})
         measured = shown.get("estimates", {}).get(first)
         notes = [one["given_up"]] * bool(one["given_up"])
-        notes += ["in force"] * (one["number"] == report["incumbent"])
+        notes += ["current"] * (one["number"] == report["incumbent"])
         notes += ["best"] * (one["number"] == report["best"])
         notes += [f"as trial {n}" for key, n in one["reused"].items() if key == "training of trial"]
         rows.append(
@@ -216,7 +216,7 @@ def selection_table(report: Mapping[str, Any]) -> str:
 def _confirmation_lines(report: Mapping[str, Any], first: str) -> list[str]:
     judges = list(report["confirmed"][0]["estimates"]) if report["confirmed"] else []
     rows = [
-        ["trial", *(f"by {judge}" for judge in judges), "detectable", "against the one in force", "p (Holm)"]
+        ["trial", *(f"by {judge}" for judge in judges), "detectable", "against the current one", "p (Holm)"]
     ]
     for row in report["confirmed"]:
         against = row["against_current"]
@@ -225,7 +225,7 @@ def _confirmation_lines(report: Mapping[str, Any], first: str) -> list[str]:
                 str(row["trial"]),
                 *(written.gain_interval(row["estimates"][judge]) for judge in judges),
                 f"{row['estimates'][first]['detectable']:.2f}",
-                written.gain_interval(against) if against else "in force",
+                written.gain_interval(against) if against else "current",
                 f"{against['p_holm']:.3f}" if against else "-",
             ]
         )

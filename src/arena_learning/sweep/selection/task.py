@@ -183,7 +183,7 @@ class SelectionTask:
         shown: dict[str, Any] = {"rows": len(rows), "left_out": left_out}
         if len(rows) < FEWEST_ROWS:
             return Outcome(
-                given_up=f"{len(rows)} rows, fewer than {FEWEST_ROWS}",
+                pruned=f"{len(rows)} rows, fewer than {FEWEST_ROWS}",
                 constraints=constraints,
                 shown=shown,
                 reused=reused,
