@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM = false
 # vLLM pins many versions of its own: it lives in a second environment, on the CPU by another package (PyPI).
 ENGINES := .venv-engines
 
-.PHONY: repro test test-unit test-engines lint ui setup setup-engines clean-venv
+.PHONY: repro test test-unit test-engines lint reference ui setup setup-engines clean-venv
 
 setup: $(VENV)/.installed
 
@@ -52,6 +52,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The pages of docs/reference that are made from the code.
+reference: setup
+	$(BIN)/python scripts/make_reference.py
 
 ui: setup
 	$(BIN)/arena track

@@ -20,7 +20,7 @@ from arena_learning.track.shown import Shown
 from arena_learning.track.tables import cut, sample
 from arena_learning.track.views import round_params
 
-DOCS = Path(__file__).parents[2] / "docs" / "tracking.md"
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 
 
 @pytest.fixture

@@ -1,0 +1,70 @@
+"""The generated pages of docs/reference say what the code says now."""
+
+from __future__ import annotations
+
+import re
+from importlib import util
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SPEC = util.spec_from_file_location("make_reference", ROOT / "scripts" / "make_reference.py")
+script = util.module_from_spec(SPEC)
+SPEC.loader.exec_module(script)
+
+
+@pytest.mark.parametrize("name", ["params.md", "commands.md", "rows.md"])
+def test_the_committed_page_is_what_the_code_makes_now(name):
+    committed = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
+    assert committed == script.pages()[name], f"docs/reference/{name} is out of date: run `{script.COMMAND}`"
+
+
+def test_the_pages_are_all_that_the_script_makes():
+    assert set(script.pages()) == {"params.md", "commands.md", "rows.md"}
+
+
+def test_every_key_of_the_shipped_parameters_is_on_the_page():
+    keys = set(re.findall(r"^\| `(\w+)` \|", script.params_page(), re.M))
+    shipped = (ROOT / "profiles" / "paper.yaml").read_text(encoding="utf-8")
+    top = set(re.findall(r"^(\w+):", shipped, re.M))
+    assert top
+    assert top <= keys
+
+
+def test_options_of_a_command_are_on_the_page_and_common_ones_stand_once():
+    page = script.commands_page()
+    assert "`--anchor NAME=ELO`: A model and the rating it keeps. [default: the mean is 1000]" in page
+    assert "### `arena rounds add`" in page
+    assert page.count("- `--fresh`:") == 1
+
+
+def test_ranges_and_defaults_are_read_from_the_types():
+    page = script.params_page()
+    assert "| `cosine_none` | number ≥ 0, < 1 | `0.3` |" in page
+    assert "| `splits` | map of text to integer ≥ 0 | *required* |" in page
+    assert "| `score_first` | number ≥ 1, ≤ 10 or none | none |" in script.rows_page()
+
+
+def test_links_within_a_page_and_to_other_pages_lead_somewhere():
+    folder = ROOT / "docs"
+    anchors = {path: set(_anchors(path.read_text(encoding="utf-8"))) for path in folder.glob("*/*.md")}
+    broken = []
+    for path in [*(folder / "reference").glob("*.md"), *(folder / "lab").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)\s]+)\)", _prose(path.read_text(encoding="utf-8"))):
+            if "://" in target:
+                continue
+            name, _, anchor = target.partition("#")
+            other = (path.parent / name).resolve() if name else path
+            if not other.exists() or (anchor and anchor not in anchors.get(other, {anchor})):
+                broken.append(f"{path.relative_to(ROOT)}: {target}")
+    assert broken == []
+
+
+def _prose(text: str) -> str:
+    return re.sub(r"^```.*?^```|`[^`\n]*`", "", text, flags=re.M | re.S)
+
+
+def _anchors(text: str) -> list[str]:
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M)
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
