@@ -39,9 +39,9 @@ _PLAIN = {int: "integer", float: "number", bool: "boolean", str: "text", Any: "a
 
 _PARAMS = """# Parameters: `params.yaml`
 
-Each heading is a section, each row a key of it. An unknown key is an error that suggests a known one. *required*
-means that there is no default. A **name** consists of letters, digits, `-` and `_`, begins with a letter or a
-digit, and has at most 100 characters. Words that YAML reads as numbers, dates or truth values are no names.
+Each heading is a section, below it are its keys. An unknown key is an error that suggests a known one. A **name**
+consists of letters, digits, `-` and `_`, begins with a letter or a digit, and has at most 100 characters. Words that
+YAML reads as numbers, dates or truth values are no names.
 """
 _COMMANDS = """# Commands
 
@@ -161,7 +161,7 @@ def params_page() -> str:
         if also:
             parts.append(f"The keys of {' and '.join(also)} belong here too.")
         own = {key: info for key, info in kind.model_fields.items() if key in kind.__annotations__}
-        parts += [_table("key", kind, own, homes)] if own else []
+        parts += [_fields(kind, own, homes)] if own else []
     return "\n\n".join(parts)
 
 
@@ -198,7 +198,7 @@ def rows_page() -> str:
     parts = [_ROWS]
     for name, example in EXAMPLES.items():
         kind: type[BaseModel] = getattr(rows, name)
-        parts += [f"## {name}", _about(kind), _table("field", kind, kind.model_fields, {})]
+        parts += [f"## {name}", _about(kind), _fields(kind, kind.model_fields, {})]
         if example:
             row = kind.model_validate(example).model_dump(mode="json", exclude_unset=True)
             parts.append(f"```json\n{_json(row)}\n```")
@@ -227,8 +227,11 @@ def _commands(command: click.Command, context: click.Context) -> Iterator[_Comma
 
 
 def _listed(records: Sequence[tuple[str, str]]) -> str:
-    lines = (f"- `{option}`: {' '.join(text.split())}" for option, text in records)
-    return "\n".join(textwrap.fill(line, _WIDTH, subsequent_indent="  ") for line in lines)
+    return "\n".join(_wrapped(f"- `{option}`: {' '.join(text.split())}") for option, text in records)
+
+
+def _wrapped(item: str) -> str:
+    return textwrap.fill(item, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _find_sections(place: str, kind: type[BaseModel], homes: dict[type[BaseModel], str]) -> None:
@@ -263,15 +266,15 @@ def _anchor(place: str) -> str:
     return "#" + re.sub(r"[^a-z0-9_ -]", "", place.lower()).replace(" ", "-")
 
 
-def _table(
-    first: str, kind: type[BaseModel], fields: dict[str, FieldInfo], homes: dict[type[BaseModel], str]
-) -> str:
-    lines = [f"| {first} | type | default | meaning |", "|---|---|---|---|"]
-    said = _meanings(kind)
+def _fields(kind: type[BaseModel], fields: dict[str, FieldInfo], homes: dict[type[BaseModel], str]) -> str:
+    """Return a list of fields: name, type and range, default, meaning."""
+    said, lines = _meanings(kind), []
     for key, info in fields.items():
         inner = next((one for one in _kinds(info.annotation) if one in homes), None)
         shown = f"[section]({_anchor(homes[inner])})" if inner else _type(info.annotation, info.metadata)
-        lines.append(f"| `{key}` | {shown} | {_default(info)} | {said.get(key, '')} |".replace("  ", " "))
+        default = f", {_default(info)}" if _default(info) else ""
+        meaning = f": {said[key]}" if key in said else ""
+        lines.append(_wrapped(f"- **`{key}`** ({shown}{default}){meaning}"))
     return "\n".join(lines)
 
 
@@ -309,11 +312,15 @@ def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
 
 def _default(info: FieldInfo) -> str:
     if info.is_required():
-        return "*required*"
+        return "required"
     value = info.get_default(call_default_factory=True, validated_data={})
     if isinstance(value, BaseModel):
         return ""
-    return "none" if value is None else f"`{value if value and isinstance(value, str) else _json(value)}`"
+    return (
+        "default none"
+        if value is None
+        else f"default `{value if isinstance(value, str) and value else _json(value)}`"
+    )
 
 
 def _meanings(kind: type[BaseModel]) -> dict[str, str]:
@@ -333,7 +340,7 @@ def _about(kind: type[BaseModel]) -> str:
 
 
 def _inline(text: str) -> str:
-    return " ".join(text.split()).replace("``", "`").replace("|", "\\|")
+    return " ".join(text.split()).replace("``", "`")
 
 
 def _json(value: Any, indent: str = "") -> str:

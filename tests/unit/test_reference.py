@@ -25,7 +25,7 @@ def test_the_pages_are_all_that_the_script_makes():
 
 
 def test_every_key_of_the_shipped_parameters_is_on_the_page():
-    keys = set(re.findall(r"^\| `(\w+)` \|", script.params_page(), re.M))
+    keys = set(re.findall(r"^- \*\*`(\w+)`\*\*", script.params_page(), re.M))
     shipped = (ROOT / "profiles" / "paper.yaml").read_text(encoding="utf-8")
     top = set(re.findall(r"^(\w+):", shipped, re.M))
     assert top
@@ -41,9 +41,9 @@ def test_options_of_a_command_are_on_the_page_and_common_ones_stand_once():
 
 def test_ranges_and_defaults_are_read_from_the_types():
     page = script.params_page()
-    assert "| `cosine_none` | number ≥ 0, < 1 | `0.3` |" in page
-    assert "| `splits` | map of text to integer ≥ 0 | *required* |" in page
-    assert "| `score_first` | number ≥ 1, ≤ 10 or none | none |" in script.rows_page()
+    assert "- **`cosine_none`** (number ≥ 0, < 1, default `0.3`): " in page
+    assert "- **`splits`** (map of text to integer ≥ 0, required): " in page
+    assert "- **`score_first`** (number ≥ 1, ≤ 10 or none, default none)" in script.rows_page()
 
 
 def test_links_within_a_page_and_to_other_pages_lead_somewhere():
