@@ -25,9 +25,9 @@ from pydantic.fields import FieldInfo
 from arena_learning.cli.main import cli
 from arena_learning.params import Params
 
-try:  # the name of the rows' package after the move
-    from arena_learning import schema as rows
-except ImportError:
+try:
+    from arena_learning.schema import rows
+except ImportError:  # before the rows moved there
     from arena_learning import rows
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
