@@ -13,10 +13,10 @@ from family import Family, chat_of
 from others import OTHERS
 from turns import TURNS
 
-from arena_learning.engines.chat_format import check_chat
-from arena_learning.engines.learnt import ChatFormat
+from arena_learning.engines.chat_check import check_chat
+from arena_learning.engines.chat_format import ChatFormat
 from arena_learning.engines.tokenizer import ChatSettings
-from arena_learning.rows import Turn
+from arena_learning.schema.rows import Turn
 
 pytestmark = pytest.mark.torch
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.params import parse_params
 from arena_learning.sweep.space import make_space
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from arena_learning.rows import Battle, Game, Winner
+from arena_learning.schema import Battle, Game, Winner
 
 
 def merge_games(

@@ -14,13 +14,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from arena_learning import texts
+from arena_learning.core import TEXT_VERSION, sentences, words
 from arena_learning.judge.base import Presentation, Verdict
-from arena_learning.judge.flaws import Flaw, find_flaws
-from arena_learning.points import Check, Point, check, parse_point
-from arena_learning.pool.embeddings import Embedder, shared_embedder
-from arena_learning.rows import Instruction, Response
-from arena_learning.texts import sentences, words
+from arena_learning.judge.penalties import Penalty, find_penalties
+from arena_learning.pool import Embedder, shared_embedder
+from arena_learning.schema import (
+    Criterion,
+    CriterionResult,
+    Instruction,
+    Response,
+    check_criterion,
+    parse_criterion,
+)
 
 VERSION = "1"
 
@@ -62,7 +67,7 @@ class RubricJudge:
         self.fingerprint = {
             "judge": self.label,
             "embeddings": self._embedder.version,
-            "text": texts.VERSION,
+            "text": TEXT_VERSION,
         }
 
     def score(self, presentations: Sequence[Presentation]) -> list[Verdict]:
@@ -82,7 +87,9 @@ class RubricJudge:
         """
         text = response.text
         points = _points(instruction)
-        checks = [self._semantic(p, text) if p.kind == "semantic" else check(p, text) for p in points]
+        checks = [
+            self._semantic(p, text) if p.kind == "semantic" else check_criterion(p, text) for p in points
+        ]
         positive = [
             (p, c) for p, c in zip(points, checks, strict=True) if p.is_content and p.kind != "avoids"
         ]
@@ -91,10 +98,10 @@ class RubricJudge:
         for point, seen in zip(points, checks, strict=True):
             if self._content_only and not point.is_content:
                 continue
-            earned.append((point, Check(seen.met * _credit(point, substance), seen.seen)))
-        flaws = find_flaws(instruction, response, points)
+            earned.append((point, CriterionResult(seen.met * _credit(point, substance), seen.seen)))
+        flaws = find_penalties(instruction, response, points)
         if response.finish_reason == "length" and not self._content_only:
-            flaws.append(Flaw(0.9, "cut off"))
+            flaws.append(Penalty(0.9, "cut off"))
         value = 1 + 9 * _share(earned) * prod(flaw.factor for flaw in flaws)
         lines = [f"[{c.met:.2f} x {p.weight:g}] {p.describe()}: {c.seen}" for p, c in earned]
         return Score(_halves(value), "\n".join([*lines, *(flaw.what for flaw in flaws)]))
@@ -109,14 +116,14 @@ class RubricJudge:
         rationale = f"First: {one.value:g}\n{one.rationale}\nSecond: {two.value:g}\n{two.rationale}"
         return Verdict(one.value, two.value, rationale)
 
-    def _semantic(self, point: Point, text: str) -> Check:
+    def _semantic(self, point: Criterion, text: str) -> CriterionResult:
         windows = _windows(text)
         if not windows:
-            return Check(0.0, "nothing said")
+            return CriterionResult(0.0, "nothing said")
         vectors = self._embedder.embed([point.text, *windows])
         cosine = float(np.max(vectors[1:] @ vectors[0]))
         met = (cosine - self._none) / (self._full - self._none)
-        return Check(round(min(1.0, max(0.0, met)), 2), f"cosine {cosine:.2f}")
+        return CriterionResult(round(min(1.0, max(0.0, met)), 2), f"cosine {cosine:.2f}")
 
     def _embed_ahead(self, presentations: Sequence[Presentation]) -> None:
         """Embed all texts of a batch at once: many short texts in one call are several times faster."""
@@ -128,8 +135,8 @@ class RubricJudge:
         self._embedder.embed(texts)
 
 
-def _points(instruction: Instruction) -> list[Point]:
-    return [parse_point(raw, f"instruction {instruction.id}") for raw in instruction.rubric]
+def _points(instruction: Instruction) -> list[Criterion]:
+    return [parse_criterion(raw, f"instruction {instruction.id}") for raw in instruction.rubric]
 
 
 @lru_cache(maxsize=4096)
@@ -141,14 +148,14 @@ def _windows(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*parts, *pairs, *whole]))
 
 
-def _credit(point: Point, substance: float) -> float:
+def _credit(point: Criterion, substance: float) -> float:
     """Return how much of a point counts: what is not content counts only as far as something is said."""
     if point.kind == "avoids":
         return substance
     return 1.0 if point.is_content else min(1.0, 2 * substance)
 
 
-def _share(pairs: Sequence[tuple[Point, Check]]) -> float:
+def _share(pairs: Sequence[tuple[Criterion, CriterionResult]]) -> float:
     total = sum(p.weight for p, _ in pairs)
     return sum(p.weight * c.met for p, c in pairs) / total if total else 0.0
 

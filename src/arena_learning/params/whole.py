@@ -6,9 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from arena_learning.engines.base import Sampling
-from arena_learning.params.contestants import BattleParams, Opponent, Serving, Weights
-from arena_learning.params.judging import Judge, Judging
+from arena_learning.params.contestants import BattleParams, Opponent, Sampling, Serving, Weights
+from arena_learning.params.judging import JudgeParams, Judging
 from arena_learning.params.pool import Pool
 from arena_learning.params.section import NONE, Name, Positive, Section
 from arena_learning.params.training import Dataset, Train
@@ -76,7 +75,7 @@ class Params(Section):
     pool: Pool
     opponents: dict[Name, Opponent]
     battle: BattleParams = BattleParams()
-    judges: dict[Name, Judge]
+    judges: dict[Name, JudgeParams]
     judge: Judging = Judging()
     dataset: Dataset = Dataset()
     train: Train = Train()

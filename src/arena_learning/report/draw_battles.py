@@ -9,9 +9,19 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arena_learning.params import Params
-from arena_learning.report.draw_style import BLUE, GREY, INK, ORANGE, SOFT, new_figure, plain, short, title
-from arena_learning.report.places import Duel
-from arena_learning.report.words import plural
+from arena_learning.report.draw_style import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    SOFT,
+    new_figure,
+    short_name,
+    title,
+    without_math,
+)
+from arena_learning.report.phrases import plural
+from arena_learning.report.views import BattleView
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +61,7 @@ def win_rates(judge: str, board: Mapping[str, Any]) -> Figure:
     image = axes.imshow(
         np.ma.masked_invalid(rates), cmap=colours.with_extremes(bad="#F0F1F4"), vmin=0, vmax=1
     )
-    labels = [short(name) for name in names]
+    labels = [short_name(name) for name in names]
     axes.set_xticks(range(len(names)), labels, rotation=35, ha="right")
     axes.set_yticks(range(len(names)), labels)
     axes.spines[:].set_visible(False)
@@ -67,7 +77,7 @@ def win_rates(judge: str, board: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def categories(judge: str, duels: Sequence[Duel], before: str, after: str) -> Figure:
+def categories(judge: str, duels: Sequence[BattleView], before: str, after: str) -> Figure:
     """Draw each category's mean score of two contestants, and how sure the difference is."""
     changes = category_changes(duels, before, after)
     figure = new_figure(7.6, 1.9 + 0.42 * max(len(changes), 2))
@@ -89,20 +99,20 @@ def categories(judge: str, duels: Sequence[Duel], before: str, after: str) -> Fi
             fontsize=9,
             color=INK,
         )
-    axes.set_yticks(range(len(changes)), [plain(c.category) for c in reversed(changes)])
+    axes.set_yticks(range(len(changes)), [without_math(c.category) for c in reversed(changes)])
     axes.set_ylim(-0.6, len(changes) - 0.4)
     _score_range(axes, changes)
     axes.set_xlabel("mean score, 1 to 10")
     title(
         axes,
-        f"Scores by category: {short(before)} (open) and {short(after)} (filled)",
+        f"Scores by category: {short_name(before)} (open) and {short_name(after)} (filled)",
         f"judge '{judge}', {plural(sum(c.instructions for c in changes), 'test instruction')}\n"
         "shaded: 95 % interval of the difference, drawn around the filled dot",
     )
     return figure
 
 
-def category_changes(duels: Sequence[Duel], before: str, after: str) -> list[Change]:
+def category_changes(duels: Sequence[BattleView], before: str, after: str) -> list[Change]:
     """Return each category's change between two contestants, where both were scored on an instruction."""
     scores: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
@@ -123,7 +133,7 @@ def category_changes(duels: Sequence[Duel], before: str, after: str) -> list[Cha
     return changes
 
 
-def gaps(rounds: Mapping[str, Sequence[Duel]], params: Params) -> Figure:
+def gaps(rounds: Mapping[str, Sequence[BattleView]], params: Params) -> Figure:
     """Draw for each round how far its target won or lost its battles."""
     columns = min(3, max(1, len(rounds)))
     lines = max(1, math.ceil(len(rounds) / columns))
@@ -158,7 +168,7 @@ def gaps(rounds: Mapping[str, Sequence[Duel]], params: Params) -> Figure:
     return figure
 
 
-def _margins(axes: Axes, name: str, duels: Sequence[Duel], params: Params) -> None:
+def _margins(axes: Axes, name: str, duels: Sequence[BattleView], params: Params) -> None:
     from matplotlib.ticker import MaxNLocator
 
     this = params.rounds[name]
@@ -169,7 +179,7 @@ def _margins(axes: Axes, name: str, duels: Sequence[Duel], params: Params) -> No
     if not duels:
         axes.set_yticks([])
         axes.text(0, 0.5, "no battles:\nlearns from recorded answers", ha="center", va="center", color=GREY)
-        title(axes, short(name))
+        title(axes, short_name(name))
         return
     margins: dict[str, list[float]] = {outcome: [] for outcome in _COLOURS}
     for duel in duels:
@@ -184,13 +194,13 @@ def _margins(axes: Axes, name: str, duels: Sequence[Duel], params: Params) -> No
     count = len({duel.instruction.id for duel in duels})
     title(
         axes,
-        short(name),
-        f"target {short(this.target)}, K = {this.threshold:g}, {plural(count, 'instruction')}\n{shares}",
+        short_name(name),
+        f"target {short_name(this.target)}, K = {this.threshold:g}, {plural(count, 'instruction')}\n{shares}",
     )
 
 
 def _reach(differences: Sequence[float]) -> float | None:
-    from arena_learning.rating.intervals import t_quantile
+    from arena_learning.rating import t_quantile
 
     if len(differences) < 2:
         return None

@@ -7,21 +7,20 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from arena_learning.board.evaluate import judge_names
-from arena_learning.errors import ArenaError, suggest
-from arena_learning.judge.health import win_counts
+from arena_learning.core import ArenaError, Paths, read_json, suggest
+from arena_learning.judge import win_counts
+from arena_learning.leaderboard import judge_names
 from arena_learning.params import Params
-from arena_learning.paths import Paths
-from arena_learning.report.places import (
+from arena_learning.report.views import (
     ARENA,
-    Duel,
-    Place,
-    check_place,
+    BattleLog,
+    BattleView,
+    check_battle_log_name,
     extremes,
-    read_place,
+    read_battle_log,
     target_of,
 )
-from arena_learning.rows import Instruction, PreferenceRow, Response, SftRow, by_id, read_json, read_rows
+from arena_learning.schema import Instruction, PreferenceRow, Response, SftRow, by_id, read_rows
 
 
 def show_battle(
@@ -39,7 +38,7 @@ def show_battle(
     Raises:
         ArenaError: an unknown round, instruction or contestant, or a file is missing.
     """
-    found = read_place(place, params, paths)
+    found = read_battle_log(place, params, paths)
     instruction = _instruction(found, instruction_id)
     duels = _of_pair(found, instruction_id, pair)
     shown = sorted({name for d in duels for name in (d.battle.a, d.battle.b)})
@@ -61,21 +60,21 @@ def show_battle(
     }
 
 
-def _of_pair(place: Place, instruction_id: str, pair: Sequence[str]) -> list[Duel]:
+def _of_pair(place: BattleLog, instruction_id: str, pair: Sequence[str]) -> list[BattleView]:
     """Return an instruction's duels, those between ``pair`` alone if it is given."""
     duels = [d for d in place.duels if d.instruction.id == instruction_id]
     met = sorted({name for d in duels for name in (d.battle.a, d.battle.b)})
     for name in pair:
         if name not in met:
             raise ArenaError(
-                f"'{name}' did not battle on '{instruction_id}' in '{place.name}'", mend=suggest(name, met)
+                f"'{name}' did not battle on '{instruction_id}' in '{place.name}'", hint=suggest(name, met)
             )
     if pair:
         duels = [d for d in duels if {d.battle.a, d.battle.b} == set(pair)]
         if not duels:
             raise ArenaError(
                 f"{' and '.join(pair)} did not meet on '{instruction_id}' in '{place.name}'",
-                mend="leave both out to see who did",
+                hint="leave both out to see who did",
             )
     return duels
 
@@ -86,10 +85,10 @@ def show_round(name: str, params: Params, paths: Paths) -> dict[str, Any]:
     Raises:
         ArenaError: an unknown round, or a file is missing.
     """
-    check_place(name, params, arena=False)
+    check_battle_log_name(name, params, arena=False)
     target = target_of(name, params)
     learnt = _learnt(name, params, paths)
-    place = read_place(name, params, paths)
+    place = read_battle_log(name, params, paths)
     own = [d for d in place.duels if target in (d.battle.a, d.battle.b)]
     return {
         "round": name,
@@ -123,7 +122,7 @@ def show_contestant(name: str, params: Params, paths: Paths) -> dict[str, Any]:
             }
     if not boards:
         raise ArenaError(
-            f"'{name}' is not on the leaderboard", where=str(paths.leaderboard), mend="run `dvc repro`"
+            f"'{name}' is not on the leaderboard", where=str(paths.leaderboard), hint="run `dvc repro`"
         )
     return {
         "contestant": name,
@@ -146,7 +145,7 @@ def show_answers(name: str, instruction_id: str, params: Params, paths: Paths) -
         ArenaError: an unknown contestant or instruction, or a file is missing.
     """
     _check_contestant(name, params)
-    place = read_place(ARENA, params, paths)
+    place = read_battle_log(ARENA, params, paths)
     instruction = _instruction(place, instruction_id, _elsewhere(instruction_id, params, paths))
     duels = [d for d in place.duels if d.instruction.id == instruction_id]
     names = judge_names(paths)
@@ -169,7 +168,7 @@ def _chain(name: str, params: Params) -> list[str]:
     return ["base", *rounds, name]
 
 
-def _marks(duels: Sequence[Duel], contestant: str, names: dict[str, str]) -> dict[str, dict[str, Any]]:
+def _marks(duels: Sequence[BattleView], contestant: str, names: dict[str, str]) -> dict[str, dict[str, Any]]:
     """Return by judge the contestant's mean score over its battles, and its battle against the base."""
     marks: dict[str, dict[str, Any]] = {}
     for label, judge in names.items():
@@ -187,21 +186,21 @@ def _marks(duels: Sequence[Duel], contestant: str, names: dict[str, str]) -> dic
     return marks
 
 
-def _worst_first(duels: Sequence[Duel], target: str | None) -> list[tuple[str, list[Duel]]]:
+def _worst_first(duels: Sequence[BattleView], target: str | None) -> list[tuple[str, list[BattleView]]]:
     """Return the duels by category, the category with the lowest mean margin first."""
-    groups: dict[str, list[Duel]] = defaultdict(list)
+    groups: dict[str, list[BattleView]] = defaultdict(list)
     for duel in duels:
         groups[duel.battle.category].append(duel)
     return sorted(groups.items(), key=lambda item: (_mean_margin(item[1], target) or 0.0, item[0]))
 
 
-def _mean_margin(duels: Sequence[Duel], target: str | None) -> float | None:
+def _mean_margin(duels: Sequence[BattleView], target: str | None) -> float | None:
     margins = [m for d in duels if target is not None and (m := d.margin(target)) is not None]
     return fmean(margins) if margins else None
 
 
 def _category(
-    category: str, duels: Sequence[Duel], target: str | None, learnt: dict[str, str]
+    category: str, duels: Sequence[BattleView], target: str | None, learnt: dict[str, str]
 ) -> dict[str, Any]:
     assert target is not None
     outcomes = Counter(d.outcome(target) for d in duels)
@@ -217,7 +216,7 @@ def _category(
     }
 
 
-def _loss(duel: Duel, target: str, learnt: dict[str, str]) -> dict[str, Any]:
+def _loss(duel: BattleView, target: str, learnt: dict[str, str]) -> dict[str, Any]:
     winner = duel.other(target)
     scores = {duel.battle.a: duel.battle.score_a, duel.battle.b: duel.battle.score_b}
     return {
@@ -255,11 +254,11 @@ def _answer(response: Response) -> dict[str, Any]:
     }
 
 
-def _instruction(place: Place, instruction_id: str, mend: str = "") -> Instruction:
+def _instruction(place: BattleLog, instruction_id: str, hint: str = "") -> Instruction:
     if instruction_id not in place.instructions:
         where = "the test set" if place.name == ARENA else f"the split of '{place.name}'"
-        hint = mend or _few(instruction_id, list(place.instructions))
-        raise ArenaError(f"no instruction '{instruction_id}' in {where}", mend=hint)
+        hint = hint or _few(instruction_id, list(place.instructions))
+        raise ArenaError(f"no instruction '{instruction_id}' in {where}", hint=hint)
     return place.instructions[instruction_id]
 
 
@@ -281,5 +280,5 @@ def _elsewhere(instruction_id: str, params: Params, paths: Paths) -> str:
 def _check_contestant(name: str, params: Params) -> None:
     if name not in params.contestants:
         raise ArenaError(
-            f"no contestant '{name}'", where="params.yaml", mend=suggest(name, params.contestants)
+            f"no contestant '{name}'", where="params.yaml", hint=suggest(name, params.contestants)
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.report.draw_style import BLUE, GREY, ORANGE, STYLE, new_figure
+from arena_learning.report import BLUE, GREY, ORANGE, STYLE, new_figure
 from arena_learning.sweep.space import encode
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def importance(report: Mapping[str, Any], seed: int) -> dict[str, float]:
     return {path: float(share) for path, share in found.items()}
 
 
-def draw(report: Mapping[str, Any], folder: Path) -> list[Path]:
+def draw_study(report: Mapping[str, Any], folder: Path) -> list[Path]:
     """Draw a sweep's figures into ``folder`` and return their files."""
     from matplotlib import style
 

@@ -33,7 +33,7 @@ class Outcome:
         return all(value <= 0 for value in self.constraints.values())
 
 
-class Impossible(Exception):  # noqa: N818  no error of the program: a trial that cannot be run, now or later
+class InfeasibleError(Exception):
     """Values that cannot be tried, and would fail again: the trial is kept as failed, with this reason."""
 
 
@@ -58,7 +58,7 @@ class Task(Protocol):
         kind: ``selection`` or ``judge``.
         subject: the round, or the judge.
         space: what is tried.
-        current: the values in force; trial 0.
+        current: the current values; trial 0.
         objectives: the names of what is measured, the first one first; with ``-`` in front what is to be small.
         seed: of everything drawn.
     """

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from arena_learning.train.arguments import Plan, common_arguments, on_one_gpu, plan
+from arena_learning.train.arguments import TrainingPlan, common_arguments, on_one_gpu, plan_training
 from arena_learning.train.encode import Encoded
 from arena_learning.train.load import load_policy, load_scorer
 from arena_learning.train.loop import Job, Trained, run_trainer
 from arena_learning.train.lora import lora_config
-from arena_learning.train.reward import RewardModel
+from arena_learning.train.reward import TrainedReward
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, Trainer
@@ -29,13 +29,13 @@ ROLLOUT = (
 )
 
 
-def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: RewardModel) -> Trained:
+def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: TrainedReward) -> Trained:
     """Train the start with PPO on encoded prompts."""
-    laid = plan(settings, len(encoded.rows))
+    laid = plan_training(settings, len(encoded.rows))
     # A batch larger than the prompts there are is never full: the trainer would wait for it forever.
     fits = min(settings.batch_size, len(encoded.rows)) // laid.device_batch
     laid = laid._replace(accumulation=max(1, fits))
-    folder, _ = job.claim("ppo", settings)
+    folder, _ = job.open_checkpoints("ppo", settings)
     mark = folder / "started"
     if mark.is_file():
         sys.stderr.write("ppo: interrupted before; PPO cannot go on from a checkpoint and starts again\n")
@@ -50,7 +50,7 @@ def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: RewardModel) ->
 
 
 def _trainer(
-    job: Job, settings: Ppo, encoded: Encoded, reward: RewardModel, laid: Plan, folder: Path
+    job: Job, settings: Ppo, encoded: Encoded, reward: TrainedReward, laid: TrainingPlan, folder: Path
 ) -> Trainer:
     from datasets import Dataset
     from trl.experimental.ppo import PPOConfig, PPOTrainer
@@ -117,7 +117,7 @@ def _sampler(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-def _value_model(job: Job, settings: Ppo, reward: RewardModel) -> PreTrainedModel:
+def _value_model(job: Job, settings: Ppo, reward: TrainedReward) -> PreTrainedModel:
     """Return the value model: the reward model, with adapters of its own where the policy has them."""
     model = load_scorer(job.start, reward.folder, job.seed)
     config = lora_config(settings, scorer=True)

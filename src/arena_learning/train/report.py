@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from arena_learning.rows import Row
+from arena_learning.schema import Row
 
 Method = Literal["sft", "dpo", "ppo"]
 Name = Literal["sft", "dpo", "reward", "ppo"]
