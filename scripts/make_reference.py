@@ -22,13 +22,9 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from arena_learning import schema
 from arena_learning.cli.main import cli
 from arena_learning.params import Params
-
-try:
-    from arena_learning.schema import rows
-except ImportError:  # before the rows moved there
-    from arena_learning import rows
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 COMMAND = "make reference"
@@ -197,7 +193,7 @@ def rows_page() -> str:
     """Return the page of all rows, each with an example, which its class has read."""
     parts = [_ROWS]
     for name, example in EXAMPLES.items():
-        kind: type[BaseModel] = getattr(rows, name)
+        kind: type[BaseModel] = getattr(schema, name)
         parts += [f"## {name}", _about(kind), _fields(kind, kind.model_fields, {})]
         if example:
             row = kind.model_validate(example).model_dump(mode="json", exclude_unset=True)
