@@ -61,6 +61,22 @@ def test_links_within_a_page_and_to_other_pages_lead_somewhere():
     assert broken == []
 
 
+def test_files_that_the_pages_name_exist():
+    folders = (ROOT / "docs" / "reference", ROOT / "docs" / "lab")
+    pages = [
+        page for folder in folders for page in folder.glob("*.md") if page.name != "LOG.md"
+    ]  # that is history
+    named = {
+        path
+        for page in pages
+        for path in re.findall(
+            r"\b(?:benchmarks|tests|scripts|profiles|src)/[\w/.-]*\w", page.read_text(encoding="utf-8")
+        )
+    }
+    assert len(named) > 20
+    assert sorted(path for path in named if not (ROOT / path).exists()) == []
+
+
 def _prose(text: str) -> str:
     return re.sub(r"^```.*?^```|`[^`\n]*`", "", text, flags=re.M | re.S)
 
