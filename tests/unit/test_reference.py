@@ -46,21 +46,6 @@ def test_ranges_and_defaults_are_read_from_the_types():
     assert "- **`score_first`** (number ≥ 1, ≤ 10 or none, default none)" in script.rows_page()
 
 
-def test_links_within_a_page_and_to_other_pages_lead_somewhere():
-    folder = ROOT / "docs"
-    anchors = {path: set(_anchors(path.read_text(encoding="utf-8"))) for path in folder.glob("*/*.md")}
-    broken = []
-    for path in [*(folder / "reference").glob("*.md"), *(folder / "lab").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)\s]+)\)", _prose(path.read_text(encoding="utf-8"))):
-            if "://" in target:
-                continue
-            name, _, anchor = target.partition("#")
-            other = (path.parent / name).resolve() if name else path
-            if not other.exists() or (anchor and anchor not in anchors.get(other, {anchor})):
-                broken.append(f"{path.relative_to(ROOT)}: {target}")
-    assert broken == []
-
-
 def test_files_that_the_pages_name_exist():
     folders = (ROOT / "docs" / "reference", ROOT / "docs" / "lab")
     pages = [
@@ -75,12 +60,3 @@ def test_files_that_the_pages_name_exist():
     }
     assert len(named) > 20
     assert sorted(path for path in named if not (ROOT / path).exists()) == []
-
-
-def _prose(text: str) -> str:
-    return re.sub(r"^```.*?^```|`[^`\n]*`", "", text, flags=re.M | re.S)
-
-
-def _anchors(text: str) -> list[str]:
-    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M)
-    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
