@@ -32,6 +32,13 @@ def test_every_key_of_the_shipped_parameters_is_on_the_page():
     assert top <= keys
 
 
+def test_every_key_and_every_field_has_a_meaning():
+    listed = "".join(script.params_page() + script.rows_page()).replace("\n  ", " ")
+    items = re.findall(r"^- \*\*`.*$", listed, re.M)
+    assert len(items) > 150
+    assert [item for item in items if not re.search(r"\): \S", item)] == []
+
+
 def test_options_of_a_command_are_on_the_page_and_common_ones_stand_once():
     page = script.commands_page()
     assert "`--anchor NAME=ELO`: A model and the rating it keeps. [default: the mean is 1000]" in page
