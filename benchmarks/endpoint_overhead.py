@@ -115,12 +115,12 @@ async def bare_aiohttp(url: str, count: int, in_flight: int) -> float:
 
 def engine(url: str, count: int, in_flight: int) -> float:
     """Ask through the engine and the store, as `arena battle` does."""
-    from arena_learning.arena.ask import Contestant, ask
-    from arena_learning.engines.base import Sampling
-    from arena_learning.engines.openai import OpenAi
+    from arena_learning.arena.ask import Contestant, ask_contestant_for
+    from arena_learning.engines.openai.engine import OpenAi
     from arena_learning.params import Endpoint
-    from arena_learning.rows import Instruction
-    from arena_learning.store import Store
+    from arena_learning.params.contestants import Sampling
+    from arena_learning.schema.rows import Instruction
+    from arena_learning.store.store import Store
 
     instructions = [
         Instruction(id=f"i{n}", turns=[{"role": "user", "content": body["messages"][0]["content"]}])
@@ -129,10 +129,10 @@ def engine(url: str, count: int, in_flight: int) -> float:
     opened = OpenAi("m", Endpoint(base_url=url, concurrency=in_flight))
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "store.sqlite") as store:
         start = time.perf_counter()
-        asked = ask(Contestant("x", opened, Sampling(max_tokens=64)), instructions, store)
+        asked = ask_contestant_for(Contestant("x", opened, Sampling(max_tokens=64)), instructions, store)
         seconds = time.perf_counter() - start
         opened.close()
-        assert asked.paid == store.count("response") == count
+        assert asked.generated == store.count("response") == count
     return seconds
 
 

@@ -19,11 +19,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from arena_learning.arena.ask import Contestant, ask
-from arena_learning.engines.base import Engine, Sampling
-from arena_learning.engines.vllm_worker import ENVIRONMENT
-from arena_learning.rows import Instruction, read_rows
-from arena_learning.store import Store
+from arena_learning.arena.ask import Contestant, ask_contestant_for
+from arena_learning.engines.base import Engine
+from arena_learning.engines.vllm.worker import ENVIRONMENT
+from arena_learning.params.contestants import Sampling
+from arena_learning.schema.rows import Instruction, read_rows
+from arena_learning.store.store import Store
 
 BATCH = 32
 Call = Callable[[], int]
@@ -33,7 +34,7 @@ def vllm(folder: Path, instructions: list[Instruction], sampling: Sampling) -> t
     os.environ.update(ENVIRONMENT)
     from vllm import LLM, SamplingParams
 
-    from arena_learning.engines.vllm import Vllm
+    from arena_learning.engines.vllm.engine import Vllm
     from arena_learning.params import VllmServing
 
     engine = Vllm(folder, VllmServing(context=2048), batch_size=BATCH)
@@ -61,7 +62,7 @@ def openvino(folder: Path, instructions: list[Instruction], sampling: Sampling) 
     import openvino_genai
     from transformers import AutoTokenizer
 
-    from arena_learning.engines.exports import exported
+    from arena_learning.engines.gguf.cache import cached_export
     from arena_learning.engines.openvino import PROPERTIES, OpenVino
     from arena_learning.engines.weights import template_for
 
@@ -70,7 +71,7 @@ def openvino(folder: Path, instructions: list[Instruction], sampling: Sampling) 
     engine = OpenVino(folder, exports, template=template, batch_size=BATCH)
     scheduler = openvino_genai.SchedulerConfig()
     scheduler.max_num_seqs, scheduler.enable_prefix_caching = BATCH, True
-    file = str(exported(folder, template, exports, "q8_0"))
+    file = str(cached_export(folder, template, exports, "q8_0"))
     pipeline = openvino_genai.ContinuousBatchingPipeline(file, scheduler, "CPU", PROPERTIES)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     messages = [[turn.model_dump() for turn in instruction.turns] for instruction in instructions]
@@ -104,7 +105,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             store = Store(Path(folder) / "store.sqlite")
             try:
-                return ask(Contestant("base", engine, sampling), instructions, store).tokens
+                return ask_contestant_for(Contestant("base", engine, sampling), instructions, store).tokens
             finally:
                 store.close()
 

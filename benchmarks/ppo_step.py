@@ -35,10 +35,10 @@ CASES = {  # whose trainer, and what differs from the laptop's parameters
 
 def train_ours(job: Any, settings: Any, encoded: Any, folder: Path) -> tuple[float, int]:
     from arena_learning.train import ppo
-    from arena_learning.train.reward import RewardModel
+    from arena_learning.train.reward import TrainedReward
 
     ppo.save_state = lambda *_: None
-    done = ppo.train_ppo(job, settings, encoded, RewardModel(folder, None, 0.0, 0))
+    done = ppo.train_ppo(job, settings, encoded, TrainedReward(folder, None, 0.0, 0))
     return done.seconds, done.steps
 
 
@@ -50,11 +50,11 @@ def train_trl(job: Any, settings: Any, encoded: Any, folder: Path) -> tuple[floa
     from transformers import GenerationConfig, PrinterCallback
     from trl.experimental.ppo import PPOConfig, PPOTrainer
 
-    from arena_learning.train.arguments import common_arguments, on_one_gpu, plan
+    from arena_learning.train.arguments import common_arguments, on_one_gpu, plan_training
     from arena_learning.train.load import load_policy, load_scorer
     from arena_learning.train.lora import lora_config
 
-    laid = plan(settings, len(encoded.rows))
+    laid = plan_training(settings, len(encoded.rows))
     job.start.tokenizer.padding_side = "left"
     AcceleratorState._reset_state(reset_partial_state=False)
     os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if job.train.precision == "bf16" else "no"
@@ -103,7 +103,7 @@ def measure(case: str, args: argparse.Namespace, folder: Path) -> dict[str, floa
     import torch
 
     from arena_learning.params import Train
-    from arena_learning.rows import Instruction, read_rows
+    from arena_learning.schema import Instruction, read_rows
     from arena_learning.train.encode import Encoded, Encoder
     from arena_learning.train.load import load_start, quiet_libraries
     from arena_learning.train.loop import Job

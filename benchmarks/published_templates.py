@@ -27,10 +27,10 @@ from typing import NamedTuple
 
 import yaml
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.chat import GOODBYE, HELLO, Chat
-from arena_learning.engines.chat_format import check_chat
+from arena_learning.engines.chat_check import check_chat
 from arena_learning.engines.tokenizer import ChatSettings
-from arena_learning.errors import ArenaError
 
 MARK = re.compile(
     r"<\|[^|<>\n'\"{}]{1,40}\|?>|<[a-z_/|][\w:|/]{1,30}\|?>|<｜[^｜]{1,40}｜>|〈\|[^|]{1,20}\|〉|\[/?[A-Z_]{3,20}\]"
@@ -82,7 +82,7 @@ def checked(path: Path) -> Row:
         try:
             return Row(path.stem, "works", "; ".join(map(short, check_chat(Chat(folder)).notes)))
         except ArenaError as error:
-            hinted = re.search(r"chat_template_kwargs: (\{.*\})", error.mend)
+            hinted = re.search(r"chat_template_kwargs: (\{.*\})", error.hint)
             if hinted is None:
                 return Row(path.stem, "refused", short(error.what))
         settings = ChatSettings(kwargs=yaml.safe_load(hinted[1]))

@@ -19,12 +19,12 @@ from scipy.stats import spearmanr
 
 from arena_learning.importers.run import import_files
 from arena_learning.judge.health import judge_health
-from arena_learning.judge.play import Pairing, play
+from arena_learning.judge.play import Pairing, play_games
 from arena_learning.judge.replay import ReplayJudge
 from arena_learning.pool.read import read_answers, read_pool
 from arena_learning.rating import RatingParams, battles_from_frame, rate
-from arena_learning.rows import RecordedVerdict, Response, by_id, read_rows
-from arena_learning.store import Store
+from arena_learning.schema.rows import RecordedVerdict, Response, by_id, read_rows
+from arena_learning.store.store import Store
 
 FILES = ("alpaca_eval_instructions.jsonl", "alpaca_eval_responses.jsonl.gz", "alpaca_eval_preferences.csv.gz")
 WINNERS = {"a": "model_a", "b": "model_b", "tie": "tie"}
@@ -78,7 +78,7 @@ def replayed(out: Path, known: set[str]) -> tuple[list, dict]:
     # One model left one instruction unanswered: what nobody answered cannot be shown to a judge.
     pairs = [p for p in pairs if {(p.instruction_id, p.a), (p.instruction_id, p.b)} <= responses.keys()]
     with Store(out / "store.sqlite") as store:
-        judged = play(pairs, instructions, responses, ReplayJudge(out / "verdicts.jsonl"), store)
+        judged = play_games(pairs, instructions, responses, ReplayJudge(out / "verdicts.jsonl"), store)
     return judged.battles, judge_health(judged.games, judged.battles, responses)
 
 

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from arena_learning.core.text import words
 from arena_learning.judge.base import Presentation
 from arena_learning.judge.rubric import RubricJudge
-from arena_learning.rows import Instruction, Response, Turn, read_rows
-from arena_learning.texts import words
+from arena_learning.schema.rows import Instruction, Response, Turn, read_rows
 
 ROOT = Path(__file__).parent.parent
 RUBRICS = ROOT / "benchmarks" / "human_rubrics.jsonl"

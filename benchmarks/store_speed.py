@@ -28,13 +28,13 @@ from collections.abc import Sequence
 from itertools import combinations, islice
 from pathlib import Path
 
-from arena_learning.engines.base import Completion, Conversation, Sampling
+from arena_learning.engines.base import Completion, Conversation
 from arena_learning.judge.llm import LlmJudge
-from arena_learning.judge.play import Pairing, portions
-from arena_learning.judge.record import record
+from arena_learning.judge.play import Pairing, play_in_portions
 from arena_learning.judge.template import JudgeTemplate
-from arena_learning.rows import Instruction, Response, Turn, rows_file
-from arena_learning.store import Store, store_key
+from arena_learning.params.contestants import Sampling
+from arena_learning.schema.rows import Instruction, Response, Turn, rows_file
+from arena_learning.store.store import Store, store_key
 
 BATCH = 500
 
@@ -152,11 +152,11 @@ def memory(games: int, most: int, folder: Path) -> None:
         rows_file(folder / "games.jsonl") as write_games,
         rows_file(folder / "battles.jsonl") as write_battles,
     ):
-        played = portions(islice(every, games // 2), instructions, responses, judge, store)
-        recorded = record(played, responses, write_games, write_battles)
+        played = play_in_portions(islice(every, games // 2), instructions, responses, judge, store)
+        recorded = write_games(played, responses, write_games, write_battles)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    assert recorded.paid == recorded.health["games"] == games
+    assert recorded.judged == recorded.health["games"] == games
     print(
         f"games: {games:>7,} in {seconds:.0f} s ({games / seconds:,.0f} a second), "
         f"{peak:.0f} MB at most, {before:.0f} MB before the first",

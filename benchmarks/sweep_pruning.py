@@ -4,7 +4,7 @@
 
 Two simulated judges hit each of N labelled pairs with their own probabilities; how hard a pair is, they share. The
 second one is looked at after every block of 15 pairs, by Optuna's WilcoxonPruner (its level as it comes, 0.1, and
-divided by the looks) and by `arena_learning.sweep.pruning`.
+divided by the looks) and by `arena_learning.sweep.judge.pruning`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from arena_learning.sweep.judging import BLOCK
-from arena_learning.sweep.pruning import clearly_worse
+from arena_learning.sweep.judge.pruning import clearly_worse
+from arena_learning.sweep.judge.task import BLOCK
 
 Hits = dict[int, float]
 Rule = Callable[[Hits, Hits, int], bool]

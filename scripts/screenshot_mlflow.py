@@ -31,10 +31,10 @@ from pathlib import Path
 
 from playwright.sync_api import Error, Page, TimeoutError, sync_playwright
 
-from arena_learning.errors import ArenaError
-from arena_learning.paths import Paths, project
-from arena_learning.track.server import HOST, free_port, server_command, server_environment
-from arena_learning.track.store import opened
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.paths import Paths, find_project
+from arena_learning.tracking.mlflow_store import opened
+from arena_learning.tracking.server import HOST, free_port, server_command, server_environment
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHARTS = (
@@ -67,7 +67,7 @@ def main() -> None:
     options.charts = options.charts or (SWEEP_CHARTS if options.study else CHARTS)
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # the picture is of the project's own store
     try:
-        paths = project(options.root)
+        paths = find_project(options.root)
         name = "mlflow-sweep.png" if options.study else "mlflow-rounds.png"
         out = options.out or paths.root / "docs" / "images" / name
         browser = find_browser()
@@ -93,7 +93,7 @@ def find_browser() -> str:
         found = shutil.which(name)
         if found:
             return found
-    raise ArenaError("no Chromium on the PATH", mend="Debian and Ubuntu: apt-get install chromium")
+    raise ArenaError("no Chromium on the PATH", hint="Debian and Ubuntu: apt-get install chromium")
 
 
 def newest_rounds(paths: Paths) -> tuple[str, list[str], str]:
@@ -103,7 +103,7 @@ def newest_rounds(paths: Paths) -> tuple[str, list[str], str]:
         ArenaError: the store holds no round.
     """
     if not (paths.mlruns / "mlflow.db").is_file():
-        raise ArenaError("no store yet", where=str(paths.mlruns), mend="make it with `arena track`")
+        raise ArenaError("no store yet", where=str(paths.mlruns), hint="make it with `arena track`")
     with opened(paths) as store:
         flywheels = store.client.search_runs(
             [store.experiment], "tags.`arena.kind` = 'flywheel'", max_results=1
@@ -111,7 +111,7 @@ def newest_rounds(paths: Paths) -> tuple[str, list[str], str]:
         below = f"tags.`mlflow.parentRunId` = '{flywheels[0].info.run_id}'" if flywheels else ""
         rounds = store.client.search_runs([store.experiment], below) if below else []
     if not rounds:
-        raise ArenaError("the store holds no round", where=str(paths.mlruns), mend="run `arena track`")
+        raise ArenaError("the store holds no round", where=str(paths.mlruns), hint="run `arena track`")
     rounds = sorted(rounds, key=lambda run: int(run.data.params["round.index"]))
     query = urllib.parse.urlencode(
         {
@@ -208,12 +208,12 @@ def take(browser: str, address: str, names: list[str], options: argparse.Namespa
         raise ArenaError(
             f"not on the page within {WAIT_SECONDS:.0f} s: {first_line(error)}",
             where="MLflow's page",
-            mend="this MLflow may be another version",
+            hint="this MLflow may be another version",
         ) from None
     except Error as error:
         raise ArenaError(
             f"the browser failed: {first_line(error)}",
-            mend=f"try it by hand: {browser} --headless about:blank",
+            hint=f"try it by hand: {browser} --headless about:blank",
         ) from None
 
 

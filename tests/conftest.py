@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
-from arena_learning.rows import Battle, Instruction, Response, Turn
+from arena_learning.schema.rows import Battle, Instruction, Response, Turn
 from sample import one_iteration
 
 # A busy machine is no failure.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import NamedTuple
 
-from arena_learning.rows import Instruction, Turn
+from arena_learning.schema.rows import Instruction, Turn
 
 
 class Foreign(NamedTuple):

@@ -11,10 +11,11 @@ import sys
 import time
 from pathlib import Path
 
+from arena_learning.core.json_files import canonical
 from arena_learning.judge.base import Verdict
-from arena_learning.judge.play import Pairing, play
-from arena_learning.rows import Instruction, Response, Turn, canonical
-from arena_learning.store import Store
+from arena_learning.judge.play import Pairing, play_games
+from arena_learning.schema.rows import Instruction, Response, Turn
+from arena_learning.store.store import Store
 
 INSTRUCTIONS, NAMES, BATCH, PAUSE = 200, ("a", "b", "c", "d", "e"), 20, 0.008  # 200 x 10 pairs x 2 orders
 GAMES = INSTRUCTIONS * 10 * 2
@@ -58,10 +59,10 @@ def run(store: Path, log: Path) -> tuple[str, int]:
     }
     pairs = [Pairing(i, x, y) for i in instructions for x in NAMES for y in NAMES if x < y]
     with Store(store) as memory:
-        judged = play(pairs, instructions, responses, SlowJudge(log), memory)
+        judged = play_games(pairs, instructions, responses, SlowJudge(log), memory)
     assert len(judged.games) == GAMES
     rows = "".join(canonical(row.model_dump(mode="json")) for row in (*judged.games, *judged.battles))
-    return hashlib.sha256(rows.encode()).hexdigest(), judged.paid
+    return hashlib.sha256(rows.encode()).hexdigest(), judged.judged
 
 
 def hash_of(text: str) -> int:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from crash_run import BATCH, GAMES, run
 
-from arena_learning.errors import ArenaError
-from arena_learning.store import Store
+from arena_learning.core.errors import ArenaError
+from arena_learning.store.store import Store
 
 SCRIPT = Path(__file__).parent / "crash_run.py"
 KILLS = 20
@@ -127,7 +127,7 @@ def test_a_process_does_the_work_of_another_that_is_killed_beside_it(tmp_path, u
     print(f"two processes, {killed} kills of one, {twice} paid twice, at most {killed * BATCH} in flight")
     assert twice <= killed * BATCH
     with Store(tmp_path / "store.sqlite") as store:
-        store.claim([b"another"])
+        store.lease([b"another"])
         assert len(list((tmp_path / "store.sqlite.holders").iterdir())) == 1, "locks of the dead are swept up"
 
 

@@ -11,15 +11,15 @@ import pytest
 from click.testing import CliRunner
 from scripted import WordCountJudge
 
-from arena_learning.errors import ArenaError
-from arena_learning.judge.audit import agreement, agreement_decided, audit_judge, kappa
-from arena_learning.judge.audit_run import audit_judges, flat_figures, table
-from arena_learning.judge.labelled import read_labelled
-from arena_learning.judge.longer import LongerJudge
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.json_files import read_json
+from arena_learning.core.paths import Paths
+from arena_learning.judge.audit.agreement import agreement_decided, agreement_share, audit_judge, kappa
+from arena_learning.judge.audit.labelled import read_labelled
+from arena_learning.judge.audit.run import audit_judges, audit_table, flat_figures
+from arena_learning.judge.length_baseline import LengthBaselineJudge
 from arena_learning.params import parse_params
-from arena_learning.paths import Paths
-from arena_learning.rows import read_json
-from arena_learning.store import Store
+from arena_learning.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 HUMAN = ROOT.parent / "shared" / "data" / "human_preferences.jsonl.gz"
@@ -68,7 +68,7 @@ def test_figures_are_those_worked_out_by_hand(tmp_path, name):
     assert found["sources"]["s1"]["agreement"]["value"] == pytest.approx(2 / 3)
     assert found["sources"]["s2"]["pairs"] == 3
     assert found["categories"] == {}  # only one
-    assert (found["paid"], again["paid"]) == (12, 0)  # the unscored pair is remembered with its reason
+    assert (found["judged"], again["judged"]) == (12, 0)  # the unscored pair is remembered with its reason
     assert {**again["all"], "seconds_per_game": whole["seconds_per_game"]} == whole
 
 
@@ -89,7 +89,7 @@ def test_intervals_resample_instructions(tmp_path):
     with Store(tmp_path / "s.sqlite") as store:
         for name, some in (("clustered", rows), ("alone", alone)):
             labelled = read_labelled(write(tmp_path / f"{name}.jsonl", some))
-            found.append(audit_judge(LongerJudge(), labelled, store)["all"]["agreement"])
+            found.append(audit_judge(LengthBaselineJudge(), labelled, store)["all"]["agreement"])
     assert found[0] == {"value": 0.5, "lower": 0, "upper": 1}
     assert 0.38 < found[1]["lower"] < 0.42  # 0.5 - 1.96 * sqrt(0.25 / 100)
 
@@ -97,7 +97,7 @@ def test_intervals_resample_instructions(tmp_path):
 def test_kappa_and_agreement_of_known_tables():
     perfect, chance = np.diag([3.0, 4.0, 2.0]), np.full((3, 3), 4.0)
     assert kappa(np.stack([perfect, chance])).tolist() == [1, 0]
-    assert agreement(chance) == pytest.approx(1 / 3)
+    assert agreement_share(chance) == pytest.approx(1 / 3)
     assert agreement_decided(chance) == 0.5
     assert np.isnan(kappa(np.zeros((3, 3))))
     assert np.isnan(kappa(np.diag([5.0, 0.0, 0.0])))  # all say the same: nothing is beyond chance
@@ -161,9 +161,9 @@ def test_the_baseline_is_always_in_the_table(tmp_path, project):
     # "nonsense" and "two" are a word each: the baseline reads nothing, so that is a tie too.
     assert result["judges"]["longer"]["all"]["scored"] == 6
     written = read_json(paths.audit("labels"))
-    assert "paid" not in written["judges"]["longer"]
-    assert "longer" in table(result)
-    assert "50.0%" in table(result)
+    assert "judged" not in written["judges"]["longer"]
+    assert "longer" in audit_table(result)
+    assert "50.0%" in audit_table(result)
     assert flat_figures(result, "longer")["agreement"] == 0.5
     with pytest.raises(ArenaError, match="no judge 'rubrik'"):
         audit_judges(tmp_path / "labels.jsonl", ["rubrik"], params, paths)
@@ -179,14 +179,14 @@ def test_the_command_prints_a_table_or_json(tmp_path, monkeypatch):
     assert said.exit_code == 0, said.output
     assert "labels: 6 labelled pairs" in said.output
     found = json.loads(CliRunner().invoke(command, ["labels.jsonl", "--json"]).output)
-    assert found["judges"]["longer"]["paid"] == 0
+    assert found["judges"]["longer"]["judged"] == 0
 
 
 def test_the_shipped_labels_are_read_and_length_says_little_of_them(tmp_path):
     labelled = read_labelled(ROOT / "data" / "judge_labels.jsonl")
     assert len(labelled.pairs) == 180
     with Store(tmp_path / "s.sqlite") as store:
-        found = audit_judge(LongerJudge(), labelled, store)
+        found = audit_judge(LengthBaselineJudge(), labelled, store)
     assert len(found["categories"]) == 9
     assert 0.2 < found["all"]["agreement_decided"]["value"] < 0.6
 
@@ -196,7 +196,7 @@ def test_the_human_labels_are_read_and_the_longer_answer_wins_two_thirds_of_them
         pytest.skip(f"no {HUMAN.name} beside the project")
     labelled = read_labelled(HUMAN)
     with Store(tmp_path / "s.sqlite") as store:
-        found = audit_judge(LongerJudge(), labelled, store)
+        found = audit_judge(LengthBaselineJudge(), labelled, store)
     assert found["all"]["pairs"] == 2489
     assert (
         0.6 < found["all"]["agreement_decided"]["value"] < 0.72

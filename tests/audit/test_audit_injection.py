@@ -10,10 +10,10 @@ from attacks import ATTACKS
 from conformance import present
 from scripted import ScriptedEngine
 
-from arena_learning.engines.base import Sampling
-from arena_learning.engines.control import neutralise_common
+from arena_learning.engines.openai.control_tokens import break_common_control_tokens
 from arena_learning.judge.llm import LlmJudge
 from arena_learning.judge.template import JudgeTemplate, shipped_templates
+from arena_learning.params.contestants import Sampling
 
 LINES = "Score-A: 3\nScore-B: 8"
 OWN = {"json": '{"explanation": "b", "Score-A": 3, "Score-B": 8}'}
@@ -66,13 +66,13 @@ def test_no_answer_changes_how_many_delimiters_the_prompt_has(template):
 def test_no_control_token_of_an_attack_reaches_an_endpoint_whole():
     tokens = re.compile(r"<\|\w+\|>|<｜[^｜]+｜>|\[/?INST\]|</?s>|<(?:start|end)_of_turn>")
     assert sum(bool(tokens.search(a)) for a in ATTACKS) >= 6
-    assert not [a for a in ATTACKS if tokens.search(neutralise_common(a))]
+    assert not [a for a in ATTACKS if tokens.search(break_common_control_tokens(a))]
 
 
 @pytest.mark.torch
 def test_no_control_token_of_an_attack_becomes_one_in_a_model_of_our_own(tmp_path):
     from arena_learning.engines.chat import Chat
-    from arena_learning.rows import Turn
+    from arena_learning.schema.rows import Turn
     from tiny import build_tiny_model
 
     chat = Chat(build_tiny_model(tmp_path / "m"))

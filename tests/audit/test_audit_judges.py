@@ -10,20 +10,21 @@ import pytest
 from conformance import INSTRUCTION, check_judge, present
 from scripted import ScriptedEngine
 
-from arena_learning.engines.base import Completion, Refused, Sampling
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.paths import Paths
+from arena_learning.engines.base import Completion, Refused
 from arena_learning.judge.build import open_judge
 from arena_learning.judge.health import judge_health
+from arena_learning.judge.length_baseline import LengthBaselineJudge
 from arena_learning.judge.llm import LlmJudge
-from arena_learning.judge.longer import LongerJudge
 from arena_learning.judge.parse import read_json_scores
-from arena_learning.judge.play import Pairing, play
+from arena_learning.judge.play import Pairing, play_games
 from arena_learning.judge.replay import ReplayJudge
 from arena_learning.judge.template import JudgeTemplate
 from arena_learning.params import parse_params
-from arena_learning.paths import Paths
-from arena_learning.rows import RecordedVerdict, Turn, write_rows
-from arena_learning.store import Store
+from arena_learning.params.contestants import Sampling
+from arena_learning.schema.rows import RecordedVerdict, Turn, write_rows
+from arena_learning.store.store import Store
 
 
 @pytest.mark.parametrize(
@@ -116,8 +117,8 @@ def test_a_prompt_that_the_engine_refuses_is_unscored_and_stops_nothing():
 
 
 def test_the_baseline_conforms_and_likes_the_longer():
-    check_judge(LongerJudge())
-    (verdict,) = LongerJudge().score([present("one two three", "one")])
+    check_judge(LengthBaselineJudge())
+    (verdict,) = LengthBaselineJudge().score([present("one two three", "one")])
     assert verdict[:2] == (7.75, 3.25)  # 3 of 4 words: 1 + 9 * 0.75
 
 
@@ -137,7 +138,7 @@ def replay(tmp_path, make_instruction, make_response, rows, names=("a", "b", "c"
     responses = {("i1", n): make_response("i1", n, "the same") for n in names}
     pairs = [Pairing("i1", x, y) for x in names for y in names if x < y]
     with Store(tmp_path / "store.sqlite") as store:
-        judged = play(
+        judged = play_games(
             pairs, {"i1": make_instruction()}, responses, ReplayJudge(tmp_path / "gpt4.jsonl"), store
         )
         assert store.count("game") == 0  # names decide here, and no key holds them
@@ -152,7 +153,7 @@ def test_a_verdict_of_unknown_order_is_a_battle_of_one_game(tmp_path, make_instr
     assert (ab.score_a, ab.score_b) == (7.75, 3.25)
     assert (ac.winner, ac.score_a) == ("tie", 5.5)
     assert bc.unscored == "no recorded verdict"
-    assert (health["flip_rate"], health["first_position_share"], judged.paid) == (None, None, 0)
+    assert (health["flip_rate"], health["first_position_share"], judged.judged) == (None, None, 0)
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -247,8 +248,8 @@ def test_a_reward_model_conforms_and_reads_the_end_of_the_answer(reward_folder):
 @pytest.mark.torch
 @pytest.mark.filterwarnings("ignore")
 def test_an_audit_fits_the_map_of_a_reward_judge_to_the_labels(reward_folder, tmp_path, make_params):
-    from arena_learning.judge.audit_run import audit_judges
-    from arena_learning.judge.labelled import read_labelled
+    from arena_learning.judge.audit.labelled import read_labelled
+    from arena_learning.judge.audit.run import audit_judges
     from arena_learning.judge.reward import Calibration, RewardJudge, calibrate
 
     texts = [("The Danube.", "No."), ("Four rivers meet.", "It is."), ("Yes, by boat.", "The end of it all.")]

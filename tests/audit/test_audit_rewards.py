@@ -10,15 +10,16 @@ import pytest
 from conformance import INSTRUCTION, TEXTS, check_judge, present
 from tiny_rewards import DECODERS, ENCODERS, build_reward_model
 
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.json_files import read_json, write_json
+from arena_learning.core.paths import Paths
 from arena_learning.engines.weights import weights_digest
-from arena_learning.errors import ArenaError
 from arena_learning.judge.build import open_judge
-from arena_learning.judge.play import Pairing, play
+from arena_learning.judge.play import Pairing, play_games
 from arena_learning.judge.reward import Calibration, RewardJudge
 from arena_learning.params import parse_params
-from arena_learning.paths import Paths
-from arena_learning.rows import Turn, read_json, write_json
-from arena_learning.store import Store
+from arena_learning.schema.rows import Turn
+from arena_learning.store.store import Store
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
 FIT = [text for text in TEXTS.values() if len(text) < 1000]
@@ -180,7 +181,7 @@ def test_an_answer_is_read_once_however_many_it_meets(folder, tmp_path, make_ins
     responses = {(i, c): make_response(i, c, f"{c} answers {i}") for i in known for c in "abcd"}
     pairs = [Pairing(i, x, y) for i in known for x, y in combinations("abcd", 2)]
     with Store(tmp_path / "s.sqlite") as store:
-        judged = play(pairs, known, responses, made, store)
+        judged = play_games(pairs, known, responses, made, store)
         assert sum(seen) == len(responses) == 12
         assert len(judged.games) == 36  # 3 instructions, 6 pairs, both orders
         assert all(battle.orders_agree for battle in judged.battles)
@@ -188,7 +189,7 @@ def test_an_answer_is_read_once_however_many_it_meets(folder, tmp_path, make_ins
         assert sum(seen) == 12 + 2, "across calls too"
         again = judge(folder("llama"))
         watched = watch(again)
-        assert play(pairs, known, responses, again, store).games == judged.games
+        assert play_games(pairs, known, responses, again, store).games == judged.games
         assert not watched, "and remembered"
 
 

@@ -6,9 +6,10 @@ import math
 
 import pytest
 
-from arena_learning.engines.base import Completion, Engine, Sampling, Weighing, answers
-from arena_learning.errors import ArenaError
-from arena_learning.rows import Turn
+from arena_learning.core.errors import ArenaError
+from arena_learning.engines.base import Completion, Engine, ReportsLogprobs, stream_answers
+from arena_learning.params.contestants import Sampling
+from arena_learning.schema.rows import Turn
 from languages import FOREIGN
 
 
@@ -113,12 +114,16 @@ class EngineConformance:
             assert [c.text for c in first] != [c.text for c in other]
 
     def test_tells_the_likeliest_tokens_or_says_that_it_cannot(self, engine: Engine):
-        if not isinstance(engine, Weighing):
+        if not isinstance(engine, ReportsLogprobs):
             with pytest.raises(ArenaError, match="no probabilities of tokens"):
-                list(answers(engine, PLAIN, GREEDY, likely=5))
+                list(stream_answers(engine, PLAIN, GREEDY, top_logprobs=5))
             return
-        likely = min(5, engine.most_likely)
-        found = dict(pair for group in answers(engine, PLAIN, GREEDY, likely=likely) for pair in group)
+        top_logprobs = min(5, engine.max_top_logprobs)
+        found = dict(
+            pair
+            for group in stream_answers(engine, PLAIN, GREEDY, top_logprobs=top_logprobs)
+            for pair in group
+        )
         plain = engine.respond(PLAIN, GREEDY)
         assert found.keys() == set(range(len(PLAIN)))
         for place, completion in found.items():
@@ -126,11 +131,11 @@ class EngineConformance:
             assert completion.completion_tokens - 1 <= len(completion.tokens) <= completion.completion_tokens
             assert "".join(token.text for token in completion.tokens).startswith(completion.text)
             for token in completion.tokens:
-                logs = [log for _, log in token.likely]
-                assert len(logs) == likely
+                logs = [log for _, log in token.top_logprobs]
+                assert len(logs) == top_logprobs
                 assert logs == sorted(logs, reverse=True)
                 assert 0 < sum(map(math.exp, logs)) < 1 + 1e-3
-                assert token.text == token.likely[0][0]  # greedy: the likeliest was taken
+                assert token.text == token.top_logprobs[0][0]  # greedy: the likeliest was taken
 
 
 def check_close(engine: Engine) -> None:

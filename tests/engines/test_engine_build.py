@@ -11,12 +11,12 @@ import sys
 import pytest
 from engine_conformance import PLAIN
 
-from arena_learning.engines.base import Sampling
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.paths import Paths
 from arena_learning.engines.build import open_engine, open_opponent
-from arena_learning.errors import ArenaError
 from arena_learning.params import Opponent, parse_params
-from arena_learning.paths import Paths
-from arena_learning.rows import Instruction
+from arena_learning.params.contestants import Sampling
+from arena_learning.schema.rows import Instruction
 
 INSTRUCTIONS = [Instruction(id=f"i{n}", turns=tuple(turns)) for n, turns in enumerate(PLAIN)]
 ROUND = {"index": 1, "method": "sft", "split": "d1", "target": "base", "init": "base", "threshold": 1.0}
@@ -86,7 +86,7 @@ def test_an_opponents_type_falls_back_to_its_engines_first(tiny_model, paths):
 
 @pytest.mark.torch
 def test_a_gguf_opponent_is_prepared_once(tiny_model, paths, tmp_path):
-    from arena_learning.engines.gguf_export import export_gguf
+    from arena_learning.engines.gguf.export import export_gguf
 
     export_gguf(tiny_model, None, tmp_path / "other.gguf", "f16")
     opponent = Opponent(engine="transformers", model="other.gguf")

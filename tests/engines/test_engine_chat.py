@@ -5,11 +5,11 @@ import shutil
 import pytest
 from engine_conformance import ALL, CONTROL, MULTI_TURN, PLAIN, SYSTEM, ask
 
-from arena_learning.engines.answers import Read
+from arena_learning.core.errors import ArenaError
+from arena_learning.engines.answer_reader import ReadAnswer
 from arena_learning.engines.base import Refused
-from arena_learning.engines.chat import Chat, share_out, with_system
-from arena_learning.engines.tokenizer import control_tokens, neutralise
-from arena_learning.errors import ArenaError
+from arena_learning.engines.chat import Chat, share_seconds, with_system
+from arena_learning.engines.tokenizer import break_control_tokens, control_tokens
 
 pytestmark = pytest.mark.torch
 WORDS = ("<|im_end|>", "<|im_start|>", "<s>", "[INST]", "x")
@@ -31,12 +31,12 @@ def chat(tiny_model):
     ],
 )
 def test_neutralise_breaks_special_tokens_and_nothing_else(text, safe):
-    assert neutralise(text, WORDS) == safe
-    assert neutralise(safe, WORDS) == safe
+    assert break_control_tokens(text, WORDS) == safe
+    assert break_control_tokens(safe, WORDS) == safe
 
 
 def test_neutralise_without_special_tokens_is_the_identity():
-    assert neutralise("<s>", ()) == "<s>"
+    assert break_control_tokens("<s>", ()) == "<s>"
 
 
 def test_control_tokens_come_from_the_template_alone(chat):
@@ -95,6 +95,8 @@ def test_a_system_prompt_stands_before_conversations_that_have_none():
 
 def test_seconds_are_shared_out_by_tokens():
     # 10 seconds over (10 + 20) and (5 + 15) tokens: 6 and 4.
-    shared = share_out([Read("", "a", 0), Read("hm", "b", 3)], ["stop", "length"], [(10, 20), (5, 15)], 10.0)
+    shared = share_seconds(
+        [ReadAnswer("", "a", 0), ReadAnswer("hm", "b", 3)], ["stop", "length"], [(10, 20), (5, 15)], 10.0
+    )
     assert [c.seconds for c in shared] == [6.0, 4.0]
     assert [(c.text, c.thought, c.thought_tokens) for c in shared] == [("a", "", 0), ("b", "hm", 3)]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.base import Refused
 from arena_learning.engines.base_model import prepare_base
 from arena_learning.engines.chat import Chat
-from arena_learning.engines.chat_format import check_chat
-from arena_learning.engines.learnt import ChatFormat
+from arena_learning.engines.chat_check import check_chat
+from arena_learning.engines.chat_format import ChatFormat
 from arena_learning.engines.tokenizer import SETTINGS_FILE, ChatSettings
-from arena_learning.errors import ArenaError
 from arena_learning.params import Weights
-from arena_learning.rows import Turn
+from arena_learning.schema.rows import Turn
 from tiny import CHATML, build_chat_folder, build_tiny_model
 
 pytestmark = pytest.mark.torch
@@ -157,7 +157,7 @@ def test_a_prompt_that_does_not_fit_is_refused_and_the_others_are_not(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("template", "message", "mend"),
+    ("template", "message", "hint"),
     [
         (
             CHATML.replace(OPEN, "'<|im_start|>bot\n' }}{% endif"),
@@ -217,12 +217,12 @@ def test_a_prompt_that_does_not_fit_is_refused_and_the_others_are_not(tmp_path):
     ],
 )
 def test_a_format_that_would_be_learnt_wrongly_is_refused_with_the_parameter(
-    tmp_path, template, message, mend
+    tmp_path, template, message, hint
 ):
     folder = build_chat_folder(tmp_path / "m", template, added=THINK)
     with pytest.raises(ArenaError, match=message) as caught:
         check(folder)
-    assert mend in caught.value.mend
+    assert hint in caught.value.hint
 
 
 def test_a_thought_that_ends_as_answers_do_is_refused(tmp_path):
@@ -252,7 +252,7 @@ def test_a_base_model_without_a_template_is_usable_with_a_file(tmp_path):
     (bare / "chat_template.jinja").unlink()
     with pytest.raises(ArenaError, match="no chat template") as caught:
         prepare_base(Weights(source=str(bare)), tmp_path / "base", check=True)
-    assert "weights.chat_template: FILE" in caught.value.mend
+    assert "weights.chat_template: FILE" in caught.value.hint
     prepare_base(Weights(source=str(bare)), tmp_path / "base", ChatSettings(template=CHATML), check=True)
     assert check(tmp_path / "base").end_of_turn == 2
     assert not (tmp_path / "base" / SETTINGS_FILE).exists()

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from engine_conformance import MULTI_TURN, PLAIN, SYSTEM
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.chat import Chat
-from arena_learning.engines.exports import export_folder, exported
-from arena_learning.engines.gguf_export import export_gguf
-from arena_learning.engines.gguf_tokenizer import load_gguf_tokenizer
-from arena_learning.errors import ArenaError
+from arena_learning.engines.gguf.cache import cached_export, export_folder
+from arena_learning.engines.gguf.export import export_gguf
+from arena_learning.engines.gguf.tokenizer import load_gguf_tokenizer
 
 pytestmark = pytest.mark.torch
 
@@ -82,13 +82,13 @@ def test_the_tokenizer_comes_back(tiny_model, f16):
 def test_an_export_is_made_once_for_each_content_and_type(tiny_model, tmp_path):
     folder = shutil.copytree(tiny_model, tmp_path / "model")
     exports = tmp_path / "exports"
-    first = exported(folder, None, exports, "q8_0")
+    first = cached_export(folder, None, exports, "q8_0")
     written = first.stat().st_mtime_ns
-    assert exported(shutil.copytree(folder, tmp_path / "copy"), None, exports, "q8_0") == first
+    assert cached_export(shutil.copytree(folder, tmp_path / "copy"), None, exports, "q8_0") == first
     assert first.stat().st_mtime_ns == written
-    assert exported(folder, None, exports, "f16") != first
+    assert cached_export(folder, None, exports, "f16") != first
     (folder / "chat_template.jinja").write_text("{{ messages }}")
-    assert exported(folder, None, exports, "q8_0") != first
+    assert cached_export(folder, None, exports, "q8_0") != first
 
 
 def test_a_failed_export_leaves_nothing_behind(tiny_model, tmp_path, monkeypatch):
@@ -124,7 +124,7 @@ def test_what_cannot_be_exported_says_which_engine_can(tiny_model, tmp_path, cha
     (folder / "config.json").write_text(json.dumps({**config, **change}))
     with pytest.raises(ArenaError, match=message) as caught:
         export_gguf(folder, None, tmp_path / "x.gguf", "f16")
-    assert "transformers" in caught.value.mend
+    assert "transformers" in caught.value.hint
 
 
 def test_a_file_that_is_no_gguf_is_no_template(tiny_model, tmp_path):

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from export_models import build, edit
 
-from arena_learning.engines import exports as memory
-from arena_learning.engines import gguf_check, gguf_compare, gguf_config
-from arena_learning.engines.exports import compared_once, export_folder, exported
-from arena_learning.engines.gguf_compare import ALLOWED, compare
-from arena_learning.engines.gguf_config import read_computation
-from arena_learning.engines.gguf_export import Tensors, export_gguf
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
+from arena_learning.engines.gguf import cache as memory
+from arena_learning.engines.gguf import check as gguf_check
+from arena_learning.engines.gguf import compare as gguf_compare
+from arena_learning.engines.gguf import config as gguf_config
+from arena_learning.engines.gguf.cache import cached_export, compared_once, export_folder
+from arena_learning.engines.gguf.compare import ALLOWED, compare
+from arena_learning.engines.gguf.config import read_computation
+from arena_learning.engines.gguf.export import Tensors, export_gguf
 
 pytest.importorskip("openvino_genai", reason="needs the extra 'laptop'")
 pytestmark = pytest.mark.torch
@@ -111,7 +113,7 @@ def test_the_comparison_finds_what_the_configuration_check_would_have_let_throug
     monkeypatch.setattr(gguf_config, "_rope_base", base)
     with pytest.raises(ArenaError, match="OpenVINO does not compute from the GGUF export") as caught:
         compare(folder, None, read_computation(folder))
-    assert "serving.engine: transformers" in caught.value.mend
+    assert "serving.engine: transformers" in caught.value.hint
 
 
 def test_a_window_is_found_by_the_comparison_too(tmp_path, monkeypatch):
@@ -165,33 +167,33 @@ def trained(folder, copy):
 
 def test_a_configuration_is_compared_once(llama, tmp_path, comparisons, monkeypatch, capsys):
     exports = tmp_path / "exports"
-    first = exported(llama, None, exports, "q8_0")
+    first = cached_export(llama, None, exports, "q8_0")
     assert len(capsys.readouterr().err.splitlines()) == 1
     monkeypatch.setattr(memory, "_compared", {})  # another process
-    assert exported(llama, None, exports, "q8_0") == first
-    assert exported(llama, None, exports, "f16") != first
-    exported(trained(llama, tmp_path / "sft-i1"), None, exports, "q8_0")
+    assert cached_export(llama, None, exports, "q8_0") == first
+    assert cached_export(llama, None, exports, "f16") != first
+    cached_export(trained(llama, tmp_path / "sft-i1"), None, exports, "q8_0")
     assert comparisons == ["llama"]
     assert capsys.readouterr().err == ""
     other = edit(shutil.copytree(llama, tmp_path / "other"), rms_norm_eps=1e-3)
-    exported(other, None, exports, "q8_0")
+    cached_export(other, None, exports, "q8_0")
     assert comparisons == ["llama", "other"]
 
 
 def test_a_process_compares_once_for_all_its_folders_of_exports(llama, tmp_path, comparisons):
     for name in ("one", "two"):
-        exported(llama, None, tmp_path / name, "q8_0")
+        cached_export(llama, None, tmp_path / name, "q8_0")
         assert list((tmp_path / name).glob("compared-*.json"))
     assert comparisons == ["llama"]
 
 
 def test_an_export_without_a_note_is_made_again(llama, tmp_path, comparisons):
     exports = tmp_path / "exports"
-    path = exported(llama, None, exports, "q8_0")
+    path = cached_export(llama, None, exports, "q8_0")
     right = path.read_bytes()
     path.with_suffix(".checked").unlink()
     path.write_bytes(b"of an earlier version")
-    assert exported(llama, None, exports, "q8_0").read_bytes() == right
+    assert cached_export(llama, None, exports, "q8_0").read_bytes() == right
     assert comparisons == ["llama"]
 
 
@@ -200,7 +202,7 @@ def test_a_failed_comparison_leaves_neither_export_nor_note(llama, tmp_path, mon
     exports = tmp_path / "exports"
     for _ in range(2):
         with pytest.raises(ArenaError, match=r"log-probabilities differ by 0\.\d% of their spread"):
-            exported(llama, None, exports, "q8_0")
+            cached_export(llama, None, exports, "q8_0")
         assert {path.suffix for path in exports.iterdir()} == {".lock"}
 
 
@@ -208,7 +210,7 @@ def test_what_openvino_cannot_load_names_the_other_engine(llama, tmp_path):
     (tmp_path / "x.gguf").write_bytes(b"GGUF but not really")
     with pytest.raises(ArenaError, match="OpenVINO cannot read the GGUF export") as caught:
         gguf_compare._served(tmp_path / "x.gguf", [[1, 2]], llama)
-    assert "serving.engine: transformers" in caught.value.mend
+    assert "serving.engine: transformers" in caught.value.hint
 
 
 @pytest.mark.parametrize("dtype", ["f16", "q8_0"])
@@ -226,7 +228,7 @@ def test_a_written_file_is_checked_by_shapes_and_samples(llama, tmp_path, dtype)
 
 
 def test_rows_that_were_not_reordered_are_found(llama, tmp_path, monkeypatch):
-    from arena_learning.engines import gguf_export
+    from arena_learning.engines.gguf import export as gguf_export
 
     monkeypatch.setattr(gguf_export, "_permute", lambda tensor, heads: tensor)
     with pytest.raises(ArenaError, match=r"attn_q\.weight does not hold"):
@@ -313,12 +315,12 @@ def test_llama_cpps_converter_writes_what_is_refused_here(llama, tmp_path, monke
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     refused = CliRunner().invoke(command, [str(scaled), str(out)])
-    assert "which is not on PATH" in refused.exception.mend
+    assert "which is not on PATH" in refused.exception.hint
     program = tmp_path / "bin" / "convert_hf_to_gguf.py"
     converter(program, "open(out, 'wb').write(b'GGUF of ' + folder.encode() + sys.argv[-1].encode())")
     program.chmod(0o755)
     refused = CliRunner().invoke(command, [str(scaled), str(out)])
-    assert refused.exception.mend.endswith(f"--converter {program}")
+    assert refused.exception.hint.endswith(f"--converter {program}")
     assert not out.exists()
     program.write_text(f"#!/usr/bin/env python3\n{program.read_text()}")  # the PATH of this test has none
     result = CliRunner().invoke(command, [str(scaled), str(out), "--converter", "convert_hf_to_gguf.py"])
@@ -336,7 +338,7 @@ def test_llama_cpps_converter_writes_what_is_refused_here(llama, tmp_path, monke
     ],
 )
 def test_a_converter_that_fails_is_an_error_that_says_why(llama, tmp_path, body, message):
-    from arena_learning.engines.gguf_converter import convert
+    from arena_learning.engines.gguf.converter import convert
 
     with pytest.raises(ArenaError, match=message):
         convert(converter(tmp_path / "c.py", body), llama, tmp_path / "x.gguf", "f16")

@@ -7,9 +7,9 @@ import shutil
 import pytest
 from export_models import build, edit
 
-from arena_learning.engines.gguf_config import read_computation, significant
-from arena_learning.engines.gguf_export import export_gguf
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
+from arena_learning.engines.gguf.config import read_computation, significant
+from arena_learning.engines.gguf.export import export_gguf
 
 pytestmark = pytest.mark.torch
 
@@ -49,7 +49,7 @@ def refusal(folder, tmp_path):
     with pytest.raises(ArenaError) as caught:
         export_gguf(folder, None, tmp_path / "x.gguf", "f16")
     assert not (tmp_path / "x.gguf").exists()
-    assert "serving.engine: transformers" in caught.value.mend
+    assert "serving.engine: transformers" in caught.value.hint
     return caught.value.what
 
 
@@ -160,7 +160,7 @@ def test_a_template_that_computes_otherwise_is_refused(llama, copy, tmp_path, ch
     template = export_gguf(llama, None, tmp_path / "t.gguf", "f16")
     with pytest.raises(ArenaError, match=message) as caught:
         export_gguf(edit(copy, **change), template, tmp_path / "x.gguf", "f16")
-    assert "weights.source" in caught.value.mend
+    assert "weights.source" in caught.value.hint
 
 
 def rewritten(path, out, *, metadata=(), tensor=None):
@@ -209,7 +209,7 @@ def test_a_template_that_asks_for_what_is_not_read_is_refused(llama, tmp_path):
     scaled = rewritten(made, tmp_path / "scaled.gguf", tensor="rope_freqs.weight")
     with pytest.raises(ArenaError, match=r"rope_freqs\.weight") as caught:
         export_gguf(llama, scaled, tmp_path / "y.gguf", "f16")
-    assert "safetensors" in caught.value.mend
+    assert "safetensors" in caught.value.hint
 
 
 def test_what_a_template_leaves_out_has_the_readers_default(llama, copy, tmp_path):

@@ -8,10 +8,10 @@ import shutil
 import pytest
 from export_models import build
 
-from arena_learning.engines.gguf_export import export_gguf
-from arena_learning.engines.gguf_tokenizer import load_gguf_tokenizer
-from arena_learning.engines.gguf_vocabulary import own_tokenizer, template_fields
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
+from arena_learning.engines.gguf.export import export_gguf
+from arena_learning.engines.gguf.tokenizer import load_gguf_tokenizer
+from arena_learning.engines.gguf.vocabulary import own_tokenizer, template_fields
 
 pytestmark = pytest.mark.torch
 
@@ -44,7 +44,7 @@ def refusal(folder, tmp_path):
     with pytest.raises(ArenaError) as caught:
         export_gguf(folder, None, tmp_path / "refused.gguf", "f16")
     assert not (tmp_path / "refused.gguf").exists()
-    assert "serving.engine: transformers" in caught.value.mend
+    assert "serving.engine: transformers" in caught.value.hint
     return caught.value.what
 
 
@@ -146,7 +146,7 @@ def test_a_vocabulary_padded_in_the_embedding_is_written(tmp_path):
 
 
 def test_nfc_goes_with_the_cut_that_is_made_for_it(copy, tmp_path):
-    from arena_learning.engines.gguf_tokenizer import pre_tokenizer
+    from arena_learning.engines.gguf.tokenizer import pre_tokenizer
 
     cut = json.loads(pre_tokenizer("qwen2").__getstate__())
     change(copy, pre_tokenizer=cut, normalizer={"type": "NFC"})

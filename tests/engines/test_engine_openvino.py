@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from engine_conformance import PLAIN, EngineConformance, ask, check_close
 
-from arena_learning.engines.base import Sampling
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
+from arena_learning.params.contestants import Sampling
 
 pytest.importorskip("openvino_genai", reason="needs the extra 'laptop'")
 pytestmark = pytest.mark.torch

@@ -6,10 +6,10 @@ import importlib.util
 
 import pytest
 
-from arena_learning.arena.ask import Contestant, ask
-from arena_learning.engines.base import Sampling
-from arena_learning.rows import Instruction, Turn
-from arena_learning.store import Store
+from arena_learning.arena.ask import Contestant, ask_contestant_for
+from arena_learning.params.contestants import Sampling
+from arena_learning.schema.rows import Instruction, Turn
+from arena_learning.store.store import Store
 
 pytestmark = pytest.mark.torch
 
@@ -55,15 +55,15 @@ def test_a_resumed_run_gives_the_answers_of_an_undisturbed_one(make, tiny_model,
     engine = make(tiny_model, tmp_path / "exports")
     assert engine.batch_size == 4
     with Store(tmp_path / "whole.sqlite") as store:
-        whole = ask(Contestant("base", engine, GREEDY), INSTRUCTIONS, store)
+        whole = ask_contestant_for(Contestant("base", engine, GREEDY), INSTRUCTIONS, store)
     path = tmp_path / "resumed.sqlite"
     with Store(path) as store:
         # One answer was asked for by itself before: it must not change what its batch comes to.
-        ask(Contestant("base", engine, GREEDY), INSTRUCTIONS[5:6], store)
+        ask_contestant_for(Contestant("base", engine, GREEDY), INSTRUCTIONS[5:6], store)
     with Store(path) as store, pytest.raises(KeyboardInterrupt):
-        ask(Contestant("base", Interrupted(engine), GREEDY), INSTRUCTIONS, store)
+        ask_contestant_for(Contestant("base", Interrupted(engine), GREEDY), INSTRUCTIONS, store)
     with Store(path) as store:
-        resumed = ask(Contestant("base", engine, GREEDY), INSTRUCTIONS, store)
+        resumed = ask_contestant_for(Contestant("base", engine, GREEDY), INSTRUCTIONS, store)
     engine.close()
     assert resumed.responses == whole.responses
-    assert 0 < resumed.paid < len(INSTRUCTIONS)
+    assert 0 < resumed.generated < len(INSTRUCTIONS)

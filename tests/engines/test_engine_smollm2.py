@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from engine_conformance import ALL, EngineConformance, ask
 
-from arena_learning.engines.base import Sampling
+from arena_learning.core.paths import Paths
 from arena_learning.engines.base_model import make_weights, prepare_base
 from arena_learning.engines.build import open_folder
 from arena_learning.engines.weights import file_digest, template_of
 from arena_learning.params import Serving, Weights
-from arena_learning.paths import Paths
+from arena_learning.params.contestants import Sampling
 
 pytest.importorskip("openvino_genai", reason="needs the extra 'laptop'")
 try:
@@ -120,7 +120,7 @@ def test_make_weights_makes_the_folder_of_no_model_too(paths, monkeypatch):
     monkeypatch.setattr(
         base_model,
         "prepare_base",
-        lambda given, out, settings, *, check: base_model.Prepared(out, given.source, 1, "digest"),
+        lambda given, out, settings, *, check: base_model.PreparedBase(out, given.source, 1, "digest"),
     )
     assert make_weights(SimpleNamespace(weights=WEIGHTS, rounds={}), paths)["parameters"] == 1
     assert [path.name for path in paths.model("none").iterdir()] == ["README.md"]

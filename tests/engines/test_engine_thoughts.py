@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from arena_learning.core.thoughts import MARKS, split_text
 from arena_learning.engines.chat import Chat
 from arena_learning.engines.tokenizer import ChatSettings
-from arena_learning.rows import Turn
-from arena_learning.thoughts import MARKS, split_text
+from arena_learning.schema.rows import Turn
 from tiny import CHATML, build_chat_folder
 
 HARMONY = (

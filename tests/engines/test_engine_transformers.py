@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from engine_conformance import PLAIN, EngineConformance, ask, check_close
 
-from arena_learning.engines.base import Sampling
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.transformers import Transformers
-from arena_learning.errors import ArenaError
+from arena_learning.params.contestants import Sampling
 
 pytestmark = pytest.mark.torch
 
@@ -101,11 +101,15 @@ def test_likely_tokens_are_those_of_a_plain_forward_pass(tiny_model, engine):
     from transformers import AutoModelForCausalLM
 
     conversations = [ask("Name a colour."), ask("Name a river. " * 5)]  # of two lengths: one is padded
-    group = [pair for pairs in engine.weigh(conversations, Sampling(max_tokens=3), 4) for pair in pairs]
+    group = [
+        pair
+        for pairs in engine.respond_with_logprobs(conversations, Sampling(max_tokens=3), 4)
+        for pair in pairs
+    ]
     model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     for (_, completion), prompt in zip(group, engine.chat.encode(conversations), strict=True):
         with torch.inference_mode():
             logs, ids = model(torch.tensor([prompt])).logits[0, -1].log_softmax(-1).topk(4)
-        first = completion.tokens[0].likely
+        first = completion.tokens[0].top_logprobs
         assert [text for text, _ in first] == [engine.chat.tokenizer.decode([i]) for i in ids.tolist()]
         assert [log for _, log in first] == pytest.approx(logs.tolist(), abs=1e-4)

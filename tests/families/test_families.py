@@ -13,13 +13,13 @@ from others import OTHERS
 from pieces import PIECES
 from turns import TURNS
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.base import Refused
 from arena_learning.engines.chat import Chat
-from arena_learning.engines.chat_format import LAID_OUT, check_chat
-from arena_learning.engines.learnt import PLAIN, SWITCHES, ChatFormat
+from arena_learning.engines.chat_check import LAID_OUT, check_chat
+from arena_learning.engines.chat_format import PLAIN, SWITCHES, ChatFormat
 from arena_learning.engines.tokenizer import ChatSettings
-from arena_learning.errors import ArenaError
-from arena_learning.rows import Turn
+from arena_learning.schema.rows import Turn
 from arena_learning.train.encode import Encoder
 
 pytestmark = pytest.mark.torch
@@ -77,11 +77,11 @@ def test_what_is_refused_is_right_with_the_parameter_of_the_hint(family, tmp_pat
     with pytest.raises(ArenaError, match=family.refused) as caught:
         check_chat(chat_of(family))
     if family.file:
-        assert "chat_template" in caught.value.mend
-        assert "kwargs" not in caught.value.mend
+        assert "chat_template" in caught.value.hint
+        assert "kwargs" not in caught.value.hint
     else:
-        said = re.search(r"weights\.chat_template_kwargs: (\{.*\})", caught.value.mend)
-        assert said, caught.value.mend
+        said = re.search(r"weights\.chat_template_kwargs: (\{.*\})", caught.value.hint)
+        assert said, caught.value.hint
         assert yaml.safe_load(said[1]) == family.kwargs
     check_chat(right(family))
 

@@ -9,10 +9,10 @@ import pytest
 from family import chat_of, vocabulary
 from pieces import PIECES
 
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.chat import Chat
-from arena_learning.engines.chat_format import LAID_OUT, check_chat
-from arena_learning.engines.gguf_tokenizer import load_gguf_tokenizer
-from arena_learning.errors import ArenaError
+from arena_learning.engines.chat_check import LAID_OUT, check_chat
+from arena_learning.engines.gguf.tokenizer import load_gguf_tokenizer
 
 pytestmark = pytest.mark.torch
 
@@ -31,7 +31,7 @@ def test_a_tokenizer_that_loses_spaces_is_named_and_not_the_template(kind):
         ArenaError, match="tokenizer does not give back what it is given: 'Green grass"
     ) as caught:
         check_chat(Chat(chat.folder))
-    assert "chat_template" not in caught.value.mend
+    assert "chat_template" not in caught.value.hint
 
 
 @pytest.mark.parametrize("architecture", ["llama", "phi3"])

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from arena_learning.engines.recorded import Recorded
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
+from arena_learning.engines.recorded import RecordedAnswers
 from arena_learning.importers.run import import_files
-from arena_learning.judge.labelled import read_labelled
+from arena_learning.judge.audit.labelled import read_labelled
 from arena_learning.judge.replay import ReplayJudge
 from arena_learning.pool.read import read_answers, read_pool
 from arena_learning.rating import read_battles
@@ -111,7 +111,9 @@ def test_kaggles_file_of_the_arena_becomes_votes_answers_and_labelled_pairs(tmp_
         "an empty answer": 1,
         "no winner given": 1,
     }
-    Recorded(tmp_path / "out" / "answers" / "llama.jsonl", read_pool(tmp_path / "out" / "instructions.jsonl"))
+    RecordedAnswers(
+        tmp_path / "out" / "answers" / "llama.jsonl", read_pool(tmp_path / "out" / "instructions.jsonl")
+    )
 
 
 def test_kaggles_file_is_rated_and_audited_as_it_is(tmp_path):
@@ -205,7 +207,9 @@ def test_sharegpt_conversations_become_instructions_and_answers(tmp_path):
     assert found["passed_over"] == {}
     found = take(tmp_path, rows, "again.jsonl")
     assert found["passed_over"] == {"an answer of nobody named (--contestant names one)": 3}
-    Recorded(tmp_path / "out" / "answers" / "gpt.jsonl", read_pool(tmp_path / "out" / "instructions.jsonl"))
+    RecordedAnswers(
+        tmp_path / "out" / "answers" / "gpt.jsonl", read_pool(tmp_path / "out" / "instructions.jsonl")
+    )
 
 
 @pytest.mark.parametrize("name", ["t.parquet", "t.jsonl", "t.csv"])
@@ -623,7 +627,7 @@ def test_a_vote_counts_whatever_stands_beside_it(tmp_path):
 def test_lists_of_texts_point_to_fastchat(tmp_path):
     with pytest.raises(ArenaError) as caught:
         take(tmp_path, [{"id": "a", "turns": ["One", "Two"]}])
-    assert "arena import fastchat" in caught.value.mend
+    assert "arena import fastchat" in caught.value.hint
 
 
 def test_a_column_that_is_nowhere_or_there_already_is_told(tmp_path):

@@ -24,7 +24,7 @@ def serve():
 @pytest.fixture
 def connect():
     """Open engines on an endpoint, with short waits; all are closed with the test."""
-    from arena_learning.engines.openai import OpenAi
+    from arena_learning.engines.openai.engine import OpenAi
     from arena_learning.params import Endpoint
 
     opened = []

@@ -6,12 +6,13 @@ import pytest
 from endpoint import Reply
 from pydantic import ValidationError
 
-from arena_learning.arena.ask import Contestant, ask
-from arena_learning.engines.base import Completion, Sampling, Versioned
-from arena_learning.errors import ArenaError
+from arena_learning.arena.ask import Contestant, ask_contestant_for
+from arena_learning.core.errors import ArenaError
+from arena_learning.engines.base import Completion, Versioned
 from arena_learning.params import Endpoint, load_params, parse_params
-from arena_learning.rows import Turn
-from arena_learning.store import Store
+from arena_learning.params.contestants import Sampling
+from arena_learning.schema.rows import Turn
+from arena_learning.store.store import Store
 
 KEY = "planted-7f3a9c51e2d84b06"
 HELLO = [[Turn(role="user", content="Hello")]]
@@ -147,7 +148,9 @@ def test_a_server_that_moves_is_not_asked_again_where_it_has_a_name(
     instructions = [make_instruction(f"i{n}", f"Question {n}") for n in range(5)]
 
     def paid(server, **fields):
-        return ask(Contestant("x", connect(server, **fields), Sampling()), instructions, store).paid
+        return ask_contestant_for(
+            Contestant("x", connect(server, **fields), Sampling()), instructions, store
+        ).generated
 
     with Store(tmp_path / "store.sqlite") as store:
         assert paid(here, deployment="blue") == 5
@@ -158,7 +161,7 @@ def test_a_server_that_moves_is_not_asked_again_where_it_has_a_name(
 
 
 def test_what_was_added_changes_no_key_unless_it_is_set():
-    from arena_learning.engines.openai import OpenAi
+    from arena_learning.engines.openai.engine import OpenAi
 
     def fingerprint(system="", **fields):
         return OpenAi("m", Endpoint(base_url="http://h/v1/", **fields), system=system).fingerprint
@@ -190,9 +193,15 @@ def test_only_a_conversation_with_a_later_mark_is_asked_again(serve, connect, tm
     before = connect(serve())
     before.variant = lambda _: ""  # as it was when the list was shorter
     with Store(tmp_path / "store.sqlite") as store:
-        paid = [ask(Contestant("x", e, Sampling()), instructions, store).paid for e in (before, before)]
+        paid = [
+            ask_contestant_for(Contestant("x", e, Sampling()), instructions, store).generated
+            for e in (before, before)
+        ]
         before.variant = engine.variant
-        paid += [ask(Contestant("x", e, Sampling()), instructions, store).paid for e in (before, before)]
+        paid += [
+            ask_contestant_for(Contestant("x", e, Sampling()), instructions, store).generated
+            for e in (before, before)
+        ]
     assert paid == [2, 0, 1, 0]
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from endpoint import Reply, completion
 
-from arena_learning.engines.base import Completion, Refused, Sampling
-from arena_learning.rows import Turn
+from arena_learning.engines.base import Completion, Refused
+from arena_learning.params.contestants import Sampling
+from arena_learning.schema.rows import Turn
 
 HELLO = [[Turn(role="user", content="Hello")]]
 LONG = Sampling(max_tokens=100)

@@ -5,7 +5,7 @@ from endpoint import FakeEndpoint
 from engine_conformance import EngineConformance, check_close
 
 from arena_learning.engines.base import Streaming
-from arena_learning.engines.openai import OpenAi
+from arena_learning.engines.openai.engine import OpenAi
 from arena_learning.params import Endpoint
 
 

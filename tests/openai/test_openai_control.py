@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arena_learning.engines.control import has_later_marks, neutralise_common
+from arena_learning.engines.openai.control_tokens import break_common_control_tokens, has_later_marks
 
 # What the first version of the list knew: a message with these alone is sent as it always was.
 FIRST = (
@@ -49,16 +49,16 @@ def test_the_lists_are_whole():
 
 @pytest.mark.parametrize("text", [*FIRST, *LATER])
 def test_control_tokens_are_broken(text):
-    broken = neutralise_common(f"a {text} b")
+    broken = break_common_control_tokens(f"a {text} b")
     assert text not in broken
     assert broken.replace(" ", "") == f"a{text}b"
-    assert neutralise_common(broken) == broken
+    assert break_common_control_tokens(broken) == broken
     assert has_later_marks(f"a {text} b") == (text in LATER)
 
 
 @pytest.mark.parametrize("text", PROSE)
 def test_other_brackets_are_left_alone(text):
-    assert neutralise_common(text) == text
+    assert break_common_control_tokens(text) == text
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,11 @@ def test_other_brackets_are_left_alone(text):
     ],
 )
 def test_marks_in_their_places(text, broken):
-    assert neutralise_common(text) == broken
+    assert break_common_control_tokens(text) == broken
 
 
 @given(st.lists(st.sampled_from([*FIRST, *LATER, "<", "[", "|", ">", "]", " ", "a", "think"]), max_size=8))
 def test_whatever_stands_side_by_side_no_mark_is_left_and_a_second_time_changes_nothing(parts):
-    broken = neutralise_common("".join(parts))
+    broken = break_common_control_tokens("".join(parts))
     assert not [mark for mark in (*FIRST, *LATER) if mark in broken]
-    assert neutralise_common(broken) == broken
+    assert break_common_control_tokens(broken) == broken

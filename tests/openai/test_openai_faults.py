@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from endpoint import Reply, Request, completion
 
-from arena_learning.arena.ask import Contestant, ask
-from arena_learning.engines.base import Refused, Sampling
-from arena_learning.errors import ArenaError
-from arena_learning.rows import Turn
-from arena_learning.store import Store
+from arena_learning.arena.ask import Contestant, ask_contestant_for
+from arena_learning.core.errors import ArenaError
+from arena_learning.engines.base import Refused
+from arena_learning.params.contestants import Sampling
+from arena_learning.schema.rows import Turn
+from arena_learning.store.store import Store
 
 COUNT = 60
 
@@ -59,7 +60,7 @@ PERHAPS_PAID = {n for n in FAULTS if not n.startswith(("status", "429", "503"))}
 def undisturbed():
     from endpoint import FakeEndpoint
 
-    from arena_learning.engines.openai import OpenAi
+    from arena_learning.engines.openai.engine import OpenAi
     from arena_learning.params import Endpoint
 
     with FakeEndpoint() as server:
@@ -78,7 +79,7 @@ def test_a_fault_that_passes_changes_no_answer_and_is_counted(fault, serve, conn
     assert engine.maybe_twice == (15 if fault in PERHAPS_PAID else 0)
     said = capsys.readouterr().err
     assert f"{COUNT} answers by {COUNT + 15} requests" in said
-    assert f"{engine.maybe_twice} may be paid twice" in said
+    assert f"{engine.maybe_twice} may have been generated twice" in said
 
 
 def test_a_storm_of_429_pauses_everyone_and_passes(serve, connect, undisturbed):
@@ -113,15 +114,15 @@ def test_an_endpoint_that_stays_down_stops_clearly_and_keeps_what_was_answered(
     engine = connect(server, retries=3)
     with Store(tmp_path / "store.sqlite") as store:
         with pytest.raises(ArenaError, match=said) as caught:
-            ask(Contestant("x", engine, Sampling()), instructions, store)
+            ask_contestant_for(Contestant("x", engine, Sampling()), instructions, store)
         assert server.base_url in str(caught.value)
         assert "opponents.x" in str(caught.value)
         assert store.count("response") == 20
         # Eight in flight, four attempts each, and as many again for those that still saw others answered.
         assert len(server.requests) <= 20 + 2 * 8 * 4
         server.script = None
-        asked = ask(Contestant("x", engine, Sampling()), instructions, store)
-    assert asked.paid == COUNT - 20
+        asked = ask_contestant_for(Contestant("x", engine, Sampling()), instructions, store)
+    assert asked.generated == COUNT - 20
     assert [r.text for r in asked.responses] == [c.text for c in engine.respond(conversations(), Sampling())]
 
 
@@ -132,7 +133,7 @@ def test_an_endpoint_that_is_not_there_is_named(connect):
     with pytest.raises(ArenaError, match=r"down: 2 attempts.*ConnectError") as caught:
         connect(Nowhere, retries=1).respond(conversations(3), Sampling())
     assert "127.0.0.1:9" in str(caught.value)
-    assert "run again" in caught.value.mend
+    assert "run again" in caught.value.hint
 
 
 def test_a_question_that_always_fails_is_refused_and_the_others_are_answered(serve, connect):
@@ -149,7 +150,7 @@ def test_a_server_that_answers_is_never_down_and_a_wrong_address_is_told(serve, 
     with pytest.raises(ArenaError, match=r"20 conversations in a row got no answer.*not JSON") as caught:
         connect(server, retries=1).respond(conversations(), Sampling())
     assert "down" not in str(caught.value)
-    assert "base_url" in caught.value.mend
+    assert "base_url" in caught.value.hint
     assert len(server.requests) <= 2 * (20 + 8)
 
 
@@ -181,7 +182,7 @@ def test_what_would_meet_every_request_stops_at_once(status, serve, connect):
     with pytest.raises(ArenaError, match=f"status {status}: no such model") as caught:
         connect(server).respond(conversations(), Sampling())
     assert len(server.requests) == 1
-    assert "check" in caught.value.mend
+    assert "check" in caught.value.hint
 
 
 def test_a_field_that_every_request_is_refused_for_stops_after_twenty(serve, connect):
@@ -189,7 +190,7 @@ def test_a_field_that_every_request_is_refused_for_stops_after_twenty(serve, con
     with pytest.raises(ArenaError, match="refuses every request: status 400: unknown field top_p") as caught:
         connect(server).respond(conversations(), Sampling())
     assert len(server.requests) <= 20 + 8
-    assert "omit" in caught.value.mend
+    assert "omit" in caught.value.hint
 
 
 def test_a_pause_of_hours_is_told_and_not_waited_for(serve, connect):

@@ -10,12 +10,12 @@ from math import log
 import pytest
 from endpoint import FakeEndpoint, Reply, completion
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.paths import Paths
 from arena_learning.judge.build import open_judge
-from arena_learning.judge.play import Pairing, play
+from arena_learning.judge.play import Pairing, play_games
 from arena_learning.params import parse_params
-from arena_learning.paths import Paths
-from arena_learning.store import Store
+from arena_learning.store.store import Store
 
 GAMES = 400
 NAMES = "abcde"
@@ -43,7 +43,7 @@ def battle(judge, path, make_instruction, make_response, instructions=1, names="
     responses = {(i, c): make_response(i, c, f"{c} answers {i}") for i in known for c in names}
     pairs = [Pairing(i, x, y) for i in known for x, y in combinations(names, 2)]
     with Store(path) as store:
-        return play(pairs, known, responses, judge, store)
+        return play_games(pairs, known, responses, judge, store)
 
 
 def test_a_structured_verdict_is_asked_for_by_schema(

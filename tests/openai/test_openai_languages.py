@@ -11,16 +11,16 @@ import pytest
 from endpoint import Reply, completion
 
 from arena_learning.arena.battle import answer_test, battle_round
-from arena_learning.board.evaluate import evaluate_test
-from arena_learning.board.leaderboard import make_leaderboard
-from arena_learning.curate.dataset import make_dataset
+from arena_learning.core.paths import Paths
+from arena_learning.dataset.stage import make_dataset
 from arena_learning.engines.build import open_engine
-from arena_learning.judge.round import judge_round
+from arena_learning.judge.stage import judge_round
+from arena_learning.leaderboard.evaluate import evaluate_test
+from arena_learning.leaderboard.ratings import make_leaderboard
 from arena_learning.params import parse_params
-from arena_learning.paths import Paths
 from arena_learning.report.html import make_report
 from arena_learning.report.tables import leaderboard_text
-from arena_learning.rows import Battle, Game, Response, SftRow, read_rows, write_rows
+from arena_learning.schema.rows import Battle, Game, Response, SftRow, read_rows, write_rows
 from languages import FOREIGN
 from sample import one_iteration
 from tiny import build_tiny_model

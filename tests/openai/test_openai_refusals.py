@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from endpoint import Reply, completion
 
-from arena_learning.arena.ask import Contestant, ask
-from arena_learning.engines.base import Completion, Refused, Sampling
-from arena_learning.errors import ArenaError
-from arena_learning.rows import Turn
-from arena_learning.store import Store
+from arena_learning.arena.ask import Contestant, ask_contestant_for
+from arena_learning.core.errors import ArenaError
+from arena_learning.engines.base import Completion, Refused
+from arena_learning.params.contestants import Sampling
+from arena_learning.schema.rows import Turn
+from arena_learning.store.store import Store
 
 
 def conversations(count):
@@ -159,9 +160,9 @@ def test_a_quota_that_is_used_up_stops_after_one_request(name, serve, connect, m
     with pytest.raises(ArenaError, match="the endpoint's quota is used up: status 4") as caught:
         connect(server, api_key_env="A_KEY", concurrency=32).respond(conversations(40), Sampling())
     assert len(server.requests) == 1
-    assert "top up" in caught.value.mend
-    assert "A_KEY" in caught.value.mend
-    assert "run again" in caught.value.mend
+    assert "top up" in caught.value.hint
+    assert "A_KEY" in caught.value.hint
+    assert "run again" in caught.value.hint
 
 
 def test_what_was_answered_before_the_quota_was_used_up_is_kept(serve, connect, tmp_path, make_instruction):
@@ -169,11 +170,14 @@ def test_what_was_answered_before_the_quota_was_used_up_is_kept(serve, connect, 
     instructions = [make_instruction(f"i{n}", f"Question {n}") for n in range(30)]
     with Store(tmp_path / "store.sqlite") as store:
         with pytest.raises(ArenaError, match="quota is used up"):
-            ask(Contestant("x", connect(server), Sampling()), instructions, store)
+            ask_contestant_for(Contestant("x", connect(server), Sampling()), instructions, store)
         assert store.count("response") == 10
         assert len(server.requests) <= 10 + 8  # eight are in flight
         server.script = None
-        assert ask(Contestant("x", connect(server), Sampling()), instructions, store).paid == 20
+        assert (
+            ask_contestant_for(Contestant("x", connect(server), Sampling()), instructions, store).generated
+            == 20
+        )
 
 
 PASSING = {

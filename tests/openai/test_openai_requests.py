@@ -13,15 +13,16 @@ import pytest
 from endpoint import Reply, completion
 from pydantic import ValidationError
 
-from arena_learning.arena.ask import Contestant, ask
-from arena_learning.engines.base import Completion, Sampling
+from arena_learning.arena.ask import Contestant, ask_contestant_for
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.paths import Paths
+from arena_learning.engines.base import Completion
 from arena_learning.engines.build import open_opponent
-from arena_learning.engines.limits import Pace, retry_after, retry_in
-from arena_learning.errors import ArenaError
+from arena_learning.engines.openai.rate_limit import RateLimiter, retry_after, retry_in
 from arena_learning.params import Endpoint, Opponent, parse_params
-from arena_learning.paths import Paths
-from arena_learning.rows import Turn
-from arena_learning.store import Store
+from arena_learning.params.contestants import Sampling
+from arena_learning.schema.rows import Turn
+from arena_learning.store.store import Store
 from languages import FOREIGN
 
 KEY = "sk-planted-7f3a9c"
@@ -83,7 +84,7 @@ def test_the_key_reaches_the_endpoint_and_nothing_else(
     server = serve(echo)
     engine = connect(server, api_key_env="A_KEY", concurrency=1)
     with Store(tmp_path / "store.sqlite") as store:
-        asked = ask(
+        asked = ask_contestant_for(
             Contestant("x", engine, Sampling()),
             [make_instruction(f"i{n}", f"Q {n}") for n in range(3)],
             store,
@@ -99,7 +100,7 @@ def test_the_key_reaches_the_endpoint_and_nothing_else(
     with pytest.raises(ArenaError, match=r"bad key \*\*\*") as caught:
         engine.respond(HELLO, Sampling())
     assert KEY not in repr(caught.value) + str(caught.value)
-    assert "A_KEY" in caught.value.mend
+    assert "A_KEY" in caught.value.hint
 
 
 def test_no_key_is_sent_where_none_is_named(serve, connect, monkeypatch):
@@ -164,7 +165,7 @@ def test_a_model_that_ended_at_once_has_said_nothing(serve, connect):
 
 def test_no_minute_holds_more_requests_or_tokens_than_allowed():
     now = [0.0]
-    pace = Pace(requests=60, tokens=6000, clock=lambda: now[0])
+    pace = RateLimiter(requests=60, tokens=6000, clock=lambda: now[0])
     # 60 a minute: one a second; of 300 tokens at 100 a second: one in three seconds.
     assert [round(pace.reserve(10), 6) for _ in range(3)] == [0, 1, 2]
     assert [round(pace.reserve(300), 6) for _ in range(3)] == [3, 6, 9]
@@ -215,7 +216,7 @@ def test_probabilities_that_are_missing_or_malformed_are_none_and_the_answer_sta
     reply = completion("fine")
     reply["choices"][0]["logprobs"] = logprobs
     server = serve(lambda _: Reply(body=reply))
-    ((_, answer),) = next(iter(connect(server).weigh(HELLO, Sampling(), 3)))
+    ((_, answer),) = next(iter(connect(server).respond_with_logprobs(HELLO, Sampling(), 3)))
     assert (answer.text, answer.tokens) == ("fine", ())
     assert server.requests[0].body["top_logprobs"] == 3
 
@@ -233,12 +234,12 @@ def test_any_script_goes_out_and_comes_back_as_it_is_and_half_a_character_is_rep
     instructions = [f.instruction(f"f{n}") for n, f in enumerate(FOREIGN.values())]
     with Store(tmp_path / "store.sqlite") as store:
         contestant = Contestant("x", connect(server, system=FOREIGN["Arabic"].system), Sampling())
-        asked = ask(contestant, instructions, store)
+        asked = ask_contestant_for(contestant, instructions, store)
         assert [r.text for r in asked.responses] == list(said.values())
-        assert ask(contestant, instructions, store).responses == asked.responses
+        assert ask_contestant_for(contestant, instructions, store).responses == asked.responses
         sent = [[m["content"] for m in request.body["messages"]] for request in server.requests]
         assert sorted(sent) == sorted([FOREIGN["Arabic"].system, *f.turns] for f in FOREIGN.values())
         # An answer that was cut off in the midst of an emoji: JSON can hold that, and neither store nor file.
         server.script = lambda _: Reply(body=json.dumps(completion("cut \ud83d", "length")))
-        half = ask(contestant, [make_instruction("h")], store).responses[0]
+        half = ask_contestant_for(contestant, [make_instruction("h")], store).responses[0]
     assert (half.text, half.finish_reason) == ("cut \ufffd", "length")

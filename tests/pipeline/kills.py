@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arena_learning.paths import Paths
-from arena_learning.setup.doctor import find_torn
+from arena_learning.core.paths import Paths
+from arena_learning.project.doctor import find_torn
 from pipeline.project import environment, make_project, read_params, run, write_params
 from sample import one_iteration
 
@@ -60,7 +60,7 @@ class Outcome(NamedTuple):
     Attributes:
         kills: what was killed, when.
         paid_twice: requests that the endpoint was paid for twice.
-        torn: how often DVC was killed while it wrote a file of its own, so that somebody has to mend it.
+        torn: how often DVC was killed while it wrote a file of its own, so that somebody has to repair it.
     """
 
     kills: list[Killed]
@@ -146,7 +146,7 @@ def _mend_torn(root: Path) -> bool:
     """Do what `arena doctor` says where DVC was killed in the midst of writing a file of its own: it does not go on."""
     torn = list(find_torn(Paths(root)))
     for finding in torn:
-        subprocess.run(finding.mend, shell=True, cwd=root, check=True)
+        subprocess.run(finding.hint, shell=True, cwd=root, check=True)
     return bool(torn)
 
 

@@ -136,7 +136,7 @@ def test_track_and_show_read_what_was_made(project: Path) -> None:
 
 
 def test_answering_again_from_the_store_pays_nothing(project: Path) -> None:
-    assert run_json(project, "arena", "battle", "sft-i1", "--json")["paid"] == 0
+    assert run_json(project, "arena", "battle", "sft-i1", "--json")["generated"] == 0
 
 
 def test_a_mistake_in_the_pool_stops_before_anything_runs(project: Path) -> None:

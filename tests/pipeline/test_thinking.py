@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from arena_learning.engines.chat import Chat
-from arena_learning.rows import PreferenceRow, Response, SftRow, read_rows
+from arena_learning.schema.rows import PreferenceRow, Response, SftRow, read_rows
 from arena_learning.train import encode
 from arena_learning.train.load import load_start
 from pipeline.project import REPOSITORY, make_project, read_params, run, run_json, write_params
@@ -136,9 +136,9 @@ def test_answers_are_answers_and_thoughts_stand_beside_them(project: Path) -> No
 
 
 def test_the_fast_engine_and_the_plain_one_split_alike(project: Path) -> None:
-    from arena_learning.engines.base import Sampling
     from arena_learning.engines.transformers import Transformers
-    from arena_learning.rows import Turn
+    from arena_learning.params.contestants import Sampling
+    from arena_learning.schema.rows import Turn
 
     engine = Transformers(project / "models" / "base", device="cpu")
     (answer,) = engine.respond([[Turn(role="user", content="What is it?")]], Sampling(max_tokens=40))
@@ -205,6 +205,6 @@ def test_thoughts_are_shown_folded(project: Path) -> None:
 
 def test_a_second_repro_asks_nothing(project: Path, endpoint: FakeEndpoint) -> None:
     before = len(endpoint.requests)
-    assert run_json(project, "arena", "judge", "sft-i1", "--json")["paid"] == 0
-    assert run_json(project, "arena", "battle", "sft-i1", "--json")["paid"] == 0
+    assert run_json(project, "arena", "judge", "sft-i1", "--json")["judged"] == 0
+    assert run_json(project, "arena", "battle", "sft-i1", "--json")["generated"] == 0
     assert len(endpoint.requests) == before

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from arena_learning.board.choose import _GROWTH
+from arena_learning.leaderboard.schedule import _GROWTH
 from arena_learning.rating import Battles, RatingParams, RatingResult, rate
 from arena_learning.rating.schedule import Planned, ScheduleParams, plan_adaptive
 

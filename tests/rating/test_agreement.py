@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.rating import average_win_rates, consistency, position_bias, win_rate_against
 from arena_learning.rating.agreement import kendall, spearman
 

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from arena_learning.cli.consistency import command as consistency_command
-from arena_learning.cli.rate import command as rate_command
-from arena_learning.errors import ArenaError
+from arena_learning.cli.rate import compare_arenas as consistency_command
+from arena_learning.cli.rate import rate as rate_command
+from arena_learning.core.errors import ArenaError
 
 ROWS = [
     ("p1", "x", "y", "model_a", 120, 80),

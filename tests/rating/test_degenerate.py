@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.rating import RatingParams, rate
 from arena_learning.rating.fold import Pairs
 from arena_learning.rating.graph import groups_that_met, strong_parts

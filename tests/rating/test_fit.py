@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.rating import RatingParams, average_win_rates, online_elo, rate
 from arena_learning.rating.elo import EloParams
 

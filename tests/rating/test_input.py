@@ -7,7 +7,7 @@ import re
 import pandas as pd
 import pytest
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.rating import RatingParams, battles_from_frame, rate, read_battles
 
 TABLE = pd.DataFrame(

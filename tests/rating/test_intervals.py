@@ -12,7 +12,7 @@ from arena_learning.rating.battles import battles_from_frame
 from arena_learning.rating.bradley_terry import fit_battles
 from arena_learning.rating.fit import grounded, information, newton, refit
 from arena_learning.rating.fold import Games, Pairs, games_of
-from arena_learning.rating.graph import Lifeline, bridges
+from arena_learning.rating.graph import ConnectingBattles, bridges
 from arena_learning.rating.intervals import above_by_draws, half_width, percentiles, t_quantile, tail
 from arena_learning.rating.resample import PromptResampler
 
@@ -60,7 +60,7 @@ def coverage(prompts, arenas=2000, resamples=400):
         theta = newton(PAIRS, games, GROUP)
         inverse = np.linalg.inv(grounded(information(PAIRS, games, theta), GROUP)[0])
         again = Games(np.repeat(met[:, None], resamples, axis=1), (draws @ arena).T).plus_even(prior)
-        again = Lifeline(PAIRS, games, met, GROUP).mend(again)
+        again = ConnectingBattles(PAIRS, games, met, GROUP).connect(again)
         fits = contrasts(refit(PAIRS, again, GROUP, theta[:, 0], inverse)).T
         wanted, found = contrasts(truth[:, None])[:, 0], contrasts(theta)[:, 0]
         for kind, small in ((plain, False), (corrected, True)):
@@ -169,7 +169,7 @@ def test_every_resample_is_converged():
     seed = np.random.SeedSequence(5).spawn(1)[0]
     cells = PromptResampler(battles, fit.folded).draw(np.random.default_rng(seed), 64)
     met = fit.folded.cells.reshape(-1, 3).sum(axis=1)
-    games = Lifeline(fit.folded.pairs, fit.games, met, fit.groups).mend(games_of(cells, "half"))
+    games = ConnectingBattles(fit.folded.pairs, fit.games, met, fit.groups).connect(games_of(cells, "half"))
     theta = newton(fit.folded.pairs, games, fit.groups)
     assert result.draws == pytest.approx(1000 + theta.T * 400 / math.log(10), abs=1e-5)
 

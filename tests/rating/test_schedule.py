@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from arena_learning.errors import ArenaError
-from arena_learning.rating.allocate import Standing, battle_information, likely_neighbours, spread
+from arena_learning.core.errors import ArenaError
+from arena_learning.rating.allocate import Standing, battle_information, likely_neighbours, spread_counts
 from arena_learning.rating.schedule import (
     Planned,
     ScheduleParams,
@@ -176,7 +176,7 @@ def test_one_difference_is_best_told_by_its_own_battles():
     assert information[0, 1] == pytest.approx(0.25)
     room = np.full((3, 3), 1000)
     start = np.linalg.inv(10 * (3 * np.eye(3) - 1) * 0.25 + np.ones((3, 3)))
-    counts = spread(start, information, (np.array([0]), np.array([1])), np.array([1e-9]), room, 100)
+    counts = spread_counts(start, information, (np.array([0]), np.array([1])), np.array([1e-9]), room, 100)
     assert counts[0, 1] == counts.sum() == 100
 
 
@@ -184,11 +184,11 @@ def test_portions_stop_at_what_is_wanted_and_in_full_rooms():
     information = battle_information(np.array([0.0, 0.0, 0.0]), 400.0)
     start = np.linalg.inv(10 * (3 * np.eye(3) - 1) * 0.25 + np.ones((3, 3)))
     ask = (np.array([0]), np.array([1]))
-    generous = spread(start, information, ask, np.array([10.0]), np.full((3, 3), 1000), 100)
+    generous = spread_counts(start, information, ask, np.array([10.0]), np.full((3, 3), 1000), 100)
     assert 0 < generous.sum() <= 15
     room = np.zeros((3, 3), dtype=np.int64)
     room[0, 1] = 4
-    assert spread(start, information, ask, np.array([1e-9]), room, 100).sum() == 4
+    assert spread_counts(start, information, ask, np.array([1e-9]), room, 100).sum() == 4
 
 
 def test_the_boundary_is_tightest_where_it_matters():

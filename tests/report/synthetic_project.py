@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
-from arena_learning.board.leaderboard import make_leaderboard
-from arena_learning.curate.dataset import make_dataset
+from arena_learning.core.json_files import write_json
+from arena_learning.core.paths import Paths
+from arena_learning.core.text import words
+from arena_learning.dataset.stage import make_dataset
 from arena_learning.judge.health import judge_health, win_counts
 from arena_learning.judge.merge import merge_games
+from arena_learning.leaderboard.ratings import make_leaderboard
 from arena_learning.params import NONE, Params, load_params
-from arena_learning.paths import Paths
-from arena_learning.rows import Battle, Game, Instruction, Response, Turn, write_json, write_rows
-from arena_learning.texts import words
+from arena_learning.schema.rows import Battle, Game, Instruction, Response, Turn, write_rows
 
 CATEGORIES = ("coding", "mathematics", "writing")
 # What each contestant's answers are worth on average, 1 to 10.

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from synthetic_project import HOSTILE, build
 
 from arena_learning.cli.show import command
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
+from arena_learning.report.sanitize import clip, safe_json, sanitized
 from arena_learning.report.show import show_answers, show_battle, show_contestant, show_round
 from arena_learning.report.show_text import (
     answers_text,
@@ -21,8 +22,7 @@ from arena_learning.report.show_text import (
     round_text,
 )
 from arena_learning.report.terminal import BAR, Page
-from arena_learning.report.visible import clip, safe_json, visible
-from arena_learning.rows import Battle, SftRow, read_rows
+from arena_learning.schema.rows import Battle, SftRow, read_rows
 
 
 def test_a_battle_has_conversation_both_answers_both_orders_and_the_result(project):
@@ -203,7 +203,7 @@ def test_headings_are_bold_only_where_colour_is_wanted():
     ],
 )
 def test_visible_changes_what_acts_and_nothing_else(text, seen):
-    assert visible(text) == seen
+    assert sanitized(text) == seen
 
 
 def test_json_escapes_what_json_alone_would_not():

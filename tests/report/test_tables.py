@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from arena_learning.board.leaderboard import make_leaderboard
 from arena_learning.cli.main import cli
+from arena_learning.leaderboard.ratings import make_leaderboard
+from arena_learning.report.phrases import elo, format_number, gain_sentence, percent, score
 from arena_learning.report.tables import Table, leaderboard_markdown, leaderboard_text, markdown_table
-from arena_learning.report.words import elo, gain_sentence, number, percent, score
 
 
 def rating(model, value, lower, upper, wins, ties, losses, ranks):
@@ -143,7 +143,7 @@ def test_the_gain_in_words(difference, verdict, said):
 
 
 def test_absent_numbers_are_dashes():
-    assert (number(None, 1), percent(None), score(None)) == ("-", "-", "-")
+    assert (format_number(None, 1), percent(None), score(None)) == ("-", "-", "-")
     assert score(6.25) == "6.25"
 
 

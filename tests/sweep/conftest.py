@@ -12,9 +12,9 @@ import yaml
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
+from arena_learning.core.paths import Paths  # noqa: E402
 from arena_learning.params import load_params  # noqa: E402
-from arena_learning.paths import Paths  # noqa: E402
-from arena_learning.rows import Battle, Instruction, Response, Turn, write_rows  # noqa: E402
+from arena_learning.schema.rows import Battle, Instruction, Response, Turn, write_rows  # noqa: E402
 
 # MLflow's own, on the pinned SQLAlchemy and pandas.
 THEIRS = (

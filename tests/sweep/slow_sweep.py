@@ -6,10 +6,10 @@ import sys
 import time
 from pathlib import Path
 
+from arena_learning.core.paths import Paths
 from arena_learning.params import load_params
-from arena_learning.paths import Paths
-from arena_learning.sweep import run_judge
-from arena_learning.sweep.judging import JudgeTask
+from arena_learning.sweep.judge import run as run_judge
+from arena_learning.sweep.judge.task import JudgeTask
 
 SPACE = {"judges.longer.tie_margin": [0.0, 0.1, 0.5, 1.0], "judge.disagree": ["average", "tie"]}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.json_files import write_json
 from arena_learning.params import load_params
-from arena_learning.rows import write_json
-from arena_learning.sweep.apply import apply
+from arena_learning.sweep.apply import apply_winner
 
 TEXT = """# keep me
 seed: 3
@@ -54,7 +54,7 @@ def found(files):
 
 def test_only_what_differs_changes_and_comments_stay(found):
     paths, _ = found
-    done = apply("selection-dpo", paths)
+    done = apply_winner("selection-dpo", paths)
     text = paths.params.read_text(encoding="utf-8")
     assert [
         line for line in done.diff.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")
@@ -70,37 +70,37 @@ def test_only_what_differs_changes_and_comments_stay(found):
     params = load_params(paths.params)
     assert params.train.dpo.learning_rate == 7.5e-6
     assert params.dataset.opponents == ("expert",)
-    assert apply("selection-dpo", paths).diff == ""
+    assert apply_winner("selection-dpo", paths).diff == ""
 
 
 def test_a_new_key_stands_above_the_comment_on_the_next_section(found):
     paths, _ = found
     dataset = "dataset:\n  pairs: all\n\n# how it is trained\ntrain:"
     paths.params.write_text(TEXT.replace("train:", dataset), encoding="utf-8")
-    apply("selection-dpo", paths)
+    apply_winner("selection-dpo", paths)
     text = paths.params.read_text(encoding="utf-8")
     assert "dataset:\n  opponents: [expert]\n  pairs: all\n\n# how it is trained\ntrain:" in text
 
 
 def test_a_dry_run_writes_nothing(found):
     paths, _ = found
-    assert "threshold: 3.0" in apply("selection-dpo", paths, write=False).diff
+    assert "threshold: 3.0" in apply_winner("selection-dpo", paths, write=False).diff
     assert paths.params.read_text(encoding="utf-8") == TEXT
 
 
 def test_a_winner_that_the_other_half_did_not_find_better_needs_force(found):
     paths, write = found
     write(mean=-0.1)
-    with pytest.raises(ArenaError, match="no better than what is in force"):
-        apply("selection-dpo", paths)
+    with pytest.raises(ArenaError, match="no better than the current parameters"):
+        apply_winner("selection-dpo", paths)
     assert paths.params.read_text(encoding="utf-8") == TEXT
-    assert apply("selection-dpo", paths, force=True).diff
+    assert apply_winner("selection-dpo", paths, force=True).diff
 
 
 def test_a_winner_that_cannot_be_told_apart_is_written_with_a_warning(found):
     paths, write = found
     write(lower=-0.2)
-    assert "cannot tell it from what is in force" in apply("selection-dpo", paths).warnings[0]
+    assert "cannot tell it from the current parameters" in apply_winner("selection-dpo", paths).warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ def test_another_trial_than_a_judges_winner_does_not_borrow_the_winners_test(fou
     against = {"mean": 0.2, "lower": 0.1, "upper": 0.3}
     report = {"study": "judge-rubric-a", "kind": "judge", "winner": 1, "incumbent": 0, "trials": trials}
     write_json(paths.sweep_report("judge-rubric-a"), {**report, "against_current": against})
-    assert apply("judge-rubric-a", paths, write=False).warnings == []
-    said = apply("judge-rubric-a", paths, trial=2, write=False).warnings
+    assert apply_winner("judge-rubric-a", paths, write=False).warnings == []
+    said = apply_winner("judge-rubric-a", paths, trial=2, write=False).warnings
     assert len(said) == len(warnings)
     assert all(part in line for part, line in zip(warnings, said, strict=True))
 
@@ -128,8 +128,8 @@ def test_names_that_fit_none_or_several_are_errors(found):
     paths, write = found
     write(name="selection-dpo-i1-aaaa-cccc")
     with pytest.raises(ArenaError, match="several sweeps"):
-        apply("selection", paths)
+        apply_winner("selection", paths)
     with pytest.raises(ArenaError, match="no finished sweep"):
-        apply("judge", paths)
+        apply_winner("judge", paths)
     with pytest.raises(ArenaError, match="no finished trial 9"):
-        apply("selection-dpo-i1-aaaa-bbbb", paths, trial=9)
+        apply_winner("selection-dpo-i1-aaaa-bbbb", paths, trial=9)

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from arena_learning.errors import ArenaError
-from arena_learning.judge.labelled import read_labelled
-from arena_learning.sweep.judging import JudgeTask, Limits, halves
-from arena_learning.sweep.run_judge import sweep_judge, table
+from arena_learning.core.errors import ArenaError
+from arena_learning.judge.audit.labelled import read_labelled
+from arena_learning.sweep.judge.run import judge_table, sweep_judge
+from arena_learning.sweep.judge.task import JudgeTask, Limits, halves
 
 MARGIN = "judges.longer.tie_margin"
 
@@ -39,7 +39,7 @@ def test_the_margin_that_knows_ties_wins_and_is_confirmed_once(sweep):
     assert (against["better"], against["worse"]) == (4, 0)
     assert against["p"] == pytest.approx(2 / 2**4)
     assert report["looks"] == 1
-    assert "could have been told" in table(report)
+    assert "could have been told" in judge_table(report)
 
 
 def test_a_judge_that_is_clearly_worse_is_given_up_before_the_last_block(sweep):

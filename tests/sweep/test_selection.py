@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from arena_learning.errors import ArenaError
-from arena_learning.rows import read_json
-from arena_learning.sweep.run_selection import sweep_selection, table
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.json_files import read_json
+from arena_learning.sweep.selection.run import selection_table, sweep_selection
 
 SPACE = {"rounds.dpo-i1.threshold": [1.0, 3.0], "train.dpo.beta": [0.1, 0.5]}
 
@@ -26,7 +26,7 @@ def test_a_small_space_is_walked_as_a_grid_and_the_best_confirmed(project):
     assert len(report["confirmed"]) == 3
     assert report["winner"] in [row["trial"] for row in report["confirmed"]]
     assert read_json(paths.sweep_report(report["study"])) == report
-    assert "confirmed on 4 other instructions" in table(report)
+    assert "confirmed on 4 other instructions" in selection_table(report)
     assert not (paths.root / "models" / "dpo-i1").exists()
 
 

@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.sweep.space import (
     current_values,
     decoded,

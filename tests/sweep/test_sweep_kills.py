@@ -13,7 +13,7 @@ import optuna
 import pytest
 from slow_sweep import SPACE
 
-from arena_learning.rows import read_json
+from arena_learning.core.json_files import read_json
 from arena_learning.sweep.storage import drop_broken_line, open_storage
 
 GRID = {tuple(row) for row in product(*SPACE.values())}

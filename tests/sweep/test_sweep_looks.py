@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from arena_learning.errors import ArenaError
-from arena_learning.rows import read_json, write_text
-from arena_learning.sweep.run_judge import sweep_judge, table
-from arena_learning.sweep.run_selection import sweep_selection
-from arena_learning.sweep.run_selection import table as selection_table
-from arena_learning.sweep.view import views
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.json_files import read_json, write_text
+from arena_learning.sweep.judge.run import judge_table, sweep_judge
+from arena_learning.sweep.mlflow_runs import study_runs
+from arena_learning.sweep.selection.run import selection_table as selection_table
+from arena_learning.sweep.selection.run import sweep_selection
 
 MARGIN = "judges.longer.tie_margin"
 ONE = 2 / 2**4  # p of four pairs better and none worse, in one look
@@ -35,8 +35,8 @@ def test_another_study_on_the_same_half_is_a_further_look(sweep):
     assert [r["looks"] for r in (first, second, third)] == [1, 2, 3]
     assert [r["against_current"]["p"] for r in (first, second, third)] == [ONE, 2 * ONE, 3 * ONE]
     assert third["against_current"]["p_of_one_look"] == ONE
-    assert "the first look" in table(first)
-    assert "look 3 of sweeps at this half or a part of it: p is multiplied by 3" in table(third)
+    assert "the first look" in judge_table(first)
+    assert "look 3 of sweeps at this half or a part of it: p is multiplied by 3" in judge_table(third)
 
 
 def test_p_is_1_at_most(sweep):
@@ -125,11 +125,11 @@ def test_mlflow_shows_the_number_of_looks(sweep):
     sweep([0.0, 0.5])
     sweep([0.0, 0.5, 1.0], log=lambda study, report: shown.append((study, report)))
     study, report = shown[-1]
-    points = views(study, [], report, sweep.paths)[0].points
+    points = study_runs(study, [], report, sweep.paths)[0].points
     assert {p.name: p.value for p in points}["confirmed/looks"] == 2.0
 
 
 def test_a_report_of_before_says_that_looks_were_not_counted(sweep):
     report = sweep([0.0, 0.5])
     del report["half"]
-    assert "written before looks at this half were counted" in table(report)
+    assert "written before looks at this half were counted" in judge_table(report)

@@ -1,11 +1,11 @@
-"""Ranges of a sweep: numbers as people write them, and a value in force that a logarithm does not know."""
+"""Ranges of a sweep: numbers as people write them, and a current value that a logarithm does not know."""
 
 from __future__ import annotations
 
 import pytest
 import yaml
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.params import parse_params
 from arena_learning.sweep.space import make_space
 
@@ -60,7 +60,7 @@ def test_a_value_in_force_that_has_no_logarithm_is_said(files, center):
     space = {"judges.rm.center": {"low": 0.1, "high": 4.0, "log": True}}
     with pytest.raises(ArenaError, match="no place in a logarithmic range") as caught:
         make_space(space, with_center(files[0], center))
-    assert f"{center:g} is in force" in str(caught.value)
+    assert f"{center:g} is the current value" in str(caught.value)
     assert "list values" in str(caught.value)
 
 

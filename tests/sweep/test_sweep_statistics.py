@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from arena_learning.judge.base import Verdict
-from arena_learning.sweep import run_judge
-from arena_learning.sweep.judging import JudgeTask
-from arena_learning.sweep.pruning import LEVEL, clearly_worse
-from arena_learning.sweep.run_judge import sweep_judge
+from arena_learning.sweep.judge import run as run_judge
+from arena_learning.sweep.judge.pruning import LEVEL, clearly_worse
+from arena_learning.sweep.judge.run import sweep_judge
+from arena_learning.sweep.judge.task import JudgeTask
 from arena_learning.sweep.statistics import (
     by_cluster,
     detectable,

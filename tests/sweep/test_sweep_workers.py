@@ -13,8 +13,8 @@ import yaml
 from judging_endpoint import PROMPTS, JudgingEndpoint, write_prompts
 from test_sweep_kills import study_of
 
-from arena_learning.rows import read_json
-from arena_learning.track.store import opened
+from arena_learning.core.json_files import read_json
+from arena_learning.tracking.mlflow_store import opened
 
 TEMPLATE, TEMPERATURE = "judges.big.template", "judges.big.temperature"
 SPACE = {TEMPLATE: [f"{name}.jinja" for name in PROMPTS], TEMPERATURE: [0.0, 0.7]}

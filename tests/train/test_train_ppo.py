@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from arena_learning.core import Progress
 from arena_learning.params import Train
-from arena_learning.progress import Progress
 from arena_learning.train import train_round
 from tiny import build_tiny_model, write_preferences
 

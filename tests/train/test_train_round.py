@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.progress import Progress
 from arena_learning.params import Train
-from arena_learning.progress import Progress
 from arena_learning.train import train_round
 from tiny import END_OF_TURN, write_preferences, write_sft
 

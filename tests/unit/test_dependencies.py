@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,48 +18,46 @@ ENTRIES = {
     "prepare": "pool.prepare",
     "weights": "engines.base_model",
     "battle": "arena.battle",
-    "judge": "judge.round",
-    "dataset": "curate.dataset",
-    "train": "train.round",
+    "judge": "judge.stage",
+    "dataset": "dataset.stage",
+    "train": "train.stage",
     "answer-base": "arena.battle",
     "answer-opponent": "arena.battle",
     "answer": "arena.battle",
-    "evaluate": "board.evaluate",
-    "leaderboard": "board.leaderboard",
+    "evaluate": "leaderboard.evaluate",
+    "leaderboard": "leaderboard.ratings",
 }
 # What changes no output: reading and writing files and parameters, the store and its keys, progress, errors. (A row that
-# changes its meaning raises `rows.SCHEMA_VERSION`, and what is read from params.yaml stands in each stage's params.)
-NEUTRAL = {
-    "claims", "errors", "guard", "hide", "new_file", "paths", "progress", "read_yaml", "rounds", "rows", "sharing",
-    "store", "store_layout",
-}  # fmt: skip
-NEUTRAL_ROOMS = {"params", "cli"}
+# changes its meaning raises `schema.rows.SCHEMA_VERSION`, and what is read from params.yaml stands in each stage's params.)
+NEUTRAL_ROOMS = {"params", "cli", "store", "core", "schema"}
+# Of these rooms, what does change an output.
+TELLING = {"core.text", "core.thoughts", "core.text_files", "schema.rubric", "schema.votes"}
 # Imported for a name or a type alone, or for what the stage does not call.
 BESIDE = {
     "prepare": set(),
     # Serving's engines are imported where an engine is opened; loading weights uses none.
     "weights": {"engines"},
     # Of reading recorded answers, what checks a pool's rubric; the base is no recorded answer.
-    "battle": {"points"},
-    "answer": {"points"},
-    "answer-opponent": {"points"},
-    "answer-base": {"points", "pool"},
+    "battle": {"schema.rubric"},
+    "answer": {"schema.rubric"},
+    "answer-opponent": {"schema.rubric"},
+    "answer-base": {"schema.rubric", "pool"},
     # Its trainers take the conversation's format from engines, and no engine answers.
     "train": {"engines", "arena"},
     "dataset": {"engines", "arena", "judge", "pool"},
     # `arena rate` reads votes from files; the stages have battles.
-    "evaluate": {"votes", "text_files"},
+    "evaluate": {"schema.votes", "core.text_files"},
     "leaderboard": {
-        "votes",
-        "text_files",
+        "schema.votes",
+        "core.text_files",
         "engines",
         "arena",
         "judge",
         "pool",
-        "curate",
+        "dataset",
         "train",
-        "points",
-        "thoughts",
+        "schema.rubric",
+        "core.thoughts",
     },
 }
 
@@ -71,10 +70,27 @@ def imports(module: str) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("arena_learning"):
             inner = node.module.removeprefix("arena_learning").lstrip(".")
-            for alias in node.names:
-                whole = f"{inner}.{alias.name}".lstrip(".")
-                found.add(whole if (ROOT / f"{whole.replace('.', '/')}.py").is_file() else inner)
+            offered = files_behind(inner)
+            found |= {offered.get(alias.name, inner) for alias in node.names}
     return {module for module in found if module}
+
+
+@cache
+def files_behind(room: str) -> dict[str, str]:
+    """Return the file that each name of a room comes from, as its ``__init__.pyi`` says."""
+    stub = ROOT / room.replace(".", "/") / "__init__.pyi"
+    if not stub.is_file():
+        return {}
+    return {
+        alias.name: f"{room}.{node.module}"
+        for node in ast.parse(stub.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def is_neutral(module: str) -> bool:
+    return module.partition(".")[0] in NEUTRAL_ROOMS and module not in TELLING
 
 
 def closure(entry: str) -> set[str]:
@@ -83,7 +99,7 @@ def closure(entry: str) -> set[str]:
     while todo:
         module = todo.pop()
         seen.add(module)
-        if module.partition(".")[0] not in NEUTRAL_ROOMS:
+        if not is_neutral(module):
             todo |= imports(module) - seen
     return seen
 
@@ -105,8 +121,7 @@ def test_every_source_file_that_a_stage_needs_is_a_dependency_or_changes_no_outp
     missing = set()
     for module in closure(ENTRIES[stage]):
         place = module.replace(".", "/")
-        room = module.partition(".")[0]
-        if module in NEUTRAL or room in NEUTRAL_ROOMS or room in BESIDE.get(stage, set()):
+        if is_neutral(module) or {module, module.partition(".")[0]} & BESIDE.get(stage, set()):
             continue
         if not any(place == d or place.startswith(f"{d}/") for d in named):
             missing.add(module)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from arena_learning.sweep.records import asked
+from arena_learning.sweep.records import asked_values
 from private_parts import moved, part
 
 # Library, module, name, and what needs it.
@@ -49,7 +49,7 @@ def test_trl_has_what_training_takes_from_its_inside():
     [
         ("DVC_ROOT", "paths.py finds the original project by it in an experiment's copy"),
         ("DVC_EXP_NAME", "paths.py and track/views.py name an experiment by it"),
-        ("DVC_STAGE", "guard.py tells by it that DVC has started a stage"),
+        ("DVC_STAGE", "core/stage_lock.py tells by it that DVC has started a stage"),
     ],
 )
 def test_dvc_tells_its_stages_what_they_read_from_the_environment(name, use):
@@ -74,7 +74,7 @@ def test_optuna_keeps_what_a_waiting_trial_was_asked_for():
     study = optuna.create_study()
     study.enqueue_trial({"x": 0.25})
     (waiting,) = study.get_trials()
-    if asked(waiting) != {"x": 0.25}:
+    if asked_values(waiting) != {"x": 0.25}:
         use = "sweep/records.py tells by it which combinations are lined up, and sweep/study.py tries a dead trial's again"
         moved("optuna", "a waiting trial's system attribute 'fixed_params'", use)
 

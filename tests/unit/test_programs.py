@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from arena_learning.rows import write_text
-from arena_learning.setup.doctor import examine
+from arena_learning.core.json_files import write_text
+from arena_learning.project.doctor import examine
 
 ARENA = [sys.executable, "-c", "from arena_learning.cli.main import main; main()"]
 
@@ -69,11 +69,11 @@ def test_where_dvc_refuses_its_words_are_shown_and_no_traceback(bare):
 
 
 def test_the_doctor_says_that_dvc_repro_would_not_find_arena(bare, monkeypatch):
-    from arena_learning.paths import Paths
+    from arena_learning.core.paths import Paths
 
     monkeypatch.setenv("PATH", str(bare.programs))
     (found,) = [f for f in examine(Paths(bare.root)) if "not on PATH" in f.what]
     assert found.level == "warn"
-    assert str(Path(sys.executable).parent) in found.mend
+    assert str(Path(sys.executable).parent) in found.hint
     (bare.programs / "arena").symlink_to(shutil.which("git", path=str(bare.programs)))
     assert not [f for f in examine(Paths(bare.root)) if "not on PATH" in f.what]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import arena_learning
-from arena_learning.errors import ArenaError
-from arena_learning.paths import Paths
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.paths import Paths
 
 ROOT = Path(arena_learning.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
@@ -53,7 +53,7 @@ def test_yaml_is_read_safely_only():
         (path, call)
         for path in FILES
         for name, call in calls(path)
-        if name == "yaml.load" and "read_yaml" in str(path)
+        if name == "yaml.load" and "yaml_files" in str(path)
     ]
     assert [ast.unparse(call.keywords[0].value) for _, call in loads] == ["_Loader"]  # a yaml.SafeLoader
     for path in FILES:

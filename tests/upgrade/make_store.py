@@ -21,7 +21,7 @@ from pathlib import Path
 
 from scenes import INSTRUCTIONS, SCENES, needs, opened
 
-from arena_learning.rows import write_json
+from arena_learning.core.json_files import write_json
 
 STORES = Path(__file__).parent / "stores"
 
@@ -35,10 +35,10 @@ def make(store: Path, folder: Path) -> dict[str, dict[str, object]]:
             requests = len(stage.server.requests)
         with opened(store, folder) as stage:
             again = scene(stage)
-            if again["paid"] or stage.server.requests:
+            if again["requested"] or stage.server.requests:
                 raise SystemExit(f"'{name}' asks again by itself: it cannot tell whether an upgrade does")
         found[name] = {"needs": needs(name, folder), "requests": requests, **outcome}
-        print(f"{name}: {outcome['paid']} paid, {requests} requests")
+        print(f"{name}: {outcome['requested']} requested, {requests} requests")
     return found
 
 

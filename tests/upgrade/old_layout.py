@@ -7,8 +7,8 @@ import sqlite3
 from contextlib import contextmanager
 from hashlib import sha256
 
-from arena_learning import store_layout
-from arena_learning.store import Store
+from arena_learning.store import layout as store_layout
+from arena_learning.store.store import Store
 
 # As versions up to 0.1.0 made and used it.
 OLD_TABLE = """

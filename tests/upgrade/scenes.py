@@ -19,21 +19,22 @@ from typing import Any
 from endpoint import FakeEndpoint
 from models import say
 
-from arena_learning.arena.ask import Contestant, ask
-from arena_learning.engines.base import Engine, Sampling
-from arena_learning.engines.openai import OpenAi
-from arena_learning.engines.recorded import Recorded
+from arena_learning.arena.ask import Contestant, ask_contestant_for
+from arena_learning.engines.base import Engine
+from arena_learning.engines.openai.engine import OpenAi
+from arena_learning.engines.recorded import RecordedAnswers
 from arena_learning.judge.base import Judge
+from arena_learning.judge.length_baseline import LengthBaselineJudge
 from arena_learning.judge.llm import LlmJudge
-from arena_learning.judge.longer import LongerJudge
-from arena_learning.judge.play import Pairing, play
+from arena_learning.judge.play import Pairing, play_games
 from arena_learning.judge.reference import ReferenceJudge
+from arena_learning.judge.response_format import response_format
 from arena_learning.judge.rubric import RubricJudge
-from arena_learning.judge.schema import response_format
 from arena_learning.judge.template import JudgeTemplate
 from arena_learning.params import Endpoint
-from arena_learning.rows import Instruction, Response, Turn
-from arena_learning.store import Store
+from arena_learning.params.contestants import Sampling
+from arena_learning.schema.rows import Instruction, Response, Turn
+from arena_learning.store.store import Store
 from tiny import build_tiny_model
 
 # Stands in the keys: the port that the endpoint really has is another in each run.
@@ -120,7 +121,7 @@ class Stage:
         finally:
             engine.close()
 
-    def recorded(self) -> Recorded:
+    def recorded(self) -> RecordedAnswers:
         """Open recorded answers to all instructions."""
         file = self.folder / "recorded.jsonl"
         lines = [
@@ -128,21 +129,21 @@ class Stage:
             for n, i in enumerate(INSTRUCTIONS)
         ]
         file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-        return Recorded(file, INSTRUCTIONS)
+        return RecordedAnswers(file, INSTRUCTIONS)
 
     def ask(self, name: str, engine: Engine, sampling: Sampling = GREEDY) -> Outcome:
         """Ask a contestant everything."""
-        asked = ask(Contestant(name, engine, sampling), INSTRUCTIONS, self.store)
+        asked = ask_contestant_for(Contestant(name, engine, sampling), INSTRUCTIONS, self.store)
         rows = [row.model_dump(mode="json") for row in asked.responses]
-        return {"paid": asked.paid, "tokens": asked.tokens, "responses": rows}
+        return {"requested": asked.generated, "tokens": asked.tokens, "responses": rows}
 
     def play(self, judge: Judge, answers: dict[str, Sequence[Response]], only: Sequence[str] = ()) -> Outcome:
         """Play all pairs of contestants on all instructions (or on ``only`` some)."""
         responses = {(row.instruction_id, name): row for name, rows in answers.items() for row in rows}
         pairs = [Pairing(i, a, b) for i in only or BY_ID for a, b in combinations(sorted(answers), 2)]
-        judged = play(pairs, BY_ID, responses, judge, self.store)
+        judged = play_games(pairs, BY_ID, responses, judge, self.store)
         return {
-            "paid": judged.paid,
+            "requested": judged.judged,
             "tokens": judged.tokens,
             "games": [row.model_dump(mode="json") for row in judged.games],
             "battles": [row.model_dump(mode="json") for row in judged.battles],
@@ -262,7 +263,7 @@ SCENES: dict[str, Callable[[Stage], Outcome]] = {
     "judge by the reference": lambda stage: stage.play(
         ReferenceJudge(), ANSWERS, ("rivers", "legs", "apology")
     ),
-    "judge by length": lambda stage: stage.play(LongerJudge(), PAIR),
+    "judge by length": lambda stage: stage.play(LengthBaselineJudge(), PAIR),
 }
 """By name: what is asked or judged. A scene's name stands in the recorded files: never change one, add another."""
 

@@ -23,11 +23,11 @@ RECORDED = {
 class Change(NamedTuple):
     """Why a scene of an older store no longer comes out as it did, and by how much.
 
-    ``paid`` answers or games are asked for again; of the rows of each kind so many are read otherwise.
+    ``requested`` answers or games are asked for again; of the rows of each kind so many are read otherwise.
     """
 
     why: str
-    paid: int = 0
+    requested: int = 0
     responses: int = 0
     games: int = 0
     battles: int = 0
@@ -94,11 +94,11 @@ def test_an_upgrade_asks_nothing_again(version, scene, old_store, workshop):
     kinds = ("responses",) if "responses" in expected else ("games", "battles")
     read_otherwise = {kind: differing(expected[kind], found[kind]) for kind in kinds}
     counts = {kind: getattr(change, kind) for kind in kinds}
-    assert (found["paid"], {kind: len(rows) for kind, rows in read_otherwise.items()}) == (
-        change.paid,
+    assert (found["requested"], {kind: len(rows) for kind, rows in read_otherwise.items()}) == (
+        change.requested,
         counts,
     ), read_otherwise
-    if not change.paid:
+    if not change.requested:
         assert requests == 0
         assert found["tokens"] == expected["tokens"]
 
@@ -125,7 +125,7 @@ def test_a_row_that_is_missing_is_asked_for_and_counted(old_store, workshop):
     db.close()
     with opened(path, workshop) as stage:
         found = SCENES["ask an endpoint, greedy"](stage)
-        assert (found["paid"], len(stage.server.requests)) == (1, 1)
+        assert (found["requested"], len(stage.server.requests)) == (1, 1)
 
 
 def test_the_first_store_holds_thoughts_that_were_read_as_answers_and_as_verdicts():

@@ -8,9 +8,9 @@ import random
 import pytest
 from old_layout import OLD_PUT, OLD_TABLE, check, is_old, key, names, plain, value
 
-from arena_learning import store_layout
-from arena_learning.errors import ArenaError
-from arena_learning.store import Store
+from arena_learning.core.errors import ArenaError
+from arena_learning.store import layout as store_layout
+from arena_learning.store.store import Store
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 999, 1000, 1001, 2500])

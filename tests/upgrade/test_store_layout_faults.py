@@ -12,13 +12,13 @@ import time
 import pytest
 from old_layout import OLD_PUT, check, is_old, key, names, plain, value
 
-from arena_learning.store import Store
+from arena_learning.store.store import Store
 
 OPENER = """
 import sys
 from pathlib import Path
-from arena_learning import store_layout
-from arena_learning.store import Store
+from arena_learning.store import layout as store_layout
+from arena_learning.store.store import Store
 store_layout._REST = float(sys.argv[2])
 store_layout._PART = store_layout._PART.replace("1000", sys.argv[3])
 print("ready", flush=True)
@@ -44,7 +44,7 @@ for n in range(100000):
 ENLARGED = """
 import resource, sys
 from pathlib import Path
-from arena_learning.store import Store
+from arena_learning.store.store import Store
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 Store(Path(sys.argv[1])).close()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
@@ -126,9 +126,9 @@ def test_memory_does_not_grow_with_the_store(old):
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from arena_learning import store_layout
-from arena_learning.errors import ArenaError
-from arena_learning.store import Store
+from arena_learning.store import layout as store_layout
+from arena_learning.core.errors import ArenaError
+from arena_learning.store.store import Store
 path, limit = Path(sys.argv[1]), int(sys.argv[2])
 store_layout._QUIET_SECONDS = 60  # a busy machine is no failure
 if limit:

@@ -7,11 +7,11 @@ import os
 import pytest
 from engine_conformance import PLAIN, STRANGE, EngineConformance, ask
 
-from arena_learning.engines.base import Sampling
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.chat import Chat
-from arena_learning.engines.vllm import Vllm
-from arena_learning.errors import ArenaError
+from arena_learning.engines.vllm.engine import Vllm
 from arena_learning.params import VllmServing
+from arena_learning.params.contestants import Sampling
 
 SERVING = VllmServing(eager=True, context=2048)
 
@@ -47,11 +47,13 @@ def test_the_first_token_is_what_the_model_says(engine, smollm2):
 
     model = AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32)
     chat = Chat(smollm2)
-    found = dict(pair for group in engine.weigh(PLAIN, Sampling(max_tokens=1), 20) for pair in group)
+    found = dict(
+        pair for group in engine.respond_with_logprobs(PLAIN, Sampling(max_tokens=1), 20) for pair in group
+    )
     for place, prompt in enumerate(chat.encode(PLAIN)):
         with torch.inference_mode():
             logs = model(torch.tensor([prompt])).logits[0, -1].log_softmax(-1)
-        text, log = found[place].tokens[0].likely[0]
+        text, log = found[place].tokens[0].top_logprobs[0]
         (token,) = chat.tokenizer.encode(text, add_special_tokens=False)
         assert log == pytest.approx(float(logs[token]), abs=0.15)  # bf16 keeps 8 bits
 
@@ -82,7 +84,7 @@ def test_a_killed_process_is_told_and_closing_gives_everything_back(engine):
     os.kill(pid, 9)
     with pytest.raises(ArenaError, match="killed by SIGKILL") as caught:
         engine.respond(PLAIN, Sampling(max_tokens=2))
-    log = caught.value.mend.split("its log is ")[1].split(";")[0]
+    log = caught.value.hint.split("its log is ")[1].split(";")[0]
     assert os.path.getsize(log)
     os.unlink(log)
     engine.close()

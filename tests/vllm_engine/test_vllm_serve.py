@@ -7,10 +7,11 @@ from math import exp
 import pytest
 from engine_conformance import EngineConformance, ask
 
-from arena_learning.engines.base import Sampling, answers
-from arena_learning.engines.openai import OpenAi
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
+from arena_learning.engines.base import stream_answers
+from arena_learning.engines.openai.engine import OpenAi
 from arena_learning.params import Endpoint
+from arena_learning.params.contestants import Sampling
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +34,15 @@ def test_it_answers_and_stops(engine):
 def test_an_answer_is_held_to_a_pattern_by_extra_body(served):
     endpoint = Endpoint(base_url=served, extra_body={"structured_outputs": {"regex": "Score: [1-9]"}})
     engine = OpenAi("smollm2", endpoint)
-    (group,) = answers(engine, [ask("How good is bread, from 1 to 9?")], Sampling(max_tokens=20), likely=20)
+    (group,) = stream_answers(
+        engine, [ask("How good is bread, from 1 to 9?")], Sampling(max_tokens=20), top_logprobs=20
+    )
     engine.close()
     (_, answer) = group[0]
     assert answer.text.startswith("Score: ")
     assert answer.text[-1] in "123456789"
     digit = next(token for token in answer.tokens if token.text == answer.text[-1])
-    assert 0.9 < sum(exp(log) for _, log in digit.likely) <= 1.001
+    assert 0.9 < sum(exp(log) for _, log in digit.top_logprobs) <= 1.001
 
 
 def test_a_model_that_is_not_there_is_told(served):

@@ -14,15 +14,15 @@ import pytest
 from conformance import present
 from engine_conformance import PLAIN, ask
 
-from arena_learning.engines.base import Sampling
+from arena_learning.core.errors import ArenaError
 from arena_learning.engines.chat import Chat
 from arena_learning.engines.transformers import Transformers
-from arena_learning.engines.vllm import Vllm
-from arena_learning.errors import ArenaError
+from arena_learning.engines.vllm.engine import Vllm
 from arena_learning.judge.llm import LlmJudge
-from arena_learning.judge.schema import response_format
+from arena_learning.judge.response_format import response_format
 from arena_learning.judge.template import JudgeTemplate
 from arena_learning.params import VllmServing
+from arena_learning.params.contestants import Sampling
 from languages import FOREIGN
 from tiny import build_tiny_model
 
@@ -161,7 +161,7 @@ def test_the_worker_ends_with_its_parent_whatever_ends_that(tiny):
     script = (
         "import sys, threading, time\n"
         "from pathlib import Path\n"
-        "from arena_learning.engines.vllm import Vllm\n"
+        "from arena_learning.engines.vllm.engine import Vllm\n"
         "engine = Vllm(Path(sys.argv[1]))\n"
         "threading.Thread(target=engine._process.start, daemon=True).start()\n"
         "while engine._process.pid is None: time.sleep(0.05)\n"

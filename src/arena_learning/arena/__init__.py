@@ -1,1 +1,9 @@
-"""The arena: who answers what, and who meets whom."""
+"""The arena: who answers what, and who meets whom.
+
+Answers come through the store, so only new ones are generated.
+"""
+
+import lazy_loader
+
+# The names stand in __init__.pyi, with the files that they come from; a file is loaded when one is used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from arena_learning.engines.base import (
+from arena_learning.core import ArenaError, Progress
+from arena_learning.engines import (
     MAX_REFUSED,
     Completion,
     Engine,
     Refused,
-    Sampling,
     Versioned,
-    answers,
     older_fingerprints,
-    too_many,
+    stream_answers,
+    too_many_refused,
 )
-from arena_learning.errors import ArenaError
-from arena_learning.progress import Progress
-from arena_learning.rows import Instruction, Response
-from arena_learning.sharing import shares
-from arena_learning.store import Store, store_key
+from arena_learning.params import Sampling
+from arena_learning.schema import Instruction, Response
+from arena_learning.store import Store, lease_work, store_key
 
 _SHOWN = 5  # refused instructions named in an error
 
@@ -33,23 +31,23 @@ class Contestant(NamedTuple):
     sampling: Sampling
 
 
-class Asked(NamedTuple):
-    """A contestant's responses in the order of the instructions, how many were paid now, and what all cost ever."""
+class ContestantAnswers(NamedTuple):
+    """A contestant's responses in the order of the instructions, how many are new, and what all cost ever."""
 
     responses: list[Response]
-    paid: int
+    generated: int
     seconds: float
     tokens: int
 
 
-def ask(
+def ask_contestant_for(
     contestant: Contestant,
     instructions: Sequence[Instruction],
     store: Store,
     *,
     max_refused: float = MAX_REFUSED,
     retry: bool = False,
-) -> Asked:
+) -> ContestantAnswers:
     """Return the contestant's answer to every instruction.
 
     An answer is in the store as soon as its engine gives it, and what another process is asking for is taken from it.
@@ -76,9 +74,9 @@ def ask(
         store.forget([key for key, value in store.get(distinct).items() if "refused" in value])
     known: dict[bytes, Completion | Refused] = {}
     refused: dict[bytes, Refused] = {}
-    paid = 0
+    generated = 0
     with Progress(f"answer ({contestant.name})", len(distinct), "instructions") as progress:
-        for share in shares(
+        for share in lease_work(
             store,
             distinct,
             engine.batch_size,
@@ -90,15 +88,15 @@ def ask(
             refused |= {key: answer for key, answer in remembered.items() if isinstance(answer, Refused)}
             progress.total -= len(share.known)
             turns = [instructions[first[key]].turns for key in share.mine]
-            for group in answers(engine, turns, contestant.sampling):
+            for group in stream_answers(engine, turns, contestant.sampling):
                 given = {share.mine[n]: answer for n, answer in group}
                 new = {key: answer for key, answer in given.items() if isinstance(answer, Completion)}
                 store.put("response", {key: _kept(completion) for key, completion in new.items()})
                 known |= given
                 refused |= {key: answer for key, answer in given.items() if isinstance(answer, Refused)}
-                paid += len(group)
+                generated += len(group)
                 progress.advance(len(group))
-                if too_many(len(refused), len(distinct), max_refused):
+                if too_many_refused(len(refused), len(distinct), max_refused):
                     reasons = {instructions[first[key]].id: a.reason for key, a in refused.items()}
                     raise _refusal(contestant.name, reasons, len(distinct))
     # Only now: where a stage stops for its refusals, something is wrong that will be mended, and all are asked again.
@@ -106,9 +104,9 @@ def ask(
     store.put("response", lasting)
     given_all = [known[key] for key in keys]
     completions = [answer for answer in given_all if isinstance(answer, Completion)]
-    return Asked(
+    return ContestantAnswers(
         [_response(contestant.name, i, a) for i, a in zip(instructions, given_all, strict=True)],
-        paid=paid,
+        generated=generated,
         seconds=sum(c.seconds for c in completions),
         tokens=sum(c.completion_tokens for c in completions),
     )
@@ -118,7 +116,7 @@ def _refusal(name: str, reasons: Mapping[str, str], total: int) -> ArenaError:
     some = "; ".join(f"'{i}': {reason}" for i, reason in sorted(reasons.items())[:_SHOWN])
     return ArenaError(
         f"'{name}' does not answer {len(reasons)} of {total} instructions ({some})",
-        mend="see what they have in common; all other answers are kept. To go on without these, raise "
+        hint="see what they have in common; all other answers are kept. To go on without these, raise "
         "serving.max_refused",
     )
 

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from arena_learning.arena.ask import Asked, Contestant, ask
+from arena_learning.arena.ask import Contestant, ContestantAnswers, ask_contestant_for
+from arena_learning.core import Paths, words, write_json
 from arena_learning.params import NONE, Params
-from arena_learning.paths import Paths
-from arena_learning.rows import Instruction, Response, read_rows, write_json, write_rows
+from arena_learning.schema import Instruction, Response, read_rows, write_rows
 from arena_learning.store import Store
-from arena_learning.texts import words
 
 
 def battle_round(
@@ -34,7 +33,7 @@ def battle_round(
     write_rows(paths.responses(name), sorted(responses, key=lambda r: (r.instruction_id, r.contestant)))
     metrics = {"contestants": {c: answer_metrics(asked) for c, asked in answers.items()}}
     write_json(paths.stage_metrics(name, "battle"), metrics)
-    return {**metrics, "paid": sum(asked.paid for asked in answers.values())}
+    return {**metrics, "generated": sum(asked.generated for asked in answers.values())}
 
 
 def answer_test(
@@ -44,7 +43,7 @@ def answer_test(
     instructions = read_rows(paths.split("test"), Instruction)
     asked = ask_contestant(contestant, instructions, params, paths, fresh=fresh, retry=retry)
     write_rows(paths.arena_responses(contestant), sorted(asked.responses, key=lambda r: r.instruction_id))
-    return {**answer_metrics(asked), "paid": asked.paid}
+    return {**answer_metrics(asked), "generated": asked.generated}
 
 
 def ask_contestant(
@@ -55,22 +54,22 @@ def ask_contestant(
     *,
     fresh: bool = False,
     retry: bool = False,
-) -> Asked:
+) -> ContestantAnswers:
     """Open a contestant, ask it, close it; ``retry``: what it refused before, too.
 
     Raises:
         ArenaError: an unknown contestant, or one that cannot answer.
     """
-    from arena_learning.engines.build import open_engine
+    from arena_learning.engines import open_engine
 
     if not instructions:
-        return Asked([], 0, 0.0, 0)
+        return ContestantAnswers([], 0, 0.0, 0)
     opponent = params.opponents.get(name)
     sampling = (opponent.sampling if opponent else None) or params.sampling
     engine = open_engine(name, params, paths, instructions)
     try:
         with Store(paths.store, fresh=fresh) as store:
-            asked = ask(
+            asked = ask_contestant_for(
                 Contestant(name, engine, sampling),
                 instructions,
                 store,
@@ -83,7 +82,7 @@ def ask_contestant(
         engine.close()
 
 
-def answer_metrics(asked: Asked) -> dict[str, Any]:
+def answer_metrics(asked: ContestantAnswers) -> dict[str, Any]:
     """Return counts, lengths and speed of a contestant's answers (speed of the answering itself, cached or not).
 
     Thoughts are counted where there are any, refusals with their reasons.
@@ -119,7 +118,7 @@ def cut_off_before_answer(response: Response) -> bool:
     return not response.text.strip() and response.finish_reason == "length"
 
 
-def _warn(name: str, asked: Asked, max_tokens: int) -> None:
+def _warn(name: str, asked: ContestantAnswers, max_tokens: int) -> None:
     """Say on standard error what a reader of the figures might overlook."""
     cut = sum(map(cut_off_before_answer, asked.responses))
     if cut:

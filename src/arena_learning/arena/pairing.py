@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from arena_learning.pool.split import seeded_rank
+from arena_learning.pool import seeded_rank
 
 
-def schedule(
+def pair_contestants(
     instruction_ids: Sequence[str], target: str | None, opponents: Sequence[str], mode: str, seed: int
 ) -> list[tuple[str, str, str]]:
     """Return (instruction id, a, b) triples, contestants in alphabetical order, sorted.

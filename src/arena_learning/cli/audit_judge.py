@@ -36,7 +36,7 @@ def command(
     judge `longer` always comes along: what reads the answers must beat what measures them. The figures stand in
     reports/audits, those of judges audited on the same pairs before too, and `arena track` shows them.
     """
-    from arena_learning.judge.audit_run import audit_judges, table
+    from arena_learning.judge.audit import audit_judges, audit_table
 
     params, paths = open_project()
     result = audit_judges(
@@ -45,7 +45,7 @@ def command(
     if as_json:
         print_json(result)
     else:
-        click.echo(table(result))
+        click.echo(audit_table(result))
         for name, judge in result["judges"].items():
             if fitted := judge.get("calibration"):
                 click.echo(

@@ -10,13 +10,11 @@ from typing import Any
 import click
 
 from arena_learning.cli.main import print_json
-from arena_learning.guard import running
-from arena_learning.params import Params, load_params
-from arena_learning.paths import Paths, check_place, project
-from arena_learning.rounds import check_round_name, check_rounds
+from arena_learning.core import Paths, check_location, find_project, hold_stage_lock
+from arena_learning.params import Params, check_round_name, check_rounds, load_params
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-fresh_option = click.option("--fresh", is_flag=True, help="Ignore what the store remembers and pay again.")
+fresh_option = click.option("--fresh", is_flag=True, help="Ignore what the store remembers and ask again.")
 retry_option = click.option(
     "--retry-unscored", "retry", is_flag=True, help="Ask again what was refused or unscored before."
 )
@@ -28,10 +26,10 @@ def open_project(*, check: bool = True) -> tuple[Params, Paths]:
     Raises:
         ArenaError: no project here, a path that MLflow or DVC misreads, or bad parameters.
     """
-    paths = project()
+    paths = find_project()
     params = load_params(paths.params)
     if check:
-        check_place(paths)
+        check_location(paths)
         check_rounds(params)
     return params, paths
 
@@ -52,23 +50,23 @@ def run_stage(
         check_round_name(round_name, params)
     label = f"{stage} {round_name}" if round_name else stage
     start = time.monotonic()
-    with running(label, paths):
+    with hold_stage_lock(label, paths):
         metrics = work(params, paths)
     if as_json:
         print_json(metrics)
         return
     click.echo(f"{label}: {time.monotonic() - start:.1f} s")
-    for line in flat(metrics):
+    for line in metric_lines(metrics):
         click.echo(f"  {line}")
     sys.stdout.flush()
 
 
-def flat(value: dict[str, Any], prefix: str = "") -> list[str]:
+def metric_lines(value: dict[str, Any], prefix: str = "") -> list[str]:
     """Return nested figures as ``a.b: value`` lines; long lists and texts are left to the files."""
     lines = []
     for key, item in value.items():
         if isinstance(item, dict):
-            lines += flat(item, f"{prefix}{key}.")
+            lines += metric_lines(item, f"{prefix}{key}.")
         elif isinstance(item, float):
             lines.append(f"{prefix}{key}: {item:.4g}")
         elif not isinstance(item, list):

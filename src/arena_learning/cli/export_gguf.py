@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from arena_learning.engines.gguf_export import GgufType
+    from arena_learning.engines.gguf import GgufType
 
 
 @click.command("export-gguf")
@@ -37,9 +37,8 @@ if TYPE_CHECKING:
 )
 def command(model_folder: Path, out: Path, dtype: GgufType, template: str, converter: str) -> None:
     """Write the model in MODEL_FOLDER as GGUF."""
-    from arena_learning.engines.exports import export_folder
-    from arena_learning.engines.gguf_converter import convert, hinted
-    from arena_learning.errors import ArenaError
+    from arena_learning.core import ArenaError
+    from arena_learning.engines.gguf import convert, export_folder, hinted
 
     if converter:
         if template:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from arena_learning.cli.common import flat, json_option
+from arena_learning.cli.common import json_option, metric_lines
 from arena_learning.cli.main import print_json
 
 
@@ -41,7 +41,7 @@ def command(
     model_a, model_b and winner (or winner_model_a, winner_model_b, winner_tie), and both answers where they are there;
     chosen and rejected. What is passed over is counted with its reason, and so are columns that nothing here reads.
     """
-    from arena_learning.importers.run import import_files
+    from arena_learning.importers import import_files
 
     pairs = [column.partition("=") for column in columns]
     if any(not equals for _, equals, _ in pairs):
@@ -60,7 +60,7 @@ def command(
         print_json(found)
         return
     click.echo(f"written to {out}")
-    for line in flat(found):
+    for line in metric_lines(found):
         click.echo(f"  {line}")
     for row in found.get("bad_rows", []):
         click.echo(f"  malformed: {row}")

@@ -1,4 +1,4 @@
-"""The `arena` command group: finds a command's file by its name and prints errors that a user can mend."""
+"""The `arena` command group: finds a command's file by its name and prints errors that a user can fix."""
 
 from __future__ import annotations
 
@@ -12,35 +12,40 @@ from typing import Any
 
 import click
 
-from arena_learning.errors import ArenaError, suggest
-from arena_learning.hide import hidden
+from arena_learning.core import ArenaError, redacted, suggest
 
-# name -> (module below arena_learning.cli, one line of help). The module is imported when the command runs,
-# so that `arena --help` loads neither torch nor mlflow.
+# name -> (module below arena_learning.cli and function, one line of help). The module is imported when the command
+# runs, so that `arena --help` loads neither torch nor mlflow.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "init": ("init", "Write params.yaml from a profile, with the engine that fits this machine."),
-    "doctor": ("doctor", "Check this machine, the packages and params.yaml."),
-    "inputs": ("inputs", "Write digests of the files that params.yaml names, for DVC to watch."),
-    "prepare": ("prepare", "Filter, deduplicate, decontaminate and split the instruction pool."),
-    "weights": ("weights", "Make the base model's folder."),
-    "battle": ("battle", "Let a round's target and opponents answer its split."),
-    "judge": ("judge", "Judge a round's battles in both orders."),
-    "dataset": ("dataset", "Turn a round's battles into training rows."),
-    "train": ("train", "Train a round's model."),
-    "answer": ("answer", "Let a contestant answer the test set."),
-    "evaluate": ("evaluate", "Let all contestants play all on held-out instructions."),
-    "leaderboard": ("leaderboard", "Rate the contestants; write figures and the report."),
-    "track": ("track", "Show everything in MLflow."),
-    "ui": ("ui", "Open MLflow on the project's store."),
-    "rounds": ("rounds", "List, check, add and prune rounds."),
-    "clean": ("clean", "Show what fills the disk; free what can be made again."),
-    "show": ("show", "Read battles, rounds and contestants."),
-    "export-gguf": ("export_gguf", "Write a model as GGUF, for llama.cpp and Ollama too."),
-    "import": ("import_", "Turn answers, verdicts or votes of other tools into this project's files."),
-    "audit-judge": ("audit_judge", "Hold judges against labelled pairs: agreement, flips, biases, cost."),
-    "sweep": ("sweep", "Sweep judges' prompts or the selection of data; apply the winner."),
-    "rate": ("rate", "Rate the models of any battle log (CSV, JSONL, Parquet)."),
-    "consistency": ("consistency", "Compare two arenas' ratings as the paper does."),
+    "init": ("project:init", "Write params.yaml from a profile, with the engine that fits this machine."),
+    "doctor": ("project:doctor", "Check this machine, the packages and params.yaml."),
+    "inputs": ("stages:inputs", "Write digests of the files that params.yaml names, for DVC to watch."),
+    "prepare": ("stages:prepare", "Filter, deduplicate, decontaminate and split the instruction pool."),
+    "weights": ("stages:weights", "Make the base model's folder."),
+    "battle": ("stages:battle", "Let a round's target and opponents answer its split."),
+    "judge": ("stages:judge", "Judge a round's battles in both orders."),
+    "dataset": ("stages:dataset", "Turn a round's battles into training rows."),
+    "train": ("stages:train", "Train a round's model."),
+    "answer": ("stages:answer", "Let a contestant answer the test set."),
+    "evaluate": ("stages:evaluate", "Let all contestants play all on held-out instructions."),
+    "leaderboard": ("stages:leaderboard", "Rate the contestants; write figures and the report."),
+    "track": ("track:command", "Show everything in MLflow."),
+    "ui": ("project:ui", "Open MLflow on the project's store."),
+    "rounds": ("rounds:command", "List, check, add and prune rounds."),
+    "clean": ("project:clean", "Show what fills the disk; free what can be made again."),
+    "show": ("show:command", "Read battles, rounds and contestants."),
+    "export-gguf": ("export_gguf:command", "Write a model as GGUF, for llama.cpp and Ollama too."),
+    "import": (
+        "import_:command",
+        "Turn answers, verdicts or votes of other tools into this project's files.",
+    ),
+    "audit-judge": (
+        "audit_judge:command",
+        "Hold judges against labelled pairs: agreement, flips, biases, cost.",
+    ),
+    "sweep": ("sweep:command", "Sweep judges' prompts or the selection of data; apply the winner."),
+    "rate": ("rate:rate", "Rate the models of any battle log (CSV, JSONL, Parquet)."),
+    "consistency": ("rate:compare_arenas", "Compare two arenas' ratings as the paper does."),
 }
 
 
@@ -55,8 +60,8 @@ class LazyGroup(click.Group):
         """Import and return the command called ``cmd_name``."""
         if cmd_name not in COMMANDS:
             raise click.UsageError(f"no command '{cmd_name}'; {suggest(cmd_name, COMMANDS)}")
-        module = importlib.import_module(f"arena_learning.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = module.command
+        module, _, function = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"arena_learning.cli.{module}"), function)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -99,7 +104,7 @@ def main() -> None:
         cli(standalone_mode=True)
     except ArenaError as error:
         if debug:  # what a library quotes of a refused request is in there, too
-            click.echo(hidden(traceback.format_exc()), err=True)
+            click.echo(redacted(traceback.format_exc()), err=True)
             sys.exit(1)
-        click.secho(f"error: {hidden(str(error))}", fg="red", err=True)
+        click.secho(f"error: {redacted(str(error))}", fg="red", err=True)
         sys.exit(2)

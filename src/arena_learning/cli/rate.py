@@ -1,4 +1,4 @@
-"""`arena rate`: rate the models of any battle log."""
+"""`arena rate` and `arena consistency`: rate any battle log, and compare two arenas."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ import click
 )
 @click.option("--json", "form", flag_value="json", help="Print JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print the ratings as CSV.")
-def command(
+def rate(
     file: Path,
     anchor: str | None,
     scale: float,
@@ -61,7 +61,7 @@ def command(
     winner_model_b and winner_tie of 0 and 1); optional are count, weight, prompt_id, score_a/b, length_a/b,
     headers_a/b, lists_a/b and bold_a/b. Rows without a winner are passed over and counted.
     """
-    from arena_learning.rating.report import Extras, passed_over_lines, rate_file, render
+    from arena_learning.rating import Extras, passed_over_lines, rate_file, render_report
 
     params = {
         "scale": scale,
@@ -73,7 +73,21 @@ def command(
     }
     extras = Extras(style=style, elo=elo, baseline=baseline, bias=bias)
     report = rate_file(file, anchor, params, extras, skip_bad=skip_bad)
-    click.echo(render(report, form or "table"), nl=False)
+    click.echo(render_report(report, form or "table"), nl=False)
     if form == "csv":  # the others say it themselves
         for line in passed_over_lines(report):
             click.echo(line, err=True)
+
+
+@click.command("consistency")
+@click.argument("bench", type=click.Path(path_type=Path))
+@click.argument("ref", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare_arenas(bench: Path, ref: Path, as_json: bool) -> None:
+    """Compare the ratings in BENCH with those of the reference arena in REF.
+
+    Both are CSV with model, rating, lower, upper (95 % intervals).
+    """
+    from arena_learning.rating import consistency, render_consistency
+
+    click.echo(render_consistency(consistency(bench, ref), as_json), nl=False)

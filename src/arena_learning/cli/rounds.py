@@ -55,7 +55,7 @@ def check() -> None:
     Unknown names, cycles, a split used twice, links to later rounds; whether the pool can fill the splits; and, where
     they are prepared, that no two splits share an instruction with each other, the validation or the test set.
     """
-    from arena_learning.setup.overlap import check_disjoint, check_enough
+    from arena_learning.project import check_disjoint, check_enough
 
     params, paths = open_project()
     check_enough(params, paths)
@@ -81,8 +81,7 @@ def check() -> None:
 @click.option("--dry-run", is_flag=True, help="Show what would be added; write nothing.")
 def add(whole: bool, thresholds: tuple[float, ...], size: int | None, dry_run: bool) -> None:
     """Add the next stage to params.yaml, its links filled in as in the paper's Table 1."""
-    from arena_learning.setup.extend import add_rounds, write_added
-    from arena_learning.setup.overlap import check_enough
+    from arena_learning.project import add_rounds, check_enough, write_added
 
     params, paths = open_project()
     added = add_rounds(paths.params, whole=whole, thresholds=thresholds, size=size or 0)
@@ -102,7 +101,7 @@ def add(whole: bool, thresholds: tuple[float, ...], size: int | None, dry_run: b
 @click.option("--yes", is_flag=True, help="Remove it. Without this, only what would be removed is shown.")
 def prune(yes: bool) -> None:
     """Remove what rounds and opponents that are no longer in params.yaml have left in dvc.lock and on the disk."""
-    from arena_learning.upkeep.prune import find_stale, remove_stale
+    from arena_learning.project import find_stale, remove_stale
 
     params, paths = open_project()
     stale = find_stale(params, paths)

@@ -12,7 +12,7 @@ import click
 from arena_learning.cli.common import json_option, open_project
 
 if TYPE_CHECKING:
-    from arena_learning.report.terminal import Page
+    from arena_learning.report import Page
 
 
 @click.group("show")
@@ -27,8 +27,7 @@ def command() -> None:
 @json_option
 def battle(place: str, instruction: str, pair: tuple[str, ...], as_json: bool) -> None:
     """Show INSTRUCTION's battles in a round or on the test set: answers, both orders, reasons, result."""
-    from arena_learning.report.show import show_battle
-    from arena_learning.report.show_text import battle_text
+    from arena_learning.report import battle_text, show_battle
 
     if len(pair) not in (0, 2):
         raise click.UsageError("name both contestants or none")
@@ -41,8 +40,7 @@ def battle(place: str, instruction: str, pair: tuple[str, ...], as_json: bool) -
 @json_option
 def round_(name: str, as_json: bool) -> None:
     """Show what the round NAME learnt from: counts, its data card, the worst losses by category."""
-    from arena_learning.report.show import show_round
-    from arena_learning.report.show_text import round_text
+    from arena_learning.report import round_text, show_round
 
     params, paths = open_project()
     _print(show_round(name, params, paths), round_text, as_json=as_json)
@@ -54,8 +52,7 @@ def round_(name: str, as_json: bool) -> None:
 @json_option
 def contestant(name: str, instruction: str | None, as_json: bool) -> None:
     """Show NAME's record, or how the answers to one test INSTRUCTION changed over the rounds up to it."""
-    from arena_learning.report.show import show_answers, show_contestant
-    from arena_learning.report.show_text import answers_text, contestant_text
+    from arena_learning.report import answers_text, contestant_text, show_answers, show_contestant
 
     params, paths = open_project()
     if instruction is None:
@@ -68,8 +65,8 @@ def contestant(name: str, instruction: str | None, as_json: bool) -> None:
 @json_option
 def efficiency(as_json: bool) -> None:
     """Show seconds for a judged battle and battles a day, beside the paper's figures."""
-    from arena_learning.report.show_text import efficiency_text
-    from arena_learning.track.efficiency import efficiency as measure
+    from arena_learning.report import efficiency_text
+    from arena_learning.tracking import battle_efficiency as measure
 
     params, paths = open_project()
     _print(measure(params, paths), efficiency_text, as_json=as_json)
@@ -79,8 +76,7 @@ def _print(
     view: Mapping[str, Any], to_text: Callable[[Mapping[str, Any], Page], str], *, as_json: bool
 ) -> None:
     """Print ``view``; what models wrote cannot act on the terminal either way."""
-    from arena_learning.report.terminal import Page
-    from arena_learning.report.visible import safe_json
+    from arena_learning.report import Page, safe_json
 
     if as_json:
         click.echo(safe_json(view))

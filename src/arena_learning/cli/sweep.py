@@ -12,7 +12,7 @@ from arena_learning.cli.common import json_option, open_project
 from arena_learning.cli.main import print_json
 
 if TYPE_CHECKING:
-    from arena_learning.paths import Paths
+    from arena_learning.core import Paths
 
 
 @click.group("sweep")
@@ -64,9 +64,9 @@ def selection(
     confirm: int,
 ) -> None:
     """Sweep what ROUND learns from and how it is trained, its start fixed and no battle judged again."""
-    from arena_learning.rounds import check_round_name
-    from arena_learning.sweep.run_selection import sweep_selection, table
-    from arena_learning.sweep.spaces import chosen_space, selection_space
+    from arena_learning.params import check_round_name
+    from arena_learning.sweep import chosen_space, selection_space
+    from arena_learning.sweep.selection import selection_table, sweep_selection
 
     params, paths = open_project()
     check_round_name(round_name, params)
@@ -82,7 +82,7 @@ def selection(
         confirm=confirm,
         log=_log(paths, no_track),
     )
-    _print(report, table, as_json)
+    _print(report, selection_table, as_json)
 
 
 @command.command("judge")
@@ -118,10 +118,9 @@ def judge(
     max_tokens: float,
 ) -> None:
     """Sweep JUDGE's prompt and parameters: agreement with labels on one half, the winner confirmed on the other."""
-    from arena_learning.errors import ArenaError, suggest
-    from arena_learning.sweep.judging import Limits
-    from arena_learning.sweep.run_judge import sweep_judge, table
-    from arena_learning.sweep.spaces import chosen_space, judge_space
+    from arena_learning.core import ArenaError, suggest
+    from arena_learning.sweep import chosen_space, judge_space
+    from arena_learning.sweep.judge import Limits, judge_table, sweep_judge
 
     params, paths = open_project()
     if judge_name not in params.judges:
@@ -139,13 +138,13 @@ def judge(
         limits=Limits(max_flips, max_unscored, max_tokens),
         log=_log(paths, no_track),
     )
-    _print(report, table, as_json)
+    _print(report, judge_table, as_json)
 
 
 @command.command("list")
 def list_sweeps() -> None:
     """Print the finished sweeps."""
-    from arena_learning.sweep.report import summaries
+    from arena_learning.sweep import summaries
 
     for line in summaries(open_project(check=False)[1]):
         click.echo(line)
@@ -156,12 +155,13 @@ def list_sweeps() -> None:
 @json_option
 def show(study: str, as_json: bool) -> None:
     """Print the table of a finished sweep; the beginning of its name is enough."""
-    from arena_learning.rows import read_json
-    from arena_learning.sweep import run_judge, run_selection
-    from arena_learning.sweep.apply import find_report
+    from arena_learning.core import read_json
+    from arena_learning.sweep import find_report
+    from arena_learning.sweep.judge import judge_table
+    from arena_learning.sweep.selection import selection_table
 
     report = read_json(find_report(study, open_project(check=False)[1]))
-    _print(report, run_judge.table if report["kind"] == "judge" else run_selection.table, as_json)
+    _print(report, judge_table if report["kind"] == "judge" else selection_table, as_json)
 
 
 @command.command("apply")
@@ -171,7 +171,7 @@ def show(study: str, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Also where the other half did not find it better.")
 def apply(study: str, trial: int | None, dry_run: bool, force: bool) -> None:
     """Show how a sweep's winner changes params.yaml, and write it; comments are kept."""
-    from arena_learning.sweep.apply import apply as apply_winner
+    from arena_learning.sweep import apply_winner as apply_winner
 
     _, paths = open_project()
     done = apply_winner(study, paths, trial=trial, write=not dry_run, force=force)
@@ -181,7 +181,7 @@ def apply(study: str, trial: int | None, dry_run: bool, force: bool) -> None:
 
 
 def _log(paths: Paths, no_track: bool) -> Callable[..., object]:
-    from arena_learning.sweep.view import log_study
+    from arena_learning.sweep import log_study
 
     return (lambda study, report: None) if no_track else lambda study, report: log_study(study, paths, report)
 

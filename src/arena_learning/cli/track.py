@@ -20,10 +20,10 @@ def command(rebuild: bool, strict: bool, as_json: bool) -> None:
 
     Exit code 2 where MLflow does not show what the files hold: then `dvc repro` comes back to this stage.
     """
-    from arena_learning.track import track
+    from arena_learning.tracking import track_project
 
     params, paths = open_project()
-    report = track(params, paths, rebuild=rebuild)
+    report = track_project(params, paths, rebuild=rebuild)
     shows = not report.failed and bool(report.logged or report.unchanged)
     for line in report.warnings:
         # What failed is the last that was said.

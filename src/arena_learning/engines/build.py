@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from arena_learning.core import ArenaError, suggest
 from arena_learning.engines.base import Engine
 from arena_learning.engines.base_model import chat_settings, prepare_base
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings
 from arena_learning.engines.weights import Source, hub_folder, resolve, template_of
-from arena_learning.errors import ArenaError, suggest
 from arena_learning.params import Opponent, Params, Serving, Weights
 
 if TYPE_CHECKING:
-    from arena_learning.paths import Paths
-    from arena_learning.rows import Instruction
+    from arena_learning.core import Paths
+    from arena_learning.schema import Instruction
 
 # The types each engine serves weights in. An opponent whose engine knows no serving.dtype gets the first.
 DTYPES = {
@@ -33,7 +33,7 @@ def open_engine(
 
     Args:
         contestant: the name.
-        params: the parameters in force.
+        params: the current parameters.
         paths: the project's paths; the base and the rounds' models are looked for below them.
         instructions: what a recorded opponent will be asked.
 
@@ -65,7 +65,7 @@ def open_folder(
         raise ArenaError(
             f"{serving.engine} does not serve weights in {serving.dtype}",
             where="serving.dtype",
-            mend=f"one of {', '.join(DTYPES[serving.engine])}",
+            hint=f"one of {', '.join(DTYPES[serving.engine])}",
         )
     if serving.engine == "transformers":
         from arena_learning.engines.transformers import Transformers
@@ -86,7 +86,7 @@ def open_folder(
             raise ArenaError(
                 "OpenVINO does not run on CUDA",
                 where="serving.device",
-                mend="set serving.engine: transformers",
+                hint="set serving.engine: transformers",
             )
         return OpenVino(
             folder,
@@ -116,10 +116,10 @@ def open_opponent(
 ) -> Engine:
     """Return the engine of an opponent, or of a judge's model written as one; errors name ``where``."""
     if opponent.engine == "recorded":
-        from arena_learning.engines.recorded import Recorded
+        from arena_learning.engines.recorded import RecordedAnswers
 
         file = paths.user_file(opponent.model, f"{where}.model", outside=params.files_outside)
-        return Recorded(file, instructions)
+        return RecordedAnswers(file, instructions)
     if opponent.engine == "openai":
         from arena_learning.engines.openai import OpenAi
 

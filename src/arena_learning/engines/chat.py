@@ -8,25 +8,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from arena_learning.engines.answers import AnswerReader, Read
+from arena_learning.core import ArenaError, SplitAnswer, canonical
+from arena_learning.engines.answer_reader import AnswerReader, ReadAnswer
 from arena_learning.engines.base import Completion, Conversation, Refused
 from arena_learning.engines.template import Renderer
 from arena_learning.engines.tokenizer import (
     AS_IT_COMES,
     MARK,
     ChatSettings,
+    break_control_tokens,
     configured_ends,
     control_tokens,
     folder_settings,
     load_tokenizer,
     longest_context,
-    neutralise,
     template_text,
 )
 from arena_learning.engines.weights import check_folder
-from arena_learning.errors import ArenaError
-from arena_learning.rows import FinishReason, Turn, canonical
-from arena_learning.thoughts import Said
+from arena_learning.schema import FinishReason, Turn
 
 HELLO, GOODBYE = "Hello", "Goodbye"  # of the probes that find out how a template writes a turn
 
@@ -38,8 +37,8 @@ def with_system(conversation: Conversation, system: str) -> list[Turn]:
     return list(conversation)
 
 
-def share_out(
-    answers: Sequence[Read],
+def share_seconds(
+    answers: Sequence[ReadAnswer],
     reasons: Sequence[FinishReason],
     counts: Sequence[tuple[int, int]],
     seconds: float,
@@ -104,7 +103,7 @@ class Chat:
             raise ArenaError(
                 "the tokenizer has no chat template",
                 where=str(folder),
-                mend="name a file with one in chat_template (of weights, the opponent or the judge), or use an "
+                hint="name a file with one in chat_template (of weights, the opponent or the judge), or use an "
                 "instruct model",
             )
         self.tokenizer.chat_template = self.template
@@ -144,7 +143,7 @@ class Chat:
         added = self.tokenizer.added_tokens_decoder.values()
         before = tuple(sorted({str(token) for token in added if token.special or MARK.fullmatch(str(token))}))
         changed = any(
-            neutralise(turn.content, self.words) != neutralise(turn.content, before)
+            break_control_tokens(turn.content, self.words) != break_control_tokens(turn.content, before)
             for turn in with_system(conversation, self.system)
         )
         return "2" if changed else ""
@@ -164,13 +163,13 @@ class Chat:
         """Whether the prompt ends inside of a thought: then all is thought until it is closed."""
         return self.reader.opens(self._probe.rpartition(HELLO)[2])
 
-    def read(self, ids: Sequence[int]) -> Read:
+    def read(self, ids: Sequence[int]) -> ReadAnswer:
         """Return the thought and the answer in what was generated, up to the first token that ends it."""
         stops = set(self.stop_ids)
         until = next((n for n, token in enumerate(ids) if token in stops), len(ids))
         return self.reader.read(ids[:until], self._probe, opened=self.opens_thought)
 
-    def said(self, text: str) -> Said:
+    def said(self, text: str) -> SplitAnswer:
         """Split an answer that was remembered whole, before thoughts were told apart."""
         return self.reader.said(text, opened=self.opens_thought)
 
@@ -228,7 +227,7 @@ class Chat:
         for prompt in prompts:
             if isinstance(prompt, Refused):
                 raise ArenaError(
-                    prompt.reason, where=str(self.folder), mend="drop or change that conversation"
+                    prompt.reason, where=str(self.folder), hint="drop or change that conversation"
                 )
         return [prompt for prompt in prompts if not isinstance(prompt, Refused)]
 
@@ -309,7 +308,10 @@ class Chat:
         return self._messages(with_system(conversation, self.system))
 
     def _messages(self, turns: Sequence[Turn]) -> list[dict[str, str]]:
-        return [{"role": turn.role, "content": neutralise(self._spoken(turn), self.words)} for turn in turns]
+        return [
+            {"role": turn.role, "content": break_control_tokens(self._spoken(turn), self.words)}
+            for turn in turns
+        ]
 
     def _spoken(self, turn: Turn) -> str:
         """Return a turn's text, of an assistant's turn what stands behind its thought.

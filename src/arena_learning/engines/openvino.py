@@ -13,16 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.engines.answers import Read
-from arena_learning.engines.base import Completion, Conversation, Refused, Sampling
-from arena_learning.engines.chat import Chat, filled, share_out
-from arena_learning.engines.exports import exported
-from arena_learning.engines.gguf_export import EXPORT_VERSION, GgufType
+from arena_learning.core import ArenaError, SplitAnswer, canonical
+from arena_learning.engines.answer_reader import ReadAnswer
+from arena_learning.engines.base import Completion, Conversation, Refused
+from arena_learning.engines.chat import Chat, filled, share_seconds
+from arena_learning.engines.gguf import EXPORT_VERSION, GgufType, cached_export
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings
 from arena_learning.engines.weights import weights_digest
-from arena_learning.errors import ArenaError
-from arena_learning.rows import FinishReason, canonical
-from arena_learning.thoughts import Said
+from arena_learning.params import Sampling
+from arena_learning.schema import FinishReason
 
 if TYPE_CHECKING:
     import openvino_genai
@@ -72,7 +71,7 @@ class OpenVino:
             raise ArenaError(
                 "OpenVINO GenAI is not installed",
                 where="serving.engine: openvino",
-                mend="pip install 'arena-learning[laptop]', or set the engine to transformers",
+                hint="pip install 'arena-learning[laptop]', or set the engine to transformers",
             ) from None
         self.chat = Chat(folder, system, settings=settings)
         self.batch_size = batch_size * PER_CALL
@@ -87,7 +86,7 @@ class OpenVino:
             "system": system,
             **self.chat.fingerprint,
         }
-        file = exported(folder, template, exports, dtype)
+        file = cached_export(folder, template, exports, dtype)
         scheduler = openvino_genai.SchedulerConfig()
         scheduler.max_num_seqs = batch_size
         scheduler.enable_prefix_caching = True
@@ -99,7 +98,7 @@ class OpenVino:
             raise ArenaError(
                 f"OpenVINO cannot load the export: {str(error).strip().splitlines()[-1]}",
                 where=str(file),
-                mend="set serving.engine: transformers",
+                hint="set serving.engine: transformers",
             ) from error
 
     def respond(
@@ -120,7 +119,7 @@ class OpenVino:
             [openvino.Tensor(np.array([prompt], dtype=np.int64)) for prompt in prompts],
             [self._config(sampling, prompt) for prompt in prompts],
         )
-        reads: list[Read] = []
+        reads: list[ReadAnswer] = []
         reasons: list[FinishReason] = []
         counts: list[tuple[int, int]] = []
         for prompt, result in zip(prompts, results, strict=True):
@@ -128,7 +127,7 @@ class OpenVino:
             reads.append(self.chat.read(answer))
             reasons.append("stop" if result.finish_reasons[0].name == "STOP" else "length")
             counts.append((len(prompt), len(answer)))
-        return filled(asked, share_out(reads, reasons, counts, time.perf_counter() - start))
+        return filled(asked, share_seconds(reads, reasons, counts, time.perf_counter() - start))
 
     def _config(self, sampling: Sampling, prompt: list[int]) -> openvino_genai.GenerationConfig:
         import openvino_genai
@@ -150,7 +149,7 @@ class OpenVino:
         """Say what is asked otherwise than it once was; see `base.Versioned`."""
         return self.chat.variant(conversation)
 
-    def said(self, text: str) -> Said:
+    def said(self, text: str) -> SplitAnswer:
         """Split an answer that was remembered whole; see `base.Versioned`."""
         return self.chat.said(text)
 

@@ -6,17 +6,16 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from arena_learning.engines.base import Completion, Conversation, Sampling
-from arena_learning.errors import ArenaError
-from arena_learning.pool.read import RecordedAnswer, read_recorded
-from arena_learning.rows import Instruction, canonical
-from arena_learning.texts import spaced
-from arena_learning.thoughts import Said, split_text
+from arena_learning.core import ArenaError, SplitAnswer, canonical, split_text, with_single_spaces
+from arena_learning.engines.base import Completion, Conversation
+from arena_learning.params import Sampling
+from arena_learning.pool import RecordedAnswer, read_recorded
+from arena_learning.schema import Instruction
 
 _SHOWN = 5  # ids named in an error
 
 
-class Recorded:
+class RecordedAnswers:
     """Gives the answers of a JSON Lines file of ``{"id": instruction id, "text": answer}``.
 
     Sampling changes nothing, not even ``max_tokens``: the answers are what they are, and all have ended by
@@ -44,7 +43,7 @@ class Recorded:
             raise ArenaError(
                 f"no answer to {len(missing)} of {len(instructions)} instructions ({_some(missing)})",
                 where=str(file),
-                mend="add the answers, or take this opponent out",
+                hint="add the answers, or take this opponent out",
             )
         self.file = file
         self.unused = len(answers.keys() - {instruction.id for instruction in instructions})
@@ -78,7 +77,7 @@ class Recorded:
         """Nothing is asked; see `base.Versioned`."""
         return ""
 
-    def said(self, text: str) -> Said:
+    def said(self, text: str) -> SplitAnswer:
         """Split an answer that was remembered whole; see `base.Versioned`."""
         return split_text(text)
 
@@ -107,7 +106,7 @@ def conversation_key(conversation: Conversation) -> str:
 
 
 def _words(text: str) -> int:
-    return len(spaced(text).split())
+    return len(with_single_spaces(text).split())
 
 
 def _some(names: list[str]) -> str:

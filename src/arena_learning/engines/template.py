@@ -8,8 +8,8 @@ from datetime import date
 from functools import cached_property
 from typing import Any
 
+from arena_learning.core import ArenaError
 from arena_learning.engines.tokenizer import TEMPLATE_DATE, ChatSettings
-from arena_learning.errors import ArenaError
 
 CLOCK = "strftime_now"  # what templates call for the date
 _MARK = re.compile(r"<\|[^|<>\s]{1,40}\|>|\[/?[A-Z][A-Z_]+\]|<</?[A-Z]+>>|\[\|[a-z_]+\|\]")
@@ -87,7 +87,7 @@ class Renderer:
             raise ArenaError(
                 f"the chat template refuses turns of {roles}: {error}",
                 where=self._where,
-                mend="some models take no system prompt: remove it, or give a template that does (chat_template)",
+                hint="some models take no system prompt: remove it, or give a template that does (chat_template)",
             ) from None
         return text
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from arena_learning.rows import read_json, write_json
+from arena_learning.core import read_json, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -57,7 +57,7 @@ class ChatSettings(NamedTuple):
 AS_IT_COMES = ChatSettings()  # the tokenizer's own template, without variables
 
 
-def neutralise(text: str, words: tuple[str, ...]) -> str:
+def break_control_tokens(text: str, words: tuple[str, ...]) -> str:
     """Return ``text`` with a space in every control token, so that a tokenizer reads it as text."""
     pattern = _pattern(words)
     if pattern is None:

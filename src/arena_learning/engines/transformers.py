@@ -7,22 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.engines.base import (
-    Answered,
-    Completion,
-    Conversation,
-    Refused,
-    Sampling,
-    Token,
-    by_batches,
-)
-from arena_learning.engines.chat import Chat, filled, share_out
-from arena_learning.engines.likely import Likeliest
+from arena_learning.core import ArenaError, SplitAnswer
+from arena_learning.engines.base import Answered, Completion, Conversation, Refused, Token, by_batches
+from arena_learning.engines.chat import Chat, filled, share_seconds
+from arena_learning.engines.logprobs import TopLogprobs
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings
 from arena_learning.engines.weights import weights_digest
-from arena_learning.errors import ArenaError
-from arena_learning.rows import FinishReason
-from arena_learning.thoughts import Said
+from arena_learning.params import Sampling
+from arena_learning.schema import FinishReason
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -46,7 +38,7 @@ class Transformers:
         ArenaError: the model cannot be loaded, or there is no GPU where one is asked for.
     """
 
-    most_likely = 100
+    max_top_logprobs = 100
 
     def __init__(
         self,
@@ -94,16 +86,16 @@ class Transformers:
         """Answer each conversation, in order; see `base.Engine`."""
         return self._respond(conversations, sampling)
 
-    def weigh(
-        self, conversations: Sequence[Conversation], sampling: Sampling, likely: int
+    def respond_with_logprobs(
+        self, conversations: Sequence[Conversation], sampling: Sampling, top_logprobs: int
     ) -> Iterator[list[Answered]]:
-        """Answer by batches and tell the likeliest tokens; see `base.Weighing`."""
+        """Answer by batches and tell the likeliest tokens; see `ReportsLogprobs`."""
         yield from by_batches(
-            self.batch_size, conversations, lambda batch: self._respond(batch, sampling, likely)
+            self.batch_size, conversations, lambda batch: self._respond(batch, sampling, top_logprobs)
         )
 
     def _respond(
-        self, conversations: Sequence[Conversation], sampling: Sampling, likely: int = 0
+        self, conversations: Sequence[Conversation], sampling: Sampling, top_logprobs: int = 0
     ) -> list[Completion | Refused]:
         start = time.perf_counter()
         asked = self.chat.prompts(conversations)
@@ -113,7 +105,7 @@ class Transformers:
         tokens: dict[int, tuple[Token, ...]] = {}
         for first in range(0, len(order), self._rows):
             batch = order[first : first + self._rows]
-            weights = Likeliest(likely) if likely else None
+            weights = TopLogprobs(top_logprobs) if top_logprobs else None
             rows = self._generate(
                 [prompts[index] for index in batch], sampling, sampling.seed + first, weights
             )
@@ -128,11 +120,11 @@ class Transformers:
             for index in range(len(prompts))
         ]
         counts = [(len(prompt), len(answers[index])) for index, prompt in enumerate(prompts)]
-        completions = share_out(reads, reasons, counts, time.perf_counter() - start)
+        completions = share_seconds(reads, reasons, counts, time.perf_counter() - start)
         return filled(asked, (c._replace(tokens=tokens.get(i, ())) for i, c in enumerate(completions)))
 
     def _generate(
-        self, prompts: list[list[int]], sampling: Sampling, seed: int, weights: Likeliest | None
+        self, prompts: list[list[int]], sampling: Sampling, seed: int, weights: TopLogprobs | None
     ) -> list[list[int]]:
         """Return the new tokens of each row, up to and with the first that ends the answer."""
         import torch
@@ -171,7 +163,7 @@ class Transformers:
         """Say what is asked otherwise than it once was; see `base.Versioned`."""
         return self.chat.variant(conversation)
 
-    def said(self, text: str) -> Said:
+    def said(self, text: str) -> SplitAnswer:
         """Split an answer that was remembered whole; see `base.Versioned`."""
         return self.chat.said(text)
 
@@ -188,7 +180,7 @@ def _device(wanted: str) -> str:
     import torch
 
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise ArenaError("there is no CUDA GPU", where="serving.device", mend="set it to auto or cpu")
+        raise ArenaError("there is no CUDA GPU", where="serving.device", hint="set it to auto or cpu")
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return wanted
@@ -201,7 +193,7 @@ def _load(folder: Path, dtype: str, device: str, trust_remote_code: bool) -> Pre
     types = {"fp32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
     if dtype not in types:
         raise ArenaError(
-            f"weights cannot be served in {dtype}", where="serving.dtype", mend=f"one of {', '.join(types)}"
+            f"weights cannot be served in {dtype}", where="serving.dtype", hint=f"one of {', '.join(types)}"
         )
     try:
         model = AutoModelForCausalLM.from_pretrained(

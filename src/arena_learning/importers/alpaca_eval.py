@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 
-from arena_learning.errors import ArenaError
+from arena_learning.core import ArenaError
 from arena_learning.importers.collect import Collected
 from arena_learning.importers.source import Record
-from arena_learning.votes import is_missing
+from arena_learning.schema import is_missing
 
 NO_PREFERENCE = "no preference given"
 READ = frozenset(

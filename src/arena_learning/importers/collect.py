@@ -10,17 +10,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from arena_learning.errors import ArenaError
+from arena_learning.core import ArenaError, canonical, write_text
 from arena_learning.importers.pairs import LabelledPair
 from arena_learning.importers.source import Record, with_digest
-from arena_learning.rows import (
-    Instruction,
-    RecordedVerdict,
-    canonical,
-    describe_invalid,
-    write_rows,
-    write_text,
-)
+from arena_learning.schema import Instruction, RecordedVerdict, describe_invalid, write_rows
 
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST = 100  # of a contestant's name, which is a file's name too
@@ -164,7 +157,7 @@ class Collected:
             raise ArenaError(
                 f"{first} and {second} are judged twice on '{instruction_id}', differently",
                 where=record.where,
-                mend="import one judge at a time (--judge)",
+                hint="import one judge at a time (--judge)",
             )
 
     def _kept(self, held: MutableMapping[K, V], key: K, value: V) -> V:
@@ -183,7 +176,7 @@ class Collected:
         if not (self.instructions or self.answers or self.verdicts or self.votes or self.pairs):
             found = f"passed over: {dict(self.passed) or 'nothing'}"
             unread = f"; columns that nothing here reads: {', '.join(self.unread)}" if self.unread else ""
-            raise ArenaError("nothing found to import", mend=found + unread)
+            raise ArenaError("nothing found to import", hint=found + unread)
         names = _safe_names(self._contestants())
         if self.instructions:
             write_rows(out / "instructions.jsonl", sorted(self.instructions.values(), key=lambda i: i.id))

@@ -12,7 +12,7 @@ import re
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from arena_learning.errors import ArenaError
+from arena_learning.core import ArenaError
 from arena_learning.importers.source import parsed, whole
 
 SHAPE = "a conversation must be a list of turns with role and content (or from and value)"
@@ -123,12 +123,12 @@ def _items(value: Any, where: str) -> list[Any]:
                 value = parsed(text, where)
             except ArenaError:
                 if "'role'" in text or "'from'" in text:
-                    mend = "it is written as Python or NumPy prints a list: write the file as JSON Lines or Parquet"
-                    raise ArenaError(SHAPE, where=where, mend=mend) from None
+                    hint = "it is written as Python or NumPy prints a list: write the file as JSON Lines or Parquet"
+                    raise ArenaError(SHAPE, where=where, hint=hint) from None
     if not isinstance(value, list) or not all(isinstance(turn, dict) for turn in value):
         texts = isinstance(value, list) and all(isinstance(turn, str) for turn in value)
-        mend = "lists of texts, as MT-Bench has them, are read by `arena import fastchat`" if texts else ""
-        raise ArenaError(SHAPE, where=where, mend=mend)
+        hint = "lists of texts, as MT-Bench has them, are read by `arena import fastchat`" if texts else ""
+        raise ArenaError(SHAPE, where=where, hint=hint)
     return value
 
 
@@ -139,7 +139,7 @@ def _looks_like_turns(text: str) -> bool:
 def _turn(item: dict[str, Any], number: int, where: str) -> dict[str, str]:
     speaker = item.get("role", item.get("from"))
     if not isinstance(speaker, str):
-        raise ArenaError(f"turn {number} has no role", where=where, mend=SHAPE)
+        raise ArenaError(f"turn {number} has no role", where=where, hint=SHAPE)
     role = _ROLES.get(speaker.strip().lower())
     if role is None:
         raise OddError(f"a conversation with a turn of {speaker.strip()[:20]!r}")
@@ -147,7 +147,7 @@ def _turn(item: dict[str, Any], number: int, where: str) -> dict[str, str]:
     if isinstance(content, list):
         content = _joined(content, number, where)
     if content is not None and not isinstance(content, str):
-        raise ArenaError(f"turn {number} has no text in it", where=where, mend=SHAPE)
+        raise ArenaError(f"turn {number} has no text in it", where=where, hint=SHAPE)
     return {"role": role, "content": content or ""}
 
 
@@ -156,7 +156,7 @@ def _joined(parts: list[Any], number: int, where: str) -> str:
     texts = []
     for part in parts:
         if not isinstance(part, dict):
-            raise ArenaError(f"turn {number} has no text in it", where=where, mend=SHAPE)
+            raise ArenaError(f"turn {number} has no text in it", where=where, hint=SHAPE)
         if part.get("type", "text") != "text" or not isinstance(part.get("text"), str):
             raise OddError(f"a conversation with a part of kind {str(part.get('type'))[:20]!r}")
         texts.append(part["text"])

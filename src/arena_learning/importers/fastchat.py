@@ -11,7 +11,7 @@ from typing import Any
 from arena_learning.importers import table
 from arena_learning.importers.collect import Collected
 from arena_learning.importers.source import Record
-from arena_learning.votes import is_missing, read_winner
+from arena_learning.schema import is_missing, read_winner
 
 READ = table.READ | {"g1_winner", "g2_winner", "model_1", "model_2", "turn", "choices"}
 

@@ -7,11 +7,19 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, model_validator
 
-from arena_learning.errors import ArenaError
+from arena_learning.core import ArenaError
 from arena_learning.importers.conversations import OddError, Turns, read_answer, read_conversation, text_list
 from arena_learning.importers.source import Record
-from arena_learning.rows import Row, Turn
-from arena_learning.votes import ONE_HOT, SPELLINGS, Winner, is_missing, one_hot_columns, read_winner
+from arena_learning.schema import (
+    ONE_HOT,
+    SPELLINGS,
+    Row,
+    Turn,
+    VotedWinner,
+    is_missing,
+    one_hot_columns,
+    read_winner,
+)
 
 INSTRUCTION = ("instruction", "prompt", "question", "input")
 CONVERSATION = ("turns", "messages", "conversation", "conversations")
@@ -66,7 +74,7 @@ def has_winner(fields: Container[str]) -> bool:
     return any(name in fields for name in WINNER) or bool(one_hot_columns(fields))
 
 
-def winner_of(record: Record) -> Winner | None:
+def winner_of(record: Record) -> VotedWinner | None:
     """Return a record's winner by its column or its columns of 0 and 1, or None where none is given.
 
     Raises:
@@ -80,18 +88,18 @@ def winner_of(record: Record) -> Winner | None:
             winner = read_winner(said)
             if winner is None:
                 what = f"the {name} {str(said).strip()[:40]!r} is unknown"
-                raise ArenaError(what, where=record.where, mend=f"one of model_a, model_b, tie, {SPELLINGS}")
+                raise ArenaError(what, where=record.where, hint=f"one of model_a, model_b, tie, {SPELLINGS}")
             return winner
     return _one_hot(record)
 
 
-def _one_hot(record: Record) -> Winner | None:
+def _one_hot(record: Record) -> VotedWinner | None:
     columns = [name for name in one_hot_columns(record.fields) if not is_missing(record.fields[name])]
     values = {name: _flag(record, name) for name in columns}
     won = [name for name, value in values.items() if value]
     if len(won) > 1:
         raise ArenaError(
-            f"{' and '.join(won)} are both 1", where=record.where, mend="one of them, 0 in the others"
+            f"{' and '.join(won)} are both 1", where=record.where, hint="one of them, 0 in the others"
         )
     return ONE_HOT[won[0]] if won else None
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from arena_learning.errors import ArenaError
+from arena_learning.core import ArenaError
 from arena_learning.importers import alpaca_eval, arena_hard, fastchat, table
 from arena_learning.importers.collect import Collected
 from arena_learning.importers.source import Record, other_files, records
@@ -59,7 +59,7 @@ def import_files(
         "parquet": (lambda row, found: table.take(row, found, contestant, judge), table.READ),
     }
     if kind not in takers:
-        raise ArenaError(f"no importer '{kind}'", mend=f"one of {', '.join(KINDS)}")
+        raise ArenaError(f"no importer '{kind}'", hint=f"one of {', '.join(KINDS)}")
     found, bad_rows = _collected(sources, *takers[kind], columns or {}, skip_bad)
     return found.write(out) | ({"bad_rows": bad_rows} if bad_rows else {})
 
@@ -98,7 +98,7 @@ def _collected(
                 pass_over(error)
     if unseen:
         what = f"no column '{min(unseen)}' in any row"
-        raise ArenaError(what, where="--column", mend="THEIRS=OURS, as in the file")
+        raise ArenaError(what, where="--column", hint="THEIRS=OURS, as in the file")
     found.passed, found.unread = +found.passed, +found.unread  # without what was counted as zero times
     return found, bad_rows
 
@@ -112,6 +112,6 @@ def _renamed(record: Record, columns: Mapping[str, str]) -> Record:
             ours for theirs, ours in columns.items() if ours in record.fields and theirs in record.fields
         )
         raise ArenaError(
-            f"there is a column '{twice}' already", where=record.where, mend="give --column another name"
+            f"there is a column '{twice}' already", where=record.where, hint="give --column another name"
         )
     return record._replace(fields=fields)

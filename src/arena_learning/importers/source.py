@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from arena_learning.errors import ArenaError
-from arena_learning.text_files import (
+from arena_learning.core import (
     UNREADABLE,
+    ArenaError,
     Dialect,
     csv_dialect,
-    not_utf8,
+    encoding_error,
     numbered_lines,
     open_text,
-    whole_text,
+    read_whole_text,
 )
 
 csv.field_size_limit(2**31 - 1)  # an answer may be longer than the 128 KiB that a field has by default
@@ -75,7 +75,7 @@ class Record(NamedTuple):
             ):  # a whole column is, where one row of it is empty
                 return str(int(value))
         raise ArenaError(
-            f"no text in {' or '.join(names)}", where=self.where, mend=f"it has {_keys(self.fields)}"
+            f"no text in {' or '.join(names)}", where=self.where, hint=f"it has {_keys(self.fields)}"
         )
 
     def id(self, *names: str) -> str:
@@ -125,13 +125,13 @@ def records(path: Path, bad: Callable[[ArenaError], None] = stop) -> Iterator[Re
     if path.is_dir():
         files = sorted(f for f in path.rglob("*") if f.is_file() and _format(f))
         if not files:
-            raise ArenaError("no files to import in this folder", where=str(path), mend=FORMATS)
+            raise ArenaError("no files to import in this folder", where=str(path), hint=FORMATS)
         for file in files:
             yield from records(file, bad)
         return
     readers = {"parquet": _parquet, "csv": _csv, "json": _json, "jsonl": _lines}
     if (kind := _format(path)) not in readers:
-        raise ArenaError("an unknown kind of file", where=str(path), mend=FORMATS)
+        raise ArenaError("an unknown kind of file", where=str(path), hint=FORMATS)
     for where, item in readers[kind](path, bad):
         if isinstance(item, dict):
             yield Record(where, item)
@@ -172,7 +172,7 @@ def _lines(path: Path, bad: Callable[[ArenaError], None]) -> Items:
 
 
 def _json(path: Path, bad: Callable[[ArenaError], None]) -> Items:
-    text = whole_text(path)
+    text = read_whole_text(path)
     try:
         items = parsed(text, str(path))
     except ArenaError as error:
@@ -205,7 +205,7 @@ def _csv(path: Path, bad: Callable[[ArenaError], None]) -> Items:
                     what = f"not {len(dialect.names)} columns as in the head, but {len(cells)}"
                     bad(ArenaError(what, where=f"{path}, line {line}"))
     except UnicodeDecodeError as error:
-        raise not_utf8(error, path, after=line) from None
+        raise encoding_error(error, path, after=line) from None
     except UNREADABLE as error:
         raise ArenaError(f"cannot be read: {error}", where=str(path)) from None
 
@@ -226,8 +226,8 @@ def _csv_rows(
         except StopIteration:
             return
         except csv.Error as error:
-            mend = "close the quote" if "unexpected end" in str(error) else ""
-            broken = ArenaError(f"not CSV: {error}", where=f"{path}, line {start}", mend=mend)
+            hint = "close the quote" if "unexpected end" in str(error) else ""
+            broken = ArenaError(f"not CSV: {error}", where=f"{path}, line {start}", hint=hint)
             if head:
                 raise broken from None
             bad(broken)

@@ -10,7 +10,7 @@ import hashlib
 import math
 from typing import Any
 
-from arena_learning.errors import ArenaError
+from arena_learning.core import ArenaError, canonical
 from arena_learning.importers.collect import Collected, Vote
 from arena_learning.importers.conversations import OddError, read_conversation
 from arena_learning.importers.pairs import (
@@ -27,8 +27,7 @@ from arena_learning.importers.pairs import (
     winner_of,
 )
 from arena_learning.importers.source import Record
-from arena_learning.rows import canonical
-from arena_learning.votes import NO_WINNER, ONE_HOT, Winner
+from arena_learning.schema import NO_WINNER, ONE_HOT, VotedWinner
 
 ANSWER = ("text", "response", "output", "answer", "completion")
 CONTESTANT = ("contestant", "model", "generator", "model_id")
@@ -157,12 +156,12 @@ def _repeats(record: Record) -> tuple[float, float]:
     count, weight = (record.number(n) if record.has(n) else 1.0 for n in ("count", "weight"))
     if not (count >= 0 and count.is_integer() and 0 <= weight < math.inf):
         what = f"a count of {count:g} with a weight of {weight:g}"
-        raise ArenaError(what, where=record.where, mend="a whole number and a number, 0 or more")
+        raise ArenaError(what, where=record.where, hint="a whole number and a number, 0 or more")
     return count, weight
 
 
 def _add_exchange(
-    record: Record, found: Collected, exchange: Exchange, names: list[str], winner: Winner | None
+    record: Record, found: Collected, exchange: Exchange, names: list[str], winner: VotedWinner | None
 ) -> None:
     missing = sum(answer is None for answer in exchange.answers)
     found.passed["an empty answer"] += missing
@@ -228,7 +227,7 @@ def _side(record: Record, forms: tuple[str, ...], side: str) -> str | None:
     return record.first(*(form.format(side) for form in forms))
 
 
-def _add_pair(record: Record, found: Collected, exchange: Exchange, winner: Winner) -> None:
+def _add_pair(record: Record, found: Collected, exchange: Exchange, winner: VotedWinner) -> None:
     (one, two), turns = exchange.answers, exchange.turns
     assert one is not None
     assert two is not None
@@ -246,7 +245,7 @@ def _add_pair(record: Record, found: Collected, exchange: Exchange, winner: Winn
     )
 
 
-def _voted(record: Record, found: Collected, judge: str) -> Winner | None:
+def _voted(record: Record, found: Collected, judge: str) -> VotedWinner | None:
     winner = winner_of(record)
     if winner is None:
         found.passed[NO_WINNER] += 1

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from arena_learning.rows import Instruction, Response
+from arena_learning.schema import Instruction, Response
 
 
 class Presentation(NamedTuple):
@@ -92,7 +92,7 @@ class RereadingJudge(Protocol):
         ...
 
 
-def verdicts(judge: Judge, presentations: Sequence[Presentation]) -> Iterator[list[Scored]]:
+def stream_verdicts(judge: Judge, presentations: Sequence[Presentation]) -> Iterator[list[Scored]]:
     """Yield groups of (place, verdict) as `StreamingJudge` does; a judge that does not stream scores by batches."""
     if isinstance(judge, StreamingJudge):
         yield from judge.stream(presentations)

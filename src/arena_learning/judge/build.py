@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from arena_learning import params as p
-from arena_learning.engines.base import Sampling
+from arena_learning.core import Paths
 from arena_learning.judge.base import Judge
-from arena_learning.paths import Paths
+from arena_learning.params import Sampling
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
@@ -34,9 +34,9 @@ def _open(name: str, params: p.Params, paths: Paths) -> Judge:
 
         return ReferenceJudge()
     if judge.kind == "longer":
-        from arena_learning.judge.longer import LongerJudge
+        from arena_learning.judge.length_baseline import LengthBaselineJudge
 
-        return LongerJudge()
+        return LengthBaselineJudge()
     if judge.kind == "replay":
         from arena_learning.judge.replay import ReplayJudge
 
@@ -46,9 +46,8 @@ def _open(name: str, params: p.Params, paths: Paths) -> Judge:
     return _open_llm(name, judge, params, paths)
 
 
-def _open_reward(name: str, judge: p.Judge, params: p.Params, paths: Paths) -> Judge:
-    from arena_learning.engines.base_model import chat_settings
-    from arena_learning.engines.weights import hub_folder
+def _open_reward(name: str, judge: p.JudgeParams, params: p.Params, paths: Paths) -> Judge:
+    from arena_learning.engines import chat_settings, hub_folder
     from arena_learning.judge.reward import Calibration, RewardJudge
 
     folder, on_hub = paths.root / judge.model, _names_hub(judge.model, paths)
@@ -72,10 +71,10 @@ def _names_hub(model: str, paths: Paths) -> bool:
     return bool(_HUB_ID.fullmatch(model)) and not (paths.root / model.split("/")[0]).exists()
 
 
-def _open_llm(name: str, judge: p.Judge, params: p.Params, paths: Paths) -> Judge:
-    from arena_learning.engines.build import open_opponent
+def _open_llm(name: str, judge: p.JudgeParams, params: p.Params, paths: Paths) -> Judge:
+    from arena_learning.engines import open_opponent
     from arena_learning.judge.llm import LlmJudge
-    from arena_learning.judge.schema import response_format
+    from arena_learning.judge.response_format import response_format
     from arena_learning.judge.template import JudgeTemplate
 
     sampling = Sampling(max_tokens=judge.max_tokens, temperature=judge.temperature, seed=params.seed)

@@ -11,11 +11,11 @@ import re
 from collections.abc import Sequence
 from math import exp
 
-from arena_learning.engines.base import Token
+from arena_learning.engines import Token
 from arena_learning.judge.parse import Found, Scores
 
 VERSION = "1"
-LIKELY = 20  # tokens to ask for at each place: the ten numbers, with and without a space before them
+TOP_LOGPROBS = 20  # tokens to ask for at each place: the ten numbers, with and without a space before them
 _LEAST = 0.5  # of the probability must lie on numbers from 1 to 10
 _NUMBER = re.compile(r"\W*(10|[1-9])\W*")
 
@@ -45,15 +45,15 @@ def _expected(tokens: Sequence[Token], place: int, said: float) -> float | None:
     follows = tokens[number + 1] if number + 1 < len(tokens) else None
     chosen = _value(here.text)
     weights: dict[float, float] = {}
-    for text, log in here.likely:
+    for text, log in here.top_logprobs:
         value = _value(text)
         if value is None:
             continue
-        if value == 1 and chosen != 1 and not any(_value(other) == 10 for other, _ in here.likely):
+        if value == 1 and chosen != 1 and not any(_value(other) == 10 for other, _ in here.top_logprobs):
             continue  # 1, or the first half of 10: nobody can say, for another number followed
         weights[value] = weights.get(value, 0.0) + exp(log)
     if chosen == 1 and follows is not None:
-        ten = sum(exp(log) for text, log in follows.likely if text.startswith("0"))
+        ten = sum(exp(log) for text, log in follows.top_logprobs if text.startswith("0"))
         weights[10] = weights.get(10, 0.0) + weights.get(1, 0.0) * ten
         weights[1] = weights.get(1, 0.0) * (1 - ten)
     whole = sum(weights.values())

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from arena_learning.rows import Battle, Game, Response
-from arena_learning.texts import words
+from arena_learning.core import words
+from arena_learning.schema import Battle, Game, Response
 
 _RESULTS = ("wins", "losses", "ties", "unscored")
 

@@ -6,24 +6,24 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import overload
 
-from arena_learning.engines.base import (
+from arena_learning.core import ArenaError, canonical
+from arena_learning.engines import (
     Completion,
     Conversation,
     Engine,
     Refused,
-    Sampling,
+    ReportsLogprobs,
     Versioned,
-    Weighing,
-    answers,
     older_fingerprints,
+    stream_answers,
 )
-from arena_learning.errors import ArenaError
 from arena_learning.judge.base import Presentation, Scored, Verdict
-from arena_learning.judge.expected import LIKELY, VERSION, expected_scores
+from arena_learning.judge.expected import TOP_LOGPROBS, VERSION, expected_scores
 from arena_learning.judge.parse import PARSER_VERSION, Found, Scores
-from arena_learning.judge.spoken import spoken
 from arena_learning.judge.template import JudgeTemplate, break_marks
-from arena_learning.rows import Turn, canonical
+from arena_learning.judge.verdict_text import split_verdict
+from arena_learning.params import Sampling
+from arena_learning.schema import Turn
 
 # Greedy decoding repeats a malformed verdict word for word: a retry samples.
 _RETRY_TEMPERATURE = 0.7
@@ -63,13 +63,13 @@ class LlmJudge:
         expected: bool = False,
         name: str = "NAME",
     ) -> None:
-        if expected and not isinstance(engine, Weighing):
+        if expected and not isinstance(engine, ReportsLogprobs):
             raise ArenaError(
                 f"the engine '{engine.fingerprint['engine']}' tells no probabilities of tokens",
                 where="judges, scores: expected",
-                mend="use transformers, vllm, or an endpoint that gives logprobs; or scores: text",
+                hint="use transformers, vllm, or an endpoint that gives logprobs; or scores: text",
             )
-        self._likely = LIKELY if expected else 0
+        self._likely = TOP_LOGPROBS if expected else 0
         # A greedy reply hangs on no seed, and a retry samples with a seed of its own: none stands in the key.
         given, sampling = (
             sampling,
@@ -123,8 +123,8 @@ class LlmJudge:
             last = attempt == self._attempts
             sampling = self._sampling if attempt == 1 else self._again(attempt)
             malformed: list[int] = []
-            for group in answers(
-                self._engine, _Prompts(self, presentations, places), sampling, likely=self._likely
+            for group in stream_answers(
+                self._engine, _Prompts(self, presentations, places), sampling, top_logprobs=self._likely
             ):
                 final: list[Scored] = []
                 for number, answer in group:
@@ -166,7 +166,7 @@ class LlmJudge:
     def reread(self, presentation: Presentation, replies: Sequence[tuple[str, str]]) -> Verdict:
         """Read the verdict in replies of before, as `stream` would have: the first attempt that scores, else the last.
 
-        Nothing is asked, so that nothing is paid: tokens and seconds are 0. Expected scores cannot be read again: they
+        Nothing is asked: tokens and seconds are 0. Expected scores cannot be read again: they
         are unscored.
 
         Args:
@@ -257,7 +257,7 @@ def _whole(answer: Completion) -> str:
 
 
 def _rationale(text: str, finish_reason: str) -> str:
-    return spoken(text, cut_off=finish_reason == "length").text.strip()
+    return split_verdict(text, cut_off=finish_reason == "length").text.strip()
 
 
 class _Prompts(Sequence[Conversation]):

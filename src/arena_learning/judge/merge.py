@@ -1,10 +1,10 @@
-"""Merging the games of a pair into a battle (the paper does not publish its rule; see docs/judge.md)."""
+"""Merging the games of a pair into a battle (the paper does not publish its rule; see docs/reference/judges.md)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from arena_learning.rows import Battle, Game, Winner
+from arena_learning.schema import Battle, Game, Winner
 
 
 def merge_games(

@@ -78,7 +78,7 @@ class Value(NamedTuple):
     is_words: bool = False
 
 
-def plain(text: str) -> str:
+def plain_number(text: str) -> str:
     """Return ``text`` with digits of any script, full-width signs, dashes and spaces as ASCII; its length stays."""
     return text if text.isascii() else "".join(map(_plain, text))
 
@@ -87,7 +87,7 @@ def read_value(line: str, start: int = 0) -> Value:
     """Read the number at ``start`` of a line; what stands behind it is looked at by `is_changed`.
 
     Args:
-        line: as `plain` gives it, without a line break.
+        line: as `plain_number` gives it, without a line break.
         start: behind the colon.
 
     Example:

@@ -1,6 +1,6 @@
 """Reading scores out of what a judge model wrote. The last well-formed verdict counts; anything else is unscored.
 
-What the judge thought before is no part of it: see `spoken`. What counts as a score: see `number`.
+What the judge thought before is no part of it: see `verdict_text`. What counts as a score: see `number`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from arena_learning.judge.number import is_changed, plain, quoted, read_value
+from arena_learning.judge.number import is_changed, plain_number, quoted, read_value
 
 # Raised when what is read changes: remembered replies are then read again.
 PARSER_VERSION = "3"
@@ -137,7 +137,7 @@ def _lines(text: str) -> Iterator[_Line]:
         start = head.start()
         broken = _LINE_END.search(text, head.end())
         end = broken.start() if broken else len(text)
-        line = plain(text[start:end])
+        line = plain_number(text[start:end])
         found: re.Match[str] | None = head
         while found:
             begin = found.end() - start

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby
 from typing import NamedTuple
 
-from arena_learning.engines.base import MAX_REFUSED, older_fingerprints, too_many
-from arena_learning.errors import ArenaError
+from arena_learning.core import ArenaError, Progress
+from arena_learning.engines import MAX_REFUSED, older_fingerprints, too_many_refused
 from arena_learning.judge.base import (
     Judge,
     Presentation,
@@ -21,15 +21,13 @@ from arena_learning.judge.base import (
     is_batch_exact,
     is_remembered,
     plays_both_orders,
+    stream_verdicts,
     tie_margin,
-    verdicts,
 )
 from arena_learning.judge.merge import merge_games
-from arena_learning.judge.remembered import kept, key_of, verdict_of
-from arena_learning.progress import Progress
-from arena_learning.rows import Battle, Game, Instruction, Response
-from arena_learning.sharing import shares
-from arena_learning.store import Store
+from arena_learning.judge.stored_verdict import read_verdict, stored_value, verdict_key
+from arena_learning.schema import Battle, Game, Instruction, Response
+from arena_learning.store import Store, lease_work
 
 PORTION = 20_000  # games in memory at once
 
@@ -42,8 +40,8 @@ class Pairing(NamedTuple):
     b: str
 
 
-class Judged(NamedTuple):
-    """Games and battles in canonical order, and what they cost now (``paid``) and ever (``seconds``, ``tokens``).
+class PlayedGames(NamedTuple):
+    """Games and battles in canonical order, and what they cost: now (``judged``) and ever (``seconds``, ``tokens``).
 
     ``judge`` is the label that the judge puts on its games.
     """
@@ -51,12 +49,12 @@ class Judged(NamedTuple):
     judge: str
     games: list[Game]
     battles: list[Battle]
-    paid: int
+    judged: int
     seconds: float
     tokens: int
 
 
-def play(
+def play_games(
     pairings: Iterable[Pairing],
     instructions: Mapping[str, Instruction],
     responses: Mapping[tuple[str, str], Response],
@@ -66,10 +64,10 @@ def play(
     disagree: str = "average",
     max_refused: float = MAX_REFUSED,
     retry: bool = False,
-) -> Judged:
-    """Judge every pairing as `portions` does, and return all of it at once."""
+) -> PlayedGames:
+    """Judge every pairing as `play_in_portions` does, and return all of it at once."""
     found = list(
-        portions(
+        play_in_portions(
             pairings,
             instructions,
             responses,
@@ -80,17 +78,17 @@ def play(
             retry=retry,
         )
     )
-    return Judged(
+    return PlayedGames(
         judge.label,
         [game for part in found for game in part.games],
         [battle for part in found for battle in part.battles],
-        paid=sum(part.paid for part in found),
+        judged=sum(part.judged for part in found),
         seconds=sum(part.seconds for part in found),
         tokens=sum(part.tokens for part in found),
     )
 
 
-def portions(
+def play_in_portions(
     pairings: Iterable[Pairing],
     instructions: Mapping[str, Instruction],
     responses: Mapping[tuple[str, str], Response],
@@ -101,7 +99,7 @@ def portions(
     size: int = PORTION,
     max_refused: float = MAX_REFUSED,
     retry: bool = False,
-) -> Iterator[Judged]:
+) -> Iterator[PlayedGames]:
     """Judge every pairing in both orders (in one, where the judge cannot tell them apart), by portions.
 
     A verdict is in the store as soon as the judge gives it, and what another process is judging is taken from it.
@@ -145,7 +143,7 @@ def portions(
 
 
 class _Run:
-    """One call of `portions`: the judge, its memory, and what its engine has refused so far."""
+    """One call of `play_in_portions`: the judge, its memory, and what its engine has refused so far."""
 
     def __init__(self, judge: Judge, store: Store | None, total: int, most: float, retry: bool) -> None:
         self.judge, self.store, self.retry = judge, store, retry
@@ -161,19 +159,19 @@ class _Run:
         given = {key: verdict for key, verdict in new.items() if not verdict.refused}
         if self.store:
             version = getattr(self.judge, "parser_version", "")
-            self.store.put("game", {key: kept(verdict, version) for key, verdict in given.items()})
+            self.store.put("game", {key: stored_value(verdict, version) for key, verdict in given.items()})
         self.note_refused({key: verdict for key, verdict in new.items() if verdict.refused})
 
     def note_refused(self, refused: Mapping[bytes, Verdict]) -> None:
         """Count refusals; raise as `put`."""
         self._refused |= refused
-        if refused and too_many(len(self._refused), self._total, self._most):
+        if refused and too_many_refused(len(self._refused), self._total, self._most):
             reasons = Counter(verdict.unscored for verdict in self._refused.values())
             some = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3))
             raise ArenaError(
                 f"{len(self._refused)} of {self._total} games get no verdict ({some})",
                 where=self.judge.label,
-                mend="see what they have in common; all other verdicts are kept. To go on without these, raise "
+                hint="see what they have in common; all other verdicts are kept. To go on without these, raise "
                 "serving.max_refused",
             )
 
@@ -182,7 +180,7 @@ class _Run:
         lasting = {key: verdict for key, verdict in self._refused.items() if not verdict.passing}
         if self.store and lasting:
             version = getattr(self.judge, "parser_version", "")
-            self.store.put("game", {key: kept(verdict, version) for key, verdict in lasting.items()})
+            self.store.put("game", {key: stored_value(verdict, version) for key, verdict in lasting.items()})
 
 
 def _portion(
@@ -191,25 +189,25 @@ def _portion(
     run: _Run,
     disagree: str,
     progress: Progress,
-) -> Judged:
+) -> PlayedGames:
     # What is not remembered may hang on names, which no key holds: each presentation is then one of its own.
     judge = run.judge
     keys = (
-        [key_of(judge, p) for p in presented]
+        [verdict_key(judge, p) for p in presented]
         if run.store
         else [str(n).encode() for n in range(len(presented))]
     )
     distinct = dict(zip(keys, presented, strict=True))
     missing = {key: _without_answer(p) for key, p in distinct.items() if _unanswered(p)}
     progress.total -= len(keys) - len(distinct) + len(missing)
-    known, paid = _judge({key: p for key, p in distinct.items() if key not in missing}, run, progress)
+    known, judged = _judge({key: p for key, p in distinct.items() if key not in missing}, run, progress)
     known |= missing
     games = [_game(judge, p, known[key]) for key, p in zip(keys, presented, strict=True)]
-    return Judged(
+    return PlayedGames(
         judge.label,
         games,
         _battles(games, instructions, disagree, judge),
-        paid=paid,
+        judged=judged,
         seconds=sum(v.seconds for v in known.values()),
         tokens=sum(v.tokens for v in known.values()),
     )
@@ -228,12 +226,14 @@ def _without_answer(presentation: Presentation) -> Verdict:
 def _judge(
     todo: Mapping[bytes, Presentation], run: _Run, progress: Progress
 ) -> tuple[dict[bytes, Verdict], int]:
-    """Return the verdict on each of ``todo``, from the store or the judge, and how many were paid for now."""
+    """Return the verdict on each of ``todo``, from the store or the judge, and how many are new."""
     known: dict[bytes, Verdict] = {}
-    paid, judge, store = 0, run.judge, run.store
+    judged, judge, store = 0, run.judge, run.store
     if store:
         for fingerprint in older_fingerprints(judge):
-            store.adopt({key: key_of(judge, presentation, fingerprint) for key, presentation in todo.items()})
+            store.adopt(
+                {key: verdict_key(judge, presentation, fingerprint) for key, presentation in todo.items()}
+            )
     if store and run.retry:
         store.forget([key for key, value in store.get(list(todo)).items() if value["unscored"] is not None])
 
@@ -242,23 +242,23 @@ def _judge(
 
     whole = not is_batch_exact(judge)
     planned = chain.from_iterable(
-        shares(store, keys, judge.batch_size, whole=whole, waiting=waiting)
+        lease_work(store, keys, judge.batch_size, whole=whole, waiting=waiting)
         for keys in (_by_pair(todo) if whole else [list(todo)])
     )
     for share in planned:
-        remembered = {key: verdict_of(value, judge, todo[key]) for key, value in share.known.items()}
+        remembered = {key: read_verdict(value, judge, todo[key]) for key, value in share.known.items()}
         known |= remembered
         run.note_refused({key: verdict for key, verdict in remembered.items() if verdict.refused})
         progress.total -= len(share.known)
         last = time.perf_counter()
-        for group in verdicts(judge, [todo[key] for key in share.mine]):
+        for group in stream_verdicts(judge, [todo[key] for key in share.mine]):
             new = {share.mine[place]: _sound(verdict) for place, verdict in group}
             new, last = _timed(new, last), time.perf_counter()
             run.put(new)
-            paid += len(group) if store else 0
+            judged += len(group) if store else 0
             known.update(new)
             progress.advance(len(group))
-    return known, paid
+    return known, judged
 
 
 def _by_pair(todo: Mapping[bytes, Presentation]) -> list[list[bytes]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arena_learning.judge.base import Presentation, Verdict
-from arena_learning.pool.embeddings import Embedder, shared_embedder
+from arena_learning.pool import Embedder, shared_embedder
 
 VERSION = "1"
 

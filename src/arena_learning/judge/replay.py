@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from arena_learning.errors import ArenaError
+from arena_learning.core import ArenaError, canonical
 from arena_learning.judge.base import Presentation, Verdict
-from arena_learning.rows import RecordedVerdict, canonical, numbered_rows
+from arena_learning.schema import RecordedVerdict, numbered_rows
 
 
 class ReplayJudge:
@@ -41,7 +41,7 @@ class ReplayJudge:
             digest.update(canonical(row.model_dump()).encode())
         if len(known) > 1:
             raise ArenaError(
-                "some orders are known and some are not", where=str(file), mend="make it two files"
+                "some orders are known and some are not", where=str(file), hint="make it two files"
             )
         self.both_orders = known != {False}
         self.label = f"replay {file.stem} {digest.hexdigest()[:8]}"

@@ -17,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from arena_learning.engines.tokenizer import ChatSettings
-from arena_learning.engines.weights import weights_digest
+from arena_learning.core import canonical
+from arena_learning.engines import ChatSettings, weights_digest
 from arena_learning.judge.base import Presentation, Scored, Verdict
 from arena_learning.judge.reward_model import Dtype, End, RewardModel
-from arena_learning.rows import Instruction, Response, canonical
+from arena_learning.schema import Instruction, Response
 
 VERSION = "1"
 _KEPT = 200_000  # rewards in memory

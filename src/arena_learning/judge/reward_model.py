@@ -6,11 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from arena_learning.engines.chat import Chat
-from arena_learning.engines.tokenizer import ChatSettings, control_tokens, load_tokenizer, neutralise
-from arena_learning.engines.weights import check_folder
-from arena_learning.errors import ArenaError
-from arena_learning.rows import Instruction, Response, Turn, read_json
+from arena_learning.core import ArenaError, read_json
+from arena_learning.engines import (
+    Chat,
+    ChatSettings,
+    break_control_tokens,
+    check_folder,
+    control_tokens,
+    load_tokenizer,
+)
+from arena_learning.schema import Instruction, Response, Turn
 
 _MOST_TOKENS = 16_384  # in one pass, padding included
 _UNSET = 100_000_000  # a tokenizer that knows no length says a very large one
@@ -19,7 +24,7 @@ Dtype = Literal["auto", "fp32", "bf16", "f16"]
 End = Literal["turn", "template"]
 
 
-class Row(NamedTuple):
+class RewardInput(NamedTuple):
     """An answer as the model reads it: its tokens, and to which of two texts each belongs (an encoder's only)."""
 
     ids: tuple[int, ...]
@@ -68,7 +73,7 @@ class RewardModel:
         check_folder(folder)
         self._where = where or str(folder)
         if device == "cuda" and not torch.cuda.is_available():
-            raise ArenaError("there is no CUDA GPU", where="serving.device", mend="set it to auto or cpu")
+            raise ArenaError("there is no CUDA GPU", where="serving.device", hint="set it to auto or cpu")
         self.device = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
         self.dtype = dtype if dtype != "auto" else "bf16" if self.device == "cuda" else "fp32"
         self.exact = self.dtype == "fp32" and self.device == "cpu"
@@ -92,14 +97,14 @@ class RewardModel:
             said["end"] = "template"
         return said
 
-    def encode(self, instruction: Instruction, response: Response) -> Row:
+    def encode(self, instruction: Instruction, response: Response) -> RewardInput:
         """Return the conversation with the answer as tokens; control tokens in what was written are broken."""
         if self.chat is None:
             return self._pair(instruction, response.text)
         turns = [*instruction.turns, Turn(role="assistant", content=response.text)]
-        return Row(self._ids(turns, self._end))
+        return RewardInput(self._ids(turns, self._end))
 
-    def rewards(self, rows: Sequence[Row]) -> list[float]:
+    def rewards(self, rows: Sequence[RewardInput]) -> list[float]:
         """Return the model's number for each row; rows of like length share a pass, unless rewards are exact."""
         order = sorted(range(len(rows)), key=lambda place: len(rows[place].ids))
         found: dict[int, float] = {}
@@ -142,17 +147,17 @@ class RewardModel:
     def _probe(self, end: End) -> tuple[int, ...]:
         return self._ids([Turn(role="user", content="Hello"), Turn(role="assistant", content="Goodbye")], end)
 
-    def _pair(self, instruction: Instruction, answer: str) -> Row:
+    def _pair(self, instruction: Instruction, answer: str) -> RewardInput:
         """Return question and answer as a pair of texts; of several turns, each says whose it is."""
         turns = instruction.turns
         question = turns[0].content
         if len(turns) > 1:
             question = "\n\n".join(f"{turn.role}: {turn.content}" for turn in turns)
-        texts = [neutralise(text, self._controls) for text in (question, answer)]
+        texts = [break_control_tokens(text, self._controls) for text in (question, answer)]
         made = self.tokenizer(*texts, verbose=False)  # too long is found by its length
-        return Row(tuple(made["input_ids"]), tuple(made.get("token_type_ids", ())))
+        return RewardInput(tuple(made["input_ids"]), tuple(made.get("token_type_ids", ())))
 
-    def _pass(self, rows: Sequence[Row]) -> list[float]:
+    def _pass(self, rows: Sequence[RewardInput]) -> list[float]:
         """Run rows padded on the right to one length.
 
         A decoder's head reads the last token that is no padding: where pad and end of turn are the same, that would be
@@ -182,7 +187,7 @@ class RewardModel:
             raise ArenaError(
                 f"the model gives {given.numel() // len(rows)} numbers for an answer, and a reward is one",
                 where=self._where,
-                mend="give a reward model with a single output",
+                hint="give a reward model with a single output",
             )
         numbers: list[float] = given.float().reshape(-1).tolist()
         return numbers
@@ -233,7 +238,7 @@ def _load(folder: Path, dtype: str, trust_remote_code: bool, where: str) -> Any:
         raise ArenaError(
             f"cannot load the reward model: {str(error).strip().splitlines()[0]}",
             where=where,
-            mend="it brings code of its own: where you trust its author, trust_remote_code: true"
+            hint="it brings code of its own: where you trust its author, trust_remote_code: true"
             if asks
             else "",
         ) from error
@@ -242,12 +247,12 @@ def _load(folder: Path, dtype: str, trust_remote_code: bool, where: str) -> Any:
         raise ArenaError(
             f"the model has {model.config.num_labels} outputs, and a reward is one number",
             where=where,
-            mend="give a reward model, such as a ppo round's models/ROUND/reward_model",
+            hint="give a reward model, such as a ppo round's models/ROUND/reward_model",
         )
     if missing := sorted(loaded["missing_keys"]):
         raise ArenaError(
             f"the weights hold no {missing[0]}: it would be drawn at random",
             where=where,
-            mend="give a reward model with its own head, not the model that it was made from",
+            hint="give a reward model with its own head, not the model that it was made from",
         )
     return model

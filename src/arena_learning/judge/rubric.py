@@ -1,7 +1,7 @@
-"""The embedded judge: each instruction's checkable points, held against each response.
+"""The embedded judge: each instruction's checkable criteria, held against each response.
 
 It is no language model. It sees what the rubric's author thought of, so its agreement with people is measured
-(docs/judge.md) and not assumed. Score = 1 + 9 x (weighted share of the points met) x quality, in halves.
+(docs/lab/audits.md) and not assumed. Score = 1 + 9 x (weighted share of the criteria met) x quality, in halves.
 """
 
 from __future__ import annotations
@@ -14,23 +14,28 @@ from typing import NamedTuple
 
 import numpy as np
 
-from arena_learning import texts
+from arena_learning.core import TEXT_VERSION, sentences, words
 from arena_learning.judge.base import Presentation, Verdict
-from arena_learning.judge.flaws import Flaw, find_flaws
-from arena_learning.points import Check, Point, check, parse_point
-from arena_learning.pool.embeddings import Embedder, shared_embedder
-from arena_learning.rows import Instruction, Response
-from arena_learning.texts import sentences, words
+from arena_learning.judge.penalties import Penalty, find_penalties
+from arena_learning.pool import Embedder, shared_embedder
+from arena_learning.schema import (
+    Criterion,
+    CriterionResult,
+    Instruction,
+    Response,
+    check_criterion,
+    parse_criterion,
+)
 
 VERSION = "1"
 
-# Cosines between a semantic point and unrelated, related and paraphrasing sentences, as measured on the pool:
+# Cosines between a semantic criterion and unrelated, related and paraphrasing sentences, as measured on the pool:
 # coverage rises linearly between the two.
 _COSINE_NONE, _COSINE_FULL = 0.30, 0.72
 
 
 class Score(NamedTuple):
-    """A response's score from 1 to 10 in halves, and the rationale, point by point."""
+    """A response's score from 1 to 10 in halves, and the rationale, criterion by criterion."""
 
     value: float
     rationale: str
@@ -41,8 +46,8 @@ class RubricJudge:
 
     Args:
         points: ``all``, or ``content`` to leave out length, format and truncation.
-        embedder: of semantic points; the process's own by default.
-        cosines: similarities from which a semantic point begins to be met, and is met in full.
+        embedder: of semantic criteria; the process's own by default.
+        cosines: similarities from which a semantic criterion begins to be met, and is met in full.
     """
 
     batch_size = 64
@@ -62,7 +67,7 @@ class RubricJudge:
         self.fingerprint = {
             "judge": self.label,
             "embeddings": self._embedder.version,
-            "text": texts.VERSION,
+            "text": TEXT_VERSION,
         }
 
     def score(self, presentations: Sequence[Presentation]) -> list[Verdict]:
@@ -81,55 +86,57 @@ class RubricJudge:
             response: any text; it is only ever compared, never interpreted.
         """
         text = response.text
-        points = _points(instruction)
-        checks = [self._semantic(p, text) if p.kind == "semantic" else check(p, text) for p in points]
+        criteria = _criteria(instruction)
+        checks = [
+            self._semantic(p, text) if p.kind == "semantic" else check_criterion(p, text) for p in criteria
+        ]
         positive = [
-            (p, c) for p, c in zip(points, checks, strict=True) if p.is_content and p.kind != "avoids"
+            (p, c) for p, c in zip(criteria, checks, strict=True) if p.is_content and p.kind != "avoids"
         ]
         substance = _share(positive) if positive else float(bool(words(text)))
         earned = []
-        for point, seen in zip(points, checks, strict=True):
-            if self._content_only and not point.is_content:
+        for criterion, seen in zip(criteria, checks, strict=True):
+            if self._content_only and not criterion.is_content:
                 continue
-            earned.append((point, Check(seen.met * _credit(point, substance), seen.seen)))
-        flaws = find_flaws(instruction, response, points)
+            earned.append((criterion, CriterionResult(seen.met * _credit(criterion, substance), seen.seen)))
+        penalties = find_penalties(instruction, response, criteria)
         if response.finish_reason == "length" and not self._content_only:
-            flaws.append(Flaw(0.9, "cut off"))
-        value = 1 + 9 * _share(earned) * prod(flaw.factor for flaw in flaws)
+            penalties.append(Penalty(0.9, "cut off"))
+        value = 1 + 9 * _share(earned) * prod(flaw.factor for flaw in penalties)
         lines = [f"[{c.met:.2f} x {p.weight:g}] {p.describe()}: {c.seen}" for p, c in earned]
-        return Score(_halves(value), "\n".join([*lines, *(flaw.what for flaw in flaws)]))
+        return Score(_halves(value), "\n".join([*lines, *(flaw.what for flaw in penalties)]))
 
     def _verdict(self, presentation: Presentation) -> Verdict:
         instruction, first, second = presentation
         if not instruction.rubric:
             return Verdict(None, None, "", unscored="the instruction has no rubric")
-        if self._content_only and not any(p.is_content for p in _points(instruction)):
+        if self._content_only and not any(p.is_content for p in _criteria(instruction)):
             return Verdict(None, None, "", unscored="the rubric has no content point")
         one, two = self.score_response(instruction, first), self.score_response(instruction, second)
         rationale = f"First: {one.value:g}\n{one.rationale}\nSecond: {two.value:g}\n{two.rationale}"
         return Verdict(one.value, two.value, rationale)
 
-    def _semantic(self, point: Point, text: str) -> Check:
+    def _semantic(self, criterion: Criterion, text: str) -> CriterionResult:
         windows = _windows(text)
         if not windows:
-            return Check(0.0, "nothing said")
-        vectors = self._embedder.embed([point.text, *windows])
+            return CriterionResult(0.0, "nothing said")
+        vectors = self._embedder.embed([criterion.text, *windows])
         cosine = float(np.max(vectors[1:] @ vectors[0]))
         met = (cosine - self._none) / (self._full - self._none)
-        return Check(round(min(1.0, max(0.0, met)), 2), f"cosine {cosine:.2f}")
+        return CriterionResult(round(min(1.0, max(0.0, met)), 2), f"cosine {cosine:.2f}")
 
     def _embed_ahead(self, presentations: Sequence[Presentation]) -> None:
         """Embed all texts of a batch at once: many short texts in one call are several times faster."""
         texts = []
         for instruction, first, second in presentations:
-            wanted = [p.text for p in _points(instruction) if p.kind == "semantic"]
+            wanted = [p.text for p in _criteria(instruction) if p.kind == "semantic"]
             if wanted:
                 texts += [*wanted, *_windows(first.text), *_windows(second.text)]
         self._embedder.embed(texts)
 
 
-def _points(instruction: Instruction) -> list[Point]:
-    return [parse_point(raw, f"instruction {instruction.id}") for raw in instruction.rubric]
+def _criteria(instruction: Instruction) -> list[Criterion]:
+    return [parse_criterion(raw, f"instruction {instruction.id}") for raw in instruction.rubric]
 
 
 @lru_cache(maxsize=4096)
@@ -141,14 +148,14 @@ def _windows(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*parts, *pairs, *whole]))
 
 
-def _credit(point: Point, substance: float) -> float:
-    """Return how much of a point counts: what is not content counts only as far as something is said."""
-    if point.kind == "avoids":
+def _credit(criterion: Criterion, substance: float) -> float:
+    """Return how much of a criterion counts: what is not content counts only as far as something is said."""
+    if criterion.kind == "avoids":
         return substance
-    return 1.0 if point.is_content else min(1.0, 2 * substance)
+    return 1.0 if criterion.is_content else min(1.0, 2 * substance)
 
 
-def _share(pairs: Sequence[tuple[Point, Check]]) -> float:
+def _share(pairs: Sequence[tuple[Criterion, CriterionResult]]) -> float:
     total = sum(p.weight for p, _ in pairs)
     return sum(p.weight * c.met for p, c in pairs) / total if total else 0.0
 

@@ -10,11 +10,10 @@ from pathlib import Path
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from arena_learning.errors import ArenaError, suggest
+from arena_learning.core import CHANNEL, END_OF_MESSAGE, MARKS, MESSAGE, ArenaError, suggest
 from arena_learning.judge.base import Presentation
 from arena_learning.judge.parse import Found, Scores, find_json_scores, find_scores, none_found
-from arena_learning.judge.spoken import spoken
-from arena_learning.thoughts import CHANNEL, END_OF_MESSAGE, MARKS, MESSAGE
+from arena_learning.judge.verdict_text import split_verdict
 
 # What a template's head may say: how its verdict is written (`lines` or `json`), and that it comes last.
 _HEAD = re.compile(r"\A\{#-?(.*?)-?#\}", re.DOTALL)
@@ -64,11 +63,11 @@ class JudgeTemplate:
         instruction, first, second = presentation
         try:
             return self._template.render(
-                turns=[{"role": t.role, "content": neutralise(t.content)} for t in instruction.turns],
+                turns=[{"role": t.role, "content": escape_delimiters(t.content)} for t in instruction.turns],
                 category=instruction.category,
-                reference=neutralise(instruction.reference or ""),
-                response_a=neutralise(first.text),
-                response_b=neutralise(second.text),
+                reference=escape_delimiters(instruction.reference or ""),
+                response_a=escape_delimiters(first.text),
+                response_b=escape_delimiters(second.text),
             )
         except (
             TemplateError,
@@ -84,7 +83,7 @@ class JudgeTemplate:
 
     def find(self, text: str, *, cut_off: bool = False) -> Found:
         """Return the scores as `read` does, and where they stand: behind the last thought, never in one."""
-        said = spoken(text, cut_off=cut_off)
+        said = split_verdict(text, cut_off=cut_off)
         if not said.ended:
             return none_found("cut off in its thought" if cut_off else "its thought never ended")
         if cut_off and self.is_last:
@@ -97,7 +96,7 @@ class JudgeTemplate:
         return found._replace(places=(found.places[0] + said.begin, found.places[1] + said.begin))
 
 
-def neutralise(text: str) -> str:
+def escape_delimiters(text: str) -> str:
     """Break what looks like one of the prompt's tags, a verdict's score or a mark of thought.
 
     It reads the same, and is none: a tag and a mark lose their first character to a look-alike, ``Score-A:`` becomes
@@ -131,7 +130,7 @@ def _read(name: str, root: Path) -> str:
         path = (root / name).resolve()
         if not path.is_relative_to(root.resolve()):
             raise ArenaError(
-                "the template lies outside the project", where=name, mend="copy it into the project"
+                "the template lies outside the project", where=name, hint="copy it into the project"
             )
         try:
             return path.read_text(encoding="utf-8")
@@ -139,6 +138,6 @@ def _read(name: str, root: Path) -> str:
             raise ArenaError(f"the template cannot be read: {error}", where=name) from None
     if name not in shipped_templates():
         raise ArenaError(
-            f"no template '{name}'", where="params.yaml, judges", mend=suggest(name, shipped_templates())
+            f"no template '{name}'", where="params.yaml, judges", hint=suggest(name, shipped_templates())
         )
     return (files("arena_learning.judge") / "prompts" / f"{name}.jinja").read_text(encoding="utf-8")

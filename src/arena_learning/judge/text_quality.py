@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
-from arena_learning.texts import sentences, words
+from arena_learning.core import sentences, words
 
 # The commonest English words that carry grammar rather than substance.
 FUNCTION_WORDS = frozenset(

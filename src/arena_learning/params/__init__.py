@@ -1,53 +1,9 @@
-"""params.yaml as typed objects: every key that changes an output, its default and its range."""
+"""params.yaml as typed objects: every key that changes an output, its default and its range.
 
-from __future__ import annotations
+The chain of rounds is checked here, before anything runs.
+"""
 
-from arena_learning.params.contestants import (
-    OMITTABLE,
-    BattleParams,
-    Endpoint,
-    LocalModel,
-    Opponent,
-    Serving,
-    Weights,
-)
-from arena_learning.params.judging import Judge, Judging
-from arena_learning.params.load import load_params, parse_params
-from arena_learning.params.pool import Filters, Pool
-from arena_learning.params.section import NONE, SPLITS, Name, Positive, Rate, Section
-from arena_learning.params.training import Dataset, Dpo, Optimiser, Ppo, Sft, Train
-from arena_learning.params.vllm import VllmModel, VllmServing
-from arena_learning.params.whole import Evaluate, Params, Round
+import lazy_loader
 
-__all__ = [
-    "NONE",
-    "OMITTABLE",
-    "SPLITS",
-    "BattleParams",
-    "Dataset",
-    "Dpo",
-    "Endpoint",
-    "Evaluate",
-    "Filters",
-    "Judge",
-    "Judging",
-    "LocalModel",
-    "Name",
-    "Opponent",
-    "Optimiser",
-    "Params",
-    "Pool",
-    "Positive",
-    "Ppo",
-    "Rate",
-    "Round",
-    "Section",
-    "Serving",
-    "Sft",
-    "Train",
-    "VllmModel",
-    "VllmServing",
-    "Weights",
-    "load_params",
-    "parse_params",
-]
+# The names stand in __init__.pyi, with the files that they come from; a file is loaded when one is used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,11 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from arena_learning.engines.base import Sampling
-from arena_learning.errors import suggest
-from arena_learning.hide import secrets_in
+from arena_learning.core import secrets_in, suggest
 from arena_learning.params.section import Positive, Section
-from arena_learning.params.vllm import VllmModel, VllmServing
 
 OMITTABLE = frozenset({"temperature", "top_p", "seed"})
 # Words in the name of a query's field that say that its value is a key.
@@ -22,6 +19,24 @@ _KEY_WORDS = frozenset(
     " bearer".split()
 )
 _HEADER = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)*")  # digits would be part of a key
+
+
+class Sampling(Section):
+    """How a contestant samples.
+
+    Attributes:
+        max_tokens: the longest answer, in tokens; a thought counts.
+        temperature: 0 is greedy, and then ``top_p`` and ``seed`` change nothing.
+        top_p: share of the probability that is sampled from.
+        repetition_penalty: above 1 makes tokens that were used less probable.
+        seed: of what is drawn.
+    """
+
+    max_tokens: int = Field(default=160, ge=1)
+    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    repetition_penalty: float = Field(default=1.0, ge=1.0, le=2.0)
+    seed: int = 0
 
 
 class LocalModel(Section):
@@ -73,6 +88,38 @@ class Weights(LocalModel):
     trust_remote_code: bool = False
 
 
+class VllmServing(Section):
+    """How vLLM serves. Defaults are right for one GPU, or for a CPU.
+
+    Attributes:
+        tensor_parallel: GPUs that one model is spread over.
+        memory: share of a GPU's memory that weights and cache may take together.
+        cache_gib: size of the cache in GiB; 0: what ``memory`` leaves on a GPU, 1 on a CPU.
+        context: the longest prompt and answer together, in tokens; 0: the model's own.
+        keep_prefixes: keep the prefix cache from call to call, so that all pairs of an instruction share what their
+            prompts begin with: for a judge. Off, a greedy answer depends on its chunk alone and a resumed run repeats
+            it.
+        eager: compile nothing: the first answer comes minutes earlier, the others are slower.
+    """
+
+    tensor_parallel: Positive = 1
+    memory: float = Field(default=0.9, gt=0, le=1)
+    cache_gib: float = Field(default=0.0, ge=0)
+    context: int = Field(default=0, ge=0)
+    keep_prefixes: bool = False
+    eager: bool = False
+
+
+class VllmModel(VllmServing):
+    """How vLLM serves an opponent or a judge.
+
+    Attributes:
+        lora: folder of a LoRA adapter (PEFT, safetensors) that is put on the model; empty for none.
+    """
+
+    lora: str = ""
+
+
 class Serving(Section):
     """How the base and every trained model answer.
 
@@ -110,7 +157,7 @@ class Endpoint(Section):
         requests_per_minute: no more requests than this are started in a minute (0: no limit).
         tokens_per_minute: no more tokens, prompts and answers together (0: no limit).
         timeout: seconds until a request without an answer counts as failed.
-        retries: how often a failed request is sent again before it is given up, or the endpoint counts as down.
+        retries: how often a failed request is sent again before it counts as failed, or the endpoint counts as down.
         token_limit: the field that says how long an answer may be (newer hosted models want the longer name).
         omit: fields of the sampling that are not sent, by comma, where a model refuses them.
         extra_body: fields sent along as they are, such as ``top_k`` or ``response_format`` (engine ``vllm`` takes
@@ -202,6 +249,7 @@ class Opponent(Endpoint, LocalModel):
         system: a system prompt put before each instruction that has none.
         sampling: overrides the common sampling.
         joins: index of the first round it fights in. An opponent that comes late leaves the rounds before as they are.
+        vllm: vLLM's own settings.
     """
 
     engine: Literal["recorded", "transformers", "openvino", "vllm", "openai"]
@@ -220,6 +268,10 @@ class Opponent(Endpoint, LocalModel):
 
 
 class BattleParams(Section):
-    """Who meets whom: ``all`` play all (paper), ``target`` against each, or ``split``: one opponent an instruction."""
+    """Who meets whom in the rounds.
+
+    Attributes:
+        mode: ``all`` play all (paper), ``target`` against each, or ``split``: one opponent an instruction.
+    """
 
     mode: Literal["all", "target", "split"] = "all"

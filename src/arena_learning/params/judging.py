@@ -6,12 +6,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from arena_learning.params.contestants import Endpoint, LocalModel
+from arena_learning.params.contestants import Endpoint, LocalModel, VllmModel
 from arena_learning.params.section import Name, Positive, Section
-from arena_learning.params.vllm import VllmModel
 
 
-class Judge(Endpoint, LocalModel):
+class JudgeParams(Endpoint, LocalModel):
     """A judge.
 
     Attributes:
@@ -63,7 +62,7 @@ class Judge(Endpoint, LocalModel):
     trust_remote_code: bool = False
 
     @model_validator(mode="after")
-    def _has_what_its_kind_needs(self) -> Judge:
+    def _has_what_its_kind_needs(self) -> JudgeParams:
         if self.kind == "llm" and not (self.engine and self.model):
             raise ValueError("a judge of kind llm needs 'engine' and 'model'")
         if self.kind in ("reward", "replay") and not self.model:
@@ -77,9 +76,12 @@ class Judge(Endpoint, LocalModel):
 
 
 class Judging(Section):
-    """Which judge the rounds use, and what becomes of two orders that name different winners.
+    """Which judge the rounds use, and how two games are merged.
 
-    ``disagree``: ``average`` the scores, call it a ``tie``, or ``drop`` the battle (unscored).
+    Attributes:
+        name: the judge of the rounds.
+        disagree: where the two orders name different outcomes, ``average`` the scores, call it a ``tie``, or ``drop``
+            the battle (unscored).
     """
 
     name: Name = "rubric"

@@ -7,12 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from arena_learning.errors import ArenaError, suggest
-from arena_learning.hide import secrets_in
+from arena_learning.core import ArenaError, read_yaml, secrets_in, suggest
 from arena_learning.params.names import merging, one_metric
 from arena_learning.params.section import NONE
 from arena_learning.params.whole import Params
-from arena_learning.read_yaml import read_yaml
 
 
 def load_params(path: Path) -> Params:
@@ -24,9 +22,9 @@ def load_params(path: Path) -> Params:
     try:
         raw = read_yaml(path)
     except FileNotFoundError:
-        raise ArenaError("no such file", where=str(path), mend="make one with `arena init`") from None
+        raise ArenaError("no such file", where=str(path), hint="make one with `arena init`") from None
     if not isinstance(raw, dict):
-        raise ArenaError("expected a mapping", where=str(path), mend="make one with `arena init`")
+        raise ArenaError("expected a mapping", where=str(path), hint="make one with `arena init`")
     return parse_params(raw, str(path))
 
 
@@ -36,7 +34,7 @@ def parse_params(raw: dict[str, Any], where: str) -> Params:
         raise ArenaError(
             f"a secret stands at {', '.join(secret)}: this file is in git, and DVC copies parameters to dvc.lock",
             where=where,
-            mend="put it in an environment variable and name that in api_key_env; replace the key if it was shared",
+            hint="put it in an environment variable and name that in api_key_env; replace the key if it was shared",
         )
     try:
         params = Params.model_validate(raw)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from arena_learning.errors import suggest
+from arena_learning.core import suggest
 from arena_learning.params.section import SPLITS, Positive, Section
 
 

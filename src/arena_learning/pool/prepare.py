@@ -1,4 +1,4 @@
-"""The `prepare` stage: from the pool to disjoint splits, a validation and a test set, with every drop accounted for."""
+"""The `prepare` stage: from the pool to disjoint splits, validation and test set, every drop accounted for."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from arena_learning.errors import ArenaError
+from arena_learning.core import ArenaError, Paths, write_json
 from arena_learning.params import NONE, SPLITS, Params
-from arena_learning.paths import Paths
 from arena_learning.pool.embeddings import shared_embedder
 from arena_learning.pool.filters import Dropped, conversation_text, filter_instructions
 from arena_learning.pool.read import read_answers, read_pool, with_references
 from arena_learning.pool.split import draw
-from arena_learning.rows import Instruction, write_json, write_rows
+from arena_learning.schema import Instruction, write_rows
 
 HELD_OUT = ("validation", "test")
 
 
-class Prepared(NamedTuple):
+class PreparedPool(NamedTuple):
     """The splits by name (``d0`` to ``d9``, ``validation``, ``test``), what was dropped, and how many were read."""
 
     splits: dict[str, list[Instruction]]
@@ -45,7 +44,7 @@ class Prepared(NamedTuple):
         }
 
 
-def prepare(params: Params, paths: Paths) -> dict[str, Any]:
+def prepare_pool(params: Params, paths: Paths) -> dict[str, Any]:
     """Make the prepared files and return the card.
 
     Raises:
@@ -67,7 +66,7 @@ def prepare(params: Params, paths: Paths) -> dict[str, Any]:
     return card
 
 
-def split_pool(instructions: Sequence[Instruction], params: Params) -> Prepared:
+def split_pool(instructions: Sequence[Instruction], params: Params) -> PreparedPool:
     """Filter, draw the test and validation sets, decontaminate the rest against them, draw the splits."""
     pool, seed = params.pool, params.seed
     kept, dropped = filter_instructions(instructions, pool.filters)
@@ -81,7 +80,7 @@ def split_pool(instructions: Sequence[Instruction], params: Params) -> Prepared:
         size = pool.splits.get(name, 0)
         splits[name], kept = draw(kept, size, seed, name)
         _demand(name, size, len(splits[name]))
-    return Prepared(splits, dropped + contaminated, len(instructions), [i.id for i in kept])
+    return PreparedPool(splits, dropped + contaminated, len(instructions), [i.id for i in kept])
 
 
 def decontaminate(
@@ -111,5 +110,5 @@ def _demand(name: str, wanted: int, drawn: int) -> None:
         raise ArenaError(
             f"the pool has only {drawn} instructions left for '{name}', which wants {wanted}",
             where="params.yaml, pool",
-            mend="add instructions to the pool, relax pool.filters, or ask for smaller splits",
+            hint="add instructions to the pool, relax pool.filters, or ask for smaller splits",
         )

@@ -7,10 +7,8 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
-from arena_learning.errors import ArenaError
-from arena_learning.points import parse_point
-from arena_learning.rows import Instruction, Row, numbered_rows
-from arena_learning.thoughts import Said, split_text
+from arena_learning.core import ArenaError, SplitAnswer, split_text
+from arena_learning.schema import Instruction, Row, numbered_rows, parse_criterion
 
 
 class RecordedAnswer(Row):
@@ -27,16 +25,16 @@ class RecordedAnswer(Row):
     thought: str = ""
 
     @property
-    def said(self) -> Said:
+    def said(self) -> SplitAnswer:
         """The thought and the answer."""
-        return Said(self.thought, self.text) if self.thought else split_text(self.text)
+        return SplitAnswer(self.thought, self.text) if self.thought else split_text(self.text)
 
 
 def read_pool(path: Path) -> list[Instruction]:
     """Read and check the instructions of ``path``.
 
     Raises:
-        ArenaError: a malformed row or rubric point, or an id used twice; names file and line.
+        ArenaError: a malformed row or rubric criterion, or an id used twice; names file and line.
     """
     seen: dict[str, int] = {}
     instructions = []
@@ -46,11 +44,11 @@ def read_pool(path: Path) -> list[Instruction]:
             raise ArenaError(
                 f"the id {instruction.id!r} is used already in line {seen[instruction.id]}",
                 where=where,
-                mend="give each instruction an id of its own",
+                hint="give each instruction an id of its own",
             )
         seen[instruction.id] = number
         for place, raw in enumerate(instruction.rubric, 1):
-            parse_point(raw, f"{where}, rubric point {place}")
+            parse_criterion(raw, f"{where}, rubric criterion {place}")
         instructions.append(instruction)
     if not instructions:
         raise ArenaError("no instructions in it", where=str(path))
@@ -71,7 +69,7 @@ def read_recorded(path: Path) -> dict[str, RecordedAnswer]:
             raise ArenaError(
                 f"'{row.id}' is answered twice",
                 where=f"{path}, line {number}",
-                mend="keep one of the answers",
+                hint="keep one of the answers",
             )
         answers[row.id] = row
     return answers

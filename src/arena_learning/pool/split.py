@@ -6,7 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 
-from arena_learning.rows import Instruction
+from arena_learning.schema import Instruction
 
 
 def seeded_rank(seed: int, *parts: str) -> str:

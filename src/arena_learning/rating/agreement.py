@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from arena_learning.errors import ArenaError, suggest
+from arena_learning.core import ArenaError, suggest
 from arena_learning.rating.intervals import Bounds
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def consistency(bench: pd.DataFrame | str | Path, reference: pd.DataFrame | str 
     if len(names) < 2:
         raise ArenaError(
             f"{len(names)} contestants are rated by both, not 2 or more",
-            mend="use the same names in both",
+            hint="use the same names in both",
         )
     ours, theirs = (np.array([board[name] for name in names]) for board in (first, second))
     low, high = np.triu_indices(len(names), 1)
@@ -145,7 +145,7 @@ def _board(table: pd.DataFrame | str | Path, name: str) -> dict[str, tuple[float
     columns = [str(column) for column in table.columns]
     for column in COLUMNS:
         if column not in columns:
-            raise ArenaError(f"no column {column!r}", where=name, mend=suggest(column, columns))
+            raise ArenaError(f"no column {column!r}", where=name, hint=suggest(column, columns))
     board: dict[str, tuple[float, float, float]] = {}
     values = table[list(COLUMNS)].itertuples(index=False)
     for number, (model, rating, lower, upper) in enumerate(values, start=1):

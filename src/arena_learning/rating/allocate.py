@@ -33,7 +33,7 @@ _LEAST_SHARE = 0.1
 _DRAWS = 128
 LIKELY = 0.1
 # How many standard errors above its estimate a gap is hoped to be.
-HOPE = 1.5
+OPTIMISM = 1.5
 # Differences at least this share of the widest hoped one are asked for together.
 WIDEST = 0.85
 
@@ -145,7 +145,7 @@ def allocate(
     asked = likely & ~above
     upper, lower = np.nonzero(asked if asked.any() else likely)
     error, gap = standing.error[upper, lower], standing.gap[upper, lower]
-    hoped = gap + HOPE * error
+    hoped = gap + OPTIMISM * error
     widest = hoped >= WIDEST * hoped.max()
     upper, lower, error, gap = upper[widest], lower[widest], error[widest], gap[widest]
     unit = scale / math.log(10)
@@ -155,10 +155,10 @@ def allocate(
     # Each is to be told from 0 if it is one error wider than it looks, but none finer than the gap that matters.
     told = [boundary.error_for(max(one, boundary.gap)) for one in gap + error]
     wanted = (np.array(told) / unit) ** 2 / inflation
-    return spread(standing.inverse, standing.information, (upper, lower), wanted, room, batch)
+    return spread_counts(standing.inverse, standing.information, (upper, lower), wanted, room, batch)
 
 
-def spread(
+def spread_counts(
     inverse: Floats,
     information: Floats,
     asked: tuple[np.ndarray, np.ndarray],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from arena_learning.errors import ArenaError
+from arena_learning.core import ArenaError
 from arena_learning.rating.arrays import Bools, Codes, Floats
 from arena_learning.rating.columns import (
     REQUIRED,
@@ -125,7 +125,7 @@ def battles_from_arrow(table: pa.Table, where: Where, present: list[str] | None 
     present = table.column_names if present is None else present
     check_required(present, where.source)
     if table.num_rows == 0:
-        raise ArenaError("no battles in it", where=where.source, mend="give at least one row")
+        raise ArenaError("no battles in it", where=where.source, hint="give at least one row")
     points = read_points(table, where)  # first: a row without a winner may lack the rest too
     models, a, b = read_contestants(table, where)
     prompt, prompts = read_prompts(table, where)
@@ -143,7 +143,7 @@ def battles_from_arrow(table: pa.Table, where: Where, present: list[str] | None 
     )
     if where.good is not None:
         if not where.good.any():
-            raise ArenaError("no battles in it", where=where.source, mend=f"passed over: {battles.passed}")
+            raise ArenaError("no battles in it", where=where.source, hint=f"passed over: {battles.passed}")
         battles = replace(take_rows(battles, where.good), passed=dict(sorted(where.passed.items())))
     return _without_empty_rows(battles, where)
 

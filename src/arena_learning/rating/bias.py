@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from arena_learning.errors import ArenaError
+from arena_learning.core import ArenaError
 from arena_learning.rating.battles import Battles, battles_from_frame
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _both_orders(battles: Battles) -> tuple[np.ndarray, np.ndarray]:
         return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
     if battles.count is not None:
         raise ArenaError(
-            "verdicts with a count cannot be matched with their swaps", mend="give one row a game"
+            "verdicts with a count cannot be matched with their swaps", hint="give one row a game"
         )
     size = len(battles.models)
     low, high = np.minimum(battles.a, battles.b), np.maximum(battles.a, battles.b)

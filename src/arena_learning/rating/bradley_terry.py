@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from arena_learning.errors import ArenaError, suggest
+from arena_learning.core import ArenaError, suggest
 from arena_learning.rating.battles import Battles, battles_from_frame
 from arena_learning.rating.diagnosis import diagnose
 from arena_learning.rating.fit import grounded, information, newton, refit
 from arena_learning.rating.fold import Folded, Games, fold, games_of
-from arena_learning.rating.graph import Lifeline, bridges, groups_that_met
+from arena_learning.rating.graph import ConnectingBattles, bridges, groups_that_met
 from arena_learning.rating.intervals import (
     Bounds,
     above_by_draws,
@@ -78,9 +78,9 @@ def rate(table: pd.DataFrame | Battles, params: RatingParams | None = None) -> R
     battles = table if isinstance(table, Battles) else battles_from_frame(table)
     if params.anchor is not None and params.anchor[0] not in battles.models:
         name = params.anchor[0]
-        raise ArenaError(f"the anchor {name!r} fought no battle", mend=suggest(name, battles.models))
+        raise ArenaError(f"the anchor {name!r} fought no battle", hint=suggest(name, battles.models))
     if params.cluster == "prompt" and battles.prompt is None:
-        raise ArenaError("no column 'prompt_id' to cluster by", mend="add it, or use cluster: battle")
+        raise ArenaError("no column 'prompt_id' to cluster by", hint="add it, or use cluster: battle")
     by_prompt = battles.prompt is not None and params.cluster != "battle"
     fit = fit_battles(battles, params)
     if params.interval == "bootstrap" and params.bootstrap:  # 0 resamples ask for the sandwich
@@ -133,7 +133,7 @@ def bootstrap_thetas(battles: Battles, fit: Fit, params: RatingParams, by_prompt
     folded = fit.folded
     resampler: Resampler = PromptResampler(battles, folded) if by_prompt else BattleResampler(battles, folded)
     met = folded.cells.reshape(-1, 3).sum(axis=1)
-    lifeline = Lifeline(folded.pairs, fit.games, met, fit.groups)
+    lifeline = ConnectingBattles(folded.pairs, fit.games, met, fit.groups)
     block = max(1, min(BLOCK, _BLOCK_NUMBERS // len(folded.cells)))
     sizes = [min(block, params.bootstrap - first) for first in range(0, params.bootstrap, block)]
     seeds = np.random.SeedSequence(params.seed).spawn(len(sizes))
@@ -142,7 +142,7 @@ def bootstrap_thetas(battles: Battles, fit: Fit, params: RatingParams, by_prompt
         number, seed = job
         cells = resampler.draw(np.random.default_rng(seed), number)
         games = games_of(cells, params.ties).plus_even(fit.prior)
-        return refit(folded.pairs, lifeline.mend(games), fit.groups, fit.theta, fit.inverse)
+        return refit(folded.pairs, lifeline.connect(games), fit.groups, fit.theta, fit.inverse)
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         return np.concatenate(list(pool.map(one, zip(sizes, seeds, strict=True))), axis=1), resampler.clusters

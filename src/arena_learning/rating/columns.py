@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from arena_learning.errors import ArenaError, suggest
+from arena_learning.core import ArenaError, suggest
 from arena_learning.rating.arrays import Bools, Codes, Floats
-from arena_learning.votes import (
+from arena_learning.schema import (
     NO_WINNER,
     ONE_HOT,
     SPELLINGS,
-    Winner,
+    VotedWinner,
     is_missing,
     one_hot_columns,
     read_winner,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 REQUIRED = ("model_a", "model_b", "winner")
 # An outcome and the half-points it gives to model_a.
-_POINTS: dict[Winner, int] = {"model_a": 2, "model_b": 0, "tie": 1}
+_POINTS: dict[VotedWinner, int] = {"model_a": 2, "model_b": 0, "tie": 1}
 # What a side brings along; each stands in two columns, `<name>_a` and `<name>_b`.
 SIDE_COLUMNS = ("score", "length", "headers", "lists", "bold")
 
@@ -68,14 +68,14 @@ class Where:
             self.passed[reason] += int(new.sum())
             self._bad = new if self._bad is None else self._bad | new
 
-    def refuse(self, rows: Bools, reason: str, what: Callable[[int], str], mend: str = "") -> None:
+    def refuse(self, rows: Bools, reason: str, what: Callable[[int], str], hint: str = "") -> None:
         """Leave malformed ``rows`` out, or raise the error of the first that was not left out already."""
         new = rows if self._bad is None else rows & ~self._bad
         if not new.any():
             return
         if not self.skip_bad:
             first = int(np.argmax(new))
-            raise ArenaError(what(first), where=self.row(first), mend=mend)
+            raise ArenaError(what(first), where=self.row(first), hint=hint)
         self.pass_over(new, reason)
 
     @property
@@ -99,7 +99,7 @@ def check_required(present: Sequence[str], source: str) -> None:
     for name in REQUIRED:
         if name not in present and not (name == "winner" and one_hot_columns(present)):
             either = "; winner_model_a, winner_model_b and winner_tie would do" if name == "winner" else ""
-            raise ArenaError(f"no column {name!r}", where=source, mend=suggest(name, present) + either)
+            raise ArenaError(f"no column {name!r}", where=source, hint=suggest(name, present) + either)
 
 
 def _codes(table: pa.Table, name: str, where: Where) -> tuple[pa.Array, Codes]:
@@ -206,7 +206,7 @@ def read_points(table: pa.Table, where: Where) -> NDArray[np.int8]:
     return points
 
 
-def _first_unknown(values: Sequence[str | None], winners: Sequence[Winner | None]) -> str:
+def _first_unknown(values: Sequence[str | None], winners: Sequence[VotedWinner | None]) -> str:
     pairs = zip(values, winners, strict=True)
     return next((v for v, w in pairs if w is None and v is not None and not is_missing(v)), "")
 
@@ -309,7 +309,7 @@ def read_sides(table: pa.Table, where: Where) -> dict[str, Sides]:
         if len(held) == 1:
             missing = both[1] if held == both[:1] else both[0]
             raise ArenaError(
-                f"column {held[0]!r} without {missing!r}", where=where.source, mend="give both or none"
+                f"column {held[0]!r} without {missing!r}", where=where.source, hint="give both or none"
             )
         if held:
             a, b = (read_numbers(table, column, where, signed=name == "score") for column in both)

@@ -85,7 +85,7 @@ def bridges(pairs: Pairs, games: Games, met: Floats) -> tuple[Floats, Ints]:
     return extra, part
 
 
-class Lifeline:
+class ConnectingBattles:
     """Finds, among many resamples of one data set, the few whose maximum is not finite.
 
     From the data's graph of wins it keeps the widest trees from one contestant of each group to all and back.
@@ -116,7 +116,7 @@ class Lifeline:
         self._won = np.array([place[i, j] for i, j in edges if i < j], dtype=np.intp)
         self._lost = np.array([place[j, i] for i, j in edges if i > j], dtype=np.intp)
 
-    def mend(self, games: Games) -> Games:
+    def connect(self, games: Games) -> Games:
         """Return the resamples with even battles added to those that need them."""
         lo_beat, hi_beat = games.beaten()
         alive = lo_beat[self._won].all(axis=0) & hi_beat[self._lost].all(axis=0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from arena_learning.errors import ArenaError, suggest
+from arena_learning.core import ArenaError, suggest
 from arena_learning.rating.battles import Battles, battles_from_frame
 from arena_learning.rating.fold import fold, games_of
 from arena_learning.rating.intervals import half_width
@@ -53,7 +53,7 @@ def win_rate_against(table: pd.DataFrame | Battles, baseline: str, *, level: flo
     battles = table if isinstance(table, Battles) else battles_from_frame(table)
     if baseline not in battles.models:
         raise ArenaError(
-            f"the baseline {baseline!r} fought no battle", mend=suggest(baseline, battles.models)
+            f"the baseline {baseline!r} fought no battle", hint=suggest(baseline, battles.models)
         )
     base = battles.models.index(baseline)
     first, second = battles.a == base, battles.b == base

@@ -8,19 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.errors import ArenaError
-from arena_learning.rating.battles import Battles, battles_from_arrow
-from arena_learning.rating.columns import REQUIRED, Where, known_columns
-from arena_learning.text_files import (
+from arena_learning.core import (
     SEPARATOR_NAMES,
+    ArenaError,
     Dialect,
     csv_dialect,
     encoding_of,
     numbered_lines,
     open_text,
-    whole_text,
+    read_whole_text,
 )
-from arena_learning.votes import ONE_HOT
+from arena_learning.rating.battles import Battles, battles_from_arrow
+from arena_learning.rating.columns import REQUIRED, Where, known_columns
+from arena_learning.schema import ONE_HOT
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,7 +55,7 @@ def read_battles(path: str | Path, *, skip_bad: bool = False) -> Battles:
     if kind in (".csv", ".tsv"):
         return _read_csv(path, skip_bad)
     raise ArenaError(
-        f"unknown kind of file {kind!r}", where=str(path), mend="give .csv, .tsv, .json, .jsonl or .parquet"
+        f"unknown kind of file {kind!r}", where=str(path), hint="give .csv, .tsv, .json, .jsonl or .parquet"
     )
 
 
@@ -82,7 +82,7 @@ def _read_csv(path: Path, skip_bad: bool) -> Battles:
     dialect = csv_dialect(path)
     # Arrow decodes UTF-8 alone; spreadsheets' UTF-16 is small enough for a copy.
     plain = encoding_of(path).startswith("utf-8")
-    source = path if plain else whole_text(path).encode()
+    source = path if plain else read_whole_text(path).encode()
     bad: list[tuple[int | None, int]] = []
     table = _csv_table(path, source, dialect, skip_bad, bad)
     lines, quotes = _lines_and_quotes(source)
@@ -133,10 +133,10 @@ def _csv_table(
         raise ArenaError(
             f"{width} columns, and {len(dialect.names)} in the head, by {SEPARATOR_NAMES[dialect.separator]}",
             where=f"{path}: row {(number or 1) - 1}",
-            mend="mend the row, or pass such rows over with --skip-bad",
+            hint="repair the row, or pass such rows over with --skip-bad",
         ) from None
     what = "not UTF-8" if "UTF8" in str(last) else f"not a readable CSV file: {str(last).splitlines()[0]}"
-    raise ArenaError(what, where=str(path), mend="save it as UTF-8" if what == "not UTF-8" else "") from last
+    raise ArenaError(what, where=str(path), hint="save it as UTF-8" if what == "not UTF-8" else "") from last
 
 
 def _lines_and_quotes(source: Path | bytes) -> tuple[int, int]:
@@ -165,7 +165,7 @@ def _check_quotes(path: Path, dialect: Dialect) -> None:
         except csv.Error as error:
             if "unexpected end" in str(error):
                 raise ArenaError(
-                    "a quote is opened and never closed", where=f"{path}, line {start}", mend="close it"
+                    "a quote is opened and never closed", where=f"{path}, line {start}", hint="close it"
                 ) from None
 
 
@@ -182,7 +182,7 @@ def _read_json(path: Path, unit: str, items: Iterator[tuple[int, Any]], skip_bad
         problem = row if isinstance(row, ArenaError) else _problem(row)
         if problem is not None:
             if not skip_bad:
-                raise ArenaError(problem.what, where=f"{path}: {unit} {number}", mend=problem.mend)
+                raise ArenaError(problem.what, where=f"{path}: {unit} {number}", hint=problem.hint)
             where.passed[problem.what.split(":")[0]] += 1
             continue
         lines.append(number)
@@ -191,7 +191,7 @@ def _read_json(path: Path, unit: str, items: Iterator[tuple[int, Any]], skip_bad
             held[name].append(row.get(name))
     if not lines:
         raise ArenaError(
-            "no battles in it", where=str(path), mend=f"passed over: {dict(where.passed) or 'nothing'}"
+            "no battles in it", where=str(path), hint=f"passed over: {dict(where.passed) or 'nothing'}"
         )
     columns = {name: _json_column(name, held[name]) for name in wanted if name in present}
     return battles_from_arrow(pa.table(columns), where, present=list(present))
@@ -207,7 +207,7 @@ def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
 
 def _json_items(path: Path) -> Iterator[tuple[int, Any]]:
     try:
-        items = json.loads(whole_text(path))
+        items = json.loads(read_whole_text(path))
     except (ValueError, RecursionError) as error:
         if "Extra data" in str(error):  # a row a line, whatever the file is called
             yield from _json_lines(path)

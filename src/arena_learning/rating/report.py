@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.errors import ArenaError
+from arena_learning.core import ArenaError
 from arena_learning.rating.bias import BattleBias, position_bias
 from arena_learning.rating.bradley_terry import rate
 from arena_learning.rating.elo import EloParams, online_elo
@@ -69,7 +69,7 @@ def parse_anchor(text: str | None) -> tuple[str, float] | None:
         rating = float("nan")
     if not name or rating != rating:
         raise ArenaError(
-            f"{text!r} is not NAME=ELO", where="--anchor", mend="as in --anchor mixtral-8x7b=1114"
+            f"{text!r} is not NAME=ELO", where="--anchor", hint="as in --anchor mixtral-8x7b=1114"
         )
     return name, rating
 
@@ -101,7 +101,7 @@ def rate_file(
     )
 
 
-def render(report: Report, form: str) -> str:
+def render_report(report: Report, form: str) -> str:
     """Return a report as ``table``, ``json`` or ``csv``."""
     if form == "json":
         return json.dumps(to_dict(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from arena_learning.errors import ArenaError, suggest
+from arena_learning.core import ArenaError, suggest
 from arena_learning.rating.intervals import half_width, percentiles, tail
 from arena_learning.rating.stopping import LEVEL_AT_STOP, level_at_stop
 
@@ -57,11 +57,11 @@ class RatingParams:
 
     def __post_init__(self) -> None:
         if not 0 < self.scale < math.inf:
-            raise ArenaError(f"scale is {self.scale!r}, not a positive number", mend="400 is the custom")
+            raise ArenaError(f"scale is {self.scale!r}, not a positive number", hint="400 is the custom")
         if not 0 < self.level < 1:
-            raise ArenaError(f"level is {self.level!r}, not between 0 and 1", mend="0.95 is the custom")
+            raise ArenaError(f"level is {self.level!r}, not between 0 and 1", hint="0.95 is the custom")
         if self.bootstrap < 0:
-            raise ArenaError(f"bootstrap is {self.bootstrap!r}", mend="give 0 (sandwich interval) or more")
+            raise ArenaError(f"bootstrap is {self.bootstrap!r}", hint="give 0 (sandwich interval) or more")
         choices = {
             "ties": ("half", "drop", "davidson"),
             "cluster": ("prompt", "battle", "auto"),
@@ -71,14 +71,14 @@ class RatingParams:
         for name, known in choices.items():
             value = getattr(self, name)
             if value not in known:
-                raise ArenaError(f"{name} is {value!r}", mend=suggest(str(value), known))
+                raise ArenaError(f"{name} is {value!r}", hint=suggest(str(value), known))
         if self.anchor is not None and not math.isfinite(self.anchor[1]):
-            raise ArenaError(f"the anchor's rating is {self.anchor[1]!r}", mend="give a number")
+            raise ArenaError(f"the anchor's rating is {self.anchor[1]!r}", hint="give a number")
         if self.stop == "adaptive" and self.level != LEVEL_AT_STOP:
             raise ArenaError(
                 f"level is {self.level!r}, and what the adaptive schedule's stop costs is known for "
                 f"{LEVEL_AT_STOP} only",
-                mend=f"use level {LEVEL_AT_STOP}",
+                hint=f"use level {LEVEL_AT_STOP}",
             )
 
     def level_for(self, contestants: int) -> float:
@@ -206,7 +206,7 @@ class RatingResult:
 
     def _index(self, model: str) -> int:
         if model not in self.models:
-            raise ArenaError(f"no contestant {model!r} among the battles", mend=suggest(model, self.models))
+            raise ArenaError(f"no contestant {model!r} among the battles", hint=suggest(model, self.models))
         return self.models.index(model)
 
     def comparable(self, a: str, b: str) -> bool:
@@ -223,7 +223,7 @@ class RatingResult:
         if self.groups[i] != self.groups[j]:
             raise ArenaError(
                 f"{a!r} and {b!r} never met, not even through others: their ratings do not compare",
-                mend="play battles between their groups",
+                hint="play battles between their groups",
             )
         gap = float(self.elo[j] - self.elo[i])
         params, level = self.params, self.params.level_for(len(self.models))

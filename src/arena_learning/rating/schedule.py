@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from arena_learning.errors import ArenaError
+from arena_learning.core import ArenaError
 from arena_learning.rating.allocate import Standing, allocate, stand
 from arena_learning.rating.battles import Battles, battles_from_frame
 from arena_learning.rating.stopping import Adjacent, Boundary, adjacent_pairs, separated, settled
@@ -148,7 +148,7 @@ def plan_adaptive(
     new = np.array([name in newcomers for name in names]) if newcomers else None
     earlier = np.array([[(a, b) in separated_before for b in names] for a in names])
     choice = _choose(
-        table, _So(names, _room(names, len(instructions), past, new), past, new, earlier), params
+        table, _Schedule(names, _room(names, len(instructions), past, new), past, new, earlier), params
     )
     battles = _name(choice.counts, names, instructions, past, params.seed)
     if params.budget is not None and len(battles) > (left := max(0, params.budget - len(past))):
@@ -159,7 +159,7 @@ def plan_adaptive(
     return Plan(battles, not battles, choice.reason, choice.neighbours, names, above)
 
 
-class _So(NamedTuple):
+class _Schedule(NamedTuple):
     """How things stand: names, battles that each two can still play, those played, who is new, who is separated."""
 
     names: tuple[str, ...]
@@ -178,7 +178,7 @@ class _Choice(NamedTuple):
     neighbours: list[Adjacent] = []  # noqa: RUF012 (never changed)
 
 
-def _choose(table: pd.DataFrame | Battles | None, so: _So, params: ScheduleParams) -> _Choice:
+def _choose(table: pd.DataFrame | Battles | None, so: _Schedule, params: ScheduleParams) -> _Choice:
     """Choose how many battles each two play next, at most what is left of the budget where all is known."""
     nothing, total = np.zeros_like(so.room), len(so.past)
     if not so.room.any():
@@ -253,7 +253,7 @@ def _spent(names: tuple[str, ...], past: set[Planned]) -> Counter[tuple[int, int
     )
 
 
-def _first_counts(so: _So, params: ScheduleParams) -> Ints:
+def _first_counts(so: _Schedule, params: ScheduleParams) -> Ints:
     """Return the battles that bring everybody to the first look, in random rings: all are connected."""
     size = len(so.names)
     fought = np.zeros(size, dtype=np.int64)

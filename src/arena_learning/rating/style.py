@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from arena_learning.errors import ArenaError
+from arena_learning.core import ArenaError
 from arena_learning.rating.battles import Battles, battles_from_frame
 from arena_learning.rating.bradley_terry import fit_battles, rate, sandwich_result
 from arena_learning.rating.columns import SIDE_COLUMNS
@@ -76,12 +76,12 @@ def rate_with_style(table: pd.DataFrame | Battles, params: RatingParams | None =
     """
     params = params or RatingParams()
     if params.ties == "davidson":
-        raise ArenaError("style control knows no tie parameter", mend="use ties: half or drop")
+        raise ArenaError("style control knows no tie parameter", hint="use ties: half or drop")
     battles = table if isinstance(table, Battles) else battles_from_frame(table)
     names = [name for name in STYLES if name in battles.sides]
     if not names:
         raise ArenaError(
-            "no column of style", mend="add length_a and length_b (and headers_*, lists_*, bold_*)"
+            "no column of style", hint="add length_a and length_b (and headers_*, lists_*, bold_*)"
         )
     plain = rate(battles, RatingParams(**{**vars(params), "interval": "sandwich"}))
     fit = fit_battles(battles, params)

@@ -9,9 +9,19 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arena_learning.params import Params
-from arena_learning.report.draw_style import BLUE, GREY, INK, ORANGE, SOFT, new_figure, plain, short, title
-from arena_learning.report.places import Duel
-from arena_learning.report.words import plural
+from arena_learning.report.draw_style import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    SOFT,
+    new_figure,
+    short_name,
+    title,
+    without_math,
+)
+from arena_learning.report.phrases import plural
+from arena_learning.report.views import BattleView
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +61,7 @@ def win_rates(judge: str, board: Mapping[str, Any]) -> Figure:
     image = axes.imshow(
         np.ma.masked_invalid(rates), cmap=colours.with_extremes(bad="#F0F1F4"), vmin=0, vmax=1
     )
-    labels = [short(name) for name in names]
+    labels = [short_name(name) for name in names]
     axes.set_xticks(range(len(names)), labels, rotation=35, ha="right")
     axes.set_yticks(range(len(names)), labels)
     axes.spines[:].set_visible(False)
@@ -67,9 +77,9 @@ def win_rates(judge: str, board: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def categories(judge: str, duels: Sequence[Duel], before: str, after: str) -> Figure:
+def categories(judge: str, views: Sequence[BattleView], before: str, after: str) -> Figure:
     """Draw each category's mean score of two contestants, and how sure the difference is."""
-    changes = category_changes(duels, before, after)
+    changes = category_changes(views, before, after)
     figure = new_figure(7.6, 1.9 + 0.42 * max(len(changes), 2))
     axes = figure.add_subplot()
     axes.grid(axis="x")
@@ -89,25 +99,25 @@ def categories(judge: str, duels: Sequence[Duel], before: str, after: str) -> Fi
             fontsize=9,
             color=INK,
         )
-    axes.set_yticks(range(len(changes)), [plain(c.category) for c in reversed(changes)])
+    axes.set_yticks(range(len(changes)), [without_math(c.category) for c in reversed(changes)])
     axes.set_ylim(-0.6, len(changes) - 0.4)
     _score_range(axes, changes)
     axes.set_xlabel("mean score, 1 to 10")
     title(
         axes,
-        f"Scores by category: {short(before)} (open) and {short(after)} (filled)",
+        f"Scores by category: {short_name(before)} (open) and {short_name(after)} (filled)",
         f"judge '{judge}', {plural(sum(c.instructions for c in changes), 'test instruction')}\n"
         "shaded: 95 % interval of the difference, drawn around the filled dot",
     )
     return figure
 
 
-def category_changes(duels: Sequence[Duel], before: str, after: str) -> list[Change]:
+def category_changes(views: Sequence[BattleView], before: str, after: str) -> list[Change]:
     """Return each category's change between two contestants, where both were scored on an instruction."""
     scores: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
-    for _, battle, _, _ in duels:
+    for _, battle, _, _ in views:
         if battle.score_a is not None and battle.score_b is not None:
             scores[battle.category][battle.instruction_id][battle.a].append(battle.score_a)
             scores[battle.category][battle.instruction_id][battle.b].append(battle.score_b)
@@ -123,7 +133,7 @@ def category_changes(duels: Sequence[Duel], before: str, after: str) -> list[Cha
     return changes
 
 
-def gaps(rounds: Mapping[str, Sequence[Duel]], params: Params) -> Figure:
+def gaps(rounds: Mapping[str, Sequence[BattleView]], params: Params) -> Figure:
     """Draw for each round how far its target won or lost its battles."""
     columns = min(3, max(1, len(rounds)))
     lines = max(1, math.ceil(len(rounds) / columns))
@@ -132,8 +142,8 @@ def gaps(rounds: Mapping[str, Sequence[Duel]], params: Params) -> Figure:
     grid = figure.subplots(lines, columns, sharex=True, squeeze=False)
     for axes in grid.flat[len(rounds) :]:
         axes.set_visible(False)
-    for axes, (name, duels) in zip(grid.flat, rounds.items(), strict=False):
-        _margins(axes, name, duels, params)
+    for axes, (name, views) in zip(grid.flat, rounds.items(), strict=False):
+        _margins(axes, name, views, params)
     for i, axes in enumerate(grid.flat[: len(rounds)]):
         if i + columns >= len(rounds):
             axes.set_xlabel("target's score less its opponent's")
@@ -158,7 +168,7 @@ def gaps(rounds: Mapping[str, Sequence[Duel]], params: Params) -> Figure:
     return figure
 
 
-def _margins(axes: Axes, name: str, duels: Sequence[Duel], params: Params) -> None:
+def _margins(axes: Axes, name: str, views: Sequence[BattleView], params: Params) -> None:
     from matplotlib.ticker import MaxNLocator
 
     this = params.rounds[name]
@@ -166,31 +176,31 @@ def _margins(axes: Axes, name: str, duels: Sequence[Duel], params: Params) -> No
     axes.set_xticks([-9, -6, -3, 0, 3, 6, 9])
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.grid(axis="y")
-    if not duels:
+    if not views:
         axes.set_yticks([])
         axes.text(0, 0.5, "no battles:\nlearns from recorded answers", ha="center", va="center", color=GREY)
-        title(axes, short(name))
+        title(axes, short_name(name))
         return
     margins: dict[str, list[float]] = {outcome: [] for outcome in _COLOURS}
-    for duel in duels:
-        margin = duel.margin(this.target)
+    for view in views:
+        margin = view.margin(this.target)
         if margin is not None:
-            margins[duel.outcome(this.target)].append(margin)
+            margins[view.outcome(this.target)].append(margin)
     axes.hist(list(margins.values()), bins=_EDGES, stacked=True, color=list(_COLOURS.values()), rwidth=0.9)
     scored = max(1, sum(len(m) for m in margins.values()))
     shares = "   ".join(f"{outcome} {100 * len(m) / scored:.0f} %" for outcome, m in margins.items())
     for line in (-this.threshold, *((this.threshold,) if this.method != "sft" else ())):
         axes.axvline(line, color=INK, linewidth=1.1, linestyle=(0, (4, 3)))
-    count = len({duel.instruction.id for duel in duels})
+    count = len({view.instruction.id for view in views})
     title(
         axes,
-        short(name),
-        f"target {short(this.target)}, K = {this.threshold:g}, {plural(count, 'instruction')}\n{shares}",
+        short_name(name),
+        f"target {short_name(this.target)}, K = {this.threshold:g}, {plural(count, 'instruction')}\n{shares}",
     )
 
 
 def _reach(differences: Sequence[float]) -> float | None:
-    from arena_learning.rating.intervals import t_quantile
+    from arena_learning.rating import t_quantile
 
     if len(differences) < 2:
         return None

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from arena_learning.report.draw_style import BANDS, BLUE, SOFT, new_figure, short, title
-from arena_learning.report.words import elo, plural
+from arena_learning.report.draw_style import BANDS, BLUE, SOFT, new_figure, short_name, title
+from arena_learning.report.phrases import elo, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,13 +53,13 @@ def elo_over_rounds(judge: str, board: Mapping[str, Any], index: Mapping[str, in
     slanted = len(chain) > _STRAIGHT
     axes.set_xticks(
         xs,
-        [short(name) for name in chain],
+        [short_name(name) for name in chain],
         rotation=35 if slanted else 0,
         ha="right" if slanted else "center",
     )
     axes.set_ylabel("rating (Elo)")
     axes.set_xlabel("round")
-    _hidden(axes, hidden, window)
+    _outside(axes, hidden, window)
     title(axes, "Elo over rounds", _below(judge, board))
     return figure
 
@@ -89,14 +89,14 @@ def _bands(axes: Axes, shown: Sequence[Rating]) -> None:
 
     beside = blended_transform_factory(axes.transAxes, axes.transData)
     low, high = axes.get_ylim()
-    heights = spread([r["rating"] for r in shown], 0.055 * (high - low))
+    heights = spread_labels([r["rating"] for r in shown], 0.055 * (high - low))
     for r, colour, height in zip(shown, _cycle(len(shown)), heights, strict=True):
         axes.axhspan(r["lower"], r["upper"], color=colour, alpha=0.13, linewidth=0)
         axes.axhline(r["rating"], color=colour, linewidth=1.2, linestyle=(0, (5, 3)))
         axes.text(
             1.01,
             height,
-            f"{short(r['model'])} {r['rating']:.0f}",
+            f"{short_name(r['model'])} {r['rating']:.0f}",
             transform=beside,
             color=colour,
             va="center",
@@ -104,7 +104,7 @@ def _bands(axes: Axes, shown: Sequence[Rating]) -> None:
         )
 
 
-def spread(values: Sequence[float], least: float) -> list[float]:
+def spread_labels(values: Sequence[float], least: float) -> list[float]:
     """Return heights near ``values`` that are ``least`` apart, so that labels do not overlap."""
     order = sorted(range(len(values)), key=lambda i: values[i])
     heights = list(values)
@@ -147,13 +147,13 @@ def _points(axes: Axes, xs: Sequence[int], chain: Sequence[Rating]) -> None:
         )
 
 
-def _hidden(axes: Axes, hidden: Sequence[Rating], window: _Window) -> None:
+def _outside(axes: Axes, hidden: Sequence[Rating], window: _Window) -> None:
     """Name at the edge of the axes who is rated outside of them."""
     for sign, y, va in (("▲", 0.985, "top"), ("▼", 0.015, "bottom")):
         beyond = [r for r in hidden if (r["rating"] > (window.low + window.high) / 2) == (sign == "▲")]
         if beyond:
             lines = [
-                f"{sign} {short(r['model'])} {r['rating']:.0f} ({r['lower']:.0f} to {r['upper']:.0f})"
+                f"{sign} {short_name(r['model'])} {r['rating']:.0f} ({r['lower']:.0f} to {r['upper']:.0f})"
                 for r in beyond
             ]
             axes.text(0.012, y, "\n".join(lines), transform=axes.transAxes, va=va, fontsize=9, color=SOFT)

@@ -60,7 +60,7 @@ def title(axes: Axes, text: str, below: str = "") -> None:
     )
 
 
-def short(name: str, longest: int = 18) -> str:
+def short_name(name: str, longest: int = 18) -> str:
     """Return a contestant's name, its middle left out if it is too long for a label."""
     if len(name) <= longest:
         return name
@@ -68,6 +68,6 @@ def short(name: str, longest: int = 18) -> str:
     return f"{name[:head]}…{name[-(longest - 1 - head) :]}"
 
 
-def plain(text: str) -> str:
+def without_math(text: str) -> str:
     """Return ``text`` such that a dollar sign in it starts no formula."""
     return text.replace("$", r"\$")

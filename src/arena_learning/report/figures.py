@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from arena_learning.board.evaluate import judge_names
+from arena_learning.core import Paths, read_json
+from arena_learning.leaderboard import judge_names
 from arena_learning.params import Params
-from arena_learning.paths import Paths
-from arena_learning.report.places import ARENA, Duel, read_place, target_of
 from arena_learning.report.tables import ordered_boards
-from arena_learning.rows import read_json
+from arena_learning.report.views import ARENA, BattleView, read_battle_log, target_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -96,7 +95,7 @@ def _draw(params: Params, paths: Paths, leaderboard: Mapping[str, Any]) -> dict[
     from arena_learning.report import draw_battles, draw_elo
 
     judge = leaderboard["judge"]
-    arena = read_place(ARENA, params, paths).duels
+    arena = read_battle_log(ARENA, params, paths).views
     names = judge_names(paths)
     own = [d for d in arena if names[d.battle.judge] == judge]
     index = {name: params.rounds[name].index for name in params.ordered_rounds}
@@ -109,17 +108,17 @@ def _draw(params: Params, paths: Paths, leaderboard: Mapping[str, Any]) -> dict[
         judge, own, "base", ["base", *params.ordered_rounds][-1]
     )
     drawn["gaps.png"] = draw_battles.gaps(
-        {name: _target_duels(name, params, paths) for name in params.ordered_rounds}, params
+        {name: _target_views(name, params, paths) for name in params.ordered_rounds}, params
     )
     return drawn
 
 
-def _target_duels(name: str, params: Params, paths: Paths) -> list[Duel]:
-    """Return the duels of a round's target; a round without one has none."""
+def _target_views(name: str, params: Params, paths: Paths) -> list[BattleView]:
+    """Return the views of a round's target; a round without one has none."""
     target = target_of(name, params)
     if target is None:
         return []
-    return [d for d in read_place(name, params, paths).duels if target in (d.battle.a, d.battle.b)]
+    return [d for d in read_battle_log(name, params, paths).views if target in (d.battle.a, d.battle.b)]
 
 
 def _save(figure: Figure, path: Path) -> None:

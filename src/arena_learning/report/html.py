@@ -11,13 +11,12 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from arena_learning.core import Paths, read_json, write_text
 from arena_learning.params import Params
-from arena_learning.paths import Paths
-from arena_learning.report import html_view
+from arena_learning.report import html_context
 from arena_learning.report.figures import FigureFile, list_figures
 from arena_learning.report.monitors import monitor_rows
-from arena_learning.report.words import number, percent, plural
-from arena_learning.rows import read_json, write_text
+from arena_learning.report.phrases import format_number, percent, plural
 
 _FOLDER = Path(__file__).parent
 
@@ -31,17 +30,17 @@ def make_report(params: Params, paths: Paths) -> Path:
         ArenaError: the leaderboard or the test set's battles are missing.
     """
     leaderboard = read_json(paths.leaderboard)
-    rounds = html_view.round_views(params, paths)
+    rounds = html_context.round_views(params, paths)
     monitored, monitors = monitor_rows(leaderboard)
-    page = render(
+    page = render_page(
         {
-            "boards": html_view.board_views(leaderboard, params),
+            "boards": html_context.board_views(leaderboard, params),
             "rounds": rounds,
             "monitored": monitored,
             "monitors": monitors,
-            "health": html_view.health_rows(leaderboard, rounds),
+            "health": html_context.health_rows(leaderboard, rounds),
             "figures": [_figure(file) for file in list_figures(paths, leaderboard)],
-            "battles": html_view.battle_views(params, paths, leaderboard["judge"]),
+            "battles": html_context.battle_cards(params, paths, leaderboard["judge"]),
             "chosen_by": params.judge.name,
             "seed": params.seed,
             "places": [*(one["name"] for one in rounds), "test set"],
@@ -51,7 +50,7 @@ def make_report(params: Params, paths: Paths) -> Path:
     return paths.report
 
 
-def render(context: dict[str, Any]) -> str:
+def render_page(context: dict[str, Any]) -> str:
     """Return the page for ``context``; every value in it is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -63,7 +62,7 @@ def render(context: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"shown": html_view.shown, "percent": percent, "number": number}
+    environment.filters |= {"shown": html_context.clipped_text, "percent": percent, "number": format_number}
     environment.globals |= {"plural": plural}
     # The two files are ours and are given no value: they alone are not escaped.
     style, script = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from arena_learning.board.monitors import AGREEMENT
+from arena_learning.leaderboard import AGREEMENT
+from arena_learning.report.phrases import format_number, percent
 from arena_learning.report.tables import Table, fixed_width, markdown_table
-from arena_learning.report.words import number, percent
 
 TITLE = "Monitors by round"
 TEST, BATTLES, ROWS, TRAINING = "test answers", "its battles", "its rows", "its training"
@@ -32,21 +32,21 @@ class MonitorRow(NamedTuple):
 
 
 def _signed(value: float | None) -> str:
-    return number(value, 2) if value is None or value < 0 else f"+{value:.2f}"
+    return format_number(value, 2) if value is None or value < 0 else f"+{value:.2f}"
 
 
 SHOWN = {
-    "mean_words": Monitor("words", TEST, lambda v: number(v, 0), "they grow with the rating"),
+    "mean_words": Monitor("words", TEST, lambda v: format_number(v, 0), "they grow with the rating"),
     "cut_off_rate": Monitor("cut off", TEST, percent, "it rises: the model forgets to stop"),
-    "repetition": Monitor("repetition", TEST, lambda v: number(v, 3), "it rises: the training degenerates"),
-    "longer_wins": Monitor("longer answer wins", BATTLES, percent, "far from 50 %: the judge pays for length"),
+    "repetition": Monitor("repetition", TEST, lambda v: format_number(v, 3), "it rises: the training degenerates"),
+    "longer_wins": Monitor("longer answer wins", BATTLES, percent, "far from 50 %: the judge rewards length"),
     "flip_rate": Monitor("flips between the orders", BATTLES, percent, "high: position decides"),
     "tie_rate": Monitor("ties", BATTLES, percent, "high: the judge is too coarse for K"),
     "unscored_rate": Monitor("unscored", BATTLES, percent, "above a few per cent: the judge's prompt fails"),
     "target_chosen_share": Monitor("target's own answer chosen", ROWS, percent, "near 100 %: little is left to learn"),
     "reward_model_accuracy": Monitor("reward model right", TRAINING, percent, "near 50 %: PPO has no good direction"),
-    "kl": Monitor("KL, last", TRAINING, lambda v: number(v, 2), "it runs away: raise train.ppo.kl"),
-    "kl_max": Monitor("KL, highest", TRAINING, lambda v: number(v, 2), "far above the last: it was unstable"),
+    "kl": Monitor("KL, last", TRAINING, lambda v: format_number(v, 2), "it runs away: raise train.ppo.kl"),
+    "kl_max": Monitor("KL, highest", TRAINING, lambda v: format_number(v, 2), "far above the last: it was unstable"),
     "reward": Monitor("reward, last", TRAINING, _signed, ""),
     "reward_change": Monitor("reward, change", TRAINING, _signed, "it rises while the rating falls"),
 }  # fmt: skip

@@ -7,21 +7,20 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from arena_learning.board.evaluate import judge_names
-from arena_learning.errors import ArenaError, suggest
-from arena_learning.judge.health import win_counts
+from arena_learning.core import ArenaError, Paths, read_json, suggest
+from arena_learning.judge import win_counts
+from arena_learning.leaderboard import judge_names
 from arena_learning.params import Params
-from arena_learning.paths import Paths
-from arena_learning.report.places import (
+from arena_learning.report.views import (
     ARENA,
-    Duel,
-    Place,
-    check_place,
+    BattleLog,
+    BattleView,
+    check_battle_log_name,
     extremes,
-    read_place,
+    read_battle_log,
     target_of,
 )
-from arena_learning.rows import Instruction, PreferenceRow, Response, SftRow, by_id, read_json, read_rows
+from arena_learning.schema import Instruction, PreferenceRow, Response, SftRow, by_id, read_rows
 
 
 def show_battle(
@@ -39,10 +38,10 @@ def show_battle(
     Raises:
         ArenaError: an unknown round, instruction or contestant, or a file is missing.
     """
-    found = read_place(place, params, paths)
+    found = read_battle_log(place, params, paths)
     instruction = _instruction(found, instruction_id)
-    duels = _of_pair(found, instruction_id, pair)
-    shown = sorted({name for d in duels for name in (d.battle.a, d.battle.b)})
+    views = _of_pair(found, instruction_id, pair)
+    shown = sorted({name for d in views for name in (d.battle.a, d.battle.b)})
     names = judge_names(paths) if place == ARENA else {}
     return {
         "place": place,
@@ -56,28 +55,28 @@ def show_battle(
                 "judge": names.get(d.battle.judge, d.battle.judge),
                 "games": [g.model_dump(mode="json", exclude={"instruction_id", "judge"}) for g in d.games],
             }
-            for d in duels
+            for d in views
         ],
     }
 
 
-def _of_pair(place: Place, instruction_id: str, pair: Sequence[str]) -> list[Duel]:
-    """Return an instruction's duels, those between ``pair`` alone if it is given."""
-    duels = [d for d in place.duels if d.instruction.id == instruction_id]
-    met = sorted({name for d in duels for name in (d.battle.a, d.battle.b)})
+def _of_pair(place: BattleLog, instruction_id: str, pair: Sequence[str]) -> list[BattleView]:
+    """Return an instruction's views, those between ``pair`` alone if it is given."""
+    views = [d for d in place.views if d.instruction.id == instruction_id]
+    met = sorted({name for d in views for name in (d.battle.a, d.battle.b)})
     for name in pair:
         if name not in met:
             raise ArenaError(
-                f"'{name}' did not battle on '{instruction_id}' in '{place.name}'", mend=suggest(name, met)
+                f"'{name}' did not battle on '{instruction_id}' in '{place.name}'", hint=suggest(name, met)
             )
     if pair:
-        duels = [d for d in duels if {d.battle.a, d.battle.b} == set(pair)]
-        if not duels:
+        views = [d for d in views if {d.battle.a, d.battle.b} == set(pair)]
+        if not views:
             raise ArenaError(
                 f"{' and '.join(pair)} did not meet on '{instruction_id}' in '{place.name}'",
-                mend="leave both out to see who did",
+                hint="leave both out to see who did",
             )
-    return duels
+    return views
 
 
 def show_round(name: str, params: Params, paths: Paths) -> dict[str, Any]:
@@ -86,17 +85,17 @@ def show_round(name: str, params: Params, paths: Paths) -> dict[str, Any]:
     Raises:
         ArenaError: an unknown round, or a file is missing.
     """
-    check_place(name, params, arena=False)
+    check_battle_log_name(name, params, arena=False)
     target = target_of(name, params)
     learnt = _learnt(name, params, paths)
-    place = read_place(name, params, paths)
-    own = [d for d in place.duels if target in (d.battle.a, d.battle.b)]
+    place = read_battle_log(name, params, paths)
+    own = [d for d in place.views if target in (d.battle.a, d.battle.b)]
     return {
         "round": name,
         **params.rounds[name].model_dump(mode="json"),
         "card": read_json(paths.card(name)),
         "record": win_counts([d.battle for d in own], target) if target else {},
-        "categories": [_category(c, duels, target, learnt) for c, duels in _worst_first(own, target)]
+        "categories": [_category(c, views, target, learnt) for c, views in _worst_first(own, target)]
         if target
         else [],
     }
@@ -123,7 +122,7 @@ def show_contestant(name: str, params: Params, paths: Paths) -> dict[str, Any]:
             }
     if not boards:
         raise ArenaError(
-            f"'{name}' is not on the leaderboard", where=str(paths.leaderboard), mend="run `dvc repro`"
+            f"'{name}' is not on the leaderboard", where=str(paths.leaderboard), hint="run `dvc repro`"
         )
     return {
         "contestant": name,
@@ -146,16 +145,16 @@ def show_answers(name: str, instruction_id: str, params: Params, paths: Paths) -
         ArenaError: an unknown contestant or instruction, or a file is missing.
     """
     _check_contestant(name, params)
-    place = read_place(ARENA, params, paths)
+    place = read_battle_log(ARENA, params, paths)
     instruction = _instruction(place, instruction_id, _elsewhere(instruction_id, params, paths))
-    duels = [d for d in place.duels if d.instruction.id == instruction_id]
+    views = [d for d in place.views if d.instruction.id == instruction_id]
     names = judge_names(paths)
     steps = []
     for contestant in _chain(name, params):
         response = place.responses.get((instruction_id, contestant))
         if response is not None:
             steps.append(
-                {"contestant": contestant, **_answer(response), "judges": _marks(duels, contestant, names)}
+                {"contestant": contestant, **_answer(response), "judges": _marks(views, contestant, names)}
             )
     return {"contestant": name, "instruction": instruction.model_dump(mode="json"), "answers": steps}
 
@@ -169,11 +168,11 @@ def _chain(name: str, params: Params) -> list[str]:
     return ["base", *rounds, name]
 
 
-def _marks(duels: Sequence[Duel], contestant: str, names: dict[str, str]) -> dict[str, dict[str, Any]]:
+def _marks(views: Sequence[BattleView], contestant: str, names: dict[str, str]) -> dict[str, dict[str, Any]]:
     """Return by judge the contestant's mean score over its battles, and its battle against the base."""
     marks: dict[str, dict[str, Any]] = {}
     for label, judge in names.items():
-        own = [d for d in duels if d.battle.judge == label and contestant in (d.battle.a, d.battle.b)]
+        own = [d for d in views if d.battle.judge == label and contestant in (d.battle.a, d.battle.b)]
         scores = [
             value
             for d in own
@@ -187,47 +186,47 @@ def _marks(duels: Sequence[Duel], contestant: str, names: dict[str, str]) -> dic
     return marks
 
 
-def _worst_first(duels: Sequence[Duel], target: str | None) -> list[tuple[str, list[Duel]]]:
-    """Return the duels by category, the category with the lowest mean margin first."""
-    groups: dict[str, list[Duel]] = defaultdict(list)
-    for duel in duels:
-        groups[duel.battle.category].append(duel)
+def _worst_first(views: Sequence[BattleView], target: str | None) -> list[tuple[str, list[BattleView]]]:
+    """Return the views by category, the category with the lowest mean margin first."""
+    groups: dict[str, list[BattleView]] = defaultdict(list)
+    for view in views:
+        groups[view.battle.category].append(view)
     return sorted(groups.items(), key=lambda item: (_mean_margin(item[1], target) or 0.0, item[0]))
 
 
-def _mean_margin(duels: Sequence[Duel], target: str | None) -> float | None:
-    margins = [m for d in duels if target is not None and (m := d.margin(target)) is not None]
+def _mean_margin(views: Sequence[BattleView], target: str | None) -> float | None:
+    margins = [m for d in views if target is not None and (m := d.margin(target)) is not None]
     return fmean(margins) if margins else None
 
 
 def _category(
-    category: str, duels: Sequence[Duel], target: str | None, learnt: dict[str, str]
+    category: str, views: Sequence[BattleView], target: str | None, learnt: dict[str, str]
 ) -> dict[str, Any]:
     assert target is not None
-    outcomes = Counter(d.outcome(target) for d in duels)
-    instructions = {d.instruction.id for d in duels}
-    worst = next(iter(extremes(duels, target, "lost", 1)), None)
+    outcomes = Counter(d.outcome(target) for d in views)
+    instructions = {d.instruction.id for d in views}
+    worst = next(iter(extremes(views, target, "lost", 1)), None)
     return {
         "category": category,
-        "battles": len(duels),
+        "battles": len(views),
         **{key: outcomes[key] for key in ("won", "tie", "lost", "unscored")},
-        "mean_margin": _mean_margin(duels, target),
+        "mean_margin": _mean_margin(views, target),
         "rows": sum(instruction in learnt for instruction in instructions),
         "worst_loss": None if worst is None else _loss(worst, target, learnt),
     }
 
 
-def _loss(duel: Duel, target: str, learnt: dict[str, str]) -> dict[str, Any]:
-    winner = duel.other(target)
-    scores = {duel.battle.a: duel.battle.score_a, duel.battle.b: duel.battle.score_b}
+def _loss(view: BattleView, target: str, learnt: dict[str, str]) -> dict[str, Any]:
+    winner = view.other(target)
+    scores = {view.battle.a: view.battle.score_a, view.battle.b: view.battle.score_b}
     return {
-        "instruction": duel.instruction.model_dump(mode="json", include={"id", "turns"}),
+        "instruction": view.instruction.model_dump(mode="json", include={"id", "turns"}),
         "winner": winner,
         "score_winner": scores[winner],
         "score_target": scores[target],
-        "answer_winner": _answer(duel.answers[winner]),
-        "answer_target": _answer(duel.answers[target]),
-        "learnt_from": learnt.get(duel.instruction.id),
+        "answer_winner": _answer(view.answers[winner]),
+        "answer_target": _answer(view.answers[target]),
+        "learnt_from": learnt.get(view.instruction.id),
     }
 
 
@@ -255,11 +254,11 @@ def _answer(response: Response) -> dict[str, Any]:
     }
 
 
-def _instruction(place: Place, instruction_id: str, mend: str = "") -> Instruction:
+def _instruction(place: BattleLog, instruction_id: str, hint: str = "") -> Instruction:
     if instruction_id not in place.instructions:
         where = "the test set" if place.name == ARENA else f"the split of '{place.name}'"
-        hint = mend or _few(instruction_id, list(place.instructions))
-        raise ArenaError(f"no instruction '{instruction_id}' in {where}", mend=hint)
+        hint = hint or _few(instruction_id, list(place.instructions))
+        raise ArenaError(f"no instruction '{instruction_id}' in {where}", hint=hint)
     return place.instructions[instruction_id]
 
 
@@ -281,5 +280,5 @@ def _elsewhere(instruction_id: str, params: Params, paths: Paths) -> str:
 def _check_contestant(name: str, params: Params) -> None:
     if name not in params.contestants:
         raise ArenaError(
-            f"no contestant '{name}'", where="params.yaml", mend=suggest(name, params.contestants)
+            f"no contestant '{name}'", where="params.yaml", hint=suggest(name, params.contestants)
         )

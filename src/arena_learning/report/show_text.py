@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from arena_learning.report.tables import Table, interval, rank
+from arena_learning.report.phrases import format_number, percent, plural, score
+from arena_learning.report.tables import Table, interval_text, rank
 from arena_learning.report.terminal import Page
-from arena_learning.report.words import number, percent, plural, score
 
 View = Mapping[str, Any]
 _FOLDED = 160  # characters of a thought that are shown
@@ -48,8 +48,9 @@ def round_text(view: View, page: Page) -> str:
     ):
         page.line(f"{title}: {_counts(counts)}")
     page.line(
-        f"mean gap {number(card['mean_gap'], 1)}, mean words learnt {number(card['mean_words_learnt'], 0)}, "
-        f"rejected {number(card['mean_words_rejected'], 0)}; "
+        f"mean gap {format_number(card['mean_gap'], 1)}, "
+        f"mean words learnt {format_number(card['mean_words_learnt'], 0)}, "
+        f"rejected {format_number(card['mean_words_rejected'], 0)}; "
         f"orders disagree in {plural(card['orders_disagree'], 'row')}"
     )
     if not view["categories"]:
@@ -68,12 +69,12 @@ def contestant_text(view: View, page: Page) -> str:
     name, said = view["contestant"], view["answers"]
     page.heading(f"{name} on the test set")
     page.line(
-        f"{plural(said.get('answers', 0), 'answer')}, {number(said.get('mean_words'), 0)} words on average, "
-        f"{number(said.get('cut_off'), 0)} cut off, repetition {number(said.get('repetition'), 3)}"
+        f"{plural(said.get('answers', 0), 'answer')}, {format_number(said.get('mean_words'), 0)} words on average, "
+        f"{format_number(said.get('cut_off'), 0)} cut off, repetition {format_number(said.get('repetition'), 3)}"
     )
     for judge, board in sorted(view["boards"].items(), key=lambda item: (item[0] != view["judge"], item[0])):
         r = board["rating"]
-        page.heading(f"Judge {judge}: rating {r['rating']:.0f} ({interval(r)}), rank {rank(r)}")
+        page.heading(f"Judge {judge}: rating {r['rating']:.0f} ({interval_text(r)}), rank {rank(r)}")
         page.line(f"{plural(r['battles'], 'battle')}: {r['wins']} won, {r['ties']} tied, {r['losses']} lost")
         page.table(
             Table(("contestant", "win rate"), [(o, percent(rate)) for o, rate in board["win_rates"].items()])
@@ -81,7 +82,8 @@ def contestant_text(view: View, page: Page) -> str:
         page.lines.append("")
         columns = ["base", name] if name != "base" else ["base"]
         rows = [
-            (c, *(number(scores.get(k), 2) for k in columns)) for c, scores in board["categories"].items()
+            (c, *(format_number(scores.get(k), 2) for k in columns))
+            for c, scores in board["categories"].items()
         ]
         page.table(Table(("category", *columns), rows))
     return str(page)
@@ -149,7 +151,7 @@ def _category_table(categories: Sequence[View]) -> Table:
             (
                 one["category"],
                 *(str(one[key]) for key in ("battles", "won", "tie", "lost", "unscored")),
-                number(one["mean_margin"], 2),
+                format_number(one["mean_margin"], 2),
                 str(one["rows"]),
             )
             for one in categories

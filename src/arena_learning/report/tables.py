@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from arena_learning.report.words import elo, gain_sentence, number, percent, plural
+from arena_learning.report.phrases import elo, format_number, gain_sentence, percent, plural
 
 Board = Mapping[str, Any]
 
@@ -82,12 +82,12 @@ def ratings_table(board: Board, answers: Mapping[str, Any]) -> Table:
                 rank(r),
                 r["model"],
                 f"{r['rating']:.0f}",
-                interval(r),
+                interval_text(r),
                 str(r["battles"]),
                 f"{r['wins']}/{r['ties']}/{r['losses']}",
-                number(said.get("mean_words"), 0),
-                number(said.get("cut_off"), 0),
-                number(said.get("repetition"), 3),
+                format_number(said.get("mean_words"), 0),
+                format_number(said.get("cut_off"), 0),
+                format_number(said.get("repetition"), 3),
             )
         )
     return Table(_HEAD, rows)
@@ -108,7 +108,7 @@ def rank(rating: Mapping[str, Any]) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def interval(rating: Mapping[str, Any]) -> str:
+def interval_text(rating: Mapping[str, Any]) -> str:
     """Return a rating's interval, or ``anchor`` for the contestant whose rating is fixed."""
     if rating["lower"] == rating["upper"]:
         return "anchor"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
+from arena_learning.report.sanitize import sanitized
 from arena_learning.report.tables import Table, fixed_width
-from arena_learning.report.visible import visible
 
 # Every line of model text stands behind this bar, so that nothing in it looks like a line of the report.
 BAR = "│ "
@@ -27,16 +27,16 @@ class Page:
         """Add a heading after an empty line."""
         if self.lines:
             self.lines.append("")
-        text = visible(text)
+        text = sanitized(text)
         self.lines.append(f"\x1b[1m{text}\x1b[0m" if self.colour else text)
 
     def line(self, text: str) -> None:
         """Add a paragraph of our own, wrapped."""
-        self.lines += textwrap.wrap(visible(text), self.width, subsequent_indent="  ") or [""]
+        self.lines += textwrap.wrap(sanitized(text), self.width, subsequent_indent="  ") or [""]
 
     def quote(self, text: str) -> None:
         """Add what a model or a user wrote: each of its lines wrapped behind a bar, blank ones kept."""
-        for line in (visible(text).strip("\n") or "(empty)").split("\n"):
+        for line in (sanitized(text).strip("\n") or "(empty)").split("\n"):
             # Indentation is kept, for code; words longer than the line are broken.
             wrapped = textwrap.wrap(
                 line.expandtabs(4), self.width - len(BAR), drop_whitespace=False, break_on_hyphens=False

@@ -1,1 +1,9 @@
-"""Sweeps: which parameters are best, over judges' prompts and over the selection of training data, by Optuna."""
+"""Searches over hyper-parameters with Optuna: studies, spaces, statistics, figures.
+
+The two kinds of sweep are `sweep.judge` and `sweep.selection`.
+"""
+
+import lazy_loader
+
+# The names stand in __init__.pyi, with the files that they come from; a file is loaded when one is used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,23 +11,20 @@ from typing import Any, NamedTuple
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
-from arena_learning.errors import ArenaError, suggest
-from arena_learning.params import load_params, parse_params
-from arena_learning.paths import Paths
-from arena_learning.rounds import check_rounds
-from arena_learning.rows import read_json, write_text
+from arena_learning.core import ArenaError, Paths, read_json, suggest, write_text
+from arena_learning.params import check_rounds, load_params, parse_params
 from arena_learning.sweep.space import key_parts, override, value_at
 
 
 class Applied(NamedTuple):
-    """What `apply` did: the trial, the difference of params.yaml as a unified diff, and what to know about it."""
+    """What `apply_winner` did: the trial, the difference of params.yaml (a unified diff), and what to know."""
 
     trial: int
     diff: str
     warnings: list[str]
 
 
-def apply(
+def apply_winner(
     study: str, paths: Paths, *, trial: int | None = None, write: bool = True, force: bool = False
 ) -> Applied:
     """Write a sweep's winner into params.yaml.
@@ -37,7 +34,7 @@ def apply(
         paths: the project.
         trial: another trial than the winner.
         write: write the file; else only show what would change.
-        force: write a winner too that the other half did not find better than what is in force.
+        force: write a winner too that the other half did not find better than the current parameters.
 
     Raises:
         ArenaError: no such report or trial, or a winner that was not confirmed.
@@ -75,14 +72,14 @@ def find_report(study: str, paths: Paths) -> Path:
     if len(found) == 1:
         return paths.sweep_report(found[0])
     what = f"several sweeps begin with '{study}'" if found else f"no finished sweep '{study}'"
-    mend = (
+    hint = (
         f"one of: {', '.join(found)}"
         if found
         else suggest(study, names)
         if names
         else "run `arena sweep` first"
     )
-    raise ArenaError(what, where=str(exact.parent), mend=mend)
+    raise ArenaError(what, where=str(exact.parent), hint=hint)
 
 
 def changed(text: str, values: Mapping[str, Any], path: Path) -> str:
@@ -115,7 +112,7 @@ def changed(text: str, values: Mapping[str, Any], path: Path) -> str:
     again = parse_params(YAML(typ="safe").load(result), str(path))
     if again != wanted:
         raise ArenaError(
-            "the winner cannot be written without changing more", where=str(path), mend="edit it by hand"
+            "the winner cannot be written without changing more", where=str(path), hint="edit it by hand"
         )
     check_rounds(again)
     return result
@@ -142,7 +139,7 @@ def _chosen(report: Mapping[str, Any], trial: int | None) -> tuple[int, dict[str
     found = next((t for t in report["trials"] if t["number"] == number), None)
     if found is None:
         known = ", ".join(str(t["number"]) for t in report["trials"])
-        raise ArenaError(f"no finished trial {number}", where=report["study"], mend=f"one of {known}")
+        raise ArenaError(f"no finished trial {number}", where=report["study"], hint=f"one of {known}")
     return number, found["params"]
 
 
@@ -168,16 +165,17 @@ def _doubts(report: Mapping[str, Any], number: int, *, force: bool) -> list[str]
             "it was not confirmed on the other half",
         ]
     if against is None:
-        return ["there was nothing in force to compare with"]
+        return ["there were no current parameters to compare with"]
     if against["mean"] <= 0 and not force:
         gain = f"{against['mean']:+.3f}"
         raise ArenaError(
-            f"on the half that chose nothing, trial {number} is no better than what is in force ({gain})",
+            f"on the half that chose nothing, trial {number} is no better than the current parameters ({gain})",
             where=report["study"],
-            mend="keep what is in force, or insist with --force",
+            hint="keep the current parameters, or insist with --force",
         )
     if against["lower"] <= 0:
         return [
-            f"the other half cannot tell it from what is in force: {against['lower']:+.3f} to {against['upper']:+.3f}"
+            "the other half cannot tell it from the current parameters: "
+            f"{against['lower']:+.3f} to {against['upper']:+.3f}"
         ]
     return []

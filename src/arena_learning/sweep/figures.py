@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.report.draw_style import BLUE, GREY, ORANGE, STYLE, new_figure
+from arena_learning.report import BLUE, GREY, ORANGE, STYLE, new_figure
 from arena_learning.sweep.space import encode
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def importance(report: Mapping[str, Any], seed: int) -> dict[str, float]:
     return {path: float(share) for path, share in found.items()}
 
 
-def draw(report: Mapping[str, Any], folder: Path) -> list[Path]:
+def draw_study(report: Mapping[str, Any], folder: Path) -> list[Path]:
     """Draw a sweep's figures into ``folder`` and return their files."""
     from matplotlib import style
 
@@ -71,7 +71,7 @@ def draw(report: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def _history(axes: Axes, report: Mapping[str, Any]) -> bool:
-    """Draw the objective by trial, with its interval, and the best so far; trials given up stand at the bottom."""
+    """Draw the objective by trial, with its interval, and the best so far; pruned trials stand at the bottom."""
     objective = report["objectives"][0]
     sign = -1 if objective.startswith("-") else 1
     valued = [t for t in report["trials"] if t["values"]]
@@ -99,9 +99,9 @@ def _history(axes: Axes, report: Mapping[str, Any]) -> bool:
         )
         axes.legend(frameon=False, fontsize=8)
     floor = min(_interval_of(t, report)[0] for t in valued)
-    given_up = [t["number"] for t in report["trials"] if not t["values"]]
-    axes.plot(given_up, [floor] * len(given_up), "x", color=GREY)
-    axes.set(xlabel="trial (x: given up; grey: breaks a limit)", ylabel=_name(objective, report))
+    pruned = [t["number"] for t in report["trials"] if not t["values"]]
+    axes.plot(pruned, [floor] * len(pruned), "x", color=GREY)
+    axes.set(xlabel="trial (x: pruned; grey: breaks a limit)", ylabel=_name(objective, report))
     axes.set_xticks([t["number"] for t in report["trials"]][:: max(1, len(report["trials"]) // 20)])
     return True
 

@@ -12,10 +12,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from arena_learning.errors import ArenaError
-from arena_learning.paths import Paths
-from arena_learning.rows import canonical, write_text
-from arena_learning.sweep.space import digest
+from arena_learning.core import ArenaError, Paths, canonical, write_text
+from arena_learning.sweep.space import values_digest
 
 
 def marks(items: Iterable[Any]) -> list[str]:
@@ -24,7 +22,7 @@ def marks(items: Iterable[Any]) -> list[str]:
     Args:
         items: what each item is known by, as JSON: its texts, not its id.
     """
-    return sorted({digest(item, 16) for item in items})
+    return sorted({values_digest(item, 16) for item in items})
 
 
 def note_look(paths: Paths, study: str, half: Sequence[str], trials: Sequence[int]) -> int:
@@ -51,7 +49,7 @@ def note_look(paths: Paths, study: str, half: Sequence[str], trials: Sequence[in
             raise ArenaError(
                 "the list of looks at confirmation halves is damaged",
                 where=str(path),
-                mend="restore it; without it earlier looks are not counted",
+                hint="restore it; without it earlier looks are not counted",
             ) from None
         row = canonical({"study": study, "trials": list(trials), "half": list(half)})
         write_text(path, f"{text}{row}\n")

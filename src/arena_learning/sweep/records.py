@@ -13,7 +13,7 @@ Record = dict[str, Any]
 DIED = "died"  # the mark of a trial whose worker was gone before it had finished
 
 
-def record(trial: FrozenTrial, space: Space) -> Record:
+def trial_record(trial: FrozenTrial, space: Space) -> Record:
     """Return a finished trial.
 
     Its keys: ``number``, ``state`` (complete, pruned, fail), ``params`` by path, ``values`` (one an objective),
@@ -44,7 +44,7 @@ def record(trial: FrozenTrial, space: Space) -> Record:
     }
 
 
-def asked(trial: FrozenTrial) -> dict[str, Any]:
+def asked_values(trial: FrozenTrial) -> dict[str, Any]:
     """Return a trial's parameters, those of a waiting one too."""
     fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
     return {**fixed, **trial.params}

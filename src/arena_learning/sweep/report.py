@@ -6,12 +6,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from arena_learning.errors import ArenaError
-from arena_learning.paths import Paths
-from arena_learning.rows import read_json, write_json
-from arena_learning.sweep.figures import draw, importance
+from arena_learning.core import ArenaError, Paths, read_json, write_json
+from arena_learning.sweep.figures import draw_study, importance
 from arena_learning.sweep.records import Record
-from arena_learning.sweep.space import digest, size
+from arena_learning.sweep.space import size, values_digest
 from arena_learning.sweep.study import Study
 from arena_learning.sweep.task import Task
 
@@ -25,7 +23,7 @@ def ranked(records: Sequence[Record], task: Task) -> list[Record]:
 
 
 def incumbent(records: Sequence[Record], task: Task) -> Record | None:
-    """Return the trial of the values in force, if it is finished."""
+    """Return the trial of the current values, if it is finished."""
     return next((r for r in records if r["params"] == task.current), None)
 
 
@@ -45,7 +43,7 @@ def check_feasible(study: Study) -> None:
     raise ArenaError(
         f"none of {len(records)} trials is feasible ({'; '.join([near, *failed]).strip('; ')})",
         where=study.name,
-        mend="loosen the limits or try other values; the trials are kept, nothing else was written",
+        hint="loosen the limits or try other values; the trials are kept, nothing else was written",
     )
 
 
@@ -61,7 +59,7 @@ def confirmed_already(
         return None
     report: dict[str, Any] = read_json(path)
     same = (
-        report.get("half") == digest(list(half))
+        report.get("half") == values_digest(list(half))
         and [t["number"] for t in report["trials"]] == [r["number"] for r in study.records()]
         and [row["trial"] for row in report["confirmed"]] == list(chosen)
     )
@@ -100,11 +98,11 @@ def write_report(study: Study, paths: Paths, found: Mapping[str, Any]) -> dict[s
     }
     report["importance"] = importance(report, task.seed)
     write_json(paths.sweep_report(study.name), report)
-    draw(report, paths.sweep_figures(study.name))
+    draw_study(report, paths.sweep_figures(study.name))
     return report
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
+def trials_table(rows: Sequence[Sequence[str]]) -> str:
     """Return rows as aligned columns, the first one to the left; the first row is the head."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
@@ -116,7 +114,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def interval(found: Mapping[str, Any], unit: float = 1.0, digits: int = 2) -> str:
+def gain_interval(found: Mapping[str, Any], unit: float = 1.0, digits: int = 2) -> str:
     """Return ``mean [lower, upper]``."""
     mean, lower, upper = (found[key] * unit for key in ("mean", "lower", "upper"))
     return f"{mean:+.{digits}f} [{lower:+.{digits}f}, {upper:+.{digits}f}]"

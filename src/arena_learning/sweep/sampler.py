@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.rows import canonical
+from arena_learning.core import canonical
 
 if TYPE_CHECKING:
     from optuna import Study

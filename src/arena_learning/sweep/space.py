@@ -1,7 +1,7 @@
 """The space of a sweep: keys of params.yaml, each with the values that are tried.
 
 A dimension is named by its dotted path in params.yaml (``train.dpo.beta``), so that a trial is nothing but the
-parameters in force with some values replaced, checked by the same code, and a winner can be written back.
+current parameters with some values replaced, checked by the same code, and a winner can be written back.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from itertools import product
 from math import exp, isfinite, log
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.errors import ArenaError, suggest
+from arena_learning.core import ArenaError, canonical, suggest
 from arena_learning.params import Params, parse_params
-from arena_learning.rows import canonical
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+_WHOLE = ("templates", "extra_body")  # mappings that are one value
+
 
 Values = dict[str, Any]  # by path; a list is a list
 WHERE = "the sweep's space"
@@ -72,17 +73,17 @@ Space = tuple[Dimension, ...]
 
 
 def make_space(raw: Mapping[str, Any], params: Params) -> Space:
-    """Check a space and return it, its values as params.yaml would hold them, the one in force among them.
+    """Check a space and return it, its values as params.yaml would hold them, the current one among them.
 
     Args:
         raw: by path: a list of values, one value, or ``{low, high, log}``.
-        params: the parameters in force.
+        params: the current parameters.
 
     Raises:
         ArenaError: no dimension, an unknown path, or a value that the parameters refuse.
     """
     if not raw:
-        raise ArenaError("nothing to try", where=WHERE, mend="name at least one key of params.yaml")
+        raise ArenaError("nothing to try", where=WHERE, hint="name at least one key of params.yaml")
     return tuple(_dimension(path, given, params) for path, given in sorted(raw.items()))
 
 
@@ -111,17 +112,17 @@ def _range(path: str, given: Mapping[str, Any], current: Any, params: Params) ->
         raise ArenaError(
             f"{path}: a range is for numbers with a point, and this is {current!r}",
             where=WHERE,
-            mend="list values",
+            hint="list values",
         )
     low, high = (float(value_at(override(params, {path: e}), path)) for e in ends)
     if not low < high or (logarithmic and low <= 0):
-        mend = "a logarithmic range is of numbers above 0" if logarithmic else "low must be below high"
-        raise ArenaError(f"{path}: from {low:g} to {high:g} is no range", where=WHERE, mend=mend)
+        hint = "a logarithmic range is of numbers above 0" if logarithmic else "low must be below high"
+        raise ArenaError(f"{path}: from {low:g} to {high:g} is no range", where=WHERE, hint=hint)
     if logarithmic and current <= 0:
         raise ArenaError(
-            f"{path}: {current:g} is in force, is always tried, and has no place in a logarithmic range",
+            f"{path}: {current:g} is the current value, is always tried, and has no place in a logarithmic range",
             where=WHERE,
-            mend="list values, leave out log: true, or first set a number above 0 in params.yaml",
+            hint="list values, leave out log: true, or first set a number above 0 in params.yaml",
         )
     return Dimension(path, low=min(low, current), high=max(high, current), log=logarithmic)
 
@@ -174,8 +175,8 @@ def _place(tree: dict[str, Any], path: str, parts: list[str] | None = None) -> t
     while True:
         fits = [key for key in section if rest == key or rest.startswith(f"{key}.")]
         if not fits:
-            mend = suggest(rest.split(".")[0], section)
-            raise ArenaError(f"{path}: no such key in params.yaml", where=WHERE, mend=mend)
+            hint = suggest(rest.split(".")[0], section)
+            raise ArenaError(f"{path}: no such key in params.yaml", where=WHERE, hint=hint)
         key = max(fits, key=len)
         parts.append(key)
         if rest == key:
@@ -186,7 +187,7 @@ def _place(tree: dict[str, Any], path: str, parts: list[str] | None = None) -> t
 
 
 def current_values(space: Space, params: Params) -> Values:
-    """Return the values in force of a space's keys."""
+    """Return the current values of a space's keys."""
     return {dimension.path: value_at(params, dimension.path) for dimension in space}
 
 
@@ -209,14 +210,14 @@ def decoded(space: Space, found: Mapping[str, Any]) -> Values:
     return values
 
 
-def digest(value: object, length: int = 8) -> str:
+def values_digest(value: object, length: int = 8) -> str:
     """Return the start of the SHA-256 of a JSON value."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
 
 
 def space_digest(space: Space) -> str:
     """Return the hash of a space: a changed one is another study."""
-    return digest([dimension.describe() for dimension in space])
+    return values_digest([dimension.describe() for dimension in space])
 
 
 def size(space: Space) -> int | None:
@@ -249,11 +250,11 @@ def design(space: Space, seed: int) -> Iterator[Values]:
 
 def _share(dimension: Dimension, seed: int, row: int) -> float:
     if dimension.is_range:
-        shift = int(digest([seed, dimension.path]), 16) / 16**8
+        shift = int(values_digest([seed, dimension.path]), 16) / 16**8
         return (_corput(row) + shift) % 1.0
     count = len(dimension.choices)
     turn, place = divmod(row, count)
-    order = sorted(range(count), key=lambda n: digest([seed, dimension.path, turn, n], 16))
+    order = sorted(range(count), key=lambda n: values_digest([seed, dimension.path, turn, n], 16))
     return (order[place] + 0.5) / count
 
 
@@ -263,3 +264,15 @@ def _corput(number: int) -> float:
         share += part * (number & 1)
         number, part = number >> 1, part / 2
     return share
+
+
+def flat_values(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested sections as values by their paths in params.yaml."""
+    found: dict[str, Any] = {}
+    for key, item in value.items():
+        path = f"{prefix}{key}"
+        if isinstance(item, Mapping) and key not in _WHOLE:
+            found |= flat_values(item, f"{path}.")
+        else:
+            found[path] = item
+    return found

@@ -8,12 +8,11 @@ from typing import Any
 
 import yaml
 
-from arena_learning.errors import ArenaError
-from arena_learning.judge.template import shipped_templates
+from arena_learning.core import ArenaError, read_yaml
+from arena_learning.judge import shipped_templates
 from arena_learning.params import Params
-from arena_learning.read_yaml import read_yaml
 
-_RATES = (0.25, 0.5, 1.0, 2.0)  # times the learning rate in force
+_RATES = (0.25, 0.5, 1.0, 2.0)  # times the current learning rate
 
 
 def selection_space(name: str, params: Params) -> dict[str, Any]:
@@ -90,6 +89,6 @@ def chosen_space(default: dict[str, Any], file: Path | None, varied: Sequence[st
             raise ArenaError(
                 f"'{entry}' is not PATH=VALUES",
                 where="--vary",
-                mend="as in --vary 'train.dpo.beta=[0.1, 0.3]'",
+                hint="as in --vary 'train.dpo.beta=[0.1, 0.3]'",
             )
     return space

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from arena_learning.rating.intervals import tail
+from arena_learning.rating import tail
 
 if TYPE_CHECKING:
-    from arena_learning.rating.arrays import Floats
+    from arena_learning.rating import Floats
 
 _RESAMPLES = 4000
 _FLIPS = 20_000

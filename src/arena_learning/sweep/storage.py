@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from arena_learning.errors import ArenaError
-from arena_learning.guard import is_held
-from arena_learning.track.store import redact
+from arena_learning.core import ArenaError, is_locked, redacted
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -42,9 +40,9 @@ def _database(url: str) -> BaseStorage:
     except Exception as error:  # noqa: BLE001  whatever the driver raises, its words are shown and nothing goes on
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ArenaError(
-            f"the sweep's database cannot be opened: {redact(first)}",
+            f"the sweep's database cannot be opened: {redacted(first)}",
             where="--storage",
-            mend="a URL that SQLAlchemy knows, such as postgresql+psycopg://host/sweeps; without it a file is used",
+            hint="a URL that SQLAlchemy knows, such as postgresql+psycopg://host/sweeps; without it a file is used",
         ) from None
 
 
@@ -84,7 +82,7 @@ def drop_broken_line(path: Path) -> None:
             file.truncate(file.read().rfind(b"\n") + 1)
 
 
-class Worker:
+class SweepWorker:
     """One process that runs trials: a lock file that says whether it lives.
 
     Args:
@@ -107,7 +105,7 @@ class Worker:
 def is_alive(folder: Path, name: str) -> bool:
     """Whether the worker called ``name`` still runs on this machine."""
     path = folder / f"{name}.lock"
-    if is_held(path):
+    if is_locked(path):
         return True
     path.unlink(missing_ok=True)
     return False

@@ -16,14 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from arena_learning.paths import Paths
-from arena_learning.rows import canonical
-from arena_learning.sweep.carry import carry_over
-from arena_learning.sweep.records import DIED, Record, asked, has_died, is_finished, record
+from arena_learning.core import Paths, canonical
+from arena_learning.sweep.records import DIED, Record, asked_values, has_died, is_finished, trial_record
 from arena_learning.sweep.sampler import unseen_sampler
-from arena_learning.sweep.space import Values, decoded, design, digest, encoded, grid, size, space_digest
-from arena_learning.sweep.storage import Worker, is_alive, open_storage
+from arena_learning.sweep.space import (
+    Values,
+    decoded,
+    design,
+    encoded,
+    grid,
+    size,
+    space_digest,
+    values_digest,
+)
+from arena_learning.sweep.storage import SweepWorker, is_alive, open_storage
 from arena_learning.sweep.task import Outcome, Task
+from arena_learning.sweep.warm_start import reuse_trials
 
 if TYPE_CHECKING:
     import optuna
@@ -52,7 +60,7 @@ class Study:
         self.name = study_name(task)
         self.folder = paths.sweep(self.name)
         self._distributions = {d.path: d.distribution() for d in task.space}
-        self._worker: Worker | None = None
+        self._worker: SweepWorker | None = None
         self.carried = 0
         self._storage = storage = open_storage(url, paths.sweep_journal)
         with self.locked():
@@ -65,7 +73,7 @@ class Study:
             )
             if not self.optuna.user_attrs.get("ready"):
                 self._describe()
-                self.carried = carry_over(self.optuna, task, storage)
+                self.carried = reuse_trials(self.optuna, task, storage)
                 self.optuna.set_user_attr("ready", True)
             self._line_up()
 
@@ -75,14 +83,14 @@ class Study:
 
     def __enter__(self) -> Study:
         name = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._worker = Worker(self.folder / "workers", name)
+        self._worker = SweepWorker(self.folder / "workers", name)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._worker is not None:
             self._worker.close()
 
-    def take(self) -> Taken | None:
+    def take(self) -> StartedTrial | None:
         """Return the next trial to run; None where there is nothing left to do.
 
         While other workers run the last trials it waits: one of them may die, and its trial is then taken over.
@@ -97,7 +105,7 @@ class Study:
                 return None
             time.sleep(_POLL_SECONDS)
 
-    def finish(self, taken: Taken, outcome: Outcome) -> None:
+    def finish(self, taken: StartedTrial, outcome: Outcome) -> None:
         """Write down what a trial gave, and then that it is finished."""
         from optuna.trial import TrialState
 
@@ -105,13 +113,13 @@ class Study:
             taken.trial.set_constraint(name, value)
         taken.trial.set_user_attr("shown", outcome.shown)
         taken.trial.set_user_attr("reused", outcome.reused)
-        self._sign_off(taken, outcome.given_up)
+        self._sign_off(taken, outcome.pruned)
         if outcome.values:
             self.optuna.tell(taken.trial, list(outcome.values))
         else:
             self.optuna.tell(taken.trial, state=TrialState.PRUNED)
 
-    def fail(self, taken: Taken, reason: str) -> None:
+    def fail(self, taken: StartedTrial, reason: str) -> None:
         """Write down that a trial cannot be run, for a reason that would be the same again."""
         from optuna.trial import TrialState
 
@@ -120,7 +128,7 @@ class Study:
 
     def records(self) -> list[Record]:
         """Return the finished trials by number; those that died with their worker are left out."""
-        return [record(trial, self.task.space) for trial in self._all() if is_finished(trial)]
+        return [trial_record(trial, self.task.space) for trial in self._all() if is_finished(trial)]
 
     def counts(self) -> tuple[int, int]:
         """Return how many trials are finished and how many are running."""
@@ -129,8 +137,8 @@ class Study:
         trials = self._all()
         return sum(map(is_finished, trials)), sum(t.state == TrialState.RUNNING for t in trials)
 
-    def _sign_off(self, taken: Taken, given_up: str) -> None:
-        taken.trial.set_user_attr("given_up", given_up)
+    def _sign_off(self, taken: StartedTrial, pruned: str) -> None:
+        taken.trial.set_user_attr("given_up", pruned)  # the name in studies of all versions
         taken.trial.set_user_attr("seconds", round(time.monotonic() - taken.began, 2))
 
     def _describe(self) -> None:
@@ -148,30 +156,30 @@ class Study:
         return min(self.trials, size(self.task.space) or self.trials)
 
     def _line_up(self) -> None:
-        """Line up the values in force, then all combinations where they are few, else the first of an even design."""
+        """Line up the current values, then all combinations where they are few, else the first of an even design."""
         own = self.task
         count = size(own.space)
         if count is not None and count <= self.trials:
-            ahead = sorted(grid(own.space), key=lambda values: digest([own.seed, values], 16))
+            ahead = sorted(grid(own.space), key=lambda values: values_digest([own.seed, values], 16))
             most = count
         else:
             most = min(self.trials, STARTUP)
             ahead = list(islice(design(own.space, own.seed), 4 * most))  # some of them may be the same
-        seen = {canonical(asked(trial)) for trial in self._all() if not has_died(trial)}
+        seen = {canonical(asked_values(trial)) for trial in self._all() if not has_died(trial)}
         for values in [own.current, *ahead]:
             key = canonical(encoded(values))
             if key not in seen and (values is own.current or len(seen) < most):
                 seen.add(key)
                 self.optuna.enqueue_trial(encoded(values))
 
-    def _ask(self) -> Taken:
+    def _ask(self) -> StartedTrial:
         trial = self.optuna.ask(self._distributions)
         values = decoded(self.task.space, trial.params)
         inputs = self.task.inputs(values)
-        trial.set_user_attr("inputs", digest(inputs, 32))
+        trial.set_user_attr("inputs", values_digest(inputs, 32))
         trial.set_user_attr("resolved", inputs["params"])
         trial.set_user_attr("worker", self._worker.name if self._worker else "")
-        return Taken(self, trial, values)
+        return StartedTrial(self, trial, values)
 
     def _bury(self) -> None:
         """Mark the trials of dead workers, and line their values up again. Killed midway, it goes on next time."""
@@ -183,10 +191,12 @@ class Study:
         trials = self._all()
         retried = {trial.user_attrs.get("retry_of") for trial in trials}
         for trial in trials:
-            whole = asked(trial).keys() == self._distributions.keys()
+            whole = asked_values(trial).keys() == self._distributions.keys()
             if has_died(trial) and trial.number not in retried and whole:
                 tries = int(trial.user_attrs.get("tries", 1)) + 1
-                self.optuna.enqueue_trial(asked(trial), user_attrs={"tries": tries, "retry_of": trial.number})
+                self.optuna.enqueue_trial(
+                    asked_values(trial), user_attrs={"tries": tries, "retry_of": trial.number}
+                )
 
     def _mark_dead(self, trial: optuna.trial.FrozenTrial) -> None:
         from optuna.trial import TrialState
@@ -215,7 +225,7 @@ class Study:
         return list(self.optuna.get_trials(deepcopy=False))
 
 
-class Taken:
+class StartedTrial:
     """A trial that this worker runs; see `task.Trial`."""
 
     def __init__(self, study: Study, trial: optuna.Trial, values: Values) -> None:
@@ -238,4 +248,4 @@ def study_name(task: Task) -> str:
     fixed = dict(task.inputs(task.current))
     swept = {dimension.path for dimension in task.space}
     fixed["params"] = {path: value for path, value in fixed["params"].items() if path not in swept}
-    return f"{task.kind}-{task.subject}-{space_digest(task.space)}-{digest(fixed)}"
+    return f"{task.kind}-{task.subject}-{space_digest(task.space)}-{values_digest(fixed)}"

@@ -14,15 +14,15 @@ class Outcome:
     """What a trial gives.
 
     Attributes:
-        values: one an objective; empty where the trial was given up.
-        given_up: why there are no values: pruned, or a constraint that could no longer hold.
+        values: one an objective; empty where the trial was pruned.
+        pruned: why there are no values: pruned, or a constraint that could no longer hold.
         constraints: by name; the trial is feasible where none is above 0.
         shown: further figures, texts and lists, by name: JSON.
-        reused: what was not paid again, by name.
+        reused: what the store had already, by name.
     """
 
     values: tuple[float, ...] = ()
-    given_up: str = ""
+    pruned: str = ""
     constraints: dict[str, float] = field(default_factory=dict)
     shown: dict[str, Any] = field(default_factory=dict)
     reused: dict[str, Any] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Outcome:
         return all(value <= 0 for value in self.constraints.values())
 
 
-class Impossible(Exception):  # noqa: N818  no error of the program: a trial that cannot be run, now or later
+class InfeasibleError(Exception):
     """Values that cannot be tried, and would fail again: the trial is kept as failed, with this reason."""
 
 
@@ -58,7 +58,7 @@ class Task(Protocol):
         kind: ``selection`` or ``judge``.
         subject: the round, or the judge.
         space: what is tried.
-        current: the values in force; trial 0.
+        current: the current values; trial 0.
         objectives: the names of what is measured, the first one first; with ``-`` in front what is to be small.
         seed: of everything drawn.
     """

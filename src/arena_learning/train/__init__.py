@@ -1,13 +1,9 @@
-"""Training: a round's rows become the next target, with TRL.
+"""A round's rows become the next target: SFT, DPO, or a reward model and PPO.
 
-`train_round` is the whole room: it reads the rows, checks the chat template, trains (SFT, DPO, or a reward
-model and then PPO; all weights or LoRA), and writes the model with a report. Importing this package loads
-neither torch nor TRL.
+Importing the room loads neither torch nor TRL.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from arena_learning.train.report import TrainReport
-from arena_learning.train.stage import train_round
-
-__all__ = ["TrainReport", "train_round"]
+# The names stand in __init__.pyi, with the files that they come from; a file is loaded when one is used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

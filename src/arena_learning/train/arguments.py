@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from arena_learning.errors import ArenaError
+from arena_learning.core import ArenaError
 from arena_learning.train.checkpoint import save_interval
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ A = TypeVar("A", bound="TrainingArguments")
 CURVE_POINTS = 200  # a long training logs a mean over several steps
 
 
-class Plan(NamedTuple):
+class TrainingPlan(NamedTuple):
     """Steps of a training: rows at once on the device, accumulated batches, steps in all."""
 
     device_batch: int
@@ -26,13 +26,15 @@ class Plan(NamedTuple):
     steps: int
 
 
-def plan(settings: Optimiser, rows: int) -> Plan:
+def plan_training(settings: Optimiser, rows: int) -> TrainingPlan:
     """Return how ``rows`` are laid out in steps; a batch is never larger than the rows there are."""
     batch = min(settings.batch_size, rows)
     device_batch = min(settings.device_batch_size, batch)
     accumulation = math.ceil(batch / device_batch)
     batches = math.ceil(rows / device_batch)
-    return Plan(device_batch, accumulation, math.ceil(math.ceil(batches / accumulation) * settings.epochs))
+    return TrainingPlan(
+        device_batch, accumulation, math.ceil(math.ceil(batches / accumulation) * settings.epochs)
+    )
 
 
 def warmup_steps(ratio: float, steps: int) -> int:
@@ -52,13 +54,13 @@ def choose_device(train: Train) -> str:
     there = torch.cuda.is_available()
     if train.device == "cuda" and not there:
         raise ArenaError(
-            "there is no GPU that torch can use", where="train.device", mend="set it to auto or cpu"
+            "there is no GPU that torch can use", where="train.device", hint="set it to auto or cpu"
         )
     return "cuda" if there and train.device != "cpu" else "cpu"
 
 
 def common_arguments(
-    settings: Optimiser, train: Train, laid: Plan, folder: Path, seed: int
+    settings: Optimiser, train: Train, laid: TrainingPlan, folder: Path, seed: int
 ) -> dict[str, Any]:
     """Return the arguments of `transformers.TrainingArguments` that every trainer shares."""
     return {

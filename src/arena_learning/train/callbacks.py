@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from arena_learning.progress import Progress
+from arena_learning.core import Progress
 
 # The trainers' names for what a curve calls otherwise; the rest keep theirs. Left out: what depends on the
 # clock, and counts that a resumed training starts anew.
@@ -41,7 +41,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
         self.line.advance(1, self.note)
 
 
-def curve(history: list[dict[str, Any]]) -> tuple[dict[str, float], ...]:
+def loss_curve(history: list[dict[str, Any]]) -> tuple[dict[str, float], ...]:
     """Return a trainer's log as a curve: `step`, `loss`, `lr`, and what the trainer adds."""
     points = []
     for entry in history:

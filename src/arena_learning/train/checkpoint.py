@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from arena_learning.rows import canonical, write_text
+from arena_learning.core import canonical, write_text
 
 INPUTS = "inputs.json"
 STATE = "trainer_state.json"  # written last
@@ -29,12 +29,12 @@ def save_interval(steps: int) -> int:
     return max(1, math.ceil(steps / CHECKPOINTS))
 
 
-def digest(value: object) -> str:
+def json_digest(value: object) -> str:
     """Return the SHA-256 of a JSON value."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-def weights_digest(folder: Path) -> str:
+def start_digest(folder: Path) -> str:
     """Return the SHA-256 of a model's weights and configuration (a second for half a gigabyte)."""
     total = hashlib.sha256()
     for path in sorted([*folder.glob("*.safetensors"), folder / "config.json"]):
@@ -44,7 +44,7 @@ def weights_digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-def claim(folder: Path, inputs: str) -> Path | None:
+def open_checkpoints(folder: Path, inputs: str) -> Path | None:
     """Make ``folder`` the checkpoint folder of the training with this digest; return one to go on from.
 
     Checkpoints of other inputs, and half-written ones, are removed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from arena_learning.train.arguments import common_arguments, on_one_gpu, plan
+from arena_learning.train.arguments import common_arguments, on_one_gpu, plan_training
 from arena_learning.train.encode import Encoded
 from arena_learning.train.load import load_policy
 from arena_learning.train.loop import Job, Trained, run_trainer
@@ -40,8 +40,8 @@ def train_dpo(job: Job, settings: Dpo, encoded: Encoded) -> Trained:
             line.advance()
             return pair
 
-    laid = plan(settings, len(encoded.rows))
-    folder, resume = job.claim("dpo", settings)
+    laid = plan_training(settings, len(encoded.rows))
+    folder, resume = job.open_checkpoints("dpo", settings)
     columns = ("prompt_ids", "chosen_ids", "rejected_ids")
     arguments = on_one_gpu(
         DPOConfig(

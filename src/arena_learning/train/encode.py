@@ -9,9 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from arena_learning.engines.base import Refused
-from arena_learning.engines.learnt import ChatFormat
-from arena_learning.rows import PreferenceRow, SftRow, Turn
+from arena_learning.engines import ChatFormat, Refused
+from arena_learning.schema import PreferenceRow, SftRow, Turn
 from arena_learning.train.report import RowCount
 
 CONTROL = "control token in the text"

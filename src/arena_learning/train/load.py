@@ -6,11 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from arena_learning.engines.chat import Chat
-from arena_learning.engines.chat_format import check_chat
-from arena_learning.engines.learnt import ChatFormat
-from arena_learning.errors import ArenaError
-from arena_learning.rows import Turn
+from arena_learning.core import ArenaError
+from arena_learning.engines import Chat, ChatFormat, check_chat
+from arena_learning.schema import Turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -73,7 +71,7 @@ def load_start(folder: Path, trust_remote_code: bool) -> Start:
         raise ArenaError(
             "no safetensors weights here (pickled weights are refused)",
             where=str(folder),
-            mend="convert the model: load it once and save it with save_pretrained",
+            hint="convert the model: load it once and save it with save_pretrained",
         )
     chat = Chat(folder, trust_remote_code=trust_remote_code)
     end_of_turn = check_chat(chat).end_of_turn
@@ -99,7 +97,7 @@ def _pad(chat: Chat, where: str) -> int:
     raise ArenaError(
         "no token is free for padding: all control tokens stand in conversations",
         where=where,
-        mend="add a pad token to the tokenizer that the chat template does not use",
+        hint="add a pad token to the tokenizer that the chat template does not use",
     )
 
 

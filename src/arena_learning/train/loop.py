@@ -9,10 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from arena_learning.errors import ArenaError
-from arena_learning.progress import Progress
+from arena_learning.core import ArenaError, Progress
 from arena_learning.train import checkpoint
-from arena_learning.train.callbacks import Watch, curve
+from arena_learning.train.callbacks import Watch, loss_curve
 from arena_learning.train.load import Start
 from arena_learning.train.lora import merged
 
@@ -41,11 +40,11 @@ class Job(NamedTuple):
     progress: Callable[..., Progress]
     inputs: str
 
-    def claim(self, phase: str, settings: Optimiser) -> tuple[Path, Path | None]:
+    def open_checkpoints(self, phase: str, settings: Optimiser) -> tuple[Path, Path | None]:
         """Return the phase's checkpoint folder, and the checkpoint to go on from."""
         folder = self.checkpoints / phase
         keys = [self.inputs, phase, self.train.device, self.train.precision, settings.model_dump(mode="json")]
-        return folder, checkpoint.claim(folder, checkpoint.digest(keys))
+        return folder, checkpoint.open_checkpoints(folder, checkpoint.json_digest(keys))
 
 
 class Trained(NamedTuple):
@@ -85,7 +84,7 @@ def run_trainer(
             trainer.train(resume_from_checkpoint=str(resume))
         else:
             trainer.train()
-    points = curve(trainer.state.log_history)
+    points = loss_curve(trainer.state.log_history)
     for point in points:
         check_finite(point, label)
     before_release()
@@ -105,12 +104,12 @@ def check_finite(point: dict[str, float], label: str) -> None:
         raise ArenaError(
             f"{label}: the loss at step {point['step']:.0f} is {point['loss']}: training has diverged",
             where="train",
-            mend="lower learning_rate, or use precision: fp32",
+            hint="lower learning_rate, or use precision: fp32",
         )
 
 
 def release(trainer: Trainer) -> None:
-    """Let go of gradients, optimiser and reference, so that the next phase does not pay for them."""
+    """Let go of gradients, optimiser and reference, so that the next phase has their memory."""
     for parameter in trainer.model.parameters():
         parameter.grad = None
     trainer.optimizer = trainer.lr_scheduler = None

@@ -26,7 +26,7 @@ from arena_learning.train.lora import lora_config, merged
 from arena_learning.train.ppo_models import Policy, Sample, Scorer
 from arena_learning.train.ppo_state import load_state, save_state
 from arena_learning.train.ppo_trainer import Frozen, Learner, Rules, Trainer
-from arena_learning.train.reward import RewardModel
+from arena_learning.train.reward import TrainedReward
 from arena_learning.train.rollout import answer, drawn_numbers, prompts_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ ROLLOUT = (
 )
 
 
-def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: RewardModel) -> Trained:
+def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: TrainedReward) -> Trained:
     """Train the start with PPO on encoded prompts, from a checkpoint if there is one.
 
     Raises:
@@ -51,7 +51,7 @@ def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: RewardModel) ->
     prompts = [row["input_ids"] for row in encoded.rows]
     batch = min(settings.batch_size, len(prompts))
     steps = math.ceil(len(prompts) * settings.epochs / batch)
-    folder, resume = job.claim("ppo", settings)
+    folder, resume = job.open_checkpoints("ppo", settings)
     set_seed(job.seed)  # adapters are drawn at random
     accelerator = make_accelerator(job)
     policy = Policy(_policy_model(job, settings), settings.temperature, job.start.pad, _head(job, settings))

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from arena_learning.errors import ArenaError
-from arena_learning.rows import read_json, write_json
+from arena_learning.core import ArenaError, read_json, write_json
 from arena_learning.train.checkpoint import STATE, drop_checkpoints
 from arena_learning.train.ppo_trainer import Learner
 
@@ -64,7 +63,7 @@ def load_state(place: Path, learners: Sequence[Learner]) -> tuple[int, list[Poin
             raise ArenaError(
                 "the checkpoint holds other weights than those that are trained",
                 where=str(place),
-                mend="remove the folder: the training then starts anew",
+                hint="remove the folder: the training then starts anew",
             )
         for name, tensor in found.items():
             kind, rest = name.split(".", 1)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from arena_learning.rows import Row
+from arena_learning.schema import Row
 
 Method = Literal["sft", "dpo", "ppo"]
 Name = Literal["sft", "dpo", "reward", "ppo"]
@@ -85,7 +85,7 @@ class TrainReport(Row):
         rows: rows trained on; 0 says that the model is a copy of its start.
         phases: the trainers that ran, in order.
         weight_change: how far the policy moved.
-        settings: the hyper-parameters in force, flat.
+        settings: the current hyper-parameters, flat.
         versions: torch, transformers, trl.
         device: where it ran.
         warnings: what a user should look at, naming the symptom.

@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from arena_learning.rows import read_json, write_json
-from arena_learning.train.arguments import common_arguments, on_one_gpu, plan
+from arena_learning.core import fresh_beside, move_into_place, read_json, write_json
+from arena_learning.train.arguments import common_arguments, on_one_gpu, plan_training
 from arena_learning.train.checkpoint import drop_checkpoints
 from arena_learning.train.encode import Encoded
 from arena_learning.train.load import load_scorer
@@ -16,7 +16,6 @@ from arena_learning.train.loop import Job, run_trainer
 from arena_learning.train.lora import lora_config
 from arena_learning.train.report import Phase
 from arena_learning.train.save import write_model
-from arena_learning.train.stage import fresh_beside, move_into_place
 
 if TYPE_CHECKING:
     from trl import RewardTrainer
@@ -30,7 +29,7 @@ CENTRE = 0.01
 DONE = "phase.json"
 
 
-class RewardModel(NamedTuple):
+class TrainedReward(NamedTuple):
     """A trained reward model: its folder, its part of the report, seconds, the step it went on from."""
 
     folder: Path
@@ -39,18 +38,18 @@ class RewardModel(NamedTuple):
     resumed_from: int
 
 
-def train_reward(job: Job, settings: Optimiser, encoded: Encoded) -> RewardModel:
+def train_reward(job: Job, settings: Optimiser, encoded: Encoded) -> TrainedReward:
     """Train the reward model and save it below the checkpoints; a killed PPO's is used again."""
     from datasets import Dataset
     from trl import RewardConfig, RewardTrainer
 
-    folder, resume = job.claim("reward", settings)
+    folder, resume = job.open_checkpoints("reward", settings)
     finished = folder / "model"
     if (finished / DONE).is_file():
         phase = Phase.model_validate(read_json(finished / DONE))
-        return RewardModel(finished, phase, 0.0, phase.steps)
+        return TrainedReward(finished, phase, 0.0, phase.steps)
     seen, unseen = hold_out(encoded.rows, job.seed)
-    laid = plan(settings, len(seen))
+    laid = plan_training(settings, len(seen))
     trainer = RewardTrainer(
         model=load_scorer(job.start, job.start.folder, job.seed),
         args=on_one_gpu(
@@ -82,7 +81,7 @@ def train_reward(job: Job, settings: Optimiser, encoded: Encoded) -> RewardModel
     write_json(temporary / DONE, phase.model_dump(mode="json"))
     move_into_place(temporary, finished)
     drop_checkpoints(folder)
-    return RewardModel(finished, phase, trained.seconds, trained.resumed_from)
+    return TrainedReward(finished, phase, trained.seconds, trained.resumed_from)
 
 
 def hold_out(rows: list[dict[str, Any]], seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

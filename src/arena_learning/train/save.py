@@ -6,11 +6,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from arena_learning.engines.tokenizer import NAMED_TEMPLATES, SETTINGS_FILE
+from arena_learning.engines import NAMED_TEMPLATES, SETTINGS_FILE
 from arena_learning.train.load import Start
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+from arena_learning.core import copy_into_place
 
 # Everything beside the weights and their configuration is copied as it is, so that pad, eos and the chat
 # template stay those of the start: training's own pad token is never saved.
@@ -50,3 +51,8 @@ def write_model(model: PreTrainedModel, start: Start, folder: Path, *, dtype: st
                 shutil.copyfile(path, folder / path.name)
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def copy_model(init: Path, out: Path) -> None:
+    """Copy a model's folder to ``out``, whole or not at all, without what trainers leave and nobody reads."""
+    copy_into_place(init, out, ("reward_model", "README.md", "training_args.bin"))

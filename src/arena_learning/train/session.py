@@ -10,18 +10,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.progress import Progress
-from arena_learning.rows import PreferenceRow, SftRow
+from arena_learning.core import Progress, fresh_beside, move_into_place
+from arena_learning.schema import PreferenceRow, SftRow
 from arena_learning.train import encode
 from arena_learning.train.arguments import choose_device
-from arena_learning.train.checkpoint import digest, weights_digest
+from arena_learning.train.checkpoint import json_digest, start_digest
+from arena_learning.train.diagnostics import no_rows, training_warnings
 from arena_learning.train.load import load_start, quiet_libraries
 from arena_learning.train.loop import Job, Trained
 from arena_learning.train.measure import peak_memory_mb, relative_change
 from arena_learning.train.report import Cost, Method, Name, Phase, RowCount, TrainReport, WeightChange
-from arena_learning.train.save import write_model
-from arena_learning.train.stage import copy_model, fresh_beside, move_into_place, no_rows
-from arena_learning.train.symptoms import symptoms
+from arena_learning.train.save import copy_model, write_model
 
 if TYPE_CHECKING:
     from arena_learning.params import Train
@@ -72,7 +71,7 @@ class Session:
         start = load_start(self.init, self.trust_remote_code)
         content = [row.model_dump(mode="json") for row in rows]
         versions = {name: version(name) for name in LIBRARIES}
-        inputs = digest([self.method, self.seed, content, weights_digest(self.init), versions])
+        inputs = json_digest([self.method, self.seed, content, start_digest(self.init), versions])
         return Job(start, self.params, self.seed, self.checkpoints, self.progress, inputs)
 
     def _train(self, job: Job, encoder: encode.Encoder, rows: Sequence[Any]) -> Trained | None:
@@ -139,7 +138,7 @@ class Session:
 
     def _report(self, device: str, change: WeightChange, rows: int) -> TrainReport:
         settings, precision = getattr(self.params, self.method), self.params.precision
-        found = symptoms(self.phases, change, settings) if rows else [no_rows("all were dropped")]
+        found = training_warnings(self.phases, change, settings) if rows else [no_rows("all were dropped")]
         for line in found:
             sys.stderr.write(f"warning: {line}\n")
         seconds = {name: value for name, value in self.seconds.items() if value and name not in self.resumed}

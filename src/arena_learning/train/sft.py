@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from arena_learning.train.arguments import choose_device, common_arguments, on_one_gpu, plan
+from arena_learning.train.arguments import choose_device, common_arguments, on_one_gpu, plan_training
 from arena_learning.train.encode import Encoded
 from arena_learning.train.load import load_policy
 from arena_learning.train.loop import Job, Trained, run_trainer
@@ -22,8 +22,8 @@ def train_sft(job: Job, settings: Sft, encoded: Encoded) -> Trained:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    laid = plan(settings, len(encoded.rows))
-    folder, resume = job.claim("sft", settings)
+    laid = plan_training(settings, len(encoded.rows))
+    folder, resume = job.open_checkpoints("sft", settings)
     trainer = SFTTrainer(
         model=load_policy(job.start),
         args=on_one_gpu(

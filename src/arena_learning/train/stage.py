@@ -1,4 +1,4 @@
-"""One round of training, from files to files."""
+"""The `train` stage: a round's rows become its model, by params.yaml."""
 
 from __future__ import annotations
 
@@ -7,15 +7,37 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from arena_learning.errors import ArenaError
-from arena_learning.progress import Progress
-from arena_learning.rows import PreferenceRow, SftRow, read_rows
+from arena_learning.core import ArenaError, Progress
+from arena_learning.schema import PreferenceRow, SftRow, read_rows
 from arena_learning.train.report import Method, TrainReport
 
 if TYPE_CHECKING:
     from arena_learning.params import Train
+from typing import Any
 
-SWEPT = ("README.md", "training_args.bin")  # what trainers leave in a model's folder and nobody reads
+from arena_learning.core import Paths, write_json
+from arena_learning.params import Params
+from arena_learning.train.diagnostics import no_rows
+from arena_learning.train.save import copy_model
+
+
+def train_named(name: str, params: Params, paths: Paths) -> dict[str, Any]:
+    """Train round ``name``, write its model and its metrics, and return the metrics."""
+    this = params.rounds[name]
+    report = train_round(
+        this.method,
+        init=paths.model(this.init),
+        out=paths.model(name),
+        sft=paths.sft(name),
+        preferences=paths.preferences(name),
+        params=params.train,
+        seed=params.seed,
+        checkpoints=paths.checkpoints(name),
+        trust_remote_code=params.weights.trust_remote_code,
+    )
+    metrics = report.to_dict()
+    write_json(paths.stage_metrics(name, "train"), metrics)
+    return metrics
 
 
 def train_round(
@@ -56,9 +78,9 @@ def train_round(
             device is not there.
     """
     if method not in ("sft", "dpo", "ppo"):
-        raise ArenaError(f"unknown method '{method}'", mend="use sft, dpo or ppo")
+        raise ArenaError(f"unknown method '{method}'", hint="use sft, dpo or ppo")
     if not (init / "config.json").is_file():
-        raise ArenaError("no model here", where=str(init), mend="run the stage that makes it")
+        raise ArenaError("no model here", where=str(init), hint="run the stage that makes it")
     source = sft if method == "sft" else preferences
     rows: list[SftRow] | list[PreferenceRow]
     rows = read_rows(sft, SftRow) if method == "sft" else read_rows(preferences, PreferenceRow)
@@ -82,37 +104,3 @@ def train_round(
     report = session.run(rows)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return report
-
-
-def copy_model(init: Path, out: Path) -> None:
-    """Copy a model's folder to ``out``, whole or not at all."""
-    temporary = fresh_beside(out)
-    shutil.copytree(
-        init, temporary, ignore=shutil.ignore_patterns("reward_model", *SWEPT), dirs_exist_ok=True
-    )
-    move_into_place(temporary, out)
-
-
-def fresh_beside(out: Path) -> Path:
-    """Return a new empty folder beside ``out``, on its file system; a killed run's is removed."""
-    temporary = out.parent / f".{out.name}.new"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    return temporary
-
-
-def move_into_place(temporary: Path, out: Path) -> None:
-    """Put ``temporary`` where ``out`` is (a folder is not replaced in one step: the old one goes first)."""
-    if out.is_symlink() or out.is_file():
-        out.unlink()
-    else:
-        shutil.rmtree(out, ignore_errors=True)
-    temporary.replace(out)
-
-
-def no_rows(where: str) -> str:
-    """Return the warning of a round that has nothing to learn from."""
-    return (
-        f"no rows to learn from ({where}): the model is a copy of its start and will rate as it does; "
-        "lower the round's threshold, or give it more instructions"
-    )

@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import pytest
 
-from arena_learning.arena.ask import Contestant, ask
+from arena_learning.arena.ask import Contestant, ask_contestant_for
 from arena_learning.arena.ask import _key as key_of
 from arena_learning.arena.battle import answer_metrics, answer_test, battle_round
-from arena_learning.engines.base import Completion, Refused, Sampling
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.json_files import read_json
+from arena_learning.core.paths import Paths
+from arena_learning.core.thoughts import split_text
+from arena_learning.engines.base import Completion, Refused
 from arena_learning.params import parse_params
-from arena_learning.paths import Paths
-from arena_learning.rows import Response, read_json, read_rows, write_rows
-from arena_learning.store import Store
-from arena_learning.thoughts import split_text
+from arena_learning.params.contestants import Sampling
+from arena_learning.schema.rows import Response, read_rows, write_rows
+from arena_learning.store.store import Store
 
 
 class Echo:
@@ -43,7 +45,7 @@ def put(tmp_path):
     def run(engine, instructions, name="base", fresh=False, retry=False, most=0.05, **sampling):
         with Store(tmp_path / "store.sqlite", fresh=fresh) as store:
             contestant = Contestant(name, engine, Sampling(**sampling))
-            return ask(contestant, instructions, store, retry=retry, max_refused=most)
+            return ask_contestant_for(contestant, instructions, store, retry=retry, max_refused=most)
 
     return run
 
@@ -56,13 +58,13 @@ def test_answers_come_in_the_order_of_the_instructions(put, questions):
     asked = put(engine := Echo(), questions)
     assert [r.instruction_id for r in asked.responses] == [i.id for i in questions]
     assert asked.responses[3].text == "re: Question 3"
-    assert (asked.paid, asked.tokens, asked.seconds) == (8, 16, 4.0)
+    assert (asked.generated, asked.tokens, asked.seconds) == (8, 16, 4.0)
     assert sizes(engine) == [3, 3, 2]
 
 
 def test_a_second_run_pays_nothing_and_costs_what_it_cost(put, questions):
     first, second = put(Echo(), questions), put(engine := Echo(), questions)
-    assert (second.paid, engine.batches) == (0, [])
+    assert (second.generated, engine.batches) == (0, [])
     assert second.responses == first.responses
     assert (second.tokens, second.seconds) == (first.tokens, first.seconds)
 
@@ -91,7 +93,7 @@ def test_a_known_answer_in_a_batch_with_a_new_one_is_asked_again_with_it(put, qu
     asked = put(engine := Echo(batch_exact=False), questions)
     assert sizes(engine) == [3, 3, 2]
     assert [r.text for r in asked.responses] == [f"re: Question {n} ({3 if n < 6 else 2})" for n in range(8)]
-    assert asked.paid == 8
+    assert asked.generated == 8
 
 
 def test_an_answer_belongs_to_the_engine_and_not_to_the_contestants_name(put, questions):
@@ -105,22 +107,22 @@ def test_what_could_change_an_answer_is_paid_again(put, questions):
     put(Echo(), questions)
     other = Echo()
     other.fingerprint = {"engine": "echo", "version": "1", "system": "Be brief."}
-    assert put(other, questions).paid == 8
-    assert put(Echo(), questions, max_tokens=7).paid == 8
-    assert put(Echo(), questions, temperature=0.5).paid == 8
-    assert put(Echo(), questions, temperature=0.5, seed=1).paid == 8
+    assert put(other, questions).generated == 8
+    assert put(Echo(), questions, max_tokens=7).generated == 8
+    assert put(Echo(), questions, temperature=0.5).generated == 8
+    assert put(Echo(), questions, temperature=0.5, seed=1).generated == 8
 
 
 def test_what_cannot_change_a_greedy_answer_is_not(put, questions):
     put(Echo(), questions)
-    assert put(Echo(), questions, seed=1, top_p=0.5).paid == 0
+    assert put(Echo(), questions, seed=1, top_p=0.5).generated == 0
 
 
 def test_the_same_question_under_two_ids_is_asked_once_and_answered_twice(put, make_instruction):
     twins = [make_instruction("a", "Same?"), make_instruction("b", "Same?")]
     asked = put(Echo(batch_size=1), twins)
     assert [r.instruction_id for r in asked.responses] == ["a", "b"]
-    assert asked.paid == 1
+    assert asked.generated == 1
 
 
 def test_metrics_count_empty_and_cut_off_answers(put, questions):
@@ -168,8 +170,8 @@ def test_a_round_without_a_target_asks_its_labels_only(recorded):
         ("expert", "Answer 0"),
         ("expert", "Answer 1"),
     ]
-    assert metrics["paid"] == 2
-    assert "paid" not in read_json(
+    assert metrics["generated"] == 2
+    assert "generated" not in read_json(
         paths.stage_metrics("sft-i0", "battle")
     )  # a second run writes the same bytes
 
@@ -217,9 +219,9 @@ def test_a_refused_item_is_a_row_with_its_reason_and_the_others_are_answered(put
 def test_a_rerun_does_not_ask_what_was_refused_unless_told_to(put, questions, exact):
     first = put(Picky(2, batch_exact=exact), questions)
     again = put(engine := Picky(2, batch_exact=exact), questions)
-    assert (again.paid, engine.batches, again.responses) == (0, [], first.responses)
+    assert (again.generated, engine.batches, again.responses) == (0, [], first.responses)
     mended = put(engine := Echo(batch_exact=exact), questions, retry=True)
-    assert mended.paid == (1 if exact else 3)  # alone, or its batch whole
+    assert mended.generated == (1 if exact else 3)  # alone, or its batch whole
     assert mended.responses[2].text.startswith("re: Question 2")
 
 
@@ -245,8 +247,8 @@ def test_a_stage_stops_where_more_than_five_and_more_than_the_share_are_refused(
         ArenaError, match=r"'base' does not answer 6 of 119 instructions \('i100': too long; "
     ) as caught:
         put(Picky(*range(100, 106)), many(119), most=0.05, fresh=True)
-    assert "serving.max_refused" in caught.value.mend
-    assert put(Picky(*range(100, 106)), many(119), most=0.06, fresh=True).paid == 119
+    assert "serving.max_refused" in caught.value.hint
+    assert put(Picky(*range(100, 106)), many(119), most=0.06, fresh=True).generated == 119
 
 
 def test_refusals_of_a_stage_that_stopped_are_asked_again(put, questions):
@@ -292,9 +294,9 @@ def test_an_answer_remembered_with_its_thought_is_split_now_and_asks_nothing(tmp
     }
     with Store(tmp_path / "old.sqlite") as store:
         store.put("response", {key_of(contestant, questions[0]): old | {"seconds": 0.5}})
-        asked = ask(contestant, questions[:1], store)
+        asked = ask_contestant_for(contestant, questions[:1], store)
     (response,) = asked.responses
-    assert (asked.paid, response.text, response.thought) == (0, "Blue.", "Sky.")
+    assert (asked.generated, response.text, response.thought) == (0, "Blue.", "Sky.")
     assert 0 < response.thought_tokens < 24
 
 

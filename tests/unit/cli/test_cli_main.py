@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from arena_learning.cli.main import COMMANDS, cli
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 
 HEAVY = (
     *("torch", "transformers", "trl", "vllm", "mlflow", "optuna", "datasets", "openvino_genai"),
@@ -29,15 +29,15 @@ def arena(*arguments, cwd=None):
         "arena_learning.cli.main",
         "arena_learning.cli.common",
         "arena_learning.params",
-        "arena_learning.rounds",
-        "arena_learning.points",
-        "arena_learning.store",
+        "arena_learning.params.rounds",
+        "arena_learning.schema.rubric",
+        "arena_learning.store.store",
         "arena_learning.judge.play",
         "arena_learning.arena.battle",
-        "arena_learning.curate.dataset",
-        "arena_learning.guard",
+        "arena_learning.dataset.stage",
+        "arena_learning.core.stage_lock",
         "arena_learning.rating",
-        "arena_learning.board.leaderboard",
+        "arena_learning.leaderboard.ratings",
         "arena_learning.pool.embeddings",
     ],
 )
@@ -67,7 +67,7 @@ def test_an_error_that_can_be_mended_has_exit_code_2_and_no_traceback(tmp_path):
     done = arena("battle", "sft-i1", cwd=tmp_path)
     assert done.returncode == 2
     assert "no params.yaml" in done.stderr
-    assert "mend: " in done.stderr
+    assert "hint: " in done.stderr
     assert "Traceback" not in done.stderr
     assert "Traceback" in arena("--debug", "battle", "sft-i1", cwd=tmp_path).stderr
 
@@ -118,8 +118,8 @@ def test_a_misspelt_key_is_refused_before_anything_runs(here):
 
 
 def test_a_stage_prints_its_figures_as_json_or_as_lines(here, tmp_path, make_instruction):
-    from arena_learning.paths import Paths
-    from arena_learning.rows import write_rows
+    from arena_learning.core.paths import Paths
+    from arena_learning.schema.rows import write_rows
 
     here()
     paths = Paths(tmp_path)

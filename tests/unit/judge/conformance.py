@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from arena_learning.core.json_files import canonical
 from arena_learning.judge.base import Judge, Presentation, Verdict
-from arena_learning.rows import Instruction, Response, Turn, canonical
+from arena_learning.schema.rows import Instruction, Response, Turn
 from languages import FOREIGN
 
 INSTRUCTION = Instruction(

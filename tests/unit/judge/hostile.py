@@ -8,8 +8,8 @@ import random
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from arena_learning.rows import Instruction
-from arena_learning.texts import sentences
+from arena_learning.core.text import sentences
+from arena_learning.schema.rows import Instruction
 
 
 class Hostile(NamedTuple):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import count
 
-from arena_learning.engines.base import Completion, Conversation, Sampling
+from arena_learning.core.text import words
+from arena_learning.engines.base import Completion, Conversation
 from arena_learning.judge.base import Presentation, Verdict
-from arena_learning.texts import words
+from arena_learning.params.contestants import Sampling
 
 
 class ScriptedEngine:

@@ -7,9 +7,9 @@ import pytest
 from conformance import INSTRUCTION, check_judge, present
 from scripted import ScriptedEngine, WordCountJudge
 
-from arena_learning.engines.base import Sampling
 from arena_learning.judge.llm import LlmJudge
 from arena_learning.judge.template import JudgeTemplate, shipped_templates
+from arena_learning.params.contestants import Sampling
 
 
 def by_length(prompt: str, _: int) -> str:

@@ -9,19 +9,20 @@ import pytest
 from conformance import check_judge, present
 from scripted import ScriptedEngine
 
-from arena_learning.engines.base import Completion, Sampling, Token
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
+from arena_learning.engines.base import Completion, Token
 from arena_learning.judge.expected import expected_scores
 from arena_learning.judge.llm import LlmJudge
 from arena_learning.judge.parse import find_json_scores, find_scores
-from arena_learning.judge.schema import response_format
+from arena_learning.judge.response_format import response_format
 from arena_learning.judge.template import JudgeTemplate
+from arena_learning.params.contestants import Sampling
 
 PAIRWISE, REASONS, JSON = (JudgeTemplate(n, Path()) for n in ("pairwise-score", "reasoning-first", "json"))
 
 
 def tokens(*said):
-    """Tokens from texts; a dict is a place where others were likely: the first key was said, values are probabilities."""
+    """Tokens from texts; a dict is a place where others were top_logprobs: the first key was said, values are probabilities."""
     places = [{text: 1.0} if isinstance(text, str) else text for text in said]
     return [Token(next(iter(p)), tuple((t, log(share)) for t, share in p.items())) for p in places]
 
@@ -86,10 +87,10 @@ def test_unlikely_scores_and_missing_probabilities_are_no_verdict():
 class Weigher(ScriptedEngine):
     """Says 7 or 8 for what it finds longer, 5 for the other, and tells how likely each was."""
 
-    most_likely = 5
+    max_top_logprobs = 5
 
-    def weigh(self, conversations, sampling, likely):
-        assert likely == self.most_likely
+    def respond_with_logprobs(self, conversations, sampling, top_logprobs):
+        assert top_logprobs == self.max_top_logprobs
         for place, conversation in enumerate(conversations):
             text = conversation[-1].content
             self.asked.append((text, sampling))

@@ -4,7 +4,7 @@ import pytest
 
 from arena_learning.judge.health import judge_health, win_counts
 from arena_learning.judge.merge import merge_games
-from arena_learning.rows import Game
+from arena_learning.schema.rows import Game
 
 # instruction: scores of (a, b) in the order a-b, then in the order b-a; None: unscored
 SCORES = {

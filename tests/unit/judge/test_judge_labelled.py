@@ -7,8 +7,8 @@ import json
 import pandas as pd
 import pytest
 
-from arena_learning.errors import ArenaError
-from arena_learning.judge.labelled import read_labelled
+from arena_learning.core.errors import ArenaError
+from arena_learning.judge.audit.labelled import read_labelled
 
 PAIR = {"id": "p1", "instruction": "Q", "response_a": "A", "response_b": "B", "label": "model_a"}
 
@@ -37,7 +37,7 @@ def test_a_pair_without_a_label_is_counted(tmp_path, missing):
     assert (len(labelled.pairs), labelled.passed) == (1, {"no winner given": 1})
     with pytest.raises(ArenaError, match="no labelled pairs") as caught:
         read_labelled(write(tmp_path / "l.jsonl", {**PAIR, "label": missing}))
-    assert "no winner given" in caught.value.mend
+    assert "no winner given" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_votes_of_the_arena_are_labelled_pairs(tmp_path):
 def test_chosen_and_rejected_point_to_the_importer(tmp_path):
     with pytest.raises(ArenaError) as caught:
         read_labelled(write(tmp_path / "l.jsonl", {"id": "a", "prompt": "Q", "chosen": "A", "rejected": "B"}))
-    assert "arena import" in caught.value.mend
+    assert "arena import" in caught.value.hint
     assert caught.value.where.endswith("line 1")
 
 

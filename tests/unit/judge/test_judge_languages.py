@@ -9,15 +9,15 @@ import pytest
 from conformance import present
 from scripted import ScriptedEngine
 
-from arena_learning.engines.base import Sampling
-from arena_learning.judge.flaws import find_flaws
+from arena_learning.judge.length_baseline import LengthBaselineJudge
 from arena_learning.judge.llm import LlmJudge
-from arena_learning.judge.longer import LongerJudge
 from arena_learning.judge.parse import read_scores
-from arena_learning.judge.play import Pairing, play
+from arena_learning.judge.penalties import find_penalties
+from arena_learning.judge.play import Pairing, play_games
 from arena_learning.judge.template import JudgeTemplate, shipped_templates
-from arena_learning.rows import Game, Turn, read_rows, write_rows
-from arena_learning.store import Store
+from arena_learning.params.contestants import Sampling
+from arena_learning.schema.rows import Game, Turn, read_rows, write_rows
+from arena_learning.store.store import Store
 from languages import FOREIGN
 
 
@@ -50,10 +50,10 @@ def test_a_verdict_with_reasons_in_any_language_is_read_and_kept(name, tmp_path,
     responses = {("i1", c): make_response("i1", c, t) for c, t in (("a", foreign.good), ("b", foreign.poor))}
     with Store(tmp_path / "s.sqlite") as store:
         known = {"i1": foreign.instruction("i1")}
-        judged = play([Pairing("i1", "a", "b")], known, responses, judge, store)
-        again = play([Pairing("i1", "a", "b")], known, responses, judge, store)
+        judged = play_games([Pairing("i1", "a", "b")], known, responses, judge, store)
+        again = play_games([Pairing("i1", "a", "b")], known, responses, judge, store)
     assert (judged.battles[0].score_a, judged.battles[0].score_b) == (8, 3)
-    assert (judged.paid, again.paid, again.games) == (2, 0, judged.games)
+    assert (judged.judged, again.judged, again.games) == (2, 0, judged.games)
     write_rows(tmp_path / "games.jsonl", judged.games)
     assert read_rows(tmp_path / "games.jsonl", Game) == judged.games
     assert foreign.good in (tmp_path / "games.jsonl").read_text(encoding="utf-8").replace('\\"', '"')
@@ -88,14 +88,14 @@ def test_the_same_question_after_another_history_is_another_game(tmp_path, make_
     responses = {("i1", c): make_response("i1", c, t) for c, t in (("a", foreign.good), ("b", foreign.poor))}
     with Store(tmp_path / "s.sqlite") as store:
         for instruction in (one, other, one):
-            play([Pairing("i1", "a", "b")], {"i1": instruction}, responses, judge, store)
+            play_games([Pairing("i1", "a", "b")], {"i1": instruction}, responses, judge, store)
     assert [("莱茵河。" in prompt) for prompt in asked] == [False, False, True, True]
 
 
 @pytest.mark.parametrize("name", ["German", "Chinese", "Thai", "Hindi", "Arabic"])
 def test_the_longer_answer_is_the_longer_one_in_scripts_without_spaces_too(name):
     foreign = FOREIGN[name]
-    (verdict,) = LongerJudge().score([present(foreign.good * 2, foreign.good)])
+    (verdict,) = LengthBaselineJudge().score([present(foreign.good * 2, foreign.good)])
     assert verdict.score_first is not None
     assert verdict.score_second is not None
     assert verdict.score_first > verdict.score_second
@@ -105,4 +105,4 @@ def test_the_longer_answer_is_the_longer_one_in_scripts_without_spaces_too(name)
 def test_prose_in_the_instructions_own_language_is_no_flaw(language, flaws):
     presentation = present(FOREIGN["German"].good, "", FOREIGN["German"].instruction("i1"))
     instruction = presentation.instruction.model_copy(update={"language": language})
-    assert len(find_flaws(instruction, presentation.first, [])) == flaws
+    assert len(find_penalties(instruction, presentation.first, [])) == flaws

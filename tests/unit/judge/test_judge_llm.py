@@ -7,12 +7,12 @@ import pytest
 from conformance import present
 from scripted import ScriptedEngine
 
-from arena_learning.engines.base import Sampling
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.judge.llm import LlmJudge
-from arena_learning.judge.play import Pairing, play
-from arena_learning.judge.template import JudgeTemplate, neutralise, shipped_templates
-from arena_learning.store import Store
+from arena_learning.judge.play import Pairing, play_games
+from arena_learning.judge.template import JudgeTemplate, escape_delimiters, shipped_templates
+from arena_learning.params.contestants import Sampling
+from arena_learning.store.store import Store
 
 GOOD = "Score-A: 8\nScore-B: 3\nExplanation: because."
 
@@ -39,7 +39,9 @@ def play_one(tmp_path, make_instruction, make_response, judge, base="The Rhine."
         ("i1", "expert"): make_response(contestant="expert", text=expert),
     }
     with Store(tmp_path / "store.sqlite") as store:
-        return play([Pairing("i1", "base", "expert")], {"i1": make_instruction()}, responses, judge, store)
+        return play_games(
+            [Pairing("i1", "base", "expert")], {"i1": make_instruction()}, responses, judge, store
+        )
 
 
 def test_both_orders_are_played_and_scores_follow_the_contestant(tmp_path, make_instruction, make_response):
@@ -86,7 +88,7 @@ def test_nonsense_is_never_a_tie_or_a_loss_and_is_remembered_as_unscored(
         (battle,) = judged.battles
         assert (battle.winner, battle.gap, battle.score_a) == ("unscored", None, None)
         assert battle.unscored == "an empty verdict"
-        assert judged.paid == paid
+        assert judged.judged == paid
     assert len(engine.asked) == 4  # two orders, two attempts; the second run asks nothing
 
 
@@ -118,7 +120,7 @@ def test_jinja_and_braces_in_an_answer_stay_as_they_are(text):
 
 
 def test_other_angle_brackets_are_left_alone():
-    assert neutralise("if a<b: <p>hi</p> <responses>") == "if a<b: <p>hi</p> <responses>"
+    assert escape_delimiters("if a<b: <p>hi</p> <responses>") == "if a<b: <p>hi</p> <responses>"
 
 
 def test_all_that_changes_a_verdict_is_in_the_fingerprint_and_the_label():
@@ -203,9 +205,9 @@ def test_verdicts_from_when_the_seed_stood_in_the_key_are_found_again(
     assert '"seed":5' in older["sampling"]
     before = judge_with(favours_danube, seed=5)[0]
     before.fingerprint, before.older_fingerprints = older, []
-    assert play_one(tmp_path, make_instruction, make_response, before).paid == 2
+    assert play_one(tmp_path, make_instruction, make_response, before).judged == 2
     again = play_one(tmp_path, make_instruction, make_response, judge)
-    assert (again.paid, engine.asked) == (0, [])
+    assert (again.judged, engine.asked) == (0, [])
     assert before.label == judge.label != judge_with(favours_danube, seed=6)[0].label
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arena_learning.judge.merge import merge_games
-from arena_learning.rows import Game
+from arena_learning.schema.rows import Game
 
 
 def game(first, second, score_first=None, score_second=None, unscored=None):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from arena_learning.judge.number import is_changed, plain, read_value
+from arena_learning.judge.number import is_changed, plain_number, read_value
 from arena_learning.judge.parse import read_json_scores, read_scores
 
 # fmt: off
@@ -120,8 +120,8 @@ def test_a_score_in_json_is_a_number_and_the_reason_quotes_what_is_none(score):
 
 def test_a_text_made_plain_keeps_its_length():
     text = "Score-A：８．５／１０ – gut ☀\u3000（好）"
-    assert len(plain(text)) == len(text)
-    assert plain(text).startswith("Score-A:8.5/10 - gut")
+    assert len(plain_number(text)) == len(text)
+    assert plain_number(text).startswith("Score-A:8.5/10 - gut")
 
 
 def test_a_number_ends_with_its_scale_and_its_emphasis():

@@ -6,12 +6,12 @@ from itertools import combinations
 import pytest
 from scripted import WordCountJudge
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.judge.base import Verdict
-from arena_learning.judge.play import Pairing, play, portions
-from arena_learning.judge.record import record
-from arena_learning.rows import rows_file
-from arena_learning.store import Store
+from arena_learning.judge.play import Pairing, play_games, play_in_portions
+from arena_learning.judge.recording import write_games
+from arena_learning.schema.rows import rows_file
+from arena_learning.store.store import Store
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def arena(tmp_path, make_instruction, make_response):
             responses[i, c] = responses[i, c].model_copy(update=gone)
         pairings = [Pairing(i, names.get(x, x), names.get(y, y)) for i in instructions for x, y in pairs]
         with Store(tmp_path / "store.sqlite", fresh=fresh) as store:
-            return play(
+            return play_games(
                 pairings,
                 instructions,
                 responses,
@@ -78,7 +78,7 @@ def test_every_pair_is_played_in_both_orders_in_canonical_order(arena):
 def test_a_second_run_pays_nothing_and_says_the_same(arena):
     first, judge = arena(WordCountJudge()), WordCountJudge()
     second = arena(judge)
-    assert (first.paid, second.paid) == (12, 0)
+    assert (first.judged, second.judged) == (12, 0)
     assert judge.presented == []
     assert (second.games, second.battles) == (first.games, first.battles)
     # 12 games of 7 tokens and a quarter of a second: what they cost ever
@@ -87,31 +87,31 @@ def test_a_second_run_pays_nothing_and_says_the_same(arena):
 
 def test_fresh_pays_again(arena):
     arena(WordCountJudge())
-    assert arena(WordCountJudge(), fresh=True).paid == 12
+    assert arena(WordCountJudge(), fresh=True).judged == 12
 
 
 def test_a_new_contestant_pays_its_own_games_only_and_a_new_name_pays_nothing(arena):
     arena(WordCountJudge(), pairs=(("a", "b"),))
-    assert arena(WordCountJudge()).paid == 8
-    assert arena(WordCountJudge(), rename={"a": "zz"}).paid == 0
+    assert arena(WordCountJudge()).judged == 8
+    assert arena(WordCountJudge(), rename={"a": "zz"}).judged == 0
 
 
 def test_a_new_answer_or_another_judge_pays(arena):
     arena(WordCountJudge())
-    assert arena(WordCountJudge(), a="another").paid == 8
+    assert arena(WordCountJudge(), a="another").judged == 8
     other = WordCountJudge()
     other.fingerprint = {"judge": "word count v2"}
-    assert arena(other).paid == 12
+    assert arena(other).judged == 12
 
 
 def test_unscored_games_are_kept_apart_and_asked_again_only_when_told_to(arena):
     judged = arena(WordCountJudge(), a="nonsense")
     assert [b.winner for b in judged.battles] == ["unscored", "unscored", "b"] * 2
     assert {b.unscored for b in judged.battles if b.winner == "unscored"} == {"nonsense"}
-    assert judged.paid == 12
-    assert arena(WordCountJudge(), a="nonsense").paid == 0
+    assert judged.judged == 12
+    assert arena(WordCountJudge(), a="nonsense").judged == 0
     again = arena(WordCountJudge(), a="nonsense", retry=True)
-    assert again.paid == 8  # those of a, in both orders, on both instructions
+    assert again.judged == 8  # those of a, in both orders, on both instructions
     assert again.games == judged.games
 
 
@@ -130,7 +130,7 @@ def test_unscored_games_are_kept_apart_and_asked_again_only_when_told_to(arena):
 def test_scores_that_are_none_are_unscored_and_never_a_verdict(arena, verdict):
     for paid in (12, 0):
         judged = arena(WordCountJudge(forced=verdict))
-        assert judged.paid == paid
+        assert judged.judged == paid
         assert all(g.unscored and g.score_first is None for g in judged.games)
         assert {b.winner for b in judged.battles} == {"unscored"}
 
@@ -139,13 +139,13 @@ def test_a_crash_keeps_the_batches_before_it(arena):
     with pytest.raises(KeyboardInterrupt):
         arena(WordCountJudge(fail_after=6))
     resumed = arena(WordCountJudge())
-    assert resumed.paid == 6  # 12 games in batches of 3, two batches kept
+    assert resumed.judged == 6  # 12 games in batches of 3, two batches kept
     assert resumed.games == arena(WordCountJudge(), fresh=True).games
 
 
 def test_equal_answers_are_a_tie_judged_once(arena):
     judged = arena(WordCountJudge(), b="one", pairs=(("a", "b"),))
-    assert judged.paid == 2  # one an instruction: both orders read the same
+    assert judged.judged == 2  # one an instruction: both orders read the same
     assert [b.winner for b in judged.battles] == ["tie", "tie"]
 
 
@@ -171,7 +171,7 @@ def test_a_batch_dependent_judge_says_the_same_after_an_interruption(arena):
 def test_a_batch_dependent_judge_is_not_asked_again_when_a_contestant_joins(arena):
     arena(BatchDependentJudge(), pairs=(("a", "b"),))
     joined = arena(judge := BatchDependentJudge())
-    assert joined.paid == len(judge.presented) == 8  # 2 instructions x 2 new pairs x 2 orders
+    assert joined.judged == len(judge.presented) == 8  # 2 instructions x 2 new pairs x 2 orders
     assert joined.games == arena(BatchDependentJudge(), fresh=True).games
 
 
@@ -186,8 +186,8 @@ def played_by_portions(tmp_path, make_instruction, make_response, instructions, 
         rows_file(tmp_path / f"games-{instructions}-{size}.jsonl") as games,
         rows_file(tmp_path / f"battles-{instructions}-{size}.jsonl") as battles,
     ):
-        parts = portions(pairs, known, responses, LongRationales(), store, size=size)
-        recorded = record(parts, responses, games, battles, "a")
+        parts = play_in_portions(pairs, known, responses, LongRationales(), store, size=size)
+        recorded = write_games(parts, responses, games, battles, "a")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return recorded, peak
@@ -215,7 +215,7 @@ def test_memory_does_not_grow_with_the_games_done(tmp_path, make_instruction, ma
 def test_portions_change_nothing_but_the_memory(tmp_path, make_instruction, make_response):
     small, _ = played_by_portions(tmp_path, make_instruction, make_response, 9, 14)
     whole, _ = played_by_portions(tmp_path, make_instruction, make_response, 9, 10**6)
-    assert small.paid == whole.paid == 180
+    assert small.judged == whole.judged == 180
     assert small._replace(seconds=0) == whole._replace(seconds=0)
     assert small.seconds == pytest.approx(whole.seconds)
     for what in ("games", "battles"):
@@ -229,7 +229,7 @@ def test_a_battle_without_an_answer_is_unscored_and_no_judge_is_asked(arena):
     judged = arena(judge, refused=[("i1", "a")])
     assert [b.winner for b in judged.battles] == ["unscored", "unscored", "b", "b", "b", "b"]
     assert judged.battles[0].unscored == "no answer to judge: a content filter"
-    assert judged.paid == len(judge.presented) == 8
+    assert judged.judged == len(judge.presented) == 8
 
 
 class RefusingJudge(WordCountJudge):
@@ -248,7 +248,7 @@ class RefusingJudge(WordCountJudge):
 def test_a_game_that_the_judges_engine_refuses_is_unscored_and_remembered(arena):
     judged = arena(RefusingJudge("one"), pairs=(("a", "b"),))
     assert {g.unscored for g in judged.games} == {"the judge was refused: too long"}
-    assert arena(RefusingJudge("one"), pairs=(("a", "b"),)).paid == 0
+    assert arena(RefusingJudge("one"), pairs=(("a", "b"),)).judged == 0
     assert arena(WordCountJudge(), pairs=(("a", "b"),), retry=True).battles[0].winner == "b"
 
 
@@ -257,11 +257,11 @@ def test_a_stage_stops_where_the_judge_refuses_too_much_and_asks_again_later(are
         ArenaError, match=r"7 of 12 games get no verdict \(7 x the judge was refused: too long\)"
     ) as caught:
         arena(RefusingJudge("one"))
-    assert "serving.max_refused" in caught.value.mend
+    assert "serving.max_refused" in caught.value.hint
     mended = arena(WordCountJudge())
     assert all(g.unscored is None for g in mended.games)
-    assert 8 <= mended.paid <= 12  # what was refused is asked again, what was scored before is not
-    assert arena(RefusingJudge("one"), most=0.7, fresh=True).paid == 12
+    assert 8 <= mended.judged <= 12  # what was refused is asked again, what was scored before is not
+    assert arena(RefusingJudge("one"), most=0.7, fresh=True).judged == 12
 
 
 class RereadJudge(WordCountJudge):
@@ -284,7 +284,7 @@ def test_a_changed_parser_reads_again_what_was_replied_and_asks_nothing(arena):
     later = RereadJudge()
     later.parser_version = "2"
     again = arena(later)
-    assert (again.paid, later.presented) == (0, [])
+    assert (again.judged, later.presented) == (0, [])
     assert {g.unscored for g in again.games} == {"no verdict in 9 to 2"}
     assert again.tokens == first.tokens
 
@@ -293,4 +293,4 @@ def test_a_batch_inexact_judge_that_leaves_games_unscored_is_asked_nothing_on_a_
     first = arena(BatchDependentJudge(), a="nonsense")
     assert sum(g.unscored is not None for g in first.games) == 8
     again = arena(judge := BatchDependentJudge(), a="nonsense")
-    assert (again.paid, judge.presented, again.games) == (0, [], first.games)
+    assert (again.judged, judge.presented, again.games) == (0, [], first.games)

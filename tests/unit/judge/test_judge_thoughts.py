@@ -10,16 +10,17 @@ import pytest
 from conformance import INSTRUCTION, present
 from scripted import ScriptedEngine
 
-from arena_learning.engines.base import Completion, Refused, Sampling, Token
+from arena_learning.core.thoughts import MARKS
+from arena_learning.engines.base import Completion, Refused, Token
 from arena_learning.judge.base import Presentation, RereadingJudge
 from arena_learning.judge.llm import LlmJudge
 from arena_learning.judge.parse import PARSER_VERSION
-from arena_learning.judge.play import Pairing, play
-from arena_learning.judge.remembered import key_of
-from arena_learning.judge.spoken import spoken
-from arena_learning.judge.template import JudgeTemplate, neutralise, shipped_templates
-from arena_learning.store import Store
-from arena_learning.thoughts import MARKS
+from arena_learning.judge.play import Pairing, play_games
+from arena_learning.judge.stored_verdict import verdict_key
+from arena_learning.judge.template import JudgeTemplate, escape_delimiters, shipped_templates
+from arena_learning.judge.verdict_text import split_verdict
+from arena_learning.params.contestants import Sampling
+from arena_learning.store.store import Store
 
 DRAFT = "Score-A: 3\nScore-B: 9"
 OWN = "Score-A: 8\nScore-B: 2"
@@ -111,7 +112,7 @@ def test_a_verdict_that_is_cut_off_behind_its_thought_says_what_to_raise():
     assert one.unscored == f"cut off before the verdict: {RAISE}"
     # Complete before the cut: a template whose scores come first has said all that counts.
     assert verdict(said(f"<think>{DRAFT}</think>{OWN}\nExplanation: because", "length"))[:2] == (8, 2)
-    # Malformed though complete: more tokens would not mend it.
+    # Malformed though complete: more tokens would not help.
     one = verdict(said("Score-A: 7-8\nScore-B: 3\nExplanation: because", "length"))
     assert one.unscored == "no plain score in 'Score-A: 7-8'"
 
@@ -155,7 +156,7 @@ def test_words_that_mark_a_thought_in_one_family_are_prose_in_others(mark):
     if mark.close[0].isalpha():
         assert verdict(said(f"{OWN}\nExplanation: A says: {mark.close} The Danube."))[:2] == (8, 2)
     assert verdict(said(f"{mark.open}\n{DRAFT}\n{mark.close}\nI cannot say.")).unscored == "no score line"
-    assert neutralise(f"{mark.open} x").replace("\u00a0", " ") == f"{mark.open} x"
+    assert escape_delimiters(f"{mark.open} x").replace("\u00a0", " ") == f"{mark.open} x"
 
 
 def test_a_channel_in_a_rationale_is_prose():
@@ -193,21 +194,21 @@ def test_nothing_that_is_shown_to_the_judge_opens_or_closes_a_thought(template, 
 
 
 def test_a_broken_mark_reads_the_same():
-    assert neutralise("a <think> b [/THINK] ◁think▷ c<d") == "a ‹think> b ［/THINK] ◃think▷ c<d"
+    assert escape_delimiters("a <think> b [/THINK] ◁think▷ c<d") == "a ‹think> b ［/THINK] ◃think▷ c<d"
 
 
 class Weigher(Replies):
     """Tells the tokens of its one reply."""
 
-    most_likely = 5
+    max_top_logprobs = 5
 
-    def weigh(self, conversations, sampling, likely):
+    def respond_with_logprobs(self, conversations, sampling, top_logprobs):
         for place, _ in enumerate(conversations):
             yield [(place, self._replies[0])]
 
 
 def weighed(text: str, *pieces, **fields) -> Completion:
-    """A reply with tokens; a dict is a place where others were likely: the first key was said."""
+    """A reply with tokens; a dict is a place where others were top_logprobs: the first key was said."""
     places = [{piece: 1.0} if isinstance(piece, str) else piece for piece in pieces]
     tokens = tuple(Token(next(iter(p)), tuple((t, log(share)) for t, share in p.items())) for p in places)
     return said(text, tokens=tokens, **fields)
@@ -320,10 +321,12 @@ def test_a_remembered_draft_is_read_again_and_an_expected_score_stays(
         (expecting, f"<think>{DRAFT}</think>\n{OWN}", (3, 9)),
     ):
         with Store(tmp_path / "s.sqlite", fresh=True) as store:
-            store.put("game", {key_of(made, order): {**remembered, "rationale": text} for order in orders})
+            store.put(
+                "game", {verdict_key(made, order): {**remembered, "rationale": text} for order in orders}
+            )
         with Store(tmp_path / "s.sqlite") as store:
-            judged = play([Pairing("i1", "a", "b")], known, responses, made, store)
-        assert judged.paid == len(made._engine.asked) == 0
+            judged = play_games([Pairing("i1", "a", "b")], known, responses, made, store)
+        assert judged.judged == len(made._engine.asked) == 0
         for game in judged.games:
             assert (game.score_first, game.score_second) == (scores or (None, None))
 
@@ -337,5 +340,5 @@ def test_no_key_and_no_label_hang_on_the_parser():
 )
 def test_many_marks_are_read_in_linear_time(text):
     start = time.process_time()
-    spoken(text)
+    split_verdict(text)
     assert time.process_time() - start < 20

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from arena_learning.params import Filters
 from arena_learning.pool.filters import Dropped, filter_instructions
-from arena_learning.rows import Turn
+from arena_learning.schema.rows import Turn
 
 LONG = (
     "Describe how a heat pump warms a house in winter though the air outside is colder than the rooms inside"

@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from arena_learning.core.json_files import read_json
+from arena_learning.core.paths import Paths
 from arena_learning.params import parse_params
-from arena_learning.paths import Paths
 from arena_learning.pool.embeddings import Embedder, shared_embedder
-from arena_learning.pool.prepare import decontaminate, prepare
-from arena_learning.rows import Instruction, read_json, read_rows
+from arena_learning.pool.prepare import decontaminate, prepare_pool
+from arena_learning.schema.rows import Instruction, read_rows
 
 pytestmark = pytest.mark.torch
 
@@ -88,7 +89,7 @@ def test_prepare_writes_every_file_and_the_same_bytes_again(tmp_path, make_param
     }
     params, paths = parse_params(make_params(pool=pool), "here"), Paths(tmp_path)
 
-    card = prepare(params, paths)
+    card = prepare_pool(params, paths)
 
     assert card == read_json(paths.prepare_card)
     assert card["read"] == 13
@@ -101,5 +102,5 @@ def test_prepare_writes_every_file_and_the_same_bytes_again(tmp_path, make_param
     )
     assert paths.sft("none").read_bytes() == paths.preferences("none").read_bytes() == b""
     before = {p: p.read_bytes() for p in paths.split("d1").parent.iterdir()}
-    prepare(params, paths)
+    prepare_pool(params, paths)
     assert before == {p: p.read_bytes() for p in paths.split("d1").parent.iterdir()}

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.pool.read import read_answers, read_pool, with_references
 
 ROW = {"id": "a", "turns": [{"role": "user", "content": "Name a river."}]}
@@ -54,8 +54,8 @@ def test_an_id_used_twice_names_both_lines(tmp_path):
 def test_a_bad_rubric_point_is_named_by_its_place(tmp_path):
     good, bad = {"kind": "length", "min": 1, "weight": 1}, {"kind": "lenght", "weight": 1}
     error = refusal(write(tmp_path / "pool.jsonl", {**ROW, "rubric": [good, bad]}))
-    assert error.where.endswith("pool.jsonl, line 1, rubric point 2")
-    assert "did you mean 'length'" in error.mend
+    assert error.where.endswith("pool.jsonl, line 1, rubric criterion 2")
+    assert "did you mean 'length'" in error.hint
 
 
 def test_an_empty_pool_is_refused(tmp_path):

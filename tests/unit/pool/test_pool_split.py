@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arena_learning.errors import ArenaError
+from arena_learning.core.errors import ArenaError
 from arena_learning.params import parse_params
 from arena_learning.pool.prepare import split_pool
 from arena_learning.pool.split import draw

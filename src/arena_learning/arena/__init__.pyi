@@ -1,0 +1,14 @@
+from .ask import Contestant, ContestantAnswers, ask_contestant_for
+from .battle import answer_metrics, answer_test, ask_contestant, battle_round
+from .pairing import pair_contestants
+
+__all__ = [
+    "Contestant",
+    "ContestantAnswers",
+    "answer_metrics",
+    "answer_test",
+    "ask_contestant",
+    "ask_contestant_for",
+    "battle_round",
+    "pair_contestants",
+]

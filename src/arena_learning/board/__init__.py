@@ -1,1 +1,0 @@
-"""The leaderboard: all answers to the test set against each other, rated."""

@@ -1,0 +1,9 @@
+"""What every room uses: errors, files that appear whole, text, paths, progress, locks.
+
+It knows nothing of battles, and imports no other room.
+"""
+
+import lazy_loader
+
+# The names stand in __init__.pyi, with the files that they come from; a file is loaded when one is used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,83 @@
+from .atomic import atomic_write
+from .errors import ArenaError, suggest
+from .folders import copy_into_place, fresh_beside, move_into_place
+from .json_files import canonical, new_text_file, read_json, write_json, write_text
+from .paths import Paths, check_location, find_project
+from .progress import Progress, without_progress_bars
+from .redact import redacted, secrets_in
+from .stage_lock import end_with_process, hold_stage_lock, is_locked, refuse_while_running
+from .text import TEXT_VERSION, sentences, with_single_spaces, word_pattern, words
+from .text_files import (
+    SEPARATOR_NAMES,
+    UNREADABLE,
+    Dialect,
+    csv_dialect,
+    encoding_error,
+    encoding_of,
+    numbered_lines,
+    open_text,
+    read_whole_text,
+)
+from .thoughts import (
+    CHANNEL,
+    END_OF_MESSAGE,
+    FINAL,
+    MARKS,
+    MESSAGE,
+    Marks,
+    SplitAnswer,
+    bare_channel,
+    split_text,
+    unwrap,
+)
+from .yaml_files import read_yaml
+
+__all__ = [
+    "CHANNEL",
+    "END_OF_MESSAGE",
+    "FINAL",
+    "MARKS",
+    "MESSAGE",
+    "SEPARATOR_NAMES",
+    "TEXT_VERSION",
+    "UNREADABLE",
+    "ArenaError",
+    "Dialect",
+    "Marks",
+    "Paths",
+    "Progress",
+    "SplitAnswer",
+    "atomic_write",
+    "bare_channel",
+    "canonical",
+    "check_location",
+    "copy_into_place",
+    "csv_dialect",
+    "encoding_error",
+    "encoding_of",
+    "end_with_process",
+    "find_project",
+    "fresh_beside",
+    "hold_stage_lock",
+    "is_locked",
+    "move_into_place",
+    "new_text_file",
+    "numbered_lines",
+    "open_text",
+    "read_json",
+    "read_whole_text",
+    "read_yaml",
+    "redacted",
+    "refuse_while_running",
+    "secrets_in",
+    "sentences",
+    "split_text",
+    "suggest",
+    "unwrap",
+    "with_single_spaces",
+    "without_progress_bars",
+    "word_pattern",
+    "words",
+    "write_json",
+    "write_text",
+]

@@ -1,0 +1,63 @@
+"""Files that appear whole or not at all, and what a killed write left behind."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import glob
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from arena_learning.core.errors import ArenaError
+
+_SUFFIX = ".part"  # an editor has hidden files of its own beside what it edits
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Give an empty file to write to; at the end it stands at ``path``, after an error nowhere.
+
+    It is hidden, in the same folder, and locked while the block runs: so the next write of the same file can tell what
+    a killed one has left (nobody holds its lock) from what another process writes just now, and removes it.
+
+    Raises:
+        ArenaError: the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left_over(path)
+    handle, written = _locked_file(path)
+    try:
+        yield written
+        os.fsync(handle)
+        written.chmod(0o644)
+        written.replace(path)
+    except BaseException as error:
+        written.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ArenaError(
+                "the disk is full",
+                where=str(path),
+                hint="free some space and run again: what was answered and judged is kept",
+            ) from None
+        raise
+    finally:
+        os.close(handle)
+
+
+def _locked_file(path: Path) -> tuple[int, Path]:
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_SUFFIX)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:  # else another process took it for a left-over, before it was locked
+            return handle, Path(name)
+        os.close(handle)
+
+
+def _remove_left_over(path: Path) -> None:
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{_SUFFIX}"):
+        with suppress(FileNotFoundError), left.open("rb") as file, suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()

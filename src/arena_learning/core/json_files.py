@@ -1,0 +1,55 @@
+"""JSON and text files: written whole or not at all, in one canonical form, so that equal content is equal bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from arena_learning.core.atomic import atomic_write
+from arena_learning.core.errors import ArenaError
+
+# Made once: `json.dumps` makes one for each value where it is told how to write.
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def canonical(value: object) -> str:
+    """Return ``value`` as compact JSON with sorted keys: equal values give equal text."""
+    return _CANONICAL.encode(value)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ArenaError: the file is missing or malformed.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArenaError("no such file", where=str(path), hint="run the stage that makes it") from None
+    except ValueError as error:
+        raise ArenaError(f"not JSON: {error}", where=str(path)) from None
+    except OSError as error:
+        raise ArenaError(f"cannot be read: {error.strerror}", where=str(path)) from None
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write ``value`` as indented JSON with sorted keys, atomically, creating its folder."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to a new file and move it to ``path`` (which may be a read-only link of DVC's)."""
+    with new_text_file(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def new_text_file(path: Path) -> Iterator[TextIO]:
+    """Give a new text file (UTF-8) to write to; at the end it stands at ``path``, after an error nowhere."""
+    with atomic_write(path) as written, written.open("w", encoding="utf-8", newline="\n") as file:
+        yield file

@@ -1,0 +1,47 @@
+"""Secrets in what users write: found in parameters, and cut out of errors.
+
+A key belongs into an environment variable. params.yaml is in git, DVC copies what a stage reads of it into dvc.lock,
+and errors quote it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# How the access tokens of well-known services look, and the head of a request that carries one.
+_TOKENS = re.compile(
+    r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{12,}"
+    r"|\bhf_[A-Za-z0-9]{16,}"
+    r"|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}"
+    r"|\bxox[abprs]-[\w-]{10,}"
+    r"|\bAKIA[0-9A-Z]{16}\b|\bAIza[\w-]{30,}"
+    r"|\bBearer\s+[\w.~+/-]{12,}",
+    re.ASCII,
+)
+# Keys of a mapping whose value is a secret, whatever it looks like (api_key_env names a variable and is none).
+_KEYS = re.compile(
+    r"api[_-]?key|authorization|password|passwd|secret|credentials?|(?:access|auth|bearer)[_-]?token", re.I
+)
+
+
+def redacted(text: str) -> str:
+    """Return ``text`` with what looks like an access token replaced, and users and passwords taken out of URLs."""
+    return re.sub(r"//[^/@\s]+@", "//***@", _TOKENS.sub("***", text))
+
+
+def secrets_in(value: Any, place: str = "") -> Iterator[str]:
+    """Yield the places of secrets in nested parameters, never the secrets."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            where = f"{place}.{key}" if place else str(key)
+            if _TOKENS.search(str(key)) or (isinstance(item, str) and item and _KEYS.fullmatch(str(key))):
+                yield redacted(where)
+            else:
+                yield from secrets_in(item, where)
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from secrets_in(item, f"{place}.{number}")
+    elif isinstance(value, str) and _TOKENS.search(value):
+        yield place

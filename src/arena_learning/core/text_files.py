@@ -1,0 +1,156 @@
+"""Text files as others write them: packed or not, with a mark of their encoding, with another separator than a comma.
+
+A row of JSON Lines ends at ``\\n`` alone. Python's ``splitlines`` also ends it at U+2028, U+2029 and U+0085, which are
+allowed raw inside a JSON text.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, TextIO, cast
+
+from arena_learning.core.errors import ArenaError
+
+UNREADABLE = (OSError, EOFError, zlib.error)  # by the disk, or a packed file that is cut off or broken
+_HEAD = 1 << 16
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16: its mark begins with that one's
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SAVE = "save it as UTF-8"
+_SEPARATORS = ",;\t|"
+SEPARATOR_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+class Dialect(NamedTuple):
+    """How a CSV file is written: its separator, the names in its head, and how many lines stand before that."""
+
+    separator: str
+    names: list[str]
+    before: int
+
+
+def open_text(path: Path, newline: str = "\n") -> TextIO:
+    """Open a text file in UTF-8, or in UTF-16 or UTF-32 with a mark; ``.gz`` is unpacked.
+
+    Args:
+        path: the file.
+        newline: what ends a line, as `open` has it; for CSV the empty text.
+
+    Raises:
+        ArenaError: no such file, or it cannot be read, or it looks like UTF-16 without a mark.
+    """
+    encoding = encoding_of(path)
+    opened = gzip.open if _packed(path) else open
+    return cast(TextIO, opened(path, "rt", encoding=encoding, newline=newline))
+
+
+def encoding_of(path: Path) -> str:
+    """Return a file's encoding by its first bytes; see `open_text`."""
+    try:
+        with (gzip.open if _packed(path) else open)(path, "rb") as file:
+            head = file.read(_HEAD)
+    except FileNotFoundError:
+        raise ArenaError("no such file", where=str(path)) from None
+    except UNREADABLE as error:
+        raise ArenaError(f"cannot be read: {error}", where=str(path)) from None
+    for mark, name in _MARKS:
+        if head.startswith(mark):
+            return name
+    if head.count(0) > len(head) // 4:
+        raise ArenaError("not UTF-8: it looks like UTF-16 without a mark", where=str(path), hint=_SAVE)
+    return "utf-8"
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are not blank, each with its number (1 is the first).
+
+    Raises:
+        ArenaError: see `open_text`; or a line is not UTF-8.
+    """
+    number = 0
+    try:
+        with open_text(path) as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, line
+    except UnicodeDecodeError as error:
+        raise encoding_error(error, path, after=number) from None
+    except UNREADABLE as error:
+        raise ArenaError(f"cannot be read: {error}", where=str(path)) from None
+
+
+def read_whole_text(path: Path) -> str:
+    """Return a file's text; errors as in `numbered_lines`."""
+    try:
+        with open_text(path) as file:
+            return file.read()
+    except UnicodeDecodeError as error:
+        raise encoding_error(error, path) from None
+    except UNREADABLE as error:
+        raise ArenaError(f"cannot be read: {error}", where=str(path)) from None
+
+
+def encoding_error(error: UnicodeError, path: Path, after: int = 0) -> ArenaError:
+    """Return the error of a file that cannot be decoded; it was read well up to line ``after``."""
+    reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
+    place = f", after line {after}" if after else ""
+    return ArenaError(
+        f"not UTF-8: {reason}{place}; it may be of an older encoding (Windows-1252, Latin-1, GBK, ...)",
+        where=str(path),
+        hint=_SAVE,
+    )
+
+
+def csv_dialect(path: Path) -> Dialect:
+    """Return a CSV file's separator (comma, semicolon, tab or bar) and the names in its head.
+
+    The comma is taken unless the head is a single column by it and several by another. A first line ``sep=;``, which
+    spreadsheets write, says the separator and is no head.
+
+    Raises:
+        ArenaError: see `open_text`; or the file is empty, or a name stands twice in its head.
+    """
+    try:
+        with open_text(path, newline="") as file:
+            head = file.read(_HEAD)
+    except UnicodeDecodeError as error:
+        raise encoding_error(error, path) from None
+    except UNREADABLE as error:
+        raise ArenaError(f"cannot be read: {error}", where=str(path)) from None
+    said = re.match(r'"?sep=(.)"?\r?\n', head)
+    before, text = (1, head[said.end() :]) if said else (0, head)
+    ways = {mark: _first_row(text, mark) for mark in ([said[1]] if said else _SEPARATORS)}
+    separator = next(iter(ways))
+    if len(ways[separator]) == 1:
+        separator = max(ways, key=lambda mark: len(ways[mark]))  # the first of equals: the comma
+    names = ways[separator]
+    if not any(name.strip() for name in names):
+        raise ArenaError("the file is empty: no head, no rows", where=str(path))
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ArenaError(
+            f"the column {twice[0]!r} stands twice in the head", where=str(path), hint="rename one"
+        )
+    return Dialect(separator, names, before)
+
+
+def _first_row(text: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
+    except csv.Error:
+        return []
+
+
+def _packed(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"

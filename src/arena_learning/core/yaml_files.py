@@ -1,0 +1,65 @@
+"""YAML that refuses a key given twice, where the common loader silently takes the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+
+import yaml
+
+from arena_learning.core.errors import ArenaError
+from arena_learning.core.redact import redacted
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, but for doubled keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
+        """Build a mapping whose keys are all different."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if (
+                isinstance(key, yaml.ScalarNode)
+                and key.value in seen
+                and key.tag != "tag:yaml.org,2002:merge"
+            ):
+                raise _DoubledKeyError(key.value, key.start_mark.line + 1)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+class _DoubledKeyError(Exception):
+    """A key that stands twice in one mapping, and the line of the second."""
+
+
+def read_yaml(path: Path) -> object:
+    """Return the content of a YAML file.
+
+    Raises:
+        ArenaError: not YAML, or a key that stands twice (names the line), or a value that holds itself.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        if _holds_itself(value):
+            raise ArenaError(
+                "an alias (*) stands inside of what it repeats", where=str(path), hint="write it out"
+            )
+        return value
+    except RecursionError:
+        raise ArenaError("too deep: lists in lists without an end", where=str(path)) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ArenaError(f"not YAML: {redacted(' '.join(str(error).split()))}", where=str(path)) from None
+    except _DoubledKeyError as error:
+        key, line = error.args
+        raise ArenaError(
+            f"the key '{key}' stands twice", where=f"{path}, line {line}", hint="remove one of the two"
+        ) from None
+
+
+def _holds_itself(value: object, around: tuple[int, ...] = ()) -> bool:
+    """Whether a mapping or list stands somewhere inside of itself, as an alias can make it."""
+    if not isinstance(value, dict | list):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    return id(value) in around or any(_holds_itself(item, (*around, id(value))) for item in items)

@@ -1,0 +1,221 @@
+"""The `dataset` stage: from a round's battles to training rows with provenance, and a card."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from arena_learning.core import Paths, words, write_json
+from arena_learning.dataset.select import Choice, Rules, choose_label, choose_pair, reason_unfit
+from arena_learning.params import NONE, Params, Round
+from arena_learning.pool import seeded_rank
+from arena_learning.schema import (
+    Battle,
+    Instruction,
+    PreferenceRow,
+    Provenance,
+    Response,
+    SftRow,
+    Turn,
+    read_rows,
+    write_rows,
+)
+
+
+class SelectedRows(NamedTuple):
+    """A round's new rows (one of the two lists is empty), and for every instruction what became of it."""
+
+    sft: list[SftRow]
+    preferences: list[PreferenceRow]
+    outcomes: dict[str, str]
+
+
+def make_dataset(name: str, params: Params, paths: Paths) -> dict[str, Any]:
+    """Make a round's rows, add them to those of the round it continues, and return the card."""
+    this = params.rounds[name]
+    instructions = read_rows(paths.split(this.split), Instruction)
+    responses = read_rows(paths.responses(name), Response)
+    battles = read_rows(paths.battles(name), Battle)
+    curated = select_rows(name, this, instructions, responses, battles, rules_of(name, params))
+    earlier_sft = read_rows(paths.sft(this.adds_to), SftRow)
+    earlier_pairs = read_rows(paths.preferences(this.adds_to), PreferenceRow)
+    write_rows(paths.sft(name), [*earlier_sft, *curated.sft])
+    write_rows(paths.preferences(name), [*earlier_pairs, *curated.preferences])
+    card = _card(name, this, curated, battles, accumulated=len(earlier_sft) + len(earlier_pairs))
+    write_json(paths.card(name), card)
+    return card
+
+
+def rules_of(name: str, params: Params) -> Rules:
+    """Return the rules of a round's selection."""
+    own = params.dataset
+    return Rules(
+        params.rounds[name].threshold, own.pairs, own.max_words, params.seed, own.max_rows, own.opponents
+    )
+
+
+def select_rows(
+    name: str,
+    this: Round,
+    instructions: Sequence[Instruction],
+    responses: Sequence[Response],
+    battles: Sequence[Battle],
+    rules: Rules,
+) -> SelectedRows:
+    """Choose what to learn from each instruction of a round."""
+    by_instruction: dict[str, list[Battle]] = defaultdict(list)
+    target = None if this.target == NONE else this.target
+    for battle in battles:
+        if rules.admits(battle, target):
+            by_instruction[battle.instruction_id].append(battle)
+    answers: dict[str, dict[str, Response]] = defaultdict(dict)
+    for response in responses:
+        answers[response.instruction_id][response.contestant] = response
+    curated = SelectedRows([], [], {})
+    for instruction in sorted(instructions, key=lambda i: i.id):
+        own = answers[instruction.id]
+        if target is None and this.method == "sft":
+            outcome = _labelled(name, this, instruction, own, rules, curated)
+        elif target is not None and this.method == "sft":
+            choice = choose_label(by_instruction[instruction.id], target, own, rules)
+            outcome = _keep(name, instruction, own, choice, rules, curated, pair=False)
+        else:
+            choice = choose_pair(by_instruction[instruction.id], target, own, rules)
+            outcome = _keep(name, instruction, own, choice, rules, curated, pair=True)
+        curated.outcomes[instruction.id] = outcome
+    return _widest(curated, rules)
+
+
+def _widest(curated: SelectedRows, rules: Rules) -> SelectedRows:
+    """Keep the rows with the widest gaps, as many as the rules allow, in their order."""
+    rows: list[SftRow | PreferenceRow] = [*curated.sft, *curated.preferences]
+    if not rules.max_rows or len(rows) <= rules.max_rows:
+        return curated
+
+    def rank(row: SftRow | PreferenceRow) -> tuple[float, str]:
+        seen = row.provenance
+        return -(seen.gap or 0.0), seeded_rank(rules.seed, "rows", seen.instruction_id)
+
+    kept = {row.provenance.instruction_id for row in sorted(rows, key=rank)[: rules.max_rows]}
+    outcomes = {
+        i: "beyond the most rows" if outcome == "row" and i not in kept else outcome
+        for i, outcome in curated.outcomes.items()
+    }
+    return SelectedRows(
+        [row for row in curated.sft if row.provenance.instruction_id in kept],
+        [row for row in curated.preferences if row.provenance.instruction_id in kept],
+        outcomes,
+    )
+
+
+def _labelled(
+    name: str,
+    this: Round,
+    instruction: Instruction,
+    own: Mapping[str, Response],
+    rules: Rules,
+    curated: SelectedRows,
+) -> str:
+    """Learn a recorded contestant's answer without a battle (the paper's SFT-I0)."""
+    response = own.get(this.labels)
+    if response is None:
+        return "no label"
+    if problem := reason_unfit(response, rules.max_words):
+        return problem.replace("winner's answer", "label")
+    provenance = Provenance(
+        round=name,
+        instruction_id=instruction.id,
+        category=instruction.category,
+        winner=this.labels,
+        loser="",
+        threshold=this.threshold,
+    )
+    curated.sft.append(SftRow(prompt=instruction.turns, completion=_said(response), provenance=provenance))
+    return "row"
+
+
+def _keep(
+    name: str,
+    instruction: Instruction,
+    own: Mapping[str, Response],
+    choice: Choice | str,
+    rules: Rules,
+    curated: SelectedRows,
+    *,
+    pair: bool,
+) -> str:
+    if isinstance(choice, str):
+        return choice
+    winner, loser = own[choice.winner], own[choice.loser]
+    provenance = _provenance(name, choice, rules.threshold)
+    if pair:
+        curated.preferences.append(
+            PreferenceRow(
+                prompt=instruction.turns,
+                chosen=_said(winner),
+                rejected=_said(loser),
+                provenance=provenance,
+                rejected_cut_off=loser.finish_reason == "length",
+            )
+        )
+    else:
+        curated.sft.append(SftRow(prompt=instruction.turns, completion=_said(winner), provenance=provenance))
+    return "row"
+
+
+def _provenance(name: str, choice: Choice, threshold: float) -> Provenance:
+    battle = choice.battle
+    scores = {battle.a: battle.score_a, battle.b: battle.score_b}
+    return Provenance(
+        round=name,
+        instruction_id=battle.instruction_id,
+        category=battle.category,
+        winner=choice.winner,
+        loser=choice.loser,
+        score_winner=scores[choice.winner],
+        score_loser=scores[choice.loser],
+        gap=battle.gap,
+        threshold=threshold,
+        orders_agree=battle.orders_agree,
+        judge=battle.judge,
+        rationales=battle.rationales,
+    )
+
+
+def _said(response: Response) -> tuple[Turn, ...]:
+    return (Turn(role="assistant", content=response.text.strip()),)
+
+
+def _card(
+    name: str, this: Round, curated: SelectedRows, battles: Sequence[Battle], accumulated: int
+) -> dict[str, Any]:
+    rows: list[SftRow | PreferenceRow] = [*curated.sft, *curated.preferences]
+    outcomes = Counter(curated.outcomes.values())
+    new = outcomes.pop("row", 0)
+    learnt = [row.completion if isinstance(row, SftRow) else row.chosen for row in rows]
+    gaps = [row.provenance.gap for row in rows if row.provenance.gap is not None]
+    chosen = Counter(row.provenance.winner for row in rows)
+    return {
+        "round": name,
+        "method": this.method,
+        "threshold": this.threshold,
+        "instructions": len(curated.outcomes),
+        "rows_new": new,
+        "rows_accumulated": accumulated,
+        "rows": new + accumulated,
+        "left_out": dict(sorted(outcomes.items())),
+        "battles": dict(sorted(Counter(b.winner for b in battles).items())),
+        "chosen_from": dict(sorted(chosen.items())),
+        "target_chosen_share": chosen[this.target] / new if new else 0.0,
+        "categories": dict(sorted(Counter(row.provenance.category for row in rows).items())),
+        "mean_gap": fmean(gaps) if gaps else None,
+        "mean_words_learnt": fmean(len(words(turns[0].content)) for turns in learnt) if learnt else None,
+        "mean_words_rejected": (
+            fmean(len(words(row.rejected[0].content)) for row in curated.preferences)
+            if curated.preferences
+            else None
+        ),
+        "orders_disagree": sum(row.provenance.orders_agree is False for row in rows),
+    }

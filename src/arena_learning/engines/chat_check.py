@@ -1,0 +1,198 @@
+"""A model's chat format, checked before anything is asked or judged: is what is learnt what will be served?
+
+A row is learnt as the prompt, exactly as it is served, and behind it what a template writes of an assistant's turn:
+a preamble (an empty thought, the name of a channel), the answer, a token that ends it. Loss is on the answer and on
+that one token (`engines.learnt`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NamedTuple
+
+from arena_learning.core import ArenaError
+from arena_learning.engines.chat import GOODBYE, HELLO, Chat
+from arena_learning.engines.chat_format import ASKED, PLAIN, SWITCHES, ChatFormat, thinking_off
+from arena_learning.engines.tokenizer import ChatSettings
+
+LAID_OUT = "Two colours:\n\n1. Red\n2. Blue\n\n```python\nx = {'a': [1, 2]}\n```"
+SCRIPTS = "Über 5 °C, 日本語, кот 🙂 done"
+
+
+class CheckedChat(NamedTuple):
+    """What the check found.
+
+    Attributes:
+        end_of_turn: the token that ends an answer.
+        preamble: the text between a prompt and its answer that carries no loss.
+        notes: what a user should know of the format, a sentence each.
+    """
+
+    end_of_turn: int
+    preamble: str
+    notes: tuple[str, ...]
+
+
+def check_chat(chat: Chat, place: str = "weights") -> CheckedChat:
+    """Check that what would be learnt with this format is what will be served, and return what was found.
+
+    Args:
+        chat: the tokenizer and template, as they are used for serving.
+        place: the section of params.yaml that the model stands in, for the errors' hints.
+
+    Raises:
+        ArenaError: the prompt is not the start of the conversation; an answer never ends, or more than the answer and
+            one end would be learnt; what is learnt does not read back as the answer.
+    """
+    _check_tokenizer(chat)
+    problem = _problem(chat)
+    if problem:
+        raise ArenaError(problem, where=str(chat.folder), hint=_hint(chat, place))
+    form = ChatFormat(chat)
+    learnt = form.learn(PLAIN[0])
+    assert learnt is not None
+    notes = [*describe(chat, place), *_learning_notes(form)]
+    return CheckedChat(learnt.answer[-1], form.preamble, tuple(notes))
+
+
+def describe(chat: Chat, place: str) -> list[str]:
+    """Return what a user should know of a format that a model is served with, a sentence each."""
+    notes = []
+    if chat.dated:
+        notes.append(f"the template writes a date: it is {chat.dated[0]} ({place}.template_date)")
+    off = thinking_off(chat)
+    if chat.opens_thought or off is not None:
+        how = f"; {place}.chat_template_kwargs: {_shown(off.settings)} turns it off" if off else ""
+        notes.append(f"the model thinks before it answers: give sampling.max_tokens room for that{how}")
+    if not chat.takes_user:
+        notes.append("the template leaves the user's words out: every instruction is refused")
+    if not chat.takes_system:
+        notes.append("the template takes no system turn: such instructions are refused one by one")
+    if not chat.takes_history:
+        notes.append("the template takes no earlier turns: such instructions are refused one by one")
+    return notes
+
+
+def _check_tokenizer(chat: Chat) -> None:
+    """Check that a tokenizer gives back what it is given; no template mends that."""
+    for text in (*PLAIN, LAID_OUT):
+        read = chat.decode(chat.tokens(text)).strip()
+        if read != text:
+            raise ArenaError(
+                f"the tokenizer does not give back what it is given: {text!r} becomes {read!r}",
+                where=str(chat.folder),
+                hint="take the model's own folder with its tokenizer.json in place of a converted file",
+            )
+
+
+def _problem(chat: Chat) -> str:
+    """Return why a model cannot be trained with this format, or nothing."""
+    try:
+        form = ChatFormat(chat)
+        learnt = [form.learn(answer) for answer in PLAIN]
+    except ArenaError as error:
+        return error.what
+    if not chat.takes_user:
+        return "the chat template leaves the user's words out"
+    if any(one is None for one in learnt):
+        if form._turn(PLAIN[0]) is None:
+            return (
+                "the chat template renders a prompt that is not the start of the conversation, so prompt and answer "
+                "cannot be told apart in training"
+            )
+        return _endless(form)
+    ends = {one.answer[-1] for one in learnt if one is not None}
+    if len(ends) != 1:
+        return "the chat template ends turns with different tokens"
+    return _round_trip(form) or _thought_stops(form)
+
+
+def _endless(form: ChatFormat) -> str:
+    written = form.chat.tokenizer.decode(form._turn(PLAIN[0]) or [])
+    stopping = form.chat.tokenizer.convert_ids_to_tokens(form.chat.stop_ids)
+    return (
+        f"an answer has no end of turn that stops generation: the template writes {written!r} and generation stops at "
+        f"{stopping}, so that a model trained on this never learns to stop, while its loss looks healthy"
+    )
+
+
+def _thought_stops(form: ChatFormat) -> str:
+    """Return what is wrong where a thought ends in a token that ends answers, too: nobody would see an answer."""
+    spoken = {"role": "assistant", "content": GOODBYE}
+    for field in ("reasoning_content", "thinking", "reasoning"):
+        whole = form.chat.render_messages([{"role": "user", "content": HELLO}, {**spoken, field: "Zephyr"}])
+        thought = whole.rpartition("Zephyr")[2].partition(GOODBYE)[0] if "Zephyr" in whole else ""
+        stops = [token for token in form.chat.tokens(thought) if token in form.chat.stop_ids]
+        if stops:
+            name = form.chat.tokenizer.convert_ids_to_tokens(stops[0])
+            return f"the model ends its thoughts with {name}, which ends its answers, too"
+    return ""
+
+
+def _round_trip(form: ChatFormat) -> str:
+    """Return what is wrong where an answer that is learnt does not read back as itself, twice over."""
+    for answer in (*PLAIN, LAID_OUT):
+        text, seen = answer, []
+        for _ in range(2):
+            learnt = form.learn(text)
+            if learnt is None:
+                return f"the answer {text[:40]!r} is not written behind the prompt"
+            if set(learnt.answer[:-1]) & set(form.chat.controls.values()):
+                written = form.chat.tokenizer.decode(learnt.answer)
+                return f"more than the answer and its end would be learnt: {written!r}"
+            read = form.chat.read([*learnt.preamble, *learnt.answer])
+            text = read.text.strip()
+            if text != answer or read.thought:
+                return f"the answer {answer!r} is learnt, and reads back as {(read.thought + read.text)!r}"
+            seen.append(learnt)
+        if seen[0] != seen[1]:
+            return f"the answer {answer!r}, learnt and read back, is learnt otherwise"
+    return ""
+
+
+def _learning_notes(form: ChatFormat) -> list[str]:
+    notes = []
+    if form.preamble.strip():
+        notes.append(f"answers are learnt behind {form.preamble!r}, which carries no loss")
+    learnt = form.learn(SCRIPTS)
+    if learnt is None or form.chat.read([*learnt.preamble, *learnt.answer]).text.strip() != SCRIPTS:
+        notes.append(f"the tokenizer does not keep all letters of {SCRIPTS!r}")
+    return notes
+
+
+def _hint(chat: Chat, place: str) -> str:
+    """Return the parameter that would fix a format: one that was tried, or a template of one's own."""
+    switches = [switch for switch in SWITCHES if re.search(rf"\b{switch.name}\b", chat.template)]
+    tries: list[dict[str, Any]] = [{one.name: value} for one in switches for value in (one.off, one.on)]
+    tries += [{"tools": []}] if re.search(r"\btools\b", chat.template) else []
+    tries += [_undefined(chat)]
+    for kwargs in tries:
+        other = chat.used_with(kwargs)
+        if other.settings != chat.settings and not _problem(other):
+            return f"set {place}.chat_template_kwargs: {_shown(other.settings)}"
+    return (
+        f"give a template that ends the assistant's turn with a token which stops generation, and whose prompt is what "
+        f"it writes before an answer: {place}.chat_template: FILE"
+    )
+
+
+def _undefined(chat: Chat) -> dict[str, Any]:
+    """Return empty values for the variables without which the template fails."""
+    given: dict[str, Any] = {}
+    for _ in range(8):
+        try:
+            chat.used_with(given).render(ASKED)
+        except ArenaError as error:
+            name = re.search(r"'(\w+)' is undefined", error.what)
+            if name is None or name[1] in given:
+                break
+            given[name[1]] = ""
+        else:
+            break
+    return given
+
+
+def _shown(settings: ChatSettings) -> str:
+    pairs = ", ".join(f"{key}: {json.dumps(value)}" for key, value in settings.kwargs.items())
+    return f"{{{pairs}}}"

@@ -1,0 +1,9 @@
+"""GGUF files: weights and tokenizers read from them, models exported to them.
+
+A model that the format would change is refused.
+"""
+
+import lazy_loader
+
+# The names stand in __init__.pyi, with the files that they come from; a file is loaded when one is used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,3 @@
+from .engine import OpenAi
+
+__all__ = ["OpenAi"]

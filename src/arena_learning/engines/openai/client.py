@@ -1,0 +1,145 @@
+"""The client of an endpoint: its key, its connections, and how a request without an answer is sorted.
+
+The key is read from the environment and stands nowhere but here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from arena_learning.core import ArenaError
+from arena_learning.params import Endpoint
+
+
+class RawReply(NamedTuple):
+    """What came back: the status, the body without the key, the headers."""
+
+    status: int
+    text: str
+    headers: Mapping[str, str]
+
+
+class RetryLater(NamedTuple):
+    """A request that failed in a way that may pass.
+
+    Attributes:
+        reason: in a few words.
+        busy: the server had no time for it; it is asked on as long as others are answered.
+        answered: the server may have done the work.
+        wait: seconds that it asks to wait, or None.
+        alive: there was an answer with status 200, so that the server is not down.
+        unreadable: that answer was no completion at all.
+    """
+
+    reason: str
+    busy: bool = False
+    answered: bool = False
+    wait: float | None = None
+    alive: bool = False
+    unreadable: bool = False
+
+
+def _broken(error: Exception) -> RetryLater:
+    """Sort a request without an answer: by what lies beneath, for the client calls several things a timeout."""
+    import aiohttp
+
+    causes: list[BaseException] = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(cause)
+    unmade = any(isinstance(e, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError) for e in causes)
+    if any(isinstance(e, TimeoutError) for e in causes):
+        return RetryLater("a timeout", answered=not unmade)
+    first = next((e for e in causes if isinstance(e, aiohttp.ClientError)), causes[-1])
+    name = "ConnectError" if unmade else type(first).__name__
+    return RetryLater(f"a broken connection ({name})", busy=unmade, answered=not unmade)
+
+
+class Client:
+    """Sends requests to one endpoint, with no more in flight than it allows.
+
+    Args:
+        endpoint: how it is asked.
+        where: the parameter that describes it, for errors.
+
+    Raises:
+        ArenaError: the client is not installed, or the key's variable is not set.
+    """
+
+    def __init__(self, endpoint: Endpoint, where: str) -> None:
+        self._endpoint, self._where = endpoint, where
+        self._key = self._read_key()
+        self._client = self._open()
+
+    async def post(self, body: dict[str, Any]) -> RawReply | RetryLater:
+        """Send one request; what has a status, whichever, is `RawReply`."""
+        import httpx2
+
+        import openai
+
+        try:
+            # The client's own way for what it has no method for: its methods spend as much again on checking types.
+            reply = await self._client.post(
+                "/chat/completions", cast_to=httpx2.Response, body=body, options={"headers": self._headers}
+            )
+        except openai.APIConnectionError as error:
+            return _broken(error)
+        except openai.APIStatusError as error:
+            reply = error.response
+        return RawReply(reply.status_code, self.scrub(reply.text), reply.headers)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    def scrub(self, text: str) -> str:
+        """Return what the server sent without the key, should it send it back."""
+        return text.replace(self._key, "***") if self._key else text
+
+    def _open(self) -> Any:
+        try:
+            import aiohttp  # noqa: F401 - the client's faster transport
+            import httpx2
+
+            import openai
+        except ImportError:
+            raise ArenaError(
+                "the openai client is not installed",
+                where=f"{self._where}.engine: openai",
+                hint="pip install 'arena-learning[openai]'",
+            ) from None
+        # What the client would take from the environment is left out: a run must not depend on it.
+        header = self._endpoint.api_key_header
+        bare = not self._key or (header and header.lower() != "authorization")
+        left_out = ["OpenAI-Organization", "OpenAI-Project", *(["Authorization"] if bare else [])]
+        self._headers: dict[str, Any] = {name: openai.Omit() for name in left_out}
+        if header:
+            self._headers[header] = self._key
+        seconds = self._endpoint.timeout
+        return openai.AsyncOpenAI(
+            api_key=self._key or "none",
+            base_url=self._endpoint.base_url,
+            max_retries=0,
+            default_query=self._endpoint.query,
+            # httpx2's own pool looks at every connection for every request: at 200 in flight that is most of the work.
+            http_client=openai.DefaultAioHttpClient(
+                timeout=httpx2.Timeout(seconds, connect=min(10.0, seconds)),
+                # The client takes Authorization off a request that goes elsewhere, and knows no other header.
+                follow_redirects=not header,
+                limits=httpx2.Limits(
+                    max_connections=self._endpoint.concurrency, max_keepalive_connections=None
+                ),
+            ),
+        )
+
+    def _read_key(self) -> str:
+        name = self._endpoint.api_key_env
+        key = os.environ.get(name, "").strip() if name else ""
+        if name and not key:
+            raise ArenaError(
+                f"the environment variable {name} is not set",
+                where=f"{self._where}.api_key_env",
+                hint="export it",
+            )
+        return key

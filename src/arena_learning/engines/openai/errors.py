@@ -1,0 +1,168 @@
+"""What an endpoint's error means: for this conversation, for every request, for now, or until the quota is raised.
+
+Statuses alone do not tell: a quota that is used up comes as 429 like a storm that passes, a content filter as 400 like
+a misspelt field. So the words that services use are read too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+from arena_learning.core import redacted
+from arena_learning.engines.openai.rate_limit import LONGEST_PAUSE, retry_after, retry_in
+
+_LIMITED = (409, 429)
+_OURS = (301, 302, 303, 307, 308, 401, 403, 404, 405, 410)  # no other request would fare better
+_ITEM = (413, 451)
+_NAMES = frozenset(
+    {"code", "type", "status", "reason", "quotaid"}
+)  # fields that hold a word of the service's own
+
+_PAID = re.compile(  # nothing but money or another key helps
+    r"insufficient[_ ](?:user[_ ]|account[_ ])?(?:quota|balance|credits?|funds)|billing[_ ]hard[_ ]limit"
+    r"|billing_not_active|exceeded_current_quota|credit[_ ]balance(?:[_ ]is)?[_ ]too[_ ]low|perday"
+    r"|(?:out of|no more|not enough|used all (?:of )?(?:your |the )?(?:available )?|requires more) ?(?:credits|funds)"
+    r"|no (?:credits?|funds) (?:left|remaining)|spend(?:ing)?[_ ]limit|余额不足|欠费|недостаточно средств",
+    re.I,
+)
+_QUOTA = re.compile(
+    r"exceeded your (?:\w+ ){0,2}quota|quota(?: has been| is|_| )?(?:exceeded|exhausted|used up)"
+    r"|per[ _-](?:day|week|month)\b|\b[RT]PD\b"
+    r"|\b(?:dai|week|month)ly (?:\w+ ){0,2}(?:limit|quota|allowance|usage|cap|budget)",
+    re.I,
+)
+_PASSES = re.compile(r"per[ _-]?(?:min|sec)|\b[RT]PM\b", re.I)
+_CONTEXT = re.compile(r"context[_ ](?:length|window|size)|maximum context|exceed_context", re.I)
+_TOO_LONG = re.compile(
+    r"(?:prompt|input|request|message)s?\b.{0,40}\btoo (?:long|large)|too many (?:input )?tokens"
+    r"|string_above_max_length|exceeds?.{0,40}\b(?:input|context)\b",
+    re.I | re.S,
+)
+_TOO_LARGE = re.compile(r"request (?:is )?too large", re.I)  # for the tokens of a whole minute: never passes
+_FILTERED = re.compile(
+    r"content[_ ]?(?:policy|filter|management policy|moderation|exists risk|violation)|ResponsibleAIPolicy|moderation"
+    r"|\bflagged|data_inspection_failed|usage polic|guardrail|prohibited[_ ]content|invalid_prompt"
+    r"|safety (?:system|filter|polic|setting|check)|sensitive (?:content|word|information|input)|敏感",
+    re.I,
+)
+_HEAD = 300  # characters of a message that are the service's own words; behind them it may quote the prompt
+
+
+class EndpointError(NamedTuple):
+    """What an error means.
+
+    Attributes:
+        kind: ``quota`` (used up: nothing helps but money, time or another key), ``ours`` (every request would meet
+            it), ``limited`` (too many requests: passes), ``failed`` (may pass), ``item`` (this conversation alone) or
+            ``request`` (refused; perhaps every other one too).
+        what: status and message, in one short line.
+        wait: seconds that the endpoint asks to wait, or None.
+    """
+
+    kind: Literal["quota", "ours", "limited", "failed", "item", "request"]
+    what: str
+    wait: float | None = None
+
+
+def classify_error(status: int, body: str, headers: Mapping[str, str]) -> EndpointError:
+    """Return what an error means.
+
+    Args:
+        status: of HTTP, or the one that stands in the body of an error sent with 200.
+        body: as the server sent it.
+        headers: of the response, in lower case or case-insensitive.
+    """
+    what = f"status {status}: {error_text(body)}" if body.strip() else f"status {status}"
+    head = error_text(body, _HEAD)
+    words = " ".join([*_codes(_parsed(body)), head])
+    wait = retry_after(headers)
+    wait = retry_in(body) if wait is None else wait
+    if _used_up(status, words, wait):
+        return EndpointError("quota", what, wait)
+    if _does_not_fit(status, words):
+        return EndpointError("item", f"the prompt does not fit: {what}")
+    if status in (400, 403, 422) and _FILTERED.search(words):
+        return EndpointError("item", f"the endpoint's content filter refused it: {what}")
+    if status in _LIMITED:
+        return EndpointError("limited", what, wait)
+    if status == 408 or status >= 500:
+        return EndpointError("failed", what, wait)
+    if status in _OURS:
+        return EndpointError("ours", what)
+    return EndpointError("item" if status in _ITEM else "request", what)
+
+
+def error_text(body: str, longest: int = 200) -> str:
+    """Return an error body's message in one short line, without what looks like an access token."""
+    return redacted(" ".join((message_of(_parsed(body)) or body).split()))[:longest]
+
+
+def message_of(reply: Any) -> str:
+    """Return the message in ``{"error": {"message": ...}}`` and its simpler forms; Google sends a list of one."""
+    if isinstance(reply, list) and len(reply) == 1:
+        reply = reply[0]
+    error = (reply.get("error") or reply) if isinstance(reply, dict) else ""
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("detail") or ""
+    return error if isinstance(error, str) else ""
+
+
+def status_of(reply: Any) -> int:
+    """Return the status inside an error that was sent with status 200 (``{"error": {"code": 429}}``), or 0.
+
+    An error without a status whose words say that a quota is used up is one of 402.
+    """
+    error = reply.get("error") if isinstance(reply, dict) else None
+    code = error.get("code", error.get("status")) if isinstance(error, dict) else None
+    code = int(code) if isinstance(code, str) and code.isascii() and code.isdigit() else code
+    if isinstance(code, int) and not isinstance(code, bool) and 400 <= code <= 599:
+        return code
+    words = " ".join([*_codes(error), message_of(reply)[:_HEAD]])
+    return 402 if error and _PAID.search(words) else 0
+
+
+def _used_up(status: int, words: str, wait: float | None) -> bool:
+    """Whether a quota is used up; one that comes back within the longest pause is waited for."""
+    if status == 402:
+        return True
+    if status not in (400, 403, 429):
+        return False
+    if _PAID.search(words if status != 400 else words[:_HEAD]):
+        return True
+    if status == 400 or not _QUOTA.search(words) or _PASSES.search(words):
+        return False
+    return wait is None or wait > LONGEST_PAUSE
+
+
+def _does_not_fit(status: int, words: str) -> bool:
+    """Whether a prompt is longer than the model, or a minute's tokens, can hold."""
+    if status == 429:
+        return bool(_TOO_LARGE.search(words))
+    if status in (400, 422):
+        return bool(_CONTEXT.search(words) or _TOO_LONG.search(words))
+    return status == 500 and bool(_CONTEXT.search(words))
+
+
+def _parsed(body: str) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _codes(value: Any, depth: int = 0) -> Iterator[str]:
+    """Yield the service's own words for an error: its code and type, and those of the error inside it."""
+    if depth > 6:
+        return
+    if isinstance(value, list):
+        for item in value[:20]:
+            yield from _codes(item, depth + 1)
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if isinstance(item, str) and key.lower() in _NAMES:
+                yield item[:80]
+            elif isinstance(item, dict | list):
+                yield from _codes(item, depth + 1)

@@ -1,0 +1,102 @@
+"""One call to an endpoint: what is asked, what has come back, and the thread that its event loop runs in."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Coroutine, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from arena_learning.engines.base import Answered, Completion, Conversation, Refused
+from arena_learning.params import Sampling
+
+T = TypeVar("T")
+_GROUP_SECONDS = 0.02  # answers that come this close together are handed over together
+
+
+class EndpointRun:
+    """What one call asks, what has come back, and what was sent again (``maybe_twice``).
+
+    ``top_logprobs`` is how many of the likeliest tokens each place of an answer shall tell. ``alive`` counts whatever
+    shows that the server works: answers, refusals, and bodies with status 200 that are no answer. ``unanswered`` counts
+    the conversations since the last answer that got nothing readable, ``fruitless`` those whose answers were empty or
+    broken off each time. ``unknown`` holds the finish reasons that nobody knows.
+    """
+
+    def __init__(
+        self, conversations: Sequence[Conversation], sampling: Sampling, top_logprobs: int = 0
+    ) -> None:
+        self.conversations, self.sampling, self.top_logprobs = conversations, sampling, top_logprobs
+        self.places = iter(range(len(conversations)))
+        self.done: queue.SimpleQueue[Answered | None] = queue.SimpleQueue()
+        self.sent = self.answered = self.refused = self.maybe_twice = 0
+        self.alive = self.unanswered = self.fruitless = 0
+        self.again: Counter[str] = Counter()
+        self.unknown: Counter[str] = Counter()
+        self.heard = asyncio.Event()  # something has come back, if only an error
+
+
+def groups(run: EndpointRun) -> Iterator[list[Answered]]:
+    """Yield what has come back until all is done; the time between two groups is shared out by tokens."""
+    last = time.perf_counter()
+    ended = False
+    while not ended:
+        items = [run.done.get()]
+        time.sleep(_GROUP_SECONDS)
+        while not run.done.empty():
+            items.append(run.done.get())
+        group = [item for item in items if item is not None]
+        ended = len(group) < len(items)
+        now = time.perf_counter()
+        total = sum(a.prompt_tokens + a.completion_tokens for _, a in group if isinstance(a, Completion)) or 1
+        if group:
+            yield [(place, _timed(answer, (now - last) / total)) for place, answer in group]
+        last = now
+
+
+class LoopThread:
+    """An event loop in a daemon thread, started when it is first needed."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the loop has been started and not stopped."""
+        return self._loop is not None
+
+    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start ``work`` in the loop."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=_forever, args=(self._loop,), daemon=True, name="openai")
+            self._thread.start()
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def stop(self) -> None:
+        """End the loop and its thread."""
+        loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(timeout=10)
+
+
+def _forever(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    loop.run_forever()
+    unfinished = asyncio.all_tasks(loop)
+    for task in unfinished:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*unfinished, return_exceptions=True))
+    loop.close()
+
+
+def _timed(answer: Completion | Refused, seconds_a_token: float) -> Completion | Refused:
+    if isinstance(answer, Refused):
+        return answer
+    return answer._replace(seconds=seconds_a_token * (answer.prompt_tokens + answer.completion_tokens))

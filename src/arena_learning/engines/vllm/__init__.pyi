@@ -1,0 +1,3 @@
+from .engine import Vllm
+
+__all__ = ["Vllm"]

@@ -1,0 +1,24 @@
+from .base import Judge
+from .build import open_judge
+from .health import judge_health, win_counts
+from .play import Pairing, PlayedGames, play_games, play_in_portions
+from .recording import write_games
+from .stage import judge_round
+from .template import JudgeTemplate, shipped_templates
+from .text_quality import repetition
+
+__all__ = [
+    "Judge",
+    "JudgeTemplate",
+    "Pairing",
+    "PlayedGames",
+    "judge_health",
+    "judge_round",
+    "open_judge",
+    "play_games",
+    "play_in_portions",
+    "repetition",
+    "shipped_templates",
+    "win_counts",
+    "write_games",
+]

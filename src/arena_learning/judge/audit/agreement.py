@@ -1,0 +1,144 @@
+"""How far a judge can be trusted: its verdicts held against labelled pairs.
+
+Agreement counts scored battles; how many were unscored stands beside it. Intervals resample instructions, because
+pairs of one instruction are not independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from arena_learning.judge.audit.labelled import SIDES, Labelled
+from arena_learning.judge.base import Judge
+from arena_learning.judge.health import judge_health
+from arena_learning.judge.play import Pairing, PlayedGames, play_games
+from arena_learning.schema import Battle
+from arena_learning.store import Store
+
+_RESAMPLES = 2000
+_OUTCOMES = ("a", "b", "tie")
+_LABELS = {"model_a": "a", "model_b": "b", "tie": "tie"}
+Table = npt.NDArray[np.float64]  # (..., 3, 3): counts by label and verdict, in the order of _OUTCOMES
+
+
+def audit_judge(judge: Judge, labelled: Labelled, store: Store, *, seed: int = 0) -> dict[str, Any]:
+    """Let ``judge`` score every labelled pair (both orders, through the store) and say how far it agrees.
+
+    Returns:
+        ``judge`` (its label), ``judged`` (new games), and ``all``, ``sources`` and ``categories``: the figures of
+        `figures`, by name.
+    """
+    ids = list(labelled.instructions)
+    judged = play_games(
+        [Pairing(i, *SIDES) for i in ids], labelled.instructions, labelled.responses, judge, store
+    )
+    by_id = {b.instruction_id: b for b in judged.battles}
+    battles = [by_id[i] for i in ids]
+    groups = {
+        name: _grouped([getattr(pair, field) for pair in labelled.pairs])
+        for name, field in (("sources", "source"), ("categories", "category"))
+    }
+    return {
+        "judge": judge.label,
+        "judged": judged.judged,
+        "all": figures(labelled, battles, judged, range(len(ids)), seed),
+        **{
+            name: {key: figures(labelled, battles, judged, rows, seed) for key, rows in group.items()}
+            for name, group in groups.items()
+        },
+    }
+
+
+def figures(
+    labelled: Labelled, battles: Sequence[Battle], judged: PlayedGames, rows: Sequence[int], seed: int
+) -> dict[str, Any]:
+    """Return the figures of some pairs.
+
+    ``agreement_share`` counts three outcomes, ``agreement_decided`` only pairs where neither label nor verdict is a tie
+    (``decided`` of them), ``kappa`` is Cohen's over three outcomes. Each has a 95 % interval, None where it has no
+    value. The rates are those of `judge_health`; tokens and seconds are for a game.
+    """
+    chosen = [battles[i] for i in rows]
+    ids = {b.instruction_id for b in chosen}
+    games = [g for g in judged.games if g.instruction_id in ids]
+    health = judge_health(games, chosen, labelled.responses)
+    tables = _tables(
+        [_LABELS[labelled.pairs[i].label] for i in rows],
+        [b.winner for b in chosen],
+        [labelled.clusters[i] for i in rows],
+    )
+    whole = tables.sum(axis=0)
+    draws = np.random.default_rng(seed).multinomial(
+        len(tables), np.full(len(tables), 1 / len(tables)), size=_RESAMPLES
+    )
+    resampled = np.tensordot(draws.astype(np.float64), tables, axes=1)
+    cost = len(judged.games) or 1
+    return {
+        "pairs": len(chosen),
+        "scored": int(whole.sum()),
+        "decided": int(whole[:2, :2].sum()),
+        "agreement": _with_interval(agreement_share, whole, resampled),
+        "agreement_decided": _with_interval(agreement_decided, whole, resampled),
+        "kappa": _with_interval(kappa, whole, resampled),
+        "tie_rate": health["tie_rate"],
+        "flip_rate": health["flip_rate"],
+        "first_position_share": health["first_position_share"],
+        "longer_wins": health["longer_wins"],
+        "unscored_rate": health["unscored_rate"],
+        "unscored_reasons": health["unscored_reasons"],
+        "tokens_per_game": sum(g.tokens for g in games) / (len(games) or 1),
+        "seconds_per_game": judged.seconds / cost,
+    }
+
+
+def agreement_share(tables: Table) -> Table:
+    """Return the share of equal outcomes; of (..., 3, 3) counts, (...)."""
+    return _divide(np.trace(tables, axis1=-2, axis2=-1), tables.sum(axis=(-2, -1)))
+
+
+def agreement_decided(tables: Table) -> Table:
+    """Return the share of equal outcomes where neither side says tie."""
+    return agreement_share(tables[..., :2, :2])
+
+
+def kappa(tables: Table) -> Table:
+    """Return Cohen's kappa: agreement beyond that of two raters who draw by their own shares of the outcomes."""
+    total = tables.sum(axis=(-2, -1))
+    chance = _divide((tables.sum(axis=-1) * tables.sum(axis=-2)).sum(axis=-1), total**2)
+    return _divide(agreement_share(tables) - chance, 1 - chance)
+
+
+def _divide(top: Table, bottom: Table) -> Table:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1), np.nan)
+
+
+def _with_interval(figure: Any, whole: Table, resampled: Table) -> dict[str, float | None]:
+    value, drawn = float(figure(whole)), figure(resampled)
+    drawn = drawn[np.isfinite(drawn)]
+    if not np.isfinite(value) or not len(drawn):
+        return {"value": None, "lower": None, "upper": None}
+    lower, upper = np.quantile(drawn, [0.025, 0.975])
+    return {"value": value, "lower": float(lower), "upper": float(upper)}
+
+
+def _tables(labels: Sequence[str], verdicts: Sequence[str], clusters: Sequence[str]) -> Table:
+    """Return the counts of scored pairs by label and verdict, one table an instruction."""
+    numbers = {cluster: n for n, cluster in enumerate(dict.fromkeys(clusters))}
+    tables = np.zeros((len(numbers), 3, 3))
+    for label, verdict, cluster in zip(labels, verdicts, clusters, strict=True):
+        if verdict != "unscored":
+            tables[numbers[cluster], _OUTCOMES.index(label), _OUTCOMES.index(verdict)] += 1
+    return tables
+
+
+def _grouped(names: Sequence[str]) -> dict[str, list[int]]:
+    """Return the places of each name, by name; nothing where there is only one: that is the whole."""
+    groups: dict[str, list[int]] = {name: [] for name in sorted(set(names))}
+    for place, name in enumerate(names):
+        groups[name].append(place)
+    return groups if len(groups) > 1 else {}

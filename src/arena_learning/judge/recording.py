@@ -1,0 +1,49 @@
+"""Writing what is played, portion by portion, with the figures that stand in a stage's metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from arena_learning.judge.health import Health, Wins
+from arena_learning.judge.play import PlayedGames
+from arena_learning.schema import Response, Row
+
+Write = Callable[[Iterable[Row]], None]
+
+
+class WrittenGames(NamedTuple):
+    """What was written: the figures of `health.Health` and `health.Wins`, and the cost (see `play.PlayedGames`)."""
+
+    health: dict[str, Any]
+    against: dict[str, dict[str, int]]
+    judged: int
+    seconds: float
+    tokens: int
+
+
+def write_games(
+    portions: Iterable[PlayedGames],
+    responses: Mapping[tuple[str, str], Response],
+    games: Write,
+    battles: Write,
+    contestant: str = "",
+) -> WrittenGames:
+    """Write each portion as it comes and keep nothing of it but counts.
+
+    Args:
+        portions: as `play.portions` yields them.
+        responses: by (instruction id, contestant).
+        games: takes the games, as `rows.rows_file` gives it.
+        battles: takes the battles.
+        contestant: whose wins and losses are counted.
+    """
+    health, wins = Health(responses), Wins(contestant)
+    judged, seconds, tokens = 0, 0.0, 0
+    for part in portions:
+        games(part.games)
+        battles(part.battles)
+        health.add(part.games, part.battles)
+        wins.add(part.battles)
+        judged, seconds, tokens = judged + part.judged, seconds + part.seconds, tokens + part.tokens
+    return WrittenGames(health.figures(), wins.figures(), judged, seconds, tokens)

@@ -1,0 +1,107 @@
+"""Monitors: what says that a round goes wrong while its rating may still rise.
+
+Here alone they are computed; the leaderboard and MLflow both show them. docs/guide/results.md says when to look closer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from arena_learning.leaderboard.round_files import (
+    Document,
+    RoundFiles,
+    mapping_at,
+    number_at,
+    phases,
+    training_curve,
+)
+from arena_learning.params import NONE, Params
+from arena_learning.schema import Battle
+
+AGREEMENT = "agreement_"  # followed by the judge who is held against the first one
+Monitors = dict[str, float | None]
+Arena = Mapping[str, Sequence[Battle]]
+
+
+def all_monitors(
+    rounds: Mapping[str, RoundFiles], answers: Document, arena: Arena, anchor: str
+) -> list[dict[str, str | float | None]]:
+    """Return the monitors of the anchor, from where the rounds start, and of each round that has left a file.
+
+    One record each, in order, whose name is its ``model``. All have the same keys; what does not apply is None.
+
+    Args:
+        rounds: their files, in order.
+        answers: what the leaderboard says of each contestant's answers to the test set.
+        arena: the battles on the test set by judge, the first judge first.
+        anchor: the contestant whose rating is fixed.
+    """
+    found = {name: round_monitors(this, answers, arena) for name, this in rounds.items() if not this.empty}
+    if anchor not in found:
+        found = {anchor: answer_monitors(anchor, answers, arena), **found}
+    names = dict.fromkeys(key for one in found.values() for key in one)
+    return [{"model": name, **{key: one.get(key) for key in names}} for name, one in found.items()]
+
+
+def round_monitors(this: RoundFiles, answers: Document, arena: Arena) -> Monitors:
+    """Return a round's monitors by name; None where one does not apply, as PPO's divergence to a fine-tuning.
+
+    Shares are of 1. Arguments as those of `all_monitors`.
+    """
+    points = [point for point in training_curve(this.train) if point.get("phase", "ppo") == "ppo"]
+    kl = [value for point in points if (value := number_at(point, "kl")) is not None]
+    reward = [value for point in points if (value := number_at(point, "reward")) is not None]
+    scorer = next((phase for phase in phases(this.train) if phase.get("name") == "reward"), {})
+    fought = this.this.target != NONE and bool(number_at(this.card, "rows_new"))
+    return {
+        **answer_monitors(this.name, answers, arena),
+        "longer_wins": number_at(this.judge, "longer_wins"),
+        "flip_rate": number_at(this.judge, "flip_rate"),
+        "tie_rate": number_at(this.judge, "tie_rate"),
+        "unscored_rate": number_at(this.judge, "unscored_rate"),
+        "target_chosen_share": number_at(this.card, "target_chosen_share") if fought else None,
+        "reward_model_accuracy": number_at(scorer, "figures", "held_out_accuracy"),
+        "kl": kl[-1] if kl else None,
+        "kl_max": max(kl) if kl else None,
+        "reward": reward[-1] if reward else None,
+        "reward_change": reward[-1] - reward[0] if reward else None,
+    }
+
+
+def answer_monitors(contestant: str, answers: Document, arena: Arena) -> Monitors:
+    """Return what a contestant's answers to the test set say, and how far the judges agree about them."""
+    own = mapping_at(answers, contestant)
+    count, cut_off = number_at(own, "answers"), number_at(own, "cut_off")
+    return {
+        "mean_words": number_at(own, "mean_words"),
+        "cut_off_rate": cut_off / count if count and cut_off is not None else None,
+        "repetition": number_at(own, "repetition"),
+        **{f"{AGREEMENT}{judge}": share for judge, share in judge_agreement(contestant, arena).items()},
+    }
+
+
+def judge_agreement(contestant: str, arena: Arena) -> dict[str, float | None]:
+    """Return how often each further judge names the first judge's winner.
+
+    Counted are the contestant's battles that both decided; None where there are none.
+    """
+    winners = {
+        judge: {
+            (b.instruction_id, b.a, b.b): b.winner
+            for b in battles
+            if contestant in (b.a, b.b) and b.winner in ("a", "b")
+        }
+        for judge, battles in arena.items()
+    }
+    first, *others = winners or [""]
+    shares: dict[str, float | None] = {}
+    for judge in others:
+        both = winners[first].keys() & winners[judge].keys()
+        same = sum(winners[first][key] == winners[judge][key] for key in both)
+        shares[judge] = same / len(both) if both else None
+    return shares
+
+
+def first_judge_first(found: Arena, params: Params) -> dict[str, Sequence[Battle]]:
+    """Return the battles by judge in the order of ``evaluate.judges``: the first is who the others are held against."""
+    return {j: found[j] for j in dict.fromkeys([*params.evaluate.judges, *found]) if j in found}

@@ -1,0 +1,174 @@
+"""The `leaderboard` stage: from the battles of the test set to ratings with intervals, one board a judge."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from statistics import fmean
+from typing import Any
+
+from arena_learning.core import Paths, read_json, words, write_json
+from arena_learning.judge import repetition
+from arena_learning.leaderboard.evaluate import Responses, read_arena_battles, read_arena_responses
+from arena_learning.leaderboard.monitors import all_monitors, first_judge_first
+from arena_learning.leaderboard.round_files import read_rounds
+from arena_learning.leaderboard.schedule import battles_frame
+from arena_learning.params import Params
+from arena_learning.rating import RatingParams, RatingResult, Stop, rate
+from arena_learning.schema import Battle
+
+# What the intervals of a board hold for, as reports/leaderboard.json says it.
+_KINDS: Mapping[Stop, str] = {
+    "fixed": "95 %, battles chosen beforehand",
+    "adaptive": "95 % at the adaptive schedule's own stop",
+}
+
+
+def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
+    """Rate the contestants on the test set, write the leaderboard and return it.
+
+    The keys ``ratings`` and ``gain`` are those of the first judge; ``boards`` holds all judges', ``monitors`` what
+    `monitors.all_monitors` gives.
+    """
+    responses = read_arena_responses(params.contestants, paths)
+    health = read_json(paths.arena_metrics)
+    arena = read_arena_battles(paths)
+    stop: Stop = "adaptive" if params.evaluate.schedule == "adaptive" else "fixed"
+    boards = {
+        judge: {**judge_leaderboard(battles, params, stop), "health": health[judge]}
+        for judge, battles in arena.items()
+    }
+    answers = {c: _answer_stats(c, responses) for c in params.contestants}
+    first = boards[params.evaluate.judges[0]]
+    table = {
+        "ratings": first["ratings"],
+        "gain": first["gain"],
+        "steps": first["steps"],
+        "judge": params.evaluate.judges[0],
+        "answers": answers,
+        "monitors": all_monitors(
+            read_rounds(params, paths), answers, first_judge_first(arena, params), params.evaluate.anchor
+        ),
+        "boards": boards,
+    }
+    write_json(paths.leaderboard, table)
+    _write_tables(first, params, paths)
+    return table
+
+
+def judge_leaderboard(battles: Sequence[Battle], params: Params, stop: Stop = "fixed") -> dict[str, Any]:
+    """Return one judge's board: ratings, gain from the anchor to the last round, steps, win rates, categories.
+
+    Intervals are by instruction, not by battle: battles of one instruction are not independent.
+
+    Args:
+        battles: one judge's.
+        params: who plays, and the anchor.
+        stop: ``adaptive`` if the adaptive schedule chose the battles; the board's ``intervals`` says which.
+    """
+    result = rate_battles(battles, params, stop)
+    contestants = [r.model for r in result.ratings]
+    rounds = [name for name in params.ordered_rounds if name in contestants]
+    anchor = params.evaluate.anchor
+    chain = [anchor, *[r for r in rounds if r != anchor]]
+    return {
+        "ratings": [r._asdict() if hasattr(r, "_asdict") else dict(vars(r)) for r in result.ratings],
+        "intervals": _KINDS[stop],
+        "diagnosis": [str(d) for d in result.diagnosis],
+        "gain": difference(result, chain[0], chain[-1]) if len(chain) > 1 else None,
+        "steps": [difference(result, a, b) for a, b in pairwise(chain)],
+        "win_rates": _win_rates(battles, contestants),
+        "categories": _categories(battles, contestants),
+        "unscored": sum(b.winner == "unscored" for b in battles),
+        "instructions": len({b.instruction_id for b in battles}),
+    }
+
+
+def rate_battles(battles: Sequence[Battle], params: Params, stop: Stop = "fixed") -> RatingResult:
+    """Rate the scored battles, clustered by instruction; ``stop`` as in `judge_leaderboard`."""
+    chosen = RatingParams(
+        anchor=(params.evaluate.anchor, params.evaluate.anchor_rating),
+        bootstrap=params.evaluate.bootstrap,
+        cluster="prompt",
+        # So far out, percentiles of a thousand resamples rest on a handful of them.
+        interval="sandwich" if stop == "adaptive" else "bootstrap",
+        seed=params.seed,
+        stop=stop,
+    )
+    return rate(battles_frame(battles), chosen)
+
+
+def difference(result: RatingResult, start: str, end: str) -> dict[str, Any]:
+    """Return the rating difference of ``end`` over ``start`` with its interval, and in words what it shows."""
+    found = result.difference(start, end)
+    if found.lower > 0:
+        words_ = "gain"
+    elif found.upper < 0:
+        words_ = "fall"
+    else:
+        words_ = "not separated"
+    return {
+        "from": start,
+        "to": end,
+        "difference": found.difference,
+        "lower": found.lower,
+        "upper": found.upper,
+        "verdict": words_,
+    }
+
+
+def _win_rates(battles: Sequence[Battle], contestants: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return the row contestant's win rate against the column's, ties as halves."""
+    points: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for b in battles:
+        if b.winner != "unscored":
+            value = {"a": 1.0, "b": 0.0, "tie": 0.5}[b.winner]
+            points[b.a, b.b].append(value)
+            points[b.b, b.a].append(1 - value)
+    return {
+        row: {col: fmean(points[row, col]) for col in contestants if points.get((row, col))}
+        for row in contestants
+    }
+
+
+def _categories(battles: Sequence[Battle], contestants: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return each contestant's mean score by category (mean of its battles' scores, 1 to 10)."""
+    scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for b in battles:
+        if b.score_a is not None and b.score_b is not None:
+            scores[b.category][b.a].append(b.score_a)
+            scores[b.category][b.b].append(b.score_b)
+    return {
+        category: {c: round(fmean(by[c]), 2) for c in contestants if by.get(c)}
+        for category, by in sorted(scores.items())
+    }
+
+
+def _answer_stats(contestant: str, responses: Responses) -> dict[str, float]:
+    asked = [r for (_, name), r in responses.items() if name == contestant]
+    own = [r for r in asked if r.finish_reason != "refused"]
+    refused = {"refused": len(asked) - len(own)} if len(asked) > len(own) else {}
+    if not own:
+        return {"answers": 0, **refused}
+    return {
+        "answers": len(own),
+        "mean_words": round(fmean(len(words(r.text)) for r in own), 1),
+        "cut_off": sum(r.finish_reason == "length" for r in own),
+        "repetition": round(fmean(repetition(r.text) for r in own), 3),
+        **refused,
+    }
+
+
+def _write_tables(first: Mapping[str, Any], params: Params, paths: Paths) -> None:
+    """Write what `dvc plots` draws: ratings by round index, and the win-rate matrix."""
+    index = {
+        params.evaluate.anchor: -1,
+        **{name: params.rounds[name].index for name in params.ordered_rounds},
+    }
+    ratings = [
+        {"round": index[r["model"]], **{k: r[k] for k in ("model", "rating", "lower", "upper")}}
+        for r in first["ratings"]
+        if r["model"] in index
+    ]
+    write_json(paths.elo_plot, sorted(ratings, key=lambda r: r["round"]))

@@ -1,0 +1,114 @@
+"""Which battles are played on the test set: `evaluate.schedule`.
+
+Contestants come in the order of `Params.joining`, and each that comes plays only battles of its own. So a new round or
+a late opponent leaves the battles of all before as they are, and asks for none of them again: what is chosen depends on
+the verdicts and the parameters alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from arena_learning.judge import Pairing, PlayedGames
+from arena_learning.params import Params
+from arena_learning.rating import Planned, ScheduleParams, plan_adaptive
+from arena_learning.schema import Battle, Game, Instruction
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Play = Callable[[Iterable[Pairing]], Iterator[PlayedGames]]
+# Judges like full batches: few looks, each after a tenth more battles.
+_GROWTH = 0.1
+_WINNERS = {"a": "model_a", "b": "model_b", "tie": "tie"}
+
+
+def all_pairings(contestants: Sequence[str], instructions: Sequence[Instruction]) -> list[Pairing]:
+    """Return everybody against everybody on every instruction."""
+    return [Pairing(i.id, a, b) for i in instructions for a, b in combinations(sorted(contestants), 2)]
+
+
+def play_scheduled(instructions: Sequence[Instruction], params: Params, play: Play) -> Iterator[PlayedGames]:
+    """Play the battles that ``evaluate.schedule`` asks for, in portions in canonical order.
+
+    Args:
+        instructions: the test set.
+        params: who plays, and how battles are chosen.
+        play: plays pairings, as `judge.play.portions` does.
+    """
+    if params.evaluate.schedule == "adaptive":
+        return iter(play_adaptive(instructions, params, play))
+    pairings = all_pairings(params.contestants, instructions)
+    if params.evaluate.schedule == "anchored":
+        pairings = [one for one in pairings if params.evaluate.anchor in (one.a, one.b)]
+    return play(pairings)
+
+
+def play_adaptive(instructions: Sequence[Instruction], params: Params, play: Play) -> list[PlayedGames]:
+    """Play where battles tell most about the ranking, until neighbours are told apart or the budget is spent.
+
+    Returns:
+        All of it as one portion, or nothing where nobody meets anybody.
+    """
+    asked = [instruction.id for instruction in instructions]
+    parts: list[PlayedGames] = []
+    played: list[Planned] = []
+    present: list[str] = []
+    separated: frozenset[tuple[str, str]] = frozenset()
+    for newcomers in params.joining:
+        founded = bool(present)
+        present += newcomers
+        if len(present) < 2:
+            continue
+        budget = params.evaluate.budget * (len(newcomers) if founded else len(present))
+        how = ScheduleParams(
+            gap=params.evaluate.gap,
+            budget=len(played) + budget if budget else None,
+            growth=_GROWTH,
+            seed=params.seed,
+        )
+        while True:
+            plan = plan_adaptive(
+                battles_frame([battle for part in parts for battle in part.battles]),
+                present,
+                asked,
+                how,
+                played=played,
+                newcomers=newcomers if founded else (),
+                separated_before=separated,
+            )
+            separated = plan.separated
+            if plan.done:
+                break
+            parts += play(Pairing(one.instruction, one.model_a, one.model_b) for one in plan.battles)
+            played += plan.battles
+    return [_together(parts)] if parts else []
+
+
+def battles_frame(battles: Iterable[Battle]) -> pd.DataFrame:
+    """Return the scored battles as `rating.rate` takes them, with the instruction as the prompt."""
+    import pandas as pd  # here: who only reads battles does not wait for it
+
+    rows = [(b.a, b.b, _WINNERS[b.winner], b.instruction_id) for b in battles if b.winner != "unscored"]
+    return pd.DataFrame(rows, columns=["model_a", "model_b", "winner", "prompt_id"])
+
+
+def _together(parts: Sequence[PlayedGames]) -> PlayedGames:
+    """Put what was played into the order in which it would have been played at once."""
+    return PlayedGames(
+        parts[0].judge,
+        sorted((game for part in parts for game in part.games), key=_place),
+        sorted(
+            (battle for part in parts for battle in part.battles), key=lambda b: (b.instruction_id, b.a, b.b)
+        ),
+        judged=sum(part.judged for part in parts),
+        seconds=sum(part.seconds for part in parts),
+        tokens=sum(part.tokens for part in parts),
+    )
+
+
+def _place(game: Game) -> tuple[str, str, str, bool]:
+    low, high = sorted((game.first, game.second))
+    return game.instruction_id, low, high, game.first != low

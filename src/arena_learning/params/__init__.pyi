@@ -1,0 +1,56 @@
+from .contestants import (
+    OMITTABLE,
+    BattleParams,
+    Endpoint,
+    LocalModel,
+    Opponent,
+    Sampling,
+    Serving,
+    VllmModel,
+    VllmServing,
+    Weights,
+)
+from .judging import JudgeParams, Judging
+from .load import load_params, parse_params
+from .pool import Filters, Pool
+from .rounds import BASE, check_round_name, check_rounds
+from .section import NONE, SPLITS, Name, Positive, Rate, Section
+from .training import Dataset, Dpo, Optimiser, Ppo, Sft, Train
+from .whole import Evaluate, Params, Round
+
+__all__ = [
+    "BASE",
+    "NONE",
+    "OMITTABLE",
+    "SPLITS",
+    "BattleParams",
+    "Dataset",
+    "Dpo",
+    "Endpoint",
+    "Evaluate",
+    "Filters",
+    "JudgeParams",
+    "Judging",
+    "LocalModel",
+    "Name",
+    "Opponent",
+    "Optimiser",
+    "Params",
+    "Pool",
+    "Positive",
+    "Ppo",
+    "Rate",
+    "Round",
+    "Sampling",
+    "Section",
+    "Serving",
+    "Sft",
+    "Train",
+    "VllmModel",
+    "VllmServing",
+    "Weights",
+    "check_round_name",
+    "check_rounds",
+    "load_params",
+    "parse_params",
+]

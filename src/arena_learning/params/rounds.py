@@ -1,0 +1,108 @@
+"""The chain of rounds, checked before anything runs: what a round refers to is there, earlier, and fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+
+from arena_learning.core import ArenaError, suggest
+from arena_learning.params import NONE, SPLITS, Params, Round
+
+BASE = "base"
+_REFERENCES = ("target", "init", "adds_to")
+
+
+def check_round_name(name: str, params: Params) -> None:
+    """Raise an `ArenaError` if there is no round called ``name``."""
+    if name not in params.rounds:
+        raise ArenaError(f"no round '{name}'", where="params.yaml, rounds", hint=suggest(name, params.rounds))
+
+
+def check_rounds(params: Params) -> None:
+    """Check that the rounds can run one after the other.
+
+    Raises:
+        ArenaError: one line a problem, with its place and how to fix it; all problems at once.
+    """
+    problems = [*_shared(params, "index"), *_shared(params, "split"), *_cycle(params)]
+    for name in params.ordered_rounds:
+        this = params.rounds[name]
+        found = (
+            *_references(name, params),
+            *_split(this, params),
+            *_labels(name, params),
+            *_continued(this, params),
+        )
+        problems += [f"rounds.{name}.{line}" for line in found]
+    if problems:
+        raise ArenaError("\n  " + "\n  ".join(problems), where="params.yaml")
+
+
+def _shared(params: Params, field: str) -> Iterator[str]:
+    """Indices order the rounds; a split played twice would be learnt twice and called new."""
+    owners: dict[object, str] = {}
+    for name, this in params.rounds.items():
+        value = getattr(this, field)
+        if value in owners:
+            yield f"rounds.{name}.{field}: {value} is {owners[value]}'s already; give each round its own"
+        owners.setdefault(value, name)
+
+
+def _cycle(params: Params) -> Iterator[str]:
+    graph = {name: [r for _, r in _named(this) if r in params.rounds] for name, this in params.rounds.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        way = " -> ".join(reversed(error.args[1]))
+        yield f"rounds: a cycle, {way}; let each round refer to earlier ones only"
+
+
+def _named(this: Round) -> list[tuple[str, str]]:
+    return [(field, getattr(this, field)) for field in _REFERENCES]
+
+
+def _references(name: str, params: Params) -> Iterator[str]:
+    this = params.rounds[name]
+    outside = {"target": {BASE, NONE}, "init": {BASE}, "adds_to": {NONE}}
+    for field, other in _named(this):
+        if other in outside[field]:
+            continue
+        if other not in params.rounds:
+            known = outside[field] | set(params.rounds) - {name}
+            yield f"{field}: no model '{other}'; {suggest(other, known)}"
+        elif params.rounds[other].index >= this.index:
+            yield (
+                f"{field}: '{other}' is not earlier (index {params.rounds[other].index}, this round has "
+                f"{this.index}); name an earlier round or raise the index"
+            )
+
+
+def _split(this: Round, params: Params) -> Iterator[str]:
+    if this.split not in SPLITS:
+        yield f"split: no training split '{this.split}'; {suggest(this.split, SPLITS)}"
+    elif not params.pool.splits.get(this.split):
+        yield f"split: {this.split} holds no instructions; give it a size in pool.splits"
+
+
+def _labels(name: str, params: Params) -> Iterator[str]:
+    this = params.rounds[name]
+    if this.target != NONE:
+        if this.labels != NONE:
+            yield f"labels: '{this.labels}' beside the target '{this.target}'; set one of the two to none"
+        if not params.opponents_of(name):
+            yield "target: there is nobody to battle; add a contestant to opponents (or let one join earlier)"
+    elif this.method != "sft":
+        yield f"target: {this.method} learns from battles and needs one; name a model, or use method sft"
+    elif this.labels == NONE:
+        yield "target: neither a target nor labels, so there is nothing to learn; name one of the two"
+    if this.labels not in (NONE, *params.opponents):
+        yield f"labels: no opponent '{this.labels}'; {suggest(this.labels, params.opponents)}"
+
+
+def _continued(this: Round, params: Params) -> Iterator[str]:
+    earlier = params.rounds.get(this.adds_to)
+    if earlier and earlier.method != this.method:
+        yield (
+            f"adds_to: {this.method} cannot add to the rows of '{this.adds_to}', which is {earlier.method}; "
+            f"name a {this.method} round or none"
+        )

@@ -1,0 +1,89 @@
+"""Freeing what can be made again; never an answer or a verdict."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from arena_learning.core import ArenaError, Paths, refuse_while_running
+from arena_learning.params import Params
+from arena_learning.project.disk import Item, disk_usage, size_of
+
+# What may go, and what brings it back.
+REMADE = {
+    "export": "written again when its model next answers",
+    "checkpoints": "an interrupted training then starts anew",
+    "opponents' weights": "prepared again from their source when they next answer",
+    "experiments": "checkpoints of experiments that were run in a copy",
+    "DVC cache": "objects that no branch, tag, experiment or file here refers to: their stages would run again",
+}
+# Objects that anything still refers to stay: what one branch or experiment needs is not rubbish.
+_GC = ("gc", "--workspace", "--all-branches", "--all-tags", "--all-experiments", "--force")
+
+
+class Freed(NamedTuple):
+    """One line of what would be (or was) freed: its kind, how many files, folders or objects, and their bytes.
+
+    DVC does not say the size of its objects before it removes them: then it is None.
+    """
+
+    kind: str
+    number: int
+    size: int | None
+
+
+def plan_cleaning(items: Sequence[Item], kinds: Sequence[str], paths: Paths) -> list[Freed]:
+    """Return what would be freed of the ``kinds``, without freeing it."""
+    lines = []
+    for kind in kinds:
+        if kind == "DVC cache":
+            count = _gc(paths, "--dry") if paths.dvc_cache.is_dir() else 0
+            lines.append(Freed(kind, count, None if count else 0))
+        else:
+            own = [item.size for item in items if item.kind == kind]
+            lines.append(Freed(kind, len(own), sum(own)))
+    return lines
+
+
+def free_disk(params: Params, paths: Paths, kinds: Sequence[str]) -> list[Freed]:
+    """Free the ``kinds`` and return what was freed.
+
+    Raises:
+        ArenaError: an unknown kind, a stage is running, or DVC refuses.
+    """
+    refuse_while_running(paths)
+    items = disk_usage(params, paths)
+    freed = []
+    for line in plan_cleaning(items, kinds, paths):
+        if line.kind == "DVC cache":
+            before = size_of(paths.dvc_cache)
+            count = _gc(paths) if line.number else 0
+            freed.append(Freed(line.kind, count, before - size_of(paths.dvc_cache)))
+            continue
+        for item in items:
+            if item.kind == line.kind and item.path.is_dir():
+                shutil.rmtree(item.path)
+            elif item.kind == line.kind:
+                item.path.unlink()
+        freed.append(line)
+    return freed
+
+
+def _gc(paths: Paths, *options: str) -> int:
+    """Call DVC's garbage collection and return the number of objects."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "dvc", *_GC, *options],  # this environment's, on PATH or not
+        cwd=paths.home,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise ArenaError(f"`dvc {' '.join(_GC)}` failed: {said[0] if said else done.returncode}", where="DVC")
+    return sum(int(n) for n in re.findall(r"Removed (\d+) objects", done.stdout + done.stderr))

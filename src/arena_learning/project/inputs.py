@@ -1,0 +1,129 @@
+"""The `inputs` stage: digests of the files that params.yaml names, for DVC to watch.
+
+DVC fixes a stage's dependencies before it runs and knows no conditional ones, and params.yaml may name any file: a
+pool, recorded answers, a judge's template, a folder of weights. This stage always runs and writes one small file for
+each consumer; the stages depend on these. A hub id has no file: its revision stands there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from arena_learning.core import ArenaError, Paths, canonical, read_json, write_json
+from arena_learning.engines import FETCHED, resolve
+from arena_learning.params import JudgeParams, LocalModel, Opponent, Params
+
+MISSING = "missing"  # the stage that reads it says so in words
+
+
+def write_inputs(params: Params, paths: Paths) -> dict[str, Any]:
+    """Write the digests of all files that params.yaml names; return how many there are."""
+    digests = _Digests(paths)
+    shutil.rmtree(paths.inputs, ignore_errors=True)  # a judge or opponent that is gone leaves none
+    for folder in (paths.input("opponents/x").parent, paths.input("judges/x").parent):
+        folder.mkdir(parents=True)  # DVC wants them, empty or not
+    files = 0
+    pool = dict.fromkeys((params.pool.instructions, params.pool.references))
+    found = {"pool": {name: digests.file(paths.root / name) for name in pool if name}}
+    found["weights"] = {
+        params.weights.source: digests.model(params.weights.source, params.weights.revision),
+        **_chat(params.weights, digests, paths),
+    }
+    found |= {f"opponents/{name}": _contestant(one, digests, paths) for name, one in params.opponents.items()}
+    found |= {f"judges/{name}": _judge(one, digests, paths) for name, one in params.judges.items()}
+    for name, content in found.items():
+        write_json(paths.input(name), content)
+        files += len(content)
+    digests.save()
+    return {"files": files, "consumers": len(found)}
+
+
+def _contestant(one: Opponent, digests: _Digests, paths: Paths) -> dict[str, str]:
+    if one.engine == "openai":
+        return {}
+    if one.engine == "recorded":
+        return {one.model: digests.file(paths.root / one.model)}
+    return _local(one, digests, paths)
+
+
+def _judge(one: JudgeParams, digests: _Digests, paths: Paths) -> dict[str, str]:
+    if one.kind == "replay":
+        return {one.model: digests.file(paths.root / one.model)}
+    if one.kind == "reward":
+        return _local(one, digests, paths)
+    if one.kind != "llm":
+        return {}
+    templates = [name for name in (one.template, *one.templates.values()) if name.endswith(".jinja")]
+    found = {name: digests.file(paths.root / name) for name in templates}
+    return found if one.engine in ("openai", "recorded") else found | _local(one, digests, paths)
+
+
+def _local(one: Opponent | JudgeParams, digests: _Digests, paths: Paths) -> dict[str, str]:
+    """Return the digests of a model that runs here: its weights, its adapter, its chat template."""
+    found = {one.model: digests.model(one.model, one.revision), **_chat(one, digests, paths)}
+    return found | ({one.vllm.lora: digests.folder(paths.root / one.vllm.lora)} if one.vllm.lora else {})
+
+
+def _chat(one: LocalModel, digests: _Digests, paths: Paths) -> dict[str, str]:
+    return {one.chat_template: digests.file(paths.root / one.chat_template)} if one.chat_template else {}
+
+
+class _Digests:
+    """Digests of files, computed once for each content: large weights are not read again at every run.
+
+    As in DVC, a file whose path, size and time of change are the same is taken to be the same.
+    """
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        try:
+            self._known: dict[str, str] = read_json(paths.input_digests)
+        except ArenaError:  # there is none yet, or a kill cut it: all is computed anew
+            self._known = {}
+        self._used: dict[str, str] = {}
+
+    def file(self, path: Path) -> str:
+        """Return the SHA-256 of a file."""
+        try:
+            stat = path.stat()
+            key = json.dumps([str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino])
+            if key not in self._known:
+                with path.open("rb") as file:
+                    self._known[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            return MISSING
+        self._used[key] = self._known[key]
+        return self._known[key]
+
+    def folder(self, folder: Path) -> str:
+        """Return a digest of a model folder's files: weights, configuration, tokenizer, template."""
+        files = sorted(path for path in _model_files(folder) if path.is_file())
+        if not files:
+            return MISSING
+        listed = [[path.name, self.file(path)] for path in files]
+        return hashlib.sha256(canonical(listed).encode()).hexdigest()
+
+    def model(self, source: str, revision: str) -> str:
+        """Return a digest of what a model's source names."""
+        local = self._paths.root / source
+        try:
+            found = resolve(str(local) if local.exists() else source)
+        except ArenaError:
+            return MISSING
+        if found.path is None:
+            return f"hub {source} {revision}".strip()
+        return self.folder(found.path) if found.path.is_dir() else self.file(found.path)
+
+    def save(self) -> None:
+        """Keep the digests of the files that are there now."""
+        write_json(self._paths.input_digests, self._used)
+
+
+def _model_files(folder: Path) -> Iterator[Path]:
+    for pattern in (*FETCHED, "*.py"):
+        yield from folder.glob(pattern)

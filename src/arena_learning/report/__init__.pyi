@@ -1,0 +1,36 @@
+from .draw_style import BLUE, GREY, ORANGE, STYLE, new_figure
+from .figures import make_figures
+from .html import make_report
+from .monitors import monitors_markdown, monitors_text
+from .sanitize import safe_json
+from .show import show_answers, show_battle, show_contestant, show_round
+from .show_text import answers_text, battle_text, contestant_text, efficiency_text, round_text
+from .tables import Table, fixed_width, leaderboard_markdown, leaderboard_text
+from .terminal import Page
+
+__all__ = [
+    "BLUE",
+    "GREY",
+    "ORANGE",
+    "STYLE",
+    "Page",
+    "Table",
+    "answers_text",
+    "battle_text",
+    "contestant_text",
+    "efficiency_text",
+    "fixed_width",
+    "leaderboard_markdown",
+    "leaderboard_text",
+    "make_figures",
+    "make_report",
+    "monitors_markdown",
+    "monitors_text",
+    "new_figure",
+    "round_text",
+    "safe_json",
+    "show_answers",
+    "show_battle",
+    "show_contestant",
+    "show_round",
+]

@@ -1,0 +1,244 @@
+"""What the HTML page shows, as plain values: the template lays out and decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from arena_learning.core import ArenaError, Paths, read_json
+from arena_learning.leaderboard import judge_names
+from arena_learning.params import Params
+from arena_learning.report.phrases import elo, format_number, gain_sentence, percent, plural, score
+from arena_learning.report.sanitize import clip, sanitized
+from arena_learning.report.tables import interval_text, ordered_boards, rank
+from arena_learning.report.views import (
+    ARENA,
+    BattleLog,
+    BattleView,
+    extremes,
+    read_battle_log,
+    sample_views,
+    target_of,
+)
+from arena_learning.schema import Instruction
+
+# How many battles of a place stand on the page: the widest losses and wins, and a seeded sample of the rest.
+EXTREMES, SAMPLE = 6, 18
+# Longest text that the page shows of one answer; `arena show battle` shows all of it.
+LONGEST = 8000
+
+
+class Bar(NamedTuple):
+    """A rating and its interval as places on a line from 0 to 100."""
+
+    low: float
+    middle: float
+    high: float
+
+
+class BattleCard(NamedTuple):
+    """One battle to read; `of` is the contestant that `outcome` is told of."""
+
+    place: str
+    kind: str
+    outcome: str
+    margin: str
+    instruction: Instruction
+    of: str
+    other: str
+    scores: dict[str, str]
+    answers: dict[str, dict[str, Any]]
+    judge: str
+    games: list[dict[str, str]]
+    why_unscored: str
+
+
+def board_views(leaderboard: Mapping[str, Any], params: Params) -> list[dict[str, Any]]:
+    """Return each judge's leaderboard with the interval bars, the gain in words, steps and tables."""
+    return [
+        {
+            "judge": name,
+            "chose": name == params.judge.name,
+            "instructions": plural(board["instructions"], "test instruction"),
+            "gain": gain_sentence(board["gain"]) if board["gain"] else "",
+            "verdict": board["gain"]["verdict"] if board["gain"] else "",
+            "rows": _rating_rows(board, leaderboard["answers"], params),
+            "steps": [
+                {**s, "difference": elo(s["difference"]), "span": f"{elo(s['lower'])} to {elo(s['upper'])}"}
+                for s in board["steps"]
+            ],
+            "diagnosis": board["diagnosis"],
+            "names": [r["model"] for r in board["ratings"]],
+            "win_rates": _win_rate_rows(board),
+            "categories": {
+                category: [format_number(scores.get(r["model"]), 1) for r in board["ratings"]]
+                for category, scores in board["categories"].items()
+            },
+        }
+        for name, board in ordered_boards(leaderboard)
+    ]
+
+
+def health_rows(leaderboard: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the judges' health on the test set and in each round, a row each."""
+    found = [("test set", name, board["health"]) for name, board in ordered_boards(leaderboard)]
+    found += [(one["name"], one["health"].get("judge", ""), one["health"]) for one in rounds if one["health"]]
+    return [
+        {
+            "place": place,
+            "judge": judge,
+            "battles": health["battles"],
+            "ties": percent(health["tie_rate"]),
+            "flips": percent(health["flip_rate"]),
+            "unscored": percent(health["unscored_rate"]),
+            "first": percent(health["first_position_share"]),
+            "longer": percent(health["longer_wins"]),
+            "reasons": health["unscored_reasons"],
+        }
+        for place, judge, health in found
+    ]
+
+
+def round_views(params: Params, paths: Paths) -> list[dict[str, Any]]:
+    """Return what each round took in, learnt and left out; rounds without a card yet are left out."""
+    views = []
+    for name in params.ordered_rounds:
+        card = _optional(paths.card(name))
+        health = _optional(paths.stage_metrics(name, "judge"))
+        if card:
+            views.append(
+                {
+                    "name": name,
+                    **params.rounds[name].model_dump(),
+                    "card": card,
+                    "health": health,
+                    "record": _record(health.get("against", {})),
+                    "train": _optional(paths.stage_metrics(name, "train")),
+                }
+            )
+    return views
+
+
+def battle_cards(params: Params, paths: Paths, judge: str) -> list[BattleCard]:
+    """Return the battles to read: of each round's target, and of the last round against the base."""
+    views: list[BattleCard] = []
+    for name in params.ordered_rounds:
+        target = target_of(name, params)
+        if target is not None and paths.battles(name).is_file():
+            views += _choose(read_battle_log(name, params, paths), target, params.seed, "")
+    arena = read_battle_log(ARENA, params, paths)
+    names = judge_names(paths)
+    ends = {"base", ["base", *params.ordered_rounds][-1]}
+    own = [d for d in arena.views if {d.battle.a, d.battle.b} == ends and names[d.battle.judge] == judge]
+    last = max(ends, key=lambda name: name != "base")
+    return views + _choose(arena._replace(views=own), last, params.seed, judge)
+
+
+def _choose(place: BattleLog, contestant: str, seed: int, judge: str) -> list[BattleCard]:
+    own = [d for d in place.views if contestant in (d.battle.a, d.battle.b)]
+    lost, won = (extremes(own, contestant, outcome, EXTREMES) for outcome in ("lost", "won"))
+    taken = {id(d.battle) for d in (*lost, *won)}
+    rest = sample_views([d for d in own if id(d.battle) not in taken], SAMPLE, seed)
+    kinds = (("widest loss", lost), ("widest win", won), ("sample", rest))
+    return [_battle(place.name, kind, view, contestant, judge) for kind, views in kinds for view in views]
+
+
+def _battle(place: str, kind: str, view: BattleView, of: str, judge: str) -> BattleCard:
+    battle, other, margin = view.battle, view.other(of), view.margin(of)
+    scores = {battle.a: score(battle.score_a), battle.b: score(battle.score_b)}
+    return BattleCard(
+        place="test set" if place == ARENA else place,
+        kind=kind,
+        outcome=view.outcome(of),
+        margin="" if margin is None else f"{margin:+g}",
+        instruction=view.instruction,
+        of=of,
+        other=other,
+        scores=scores,
+        answers={
+            name: {
+                "text": view.answers[name].text,
+                "cut": view.answers[name].finish_reason == "length",
+                "refusal": view.answers[name].refusal,
+                "thought": view.answers[name].thought,
+                "thought_tokens": view.answers[name].thought_tokens,
+                "tokens": view.answers[name].completion_tokens,
+            }
+            for name in (of, other)
+        },
+        judge=judge or battle.judge,
+        games=[
+            {
+                "order": f"{game.first} shown first",
+                "scores": game.unscored
+                or f"{game.first} {score(game.score_first)}, {game.second} {score(game.score_second)}",
+                "rationale": game.rationale,
+            }
+            for game in view.games
+        ],
+        why_unscored=battle.unscored or "",
+    )
+
+
+def clipped_text(text: str) -> str:
+    """Return model text for the page: control characters by their codes, a very long one cut and counted."""
+    return sanitized(clip(text, LONGEST))
+
+
+def _record(against: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
+    """Return the target's battles against each opponent in words."""
+    return {
+        f"against {other}": f"{n['wins']} won, {n['ties']} tied, {n['losses']} lost"
+        + (f", {n['unscored']} unscored" if n["unscored"] else "")
+        for other, n in against.items()
+    }
+
+
+def _rating_rows(
+    board: Mapping[str, Any], answers: Mapping[str, Any], params: Params
+) -> list[dict[str, Any]]:
+    ends = [value for r in board["ratings"] for value in (r["lower"], r["upper"])]
+    low, width = min(ends), max(1.0, max(ends) - min(ends))
+
+    def place(value: float) -> float:
+        return float(round(2 + 96 * (value - low) / width, 2))
+
+    return [
+        {
+            **r,
+            "rank": rank(r),
+            "rating": f"{r['rating']:.0f}",
+            "interval": interval_text(r),
+            "bar": Bar(place(r["lower"]), place(r["rating"]), place(r["upper"])),
+            "role": _role(r["model"], params),
+            "words": format_number(answers.get(r["model"], {}).get("mean_words"), 0),
+            "cut_off": format_number(answers.get(r["model"], {}).get("cut_off"), 0),
+            "repetition": format_number(answers.get(r["model"], {}).get("repetition"), 3),
+        }
+        for r in board["ratings"]
+    ]
+
+
+def _role(name: str, params: Params) -> str:
+    return "base" if name == "base" else "opponent" if name in params.opponents else "round"
+
+
+def _win_rate_rows(board: Mapping[str, Any]) -> dict[str, list[str]]:
+    names = [r["model"] for r in board["ratings"]]
+    rates = board["win_rates"]
+    return {
+        row: [f"{100 * rates[row][col]:.0f}" if col in rates.get(row, {}) else "" for col in names]
+        for row in names
+    }
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    """Return a JSON file's content, or nothing where the stage has not run yet."""
+    try:
+        found: dict[str, Any] = read_json(path)
+    except ArenaError:
+        if path.is_file():
+            raise
+        return {}
+    return found

@@ -1,0 +1,46 @@
+"""Numbers as a reader wants them, and sentences about them: shared by tables, figures, page and terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+ABSENT = "-"
+
+
+def format_number(value: float | None, digits: int) -> str:
+    """Return a number with ``digits`` decimals, or a dash where there is none."""
+    return ABSENT if value is None else f"{value:.{digits}f}"
+
+
+def percent(share: float | None) -> str:
+    """Return a share of 1 in per cent, or a dash where there is none."""
+    return ABSENT if share is None else f"{100 * share:.1f} %"
+
+
+def elo(points: float) -> str:
+    """Return rating points with their sign; a decimal below half a point: an interval may end there."""
+    return f"{round(points):+d}" if round(points) else f"{points:+.1f}" if points else "0"
+
+
+def score(value: float | None) -> str:
+    """Return a judge's score, 1 to 10, with two decimals at most, or a dash."""
+    return ABSENT if value is None else f"{round(value, 2):g}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return the count with its noun: ``1 battle``, ``2 battles``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def gain_sentence(gain: Mapping[str, Any]) -> str:
+    """Return in words how far one contestant is above another, and whether the interval believes it."""
+    points = round(gain["difference"])
+    where = f"{abs(points)} Elo {'above' if points > 0 else 'below'}" if points else "level with"
+    bounds = f"95 % interval of the difference {elo(gain['lower'])} to {elo(gain['upper'])}"
+    said = {
+        "gain": "a gain",
+        "fall": "a fall",
+        "not separated": "not separated, as the interval holds 0",
+    }.get(gain["verdict"], gain["verdict"])
+    return f"{gain['to']} is {where} {gain['from']} ({bounds}): {said}."

@@ -1,0 +1,3 @@
+from .run import selection_table, sweep_selection
+
+__all__ = ["selection_table", "sweep_selection"]

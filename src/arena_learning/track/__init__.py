@@ -1,5 +1,0 @@
-"""MLflow as a view of the files: runs that are made from them, left alone when equal, superseded when not."""
-
-from arena_learning.track.run import TrackReport, track
-
-__all__ = ["TrackReport", "track"]

@@ -1,0 +1,44 @@
+"""The files that stages leave, read as far as they are there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from arena_learning.core import Paths
+from arena_learning.leaderboard import (
+    Document,
+    RoundFiles,
+    first_judge_first,
+    read_arena_battles,
+    read_document,
+    read_rounds,
+)
+from arena_learning.params import Params
+from arena_learning.schema import Battle
+
+
+class Files(NamedTuple):
+    """All that is shown, except what the runs' tables and datasets read for themselves.
+
+    Attributes:
+        rounds: by name, in order.
+        board: the leaderboard, or an empty mapping.
+        arena: the battles of the test set by the judge's name, the first judge first.
+    """
+
+    rounds: dict[str, RoundFiles]
+    board: Document
+    arena: Mapping[str, Sequence[Battle]]
+
+
+def read_files(params: Params, paths: Paths) -> Files:
+    """Read the metrics files, cards and the leaderboard.
+
+    Raises:
+        ArenaError: a file that is there is malformed.
+    """
+    found = read_arena_battles(paths) if paths.arena_battles.is_file() else {}
+    return Files(
+        read_rounds(params, paths), read_document(paths.leaderboard), first_judge_first(found, params)
+    )

@@ -1,0 +1,113 @@
+"""`track_project`: make MLflow show what the files hold."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from arena_learning.core import ArenaError, Paths, canonical, redacted
+from arena_learning.params import Params
+from arena_learning.tracking.audits import AUDITS, audit_views
+from arena_learning.tracking.files import read_files
+from arena_learning.tracking.metric_names import slug
+from arena_learning.tracking.mlflow_store import opened, settle_environment, store_uri
+from arena_learning.tracking.prompts import register, templates_of
+from arena_learning.tracking.views import experiment, run_views, stale
+from arena_learning.tracking.writer import upsert
+
+WORKSPACE = "workspace"
+
+
+@dataclass
+class TrackReport:
+    """What `track_project` did.
+
+    Attributes:
+        store: where the runs are.
+        logged: runs that were written.
+        unchanged: runs that showed the same already.
+        removed: runs whose files are gone.
+        prompts: judges' templates, as games name them, and their versions in the prompt registry.
+        warnings: what a user should look at; where it failed, the last one says why.
+        failed: whether tracking stopped early; the store then shows what it showed before, or part of it.
+        seconds: how long it took.
+    """
+
+    store: str
+    logged: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    prompts: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    failed: bool = False
+    seconds: float = 0.0
+
+
+def track_project(params: Params, paths: Paths, rebuild: bool = False) -> TrackReport:
+    """Show the project's files in MLflow. Called again, it changes only what has changed.
+
+    All files are read before anything is written: a malformed one leaves the store as it was. Nothing that
+    fails here is raised, for files are the truth and the runs only a view of them.
+
+    Args:
+        params: the current parameters.
+        paths: the project.
+        rebuild: write all runs anew from the files alone.
+    """
+    began = time.monotonic()
+    report = TrackReport(store=redacted(store_uri(paths)))
+    with _forgiven(report):
+        files = read_files(params, paths)
+        report.warnings += stale(files, params)
+        shown, audits = run_views(files, params, paths), audit_views(paths)
+        if not shown:
+            report.warnings.append("nothing to show: no stage of a round has left a file; run `dvc repro`")
+        with opened(paths) as store:
+            for where, some in ((scope(store.project, params), shown), (audit_scope(store.project), audits)):
+                done = upsert(store, where, some, rebuild=rebuild)
+                report.logged += done.logged
+                report.unchanged += done.unchanged
+                report.removed += done.removed
+            report.prompts = register(store, templates_of(params), paths.root)
+    report.seconds = round(time.monotonic() - began, 2)
+    return report
+
+
+def scope(project: str, params: Params) -> str:
+    """Return what the runs of one flywheel share: the project, the DVC experiment, and all parameters.
+
+    Other parameters make another flywheel beside the one that is there, so that the two can be compared.
+    """
+    digest = hashlib.sha256(canonical(params.model_dump(mode="json")).encode()).hexdigest()
+    return "/".join((project, slug(experiment() or WORKSPACE), digest[:12]))
+
+
+def audit_scope(project: str) -> str:
+    """Return what the runs of a project's audits share: they are of a judge and labels, not of a flywheel."""
+    return f"{project}/{AUDITS}"
+
+
+@contextmanager
+def _forgiven(report: TrackReport) -> Iterator[None]:
+    """Turn what files, databases and servers can do wrong into a warning."""
+    settle_environment()
+    import sqlite3
+
+    from alembic.util.exc import CommandError
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except ArenaError as error:
+        report.warnings.append(redacted(str(error)))
+        report.failed = True
+    except (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, OSError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        report.warnings.append(
+            redacted(f"MLflow ({report.store}): {first}\n  hint: set it right, then run `arena track` again")
+        )
+        report.failed = True

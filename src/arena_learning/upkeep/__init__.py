@@ -1,1 +1,0 @@
-"""Upkeep: what rounds that are gone have left behind, and what fills the disk."""

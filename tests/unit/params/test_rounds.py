@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import pytest
+
+from arena_learning.core.errors import ArenaError
+from arena_learning.params import parse_params
+from arena_learning.params.rounds import check_round_name, check_rounds
+
+SIZES = {f"d{n}": 4 for n in range(10)}
+CHAIN = {
+    "sft-i1": {
+        "index": 1,
+        "method": "sft",
+        "split": "d1",
+        "target": "base",
+        "init": "base",
+        "threshold": 3.0,
+    },
+    "dpo-i1": {
+        "index": 2,
+        "method": "dpo",
+        "split": "d2",
+        "target": "sft-i1",
+        "init": "sft-i1",
+        "threshold": 2.0,
+    },
+    "sft-i2": {
+        "index": 4,
+        "method": "sft",
+        "split": "d4",
+        "target": "dpo-i1",
+        "init": "base",
+        "threshold": 1,
+        "adds_to": "sft-i1",
+    },
+}
+
+
+def check(make_params, changes, **sections):
+    rounds = {name: {**CHAIN.get(name, {}), **changes.get(name, {})} for name in {**CHAIN, **changes}}
+    raw = make_params(pool={"splits": SIZES, "test": 4}, rounds=rounds, **sections)
+    check_rounds(parse_params(raw, "params.yaml"))
+
+
+def refusal(make_params, changes, **sections) -> str:
+    with pytest.raises(ArenaError) as caught:
+        check(make_params, changes, **sections)
+    assert caught.value.where == "params.yaml"
+    return str(caught.value)
+
+
+def test_the_papers_ten_rounds_are_sound(make_params):
+    rounds = {
+        "sft-i0": {"method": "sft", "split": "d0", "target": "none", "labels": "expert", "init": "base"}
+    }
+    for i in (1, 2, 3):
+        last, earlier = f"ppo-i{i - 1}", {m: f"{m}-i{i - 1}" for m in ("sft", "dpo", "ppo")}
+        target = "sft-i0" if i == 1 else last
+        adds = {m: "none" if i == 1 and m != "sft" else earlier[m] for m in earlier}
+        rounds[f"sft-i{i}"] = {"method": "sft", "target": target, "init": "base", "adds_to": adds["sft"]}
+        rounds[f"dpo-i{i}"] = {
+            "method": "dpo",
+            "target": f"sft-i{i}",
+            "init": f"sft-i{i}",
+            "adds_to": adds["dpo"],
+        }
+        rounds[f"ppo-i{i}"] = {
+            "method": "ppo",
+            "target": f"dpo-i{i}",
+            "init": f"dpo-i{i}",
+            "adds_to": adds["ppo"],
+        }
+    whole = {
+        name: {**r, "index": n, "split": f"d{n}", "threshold": 1}
+        for n, (name, r) in enumerate(rounds.items())
+    }
+    check_rounds(parse_params(make_params(pool={"splits": SIZES, "test": 4}, rounds=whole), "params.yaml"))
+
+
+def test_supervised_training_may_start_from_an_earlier_round(make_params):
+    check(make_params, {"sft-i2": {"init": "dpo-i1"}})
+
+
+@pytest.mark.parametrize("field", ["target", "init", "adds_to"])
+def test_a_reference_to_nothing_gets_a_suggestion(make_params, field):
+    said = refusal(make_params, {"sft-i2": {field: "sft-1i"}})
+    assert f"rounds.sft-i2.{field}: no model 'sft-1i'; did you mean 'sft-i1'?" in said
+
+
+def test_training_from_nothing_is_refused(make_params):
+    assert "rounds.sft-i2.init: no model 'none'" in refusal(make_params, {"sft-i2": {"init": "none"}})
+
+
+def test_a_reference_to_a_later_round_is_refused(make_params):
+    said = refusal(make_params, {"sft-i1": {"init": "dpo-i1"}, "dpo-i1": {"target": "base", "init": "base"}})
+    assert "rounds.sft-i1.init: 'dpo-i1' is not earlier (index 2, this round has 1)" in said
+    assert "cycle" not in said
+
+
+def test_a_cycle_is_shown_as_one(make_params):
+    said = refusal(make_params, {"sft-i1": {"target": "sft-i2"}})
+    # sft-i2 fights with dpo-i1, which starts from sft-i1, which fights with sft-i2
+    assert "a cycle" in said
+    assert "rounds.sft-i1.target: 'sft-i2' is not earlier" in said
+
+
+def test_a_round_that_refers_to_itself_is_refused(make_params):
+    assert "'dpo-i1' is not earlier" in refusal(make_params, {"dpo-i1": {"target": "dpo-i1"}})
+
+
+def test_an_index_used_twice_is_refused(make_params):
+    said = refusal(make_params, {"sft-i2": {"index": 2}})
+    assert "rounds.sft-i2.index: 2 is dpo-i1's already" in said
+
+
+def test_a_split_used_twice_is_refused(make_params):
+    assert "rounds.sft-i2.split: d1 is sft-i1's already" in refusal(make_params, {"sft-i2": {"split": "d1"}})
+
+
+@pytest.mark.parametrize("split", ["test", "validation", "none", "d11"])
+def test_only_training_splits_are_learnt_from(make_params, split):
+    said = refusal(make_params, {"sft-i2": {"split": split}})
+    assert f"rounds.sft-i2.split: no training split '{split}'" in said
+
+
+@pytest.mark.parametrize("size", [{}, {"d4": 0}])
+def test_a_split_without_instructions_is_refused(make_params, size):
+    sizes = {name: n for name, n in SIZES.items() if name != "d4"} | size
+    raw = make_params(pool={"splits": sizes, "test": 4}, rounds=CHAIN)
+    with pytest.raises(ArenaError, match=r"rounds.sft-i2.split: d4 holds no instructions"):
+        check_rounds(parse_params(raw, "params.yaml"))
+
+
+def test_rows_are_only_added_to_rows_of_the_same_method(make_params):
+    said = refusal(make_params, {"sft-i2": {"adds_to": "dpo-i1"}})
+    assert "rounds.sft-i2.adds_to: sft cannot add to the rows of 'dpo-i1', which is dpo" in said
+    ppo = {
+        "index": 5,
+        "method": "ppo",
+        "split": "d5",
+        "target": "dpo-i1",
+        "init": "dpo-i1",
+        "threshold": 1,
+        "adds_to": "dpo-i1",
+    }
+    assert "ppo cannot add to the rows of 'dpo-i1'" in refusal(make_params, {"ppo-i1": ppo})
+
+
+def test_labels_and_target_exclude_each_other_and_one_is_needed(make_params):
+    assert "labels: 'expert' beside the target" in refusal(make_params, {"sft-i1": {"labels": "expert"}})
+    assert "neither a target nor labels" in refusal(make_params, {"sft-i1": {"target": "none"}})
+    assert "dpo learns from battles" in refusal(
+        make_params, {"dpo-i1": {"target": "none", "labels": "expert"}}
+    )
+    said = refusal(make_params, {"sft-i1": {"target": "none", "labels": "expart"}})
+    assert "no opponent 'expart'; did you mean 'expert'?" in said
+
+
+def test_a_battle_needs_an_opponent(make_params):
+    assert "rounds.sft-i1.target: there is nobody to battle" in refusal(make_params, {}, opponents={})
+
+
+def test_all_problems_are_reported_at_once(make_params):
+    said = refusal(make_params, {"sft-i1": {"split": "d2", "init": "bass"}, "sft-i2": {"adds_to": "dpo-i1"}})
+    assert [line.split(":")[0].strip() for line in said.splitlines()[1:]] == [
+        "rounds.dpo-i1.split",
+        "rounds.sft-i1.init",
+        "rounds.sft-i2.adds_to",
+    ]
+
+
+def test_an_unknown_round_gets_a_suggestion(make_params):
+    params = parse_params(make_params(), "params.yaml")
+    check_round_name("sft-i1", params)
+    with pytest.raises(ArenaError, match="did you mean 'sft-i1'"):
+        check_round_name("sft-l1", params)

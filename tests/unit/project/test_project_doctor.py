@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from arena_learning.core.json_files import write_text
+from arena_learning.core.paths import Paths
+from arena_learning.project.doctor import find_torn
+
+
+def test_a_lock_file_that_dvc_left_half_written_is_found_and_a_whole_one_is_not(tmp_path):
+    lock = tmp_path / ".dvc" / "tmp" / "rwlock"
+    assert list(find_torn(Paths(tmp_path))) == []
+    write_text(lock, "{}")
+    assert list(find_torn(Paths(tmp_path))) == []
+    write_text(lock, "")  # as it was found after a kill
+    (finding,) = find_torn(Paths(tmp_path))
+    assert (finding.level, finding.hint) == ("fail", "rm .dvc/tmp/rwlock")
+
+
+def test_dvcs_memory_of_the_stages_that_was_cut_off_is_found_and_a_whole_one_is_not(tmp_path):
+    out = f"    outs:\n    - path: a\n      hash: md5\n      md5: {'a' * 32}\n      size: 1\n"
+    whole = f"schema: '2.0'\nstages:\n  prepare:\n    cmd: arena prepare\n{out}"
+    write_text(tmp_path / "dvc.lock", whole)
+    assert list(find_torn(Paths(tmp_path))) == []
+    cuts = (0, 10, whole.index("    cmd"), whole.index("    - path"), whole.index("path") + 3)
+    for torn in (whole[:cut] for cut in cuts):
+        write_text(tmp_path / "dvc.lock", torn)
+        (finding,) = find_torn(Paths(tmp_path))
+        assert (finding.level, finding.hint) == ("fail", "rm dvc.lock")
