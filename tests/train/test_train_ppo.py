@@ -157,7 +157,11 @@ def ppo(lively, tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("more", [{}, {"lora_rank": 4}, {"value": "head"}], ids=["all", "lora", "head"])
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"lora_rank": 4}, {"value": "head"}, {"lora_rank": 4, "value": "head"}],
+    ids=["all", "lora", "head", "lora-head"],
+)
 def test_at_the_first_step_the_policy_is_its_reference_to_the_bit(ppo, precision, more):
     first, *_, last = ppo(precision=precision, epochs=3, **more).phases[-1].curve
     assert (first["kl"], first["approx_kl"], first["clip_fraction"]) == (0.0, 0.0, 0.0)

@@ -35,9 +35,8 @@ if TYPE_CHECKING:
 
     from arena_learning.params import Ppo
 
-ROLLOUT = (
-    8  # prompts answered at once, where a micro-batch is not larger: a row of logits each, and its cache
-)
+# Prompts answered at once, where a micro-batch is not larger: each holds a row of logits and its key-value cache.
+ROLLOUT = 8
 
 
 def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: TrainedReward) -> Trained:
