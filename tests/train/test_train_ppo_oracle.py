@@ -39,7 +39,7 @@ def make_trainer(record, tensors, *, micro_batch_means=True, rows=None):
     from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
     from arena_learning.train.ppo_models import Policy, Scorer
-    from arena_learning.train.ppo_trainer import Frozen, Learner, Rules, Trainer
+    from arena_learning.train.ppo_trainer import Frozen, Learner, Trainer, UpdateRules
 
     AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(mixed_precision="no", cpu=True)
@@ -68,7 +68,7 @@ def make_trainer(record, tensors, *, micro_batch_means=True, rows=None):
         )
         schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
         learners.append(Learner(name, *accelerator.prepare(module, optimizer), schedule))
-    rules = Rules(
+    rules = UpdateRules(
         kl=settings["kl"],
         missing_eos_penalty=settings["missing_eos_penalty"],
         passes=settings["passes"],

@@ -25,7 +25,7 @@ from arena_learning.train.loop import Job, Trained, check_finite
 from arena_learning.train.lora import lora_config, merged
 from arena_learning.train.ppo_models import Policy, Sample, Scorer
 from arena_learning.train.ppo_state import load_state, save_state
-from arena_learning.train.ppo_trainer import Frozen, Learner, Rules, Trainer
+from arena_learning.train.ppo_trainer import Frozen, Learner, Trainer, UpdateRules
 from arena_learning.train.reward import TrainedReward
 from arena_learning.train.rollout import answer, drawn_numbers, prompts_of
 
@@ -105,7 +105,7 @@ def make_trainer(
     else:
         start = load_policy(job.start).to(accelerator.device).requires_grad_(False)
         reference = Frozen(Policy(start, settings.temperature, job.start.pad).eval())
-    rules = Rules(
+    rules = UpdateRules(
         kl=settings.kl,
         missing_eos_penalty=settings.missing_eos_penalty,
         passes=settings.ppo_epochs,

@@ -24,7 +24,7 @@ Groups = Sequence[list[int]]
 SCORED = 8  # samples that a scorer reads at once, where a micro-batch is not larger: it has no vocabulary
 
 
-class Rules(NamedTuple):
+class UpdateRules(NamedTuple):
     """How updates are made.
 
     Attributes:
@@ -89,7 +89,7 @@ class Trainer:
         learners: Sequence[Learner],
         reference: Frozen,
         reward: Frozen,
-        rules: Rules,
+        rules: UpdateRules,
     ) -> None:
         self.accelerator, self.learners, self.rules = accelerator, learners, rules
         self.reference, self.reward = reference, reward
