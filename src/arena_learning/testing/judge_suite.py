@@ -6,10 +6,14 @@ Example:
         import pytest
         from arena_learning.testing import JudgeConformance
 
+        @pytest.fixture(scope="module")  # one judge for all tests
+        def judge():
+            judge = MyJudge()
+            yield judge
+            judge.close()
+
         class TestMyJudge(JudgeConformance):
-            @pytest.fixture(scope="class")
-            def judge(self):
-                return MyJudge()
+            pass
 """
 
 from __future__ import annotations
@@ -80,7 +84,7 @@ PRESENTATIONS = [
 
 
 class JudgeConformance:
-    """The suite: subclass it and give a ``judge`` fixture (one for the whole class will do).
+    """The suite: subclass it and give a ``judge`` fixture (one for all tests will do).
 
     A test fails with an `AssertionError`. That a batch changes nothing is asked only of a judge whose model's batches
     do not (it says otherwise by ``batch_exact = False``).
