@@ -167,17 +167,21 @@ def test_at_the_first_step_the_policy_is_its_reference_to_the_bit(ppo, precision
     assert (first["kl"], first["approx_kl"], first["clip_fraction"]) == (0.0, 0.0, 0.0)
     assert first["val/ratio"] == pytest.approx(1.0, abs=1e-6)
     assert last["kl"] != 0.0
-    names = (
-        "lr",
-        "entropy",
-        "reward",
-        "reward_less_kl",
-        "value_loss",
-        "val/clipfrac_avg",
-        "ended",
-        "episode",
-    )
-    assert set(names) < set(first)
+    assert set(first) == {
+        *(
+            "step",
+            "episode",
+            "lr",
+            "loss",
+            "value_loss",
+            "kl",
+            "entropy",
+            "reward",
+            "reward_less_kl",
+            "ended",
+        ),
+        *("approx_kl", "clip_fraction", "val/ratio", "val/clipfrac_avg"),
+    }
 
 
 @pytest.mark.parametrize("more", [{}, {"lora_rank": 4}, {"value": "head"}], ids=["all", "lora", "head"])
