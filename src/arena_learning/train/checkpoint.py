@@ -1,7 +1,7 @@
 """Checkpoints of an interrupted training: whose they are, which is whole, and when they go.
 
 A checkpoint's optimiser, schedule and random state are in torch's format, which is a pickle; transformers
-loads them with ``weights_only=True``, which runs no code. Weights are safetensors. PPO's are in `ppo_state`.
+loads them with ``weights_only=True``, which runs no code. Weights are safetensors. PPO's are in `ppo.state`.
 """
 
 from __future__ import annotations
