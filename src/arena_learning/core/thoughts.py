@@ -91,11 +91,11 @@ def split_text(
 
     Example:
         >>> split_text("<think>Sky, sea.</think>\\n\\nBlue.")
-        Said(thought='Sky, sea.', text='Blue.', ended=True)
+        SplitAnswer(thought='Sky, sea.', text='Blue.', ended=True)
         >>> split_text("<think>Sky, sea")
-        Said(thought='Sky, sea', text='', ended=False)
+        SplitAnswer(thought='Sky, sea', text='', ended=False)
         >>> split_text("Put <think> before it.")
-        Said(thought='', text='Put <think> before it.', ended=True)
+        SplitAnswer(thought='', text='Put <think> before it.', ended=True)
     """
     if CHANNEL in text:
         return _by_channels(text)
