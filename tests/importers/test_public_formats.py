@@ -527,7 +527,7 @@ def test_the_command_passes_over_malformed_rows_and_says_which(tmp_path):
         ('id,"instruction"?,text,model\na,Q,x,m\n', "expected after", "line 1"),
         ('id,instruction,text,model\na,Q,x,"m\nb,Q,y,m\n', "unexpected end", "line 2"),
         ('id,instruction,text,model\na,Q,x,m\nb,"Q"?,y,m\n', "expected after", "line 3"),
-        ("id,id,text,model\na,Q,x,m\n", "'id' stands twice", "t.csv"),
+        ("id,id,text,model\na,Q,x,m\n", "the column 'id' twice", "t.csv"),
         ("id;instruction;text;model\na;Q;x\n", "not 4 columns", "line 2"),
     ],
 )

@@ -52,7 +52,7 @@ def chat_settings(model: LocalModel, paths: Paths, where: str) -> ChatSettings:
     """Return how a model's chat template is used, by its parameters; ``where`` names their section.
 
     Raises:
-        ArenaError: the file of ``chat_template`` cannot be read, or lies outside of the project.
+        ArenaError: the file of ``chat_template`` cannot be read, or lies outside the project.
     """
     template = ""
     if model.chat_template:

@@ -152,7 +152,7 @@ def test_labels_and_target_exclude_each_other_and_one_is_needed(make_params):
     assert "labels: 'expert' is given beside the target" in refusal(
         make_params, {"sft-i1": {"labels": "expert"}}
     )
-    assert "neither a target nor labels" in refusal(make_params, {"sft-i1": {"target": "none"}})
+    assert "with neither target nor labels" in refusal(make_params, {"sft-i1": {"target": "none"}})
     assert "dpo learns from battles" in refusal(
         make_params, {"dpo-i1": {"target": "none", "labels": "expert"}}
     )
