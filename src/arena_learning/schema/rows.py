@@ -1,7 +1,7 @@
-"""The rows that flow between stages, and how they are read and written.
+"""The rows that stages exchange, and how they are read and written.
 
-Every file is JSON Lines in UTF-8, one row a line, written once, atomically, in a canonical order with sorted keys, so
-that equal content is equal bytes. `SCHEMA_VERSION` is part of every store key: raise it when a row changes meaning.
+Every file is JSON Lines in UTF-8, one row per line, with sorted keys and in a fixed order, so that equal content gives
+equal bytes. `SCHEMA_VERSION` is part of every store key: raise it when a row changes its meaning.
 """
 
 from __future__ import annotations
@@ -27,41 +27,48 @@ SCHEMA_VERSION = 1
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length"]
-Ended = Literal[
-    "stop", "length", "refused"
-]  # of a response: an engine may refuse one item, and answer others
+Ended = Literal["stop", "length", "refused"]  # of a response; an engine may refuse a single conversation
 Winner = Literal["a", "b", "tie", "unscored"]
 
 
-_SAYS_NOTHING = ("thought", "thought_tokens", "refusal")  # of a response, where they are empty
+_SAYS_NOTHING = ("thought", "thought_tokens", "refusal")  # fields of a response that are omitted when empty
 
 
 class Row(BaseModel):
-    """Base of all rows: frozen, and unknown fields are refused. ``HINT`` is said of a malformed one."""
+    """Base of all rows: frozen; unknown fields are errors. ``HINT`` is the hint of the error for a malformed row."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     HINT: ClassVar[str] = ""
 
 
 class Turn(Row):
-    """One message of a conversation."""
+    """One message of a conversation.
+
+    Attributes:
+        role: who speaks.
+        content: text of the message.
+    """
 
     role: Role
     content: str
 
 
 class Instruction(Row):
-    """A conversation that ends in a user turn.
+    """A conversation that ends with a user turn.
 
     Attributes:
-        id: unique in the pool.
-        turns: the conversation so far; the last turn is the user's.
-        category: free word; test sets are stratified by it.
-        source: where the instruction comes from.
+        id: identifier, unique in the pool.
+        turns: the conversation; the last turn is the user's.
+        category: any word; test sets are stratified by it.
+        source: origin of the instruction.
         difficulty: easy, medium, hard or unknown.
         language: BCP 47 code.
-        rubric: checkable criteria as in `rubric.parse_criterion`; empty where there is none.
+        rubric: criteria that answers are checked against, see `parse_criterion`; may be empty.
         reference: a good answer to compare with, or None.
+
+    Example:
+        >>> Instruction(id="cook-007", turns=[Turn(role="user", content="How long do I boil an egg?")]).text
+        'How long do I boil an egg?'
     """
 
     id: str = Field(min_length=1, pattern=r"^[\w.:-]+$")
@@ -83,37 +90,35 @@ class Instruction(Row):
             raise ValueError("the last turn must be the user's")
         spoken = [turn.role for turn in turns if turn.role != "system"]
         if spoken != [("user", "assistant")[i % 2] for i in range(len(spoken))]:
-            raise ValueError("user and assistant turns must alternate, from the user's")
+            raise ValueError("user and assistant turns must alternate, starting with the user's")
         if any(turn.role == "system" for turn in turns[1:]):
-            raise ValueError("a system turn may only stand first")
+            raise ValueError("only the first turn may be a system turn")
         return turns
 
     @property
     def text(self) -> str:
-        """The user's turns, joined: what filters and embeddings look at."""
+        """The user's turns, joined by line breaks."""
         return "\n".join(turn.content for turn in self.turns if turn.role == "user")
 
     @property
     def multi_turn(self) -> bool:
-        """Whether an assistant has spoken before the last user turn."""
+        """Whether the conversation contains an assistant turn."""
         return any(turn.role == "assistant" for turn in self.turns)
 
 
 class Response(Row):
-    """One contestant's answer to one instruction (seconds stay in the store: they are not data).
+    """One contestant's answer to one instruction. Its generation time is kept in the store only.
 
     Attributes:
-        instruction_id: what was asked.
-        contestant: who answered.
-        text: the answer alone; empty where it was refused, or where a thought never ended.
-        finish_reason: ``stop``, ``length`` (cut off) or ``refused``.
-        prompt_tokens: length of the prompt.
-        completion_tokens: all that was generated, thought included.
-        thought: what the model thought before it answered: never judged, compared, counted in words or learnt.
-        thought_tokens: how many of ``completion_tokens`` went into the thought.
-        refusal: why there is no answer, where it was refused.
-
-    The last three are left out of a file where they say nothing.
+        instruction_id: the instruction.
+        contestant: name of the contestant.
+        text: the answer without its thought; empty if refused or if the thought never ended.
+        finish_reason: ``stop``, ``length`` (truncated) or ``refused``.
+        prompt_tokens: length of the prompt in tokens.
+        completion_tokens: number of generated tokens, thought included.
+        thought: the model's reasoning before the answer; never judged or trained on. Omitted from files when empty.
+        thought_tokens: number of ``completion_tokens`` in the thought. Omitted from files when 0.
+        refusal: reason why there is no answer. Omitted from files when empty.
     """
 
     instruction_id: str
@@ -133,10 +138,19 @@ class Response(Row):
 
 
 class Game(Row):
-    """One judged presentation of two responses in one order.
+    """A judge's verdict on two responses, presented in one order.
 
-    Scores are 1-10, or both None with the reason in `unscored`. `judge` names the judge and the version of its
-    prompt or rubric.
+    Attributes:
+        instruction_id: the instruction.
+        judge: name of the judge, with the version of its prompt or rubric.
+        first: contestant whose response was presented first.
+        second: contestant whose response was presented second.
+        score_first: score of the first response, 1 to 10; None if unscored.
+        score_second: score of the second response, 1 to 10; None if unscored.
+        rationale: the judge's reasons.
+        unscored: reason why there are no scores; None if there are.
+        attempts: how often the judge was asked.
+        tokens: number of tokens in all prompts and replies.
     """
 
     instruction_id: str
@@ -154,15 +168,27 @@ class Game(Row):
     @classmethod
     def _reason(cls, unscored: str | None) -> str | None:
         if unscored is not None and not unscored.strip():
-            raise ValueError("an unscored game needs its reason")
+            raise ValueError("an unscored game needs a reason")
         return unscored
 
 
 class Battle(Row):
-    """The games of one pair on one instruction, merged (contestants in alphabetical order).
+    """The merged games of one pair of contestants on one instruction.
 
-    `gap` is the winner's mean score less the loser's (0 for a tie, None if unscored); `orders_agree` is None where
-    fewer than two games were scored.
+    Attributes:
+        instruction_id: the instruction.
+        category: category of the instruction.
+        judge: as in the games.
+        a: the contestant that comes first in alphabetical order.
+        b: the other contestant.
+        score_a: mean score of ``a`` over the games; None if unscored.
+        score_b: mean score of ``b`` over the games; None if unscored.
+        winner: ``a``, ``b``, ``tie`` or ``unscored``.
+        gap: the winner's mean score minus the loser's; 0 for a tie, None if unscored.
+        orders_agree: whether both games have the same outcome; None if fewer than two were scored.
+        games: number of scored games.
+        unscored: reason why there is no winner; None if there is one.
+        rationales: rationales of the scored games.
     """
 
     instruction_id: str
@@ -181,11 +207,19 @@ class Battle(Row):
 
 
 class RecordedVerdict(Row):
-    """What another judge said once of two contestants: a row of a file that the judge `replay` reads.
+    """A recorded verdict of another judge: a row of a file that the judge ``replay`` reads.
 
-    ``first`` and ``second`` are the contestants as they were presented, or in any order where ``order_known`` is
-    false. Scores are 1 to 10; a bare winner is recorded as 10 and 1, a tie as 5.5 each, a preference p from 0 to 1
-    for the second as 10 - 9p and 1 + 9p.
+    A verdict without scores is recorded as 10 to 1, a tie as 5.5 each, and a preference p (0 to 1) for the second
+    contestant as 10 - 9p to 1 + 9p.
+
+    Attributes:
+        instruction_id: the instruction.
+        first: contestant whose response was presented first (either one, if the order is not known).
+        second: the other contestant.
+        score_first: score of the first contestant, 1 to 10.
+        score_second: score of the second contestant, 1 to 10.
+        order_known: whether ``first`` is known to have been presented first.
+        rationale: the judge's reasons.
     """
 
     instruction_id: str = Field(min_length=1)
@@ -198,7 +232,22 @@ class RecordedVerdict(Row):
 
 
 class Provenance(Row):
-    """Where a training row comes from: the round, the battle's contestants and scores, and what the judge said."""
+    """The origin of a training row.
+
+    Attributes:
+        round: round that made the row.
+        instruction_id: the instruction.
+        category: category of the instruction.
+        winner: contestant whose answer is trained on.
+        loser: contestant that lost; empty for a label without a battle.
+        score_winner: mean score of the winner.
+        score_loser: mean score of the loser.
+        gap: difference of the two scores.
+        threshold: the round's threshold K.
+        orders_agree: as in the battle.
+        judge: as in the battle.
+        rationales: as in the battle.
+    """
 
     round: str
     instruction_id: str
@@ -215,7 +264,13 @@ class Provenance(Row):
 
 
 class SftRow(Row):
-    """A row for supervised fine-tuning, in TRL's conversational prompt/completion format."""
+    """A row for supervised fine-tuning, in TRL's conversational prompt/completion format.
+
+    Attributes:
+        prompt: turns of the instruction.
+        completion: the answer that is trained on, as one turn.
+        provenance: origin of the row.
+    """
 
     prompt: tuple[Turn, ...]
     completion: tuple[Turn, ...]
@@ -223,10 +278,15 @@ class SftRow(Row):
 
 
 class PreferenceRow(Row):
-    """A winner/loser pair, in TRL's conversational preference format.
+    """A preference pair, in TRL's conversational preference format.
 
-    ``rejected_cut_off``: the rejected answer ran out of tokens. It never ended, and its end is not learnt either; left
-    out of a file where it did end.
+    Attributes:
+        prompt: turns of the instruction.
+        chosen: the winner's answer, as one turn.
+        rejected: the loser's answer, as one turn.
+        provenance: origin of the row.
+        rejected_cut_off: whether the rejected answer was truncated; then no end of turn is trained on for it. Omitted
+            from files when false.
     """
 
     prompt: tuple[Turn, ...]
@@ -248,7 +308,14 @@ def read_rows(path: Path, kind: type[R]) -> list[R]:
     """Read a JSON Lines file of ``kind`` rows.
 
     Raises:
-        ArenaError: the file is missing, a folder or not UTF-8, or a line is malformed; names file and line.
+        ArenaError: the file is missing, a folder or not UTF-8, or a line is malformed; with file and line.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "pool.jsonl"
+        >>> write_rows(file, [Instruction(id="q1", turns=[Turn(role="user", content="Why is the sky blue?")])])
+        >>> [row.id for row in read_rows(file, Instruction)]
+        ['q1']
     """
     return list(iter_rows(path, kind))
 
@@ -259,9 +326,9 @@ def iter_rows(path: Path, kind: type[R]) -> Iterator[R]:
 
 
 def numbered_rows(path: Path, kind: type[R]) -> Iterator[tuple[int, R]]:
-    """Yield line numbers and rows of a JSON Lines file (blank lines are passed over); see `read_rows`."""
+    """Yield line numbers and rows of a JSON Lines file, skipping blank lines; see `read_rows`."""
     try:
-        # Some editors begin a file with a mark of its encoding. A row ends at "\n" alone: not at "\r" either.
+        # Some editors write a byte order mark. Only "\n" ends a row, not "\r".
         with path.open(encoding="utf-8-sig", newline="\n") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
@@ -282,16 +349,16 @@ def write_rows(path: Path, rows: Iterable[R]) -> None:
 
 @contextmanager
 def rows_file(path: Path) -> Iterator[Callable[[Iterable[Row]], None]]:
-    """Give a function that appends rows to a new file; at the end it stands at ``path``, after an error nowhere.
+    """Yield a function that writes rows; after the block the file replaces ``path``, after an error it is deleted.
 
-    What is written is not kept in memory.
+    Written rows are not kept in memory.
     """
     with new_text_file(path) as file:
         yield lambda rows: file.writelines(f"{canonical(row.model_dump(mode='json'))}\n" for row in rows)
 
 
 def by_id(instructions: Sequence[Instruction]) -> dict[str, Instruction]:
-    """Return the instructions by their id."""
+    """Return the instructions by id."""
     return {instruction.id: instruction for instruction in instructions}
 
 
@@ -307,7 +374,7 @@ def _parse(line: str, kind: type[R], where: str) -> R:
 
 
 def describe_invalid(error: ValidationError) -> str:
-    """Return what is wrong with a row or a parameter file in one line, without echoing long values."""
+    """Return a validation error in one line, without quoting long values."""
     parts = []
     for problem in error.errors(include_url=False):
         place = ".".join(str(p) for p in problem["loc"]) or "the row"
