@@ -1,6 +1,6 @@
-"""How a contestant answers: engines behind one small protocol, chat templates, weights.
+"""Engines, which generate the answers of contestants and judges; chat templates; weights.
 
-A new engine is one file, a line in `build`, and passes `arena_learning.testing`.
+A new engine is one file and one line in `build`; it must pass the conformance suite of `arena_learning.testing`.
 """
 
 import lazy_loader
