@@ -1,6 +1,6 @@
 """Engines, which generate the answers of contestants and judges; chat templates; weights.
 
-A new engine is one file and one line in `build`; it must pass the conformance suite of `arena_learning.testing`.
+A new engine is one file, its name in `params` and a line in `build`; it must pass `arena_learning.testing`.
 """
 
 import lazy_loader

@@ -15,7 +15,7 @@ from arena_learning.schema import Instruction
 _SHOWN = 5  # number of ids in an error
 
 
-class RecordedAnswers:
+class RecordedEngine:
     """Returns the answers of a JSON Lines file of ``{"id": instruction id, "text": answer}``.
 
     Sampling has no effect, not even ``max_tokens``, and every answer counts as complete. Token counts are numbers of
