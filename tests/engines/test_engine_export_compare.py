@@ -222,7 +222,7 @@ def test_a_written_file_is_checked_by_shapes_and_samples(llama, tmp_path, dtype)
     gguf_check.check_written(path, tensors)
     with pytest.raises(ArenaError, match=r"token_embd\.weight does not contain the model's numbers"):
         gguf_check.check_written(path, Tensors(trained(llama, tmp_path / "other"), tensors.computation))
-    with pytest.raises(ArenaError, match=r"9 tensors are not those .* blk\.1\.attn_k\.weight is \(32, 64\)"):
+    with pytest.raises(ArenaError, match=r"9 tensors do not match .* blk\.1\.attn_k\.weight is \(32, 64\)"):
         gguf_check.check_written(path, Tensors(llama, tensors.computation.first(1)))
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ArenaError, match="cannot be read back"):
@@ -233,7 +233,7 @@ def test_rows_that_were_not_reordered_are_found(llama, tmp_path, monkeypatch):
     from arena_learning.engines.gguf import export as gguf_export
 
     monkeypatch.setattr(gguf_export, "_permute", lambda tensor, heads: tensor)
-    with pytest.raises(ArenaError, match=r"attn_q\.weight does not hold"):
+    with pytest.raises(ArenaError, match=r"attn_q\.weight does not contain"):
         export_gguf(llama, None, tmp_path / "x.gguf", "f16")
     assert not (tmp_path / "x.gguf").exists()
 

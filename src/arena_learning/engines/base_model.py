@@ -95,7 +95,7 @@ def prepare_base(
             raise ArenaError(
                 "the tokenizer has no chat template",
                 where=f"{WHERE}: {weights.source}",
-                hint="set weights.chat_template to a file with a template, or use an instruct model",
+                hint="set weights.chat_template: FILE, with a file that contains one, or use an instruct model",
             )
         parameters = sum(parameter.numel() for parameter in model.parameters())
         with without_progress_bars():
