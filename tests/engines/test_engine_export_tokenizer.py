@@ -129,7 +129,9 @@ def test_a_vocabulary_longer_than_the_embedding_is_refused(copy, tmp_path):
     size = len(tokenizer)
     tokenizer.add_tokens(["<one more>"])
     tokenizer.save_pretrained(copy)
-    assert f"1 tokens more than the embedding's {size} rows (the first is '<one more>'" in refusal(copy, tmp_path)
+    assert f"1 tokens more than the embedding's {size} rows (the first is '<one more>'" in refusal(
+        copy, tmp_path
+    )
 
 
 def test_a_vocabulary_padded_in_the_embedding_is_written(tmp_path):

@@ -71,6 +71,8 @@ class Ppo(Optimiser):
 
     Attributes:
         reward: settings of the reward model's training.
+        value: what predicts the score: a separate ``model`` that starts as the reward model, or a ``head`` on the policy
+            (a third less memory, but the policy's weights learn both).
         kl: coefficient of the KL divergence from the starting model in the reward.
         max_tokens: limit of a sampled response's length in tokens.
         temperature: sampling temperature of the responses.
@@ -79,6 +81,7 @@ class Ppo(Optimiser):
     """
 
     reward: Optimiser = Optimiser()
+    value: Literal["model", "head"] = "model"
     kl: float = Field(default=0.4, ge=0)
     max_tokens: Positive = 64
     temperature: float = Field(default=0.7, gt=0, le=2)
