@@ -71,7 +71,7 @@ class Ppo(Optimiser):
 
     Attributes:
         reward: settings of the reward model's training.
-        value: what predicts the score: a separate ``model`` that starts as the reward model, or a ``head`` on the policy
+        value: what predicts the score: a separate ``model``, initially the reward model, or a ``head`` on the policy
             (a third less memory, but the policy's weights learn both).
         kl: coefficient of the KL divergence from the starting model in the reward.
         max_tokens: limit of a sampled response's length in tokens.
