@@ -313,7 +313,7 @@ def test_a_hub_id_is_opened_at_its_revision_and_read_as_published(hub, folder, t
     assert len(whole) == len(turn) + 1
     assert pinned.fingerprint["end"] == "template"
     assert opened(end="turn").fingerprint.get("end") is None
-    with pytest.raises(ArenaError, match="cannot fetch 'someone/other'"):
+    with pytest.raises(ArenaError, match="cannot download 'someone/other'"):
         opened(model="someone/other")
 
 

@@ -350,7 +350,7 @@ def test_another_encoding_is_read_or_named(tmp_path, encoding, name):
     ("text", "what"),
     [
         ("sep=;\nmodel_a;model_b;winner\nx;y;A\n", None),
-        ("model_a,model_b,winner,winner\nx,y,A,B\n", "the column 'winner' stands twice"),
+        ("model_a,model_b,winner,winner\nx,y,A,B\n", "the header has the column 'winner' twice"),
         (
             'model_a,model_b,winner,note\nx,y,A,"\nx,y,B,n\nx,y,B,n\n',
             r"line 2: a quote is opened and never closed",

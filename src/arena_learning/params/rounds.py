@@ -1,4 +1,4 @@
-"""The chain of rounds, checked before anything runs: what a round refers to is there, earlier, and fits."""
+"""Checks the chain of rounds before anything runs: each reference exists, is earlier, and fits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_rounds(params: Params) -> None:
     """Check that the rounds can run one after the other.
 
     Raises:
-        ArenaError: one line a problem, with its place and how to fix it; all problems at once.
+        ArenaError: all problems, one per line, each with its key and how to fix it.
     """
     problems = [*_shared(params, "index"), *_shared(params, "split"), *_cycle(params)]
     for name in params.ordered_rounds:
@@ -39,12 +39,12 @@ def check_rounds(params: Params) -> None:
 
 
 def _shared(params: Params, field: str) -> Iterator[str]:
-    """Indices order the rounds; a split played twice would be learnt twice and called new."""
+    """Yield duplicate values: indices must order the rounds, and a split must not be trained on twice."""
     owners: dict[object, str] = {}
     for name, this in params.rounds.items():
         value = getattr(this, field)
         if value in owners:
-            yield f"rounds.{name}.{field}: {value} is {owners[value]}'s already; give each round its own"
+            yield f"rounds.{name}.{field}: {value} is already used by {owners[value]}; give each round its own"
         owners.setdefault(value, name)
 
 
@@ -54,7 +54,7 @@ def _cycle(params: Params) -> Iterator[str]:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         way = " -> ".join(reversed(error.args[1]))
-        yield f"rounds: a cycle, {way}; let each round refer to earlier ones only"
+        yield f"rounds: the rounds form a cycle, {way}; let each round refer to earlier ones only"
 
 
 def _named(this: Round) -> list[tuple[str, str]]:
@@ -81,20 +81,20 @@ def _split(this: Round, params: Params) -> Iterator[str]:
     if this.split not in SPLITS:
         yield f"split: no training split '{this.split}'; {suggest(this.split, SPLITS)}"
     elif not params.pool.splits.get(this.split):
-        yield f"split: {this.split} holds no instructions; give it a size in pool.splits"
+        yield f"split: {this.split} has no instructions; give it a size in pool.splits"
 
 
 def _labels(name: str, params: Params) -> Iterator[str]:
     this = params.rounds[name]
     if this.target != NONE:
         if this.labels != NONE:
-            yield f"labels: '{this.labels}' beside the target '{this.target}'; set one of the two to none"
+            yield f"labels: '{this.labels}' is given beside the target '{this.target}'; set one of the two to none"
         if not params.opponents_of(name):
-            yield "target: there is nobody to battle; add a contestant to opponents (or let one join earlier)"
+            yield "target: no opponent has joined by this round; add one to opponents, or let one join earlier"
     elif this.method != "sft":
-        yield f"target: {this.method} learns from battles and needs one; name a model, or use method sft"
+        yield f"target: {this.method} learns from battles and needs a target; name a model, or use method sft"
     elif this.labels == NONE:
-        yield "target: neither a target nor labels, so there is nothing to learn; name one of the two"
+        yield "target: with neither target nor labels there is nothing to learn; name one of the two"
     if this.labels not in (NONE, *params.opponents):
         yield f"labels: no opponent '{this.labels}'; {suggest(this.labels, params.opponents)}"
 

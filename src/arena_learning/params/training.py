@@ -1,4 +1,4 @@
-"""Which battles become rows, and how models are trained on them."""
+"""Sections about training: which battles become rows, and how models are trained on them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Dataset(Section):
     """Which battles become training rows.
 
     Attributes:
-        pairs: preference pairs from ``all`` battles, or only those of the ``target``.
-        max_words: longest answer that is trained on, in words (0: any).
-        max_rows: most rows a round keeps, those with the widest gaps (0: all).
-        opponents: whose battles become rows, beside the target's own; empty for all.
+        pairs: battles that preference pairs come from: ``all``, or only those of the ``target``.
+        max_words: drop winners' answers with more words than this (0: no limit).
+        max_rows: keep at most this many rows per round, those with the largest score gaps (0: all).
+        opponents: use only battles among these opponents and the target; empty for all opponents.
     """
 
     pairs: Literal["all", "target"] = "all"
@@ -26,17 +26,17 @@ class Dataset(Section):
 
 
 class Optimiser(Section):
-    """What every kind of training shares.
+    """Settings that every training method shares.
 
     Attributes:
         epochs: passes over the rows.
-        learning_rate: peak rate of AdamW.
-        batch_size: rows a step; reached by accumulation.
-        device_batch_size: rows at once on the device.
-        max_length: longest row in tokens; what is longer is cut or dropped, and counted.
-        warmup_ratio: share of the steps with a rising rate.
-        lora_rank: 0 trains all weights; else LoRA adapters, merged at the end.
-        lora_alpha: LoRA's scale.
+        learning_rate: peak learning rate of AdamW.
+        batch_size: rows per optimiser step, reached by gradient accumulation.
+        device_batch_size: rows per forward pass on the device; changes memory and speed.
+        max_length: limit of a row's length in tokens; longer rows are truncated or dropped, and counted.
+        warmup_ratio: share of the steps in which the learning rate rises linearly.
+        lora_rank: rank of LoRA adapters, which are merged at the end; 0 trains all weights.
+        lora_alpha: scaling factor of LoRA (its update is multiplied by alpha / rank).
     """
 
     epochs: float = Field(default=1, gt=0)
@@ -57,9 +57,9 @@ class Dpo(Optimiser):
     """Direct preference optimisation.
 
     Attributes:
-        beta: weight of the divergence from the start.
-        sft_weight: weight of the chosen answer's own likelihood beside the preference loss (0: none, the paper's).
-            Without it a small model may lower both likelihoods and fall back into loops.
+        beta: strength of the pull towards the starting model (DPO's beta).
+        sft_weight: weight of the chosen answer's negative log-likelihood, added to the preference loss (paper: 0).
+            Without it a small model may lower the likelihood of both answers and start to repeat itself.
     """
 
     beta: float = Field(default=0.3, gt=0)
@@ -67,17 +67,17 @@ class Dpo(Optimiser):
 
 
 class Ppo(Optimiser):
-    """Reward model, then PPO.
+    """Training of a reward model, then PPO against it.
 
     Attributes:
-        reward: training of the reward model.
-        value: what predicts the score: a ``model`` of its own that starts as the reward model, or a ``head`` on the
-            policy (a third less memory; the policy's weights learn both).
-        kl: coefficient of the divergence from the start in the reward.
-        max_tokens: longest sampled response.
-        temperature: of the sampled responses.
+        reward: settings of the reward model's training.
+        value: what predicts the score: a separate ``model``, initially the reward model, or a ``head`` on the policy
+            (a third less memory, but the policy's weights learn both).
+        kl: coefficient of the KL divergence from the starting model in the reward.
+        max_tokens: limit of a sampled response's length in tokens.
+        temperature: sampling temperature of the responses.
         ppo_epochs: optimisation passes over each batch of samples.
-        missing_eos_penalty: taken off the reward of a response that does not end (0: none).
+        missing_eos_penalty: subtracted from the reward of a response without an end token (0: off).
     """
 
     reward: Optimiser = Optimiser()
@@ -90,14 +90,14 @@ class Ppo(Optimiser):
 
 
 class Train(Section):
-    """Training.
+    """How models are trained, by method.
 
     Attributes:
-        device: ``auto`` takes a GPU where there is one.
-        precision: ``fp32``, or ``bf16`` autocast (slower than fp32 on most CPUs). Weights are kept in fp32.
-        sft: of rounds with method ``sft``.
-        dpo: of rounds with method ``dpo``.
-        ppo: of rounds with method ``ppo``.
+        device: device of the training; ``auto`` uses a GPU if there is one.
+        precision: ``fp32``, or ``bf16`` autocast (slower than fp32 on most CPUs). Weights stay in fp32.
+        sft: settings of rounds with method ``sft``.
+        dpo: settings of rounds with method ``dpo``.
+        ppo: settings of rounds with method ``ppo``.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"

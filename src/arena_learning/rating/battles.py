@@ -92,6 +92,7 @@ def battles_from_frame(table: pd.DataFrame, source: str = "battles", *, skip_bad
             first).
 
     Example:
+        >>> import pandas as pd
         >>> battles_from_frame(pd.DataFrame({"model_a": ["x"], "model_b": ["y"], "winner": ["Tie (bothbad)"]})).points
         array([1], dtype=int8)
     """
