@@ -17,7 +17,8 @@ from arena_learning.engines.gguf import config as gguf_config
 from arena_learning.engines.gguf.cache import cached_export, compared_once, export_folder
 from arena_learning.engines.gguf.compare import ALLOWED, compare
 from arena_learning.engines.gguf.config import read_computation
-from arena_learning.engines.gguf.export import Tensors, export_gguf
+from arena_learning.engines.gguf.export import export_gguf
+from arena_learning.engines.gguf.tensors import Tensors
 
 pytest.importorskip("openvino_genai", reason="needs the extra 'laptop'")
 pytestmark = pytest.mark.torch
@@ -230,9 +231,9 @@ def test_a_written_file_is_checked_by_shapes_and_samples(llama, tmp_path, dtype)
 
 
 def test_rows_that_were_not_reordered_are_found(llama, tmp_path, monkeypatch):
-    from arena_learning.engines.gguf import export as gguf_export
+    from arena_learning.engines.gguf import tensors as gguf_tensors
 
-    monkeypatch.setattr(gguf_export, "_permute", lambda tensor, heads: tensor)
+    monkeypatch.setattr(gguf_tensors, "_permute", lambda tensor, heads: tensor)
     with pytest.raises(ArenaError, match=r"attn_q\.weight does not contain"):
         export_gguf(llama, None, tmp_path / "x.gguf", "f16")
     assert not (tmp_path / "x.gguf").exists()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from gguf import GGMLQuantizationType
 
-    from arena_learning.engines.gguf.export import Tensors
+    from arena_learning.engines.gguf.tensors import Tensors
 
 _ROWS = 8  # number of evenly spaced rows that are checked in a matrix
 
