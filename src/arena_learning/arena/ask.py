@@ -32,7 +32,7 @@ class Contestant(NamedTuple):
 
 
 class ContestantAnswers(NamedTuple):
-    """A contestant's responses in the instructions' order, the number of new ones, and what all of them cost in total."""
+    """A contestant's responses in the instructions' order, the number of new ones, and the total cost of all."""
 
     responses: list[Response]
     generated: int

@@ -1,4 +1,4 @@
-"""Which battles become training rows, and the data card that accounts for every instruction.
+"""Select the battles that become training rows, and account for every instruction in a data card.
 
 The rules are those of the paper, sections 3 and 4.
 """

@@ -87,7 +87,7 @@ class Health:
         }
 
     def _longer(self, battles: Iterable[Battle]) -> tuple[int, int]:
-        """Return the decided battles that the longer answer won, and the decided battles with answers of unequal length."""
+        """Return the number of decided battles with unequal lengths that the longer answer won, and of all of them."""
         longer = total = 0
         for battle in battles:
             if battle.winner not in ("a", "b"):

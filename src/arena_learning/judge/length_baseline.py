@@ -9,7 +9,7 @@ from arena_learning.judge.base import Presentation, Verdict
 
 
 class LengthBaselineJudge:
-    """Splits eleven points in proportion to the answers' words: 5.5 each for equal lengths; scores range from 1 to 10."""
+    """Splits eleven points in proportion to the answers' words, within 1 to 10; equal lengths get 5.5 each."""
 
     batch_size = 1024
     label = "longer v1"

@@ -25,8 +25,9 @@ def merge_games(
         unscored, with the reason.
 
     Example:
-        >>> one = Game(instruction_id="q", judge="j", first="x", second="y", score_first=8, score_second=6, rationale="")
-        >>> two = Game(instruction_id="q", judge="j", first="y", second="x", score_first=7, score_second=7, rationale="")
+        >>> pair = {"instruction_id": "q", "judge": "j"}
+        >>> one = Game(**pair, first="x", second="y", score_first=8, score_second=6)
+        >>> two = Game(**pair, first="y", second="x", score_first=7, score_second=7)
         >>> battle = merge_games([one, two], "writing")
         >>> battle.winner, battle.score_a, battle.score_b, battle.orders_agree
         ('a', 7.5, 6.5, False)

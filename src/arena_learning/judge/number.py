@@ -79,7 +79,7 @@ class Value(NamedTuple):
 
 
 def plain_number(text: str) -> str:
-    """Return ``text`` with digits of any script and full-width signs, dashes and spaces as ASCII; the length is kept."""
+    """Return ``text`` with all scripts' digits, full-width signs, dashes and spaces as ASCII; the length is kept."""
     return text if text.isascii() else "".join(map(_plain, text))
 
 

@@ -14,7 +14,7 @@ _FLOOR = 0.1
 
 
 class ReferenceJudge:
-    """Score = 1 + 9 x (cosine - 0.1) / 0.9, rounded to tenths; a copy of the reference scores 10. Order has no effect."""
+    """Score = 1 + 9 x (cosine - 0.1) / 0.9, rounded to tenths; a copy of the reference scores 10, in either order."""
 
     batch_size = 256
 

@@ -1,6 +1,6 @@
-"""The leaderboard: all answers to the test set against each other, rated under every judge.
+"""The leaderboard: contestants' answers to the test set, compared with each other and rated under every judge.
 
-Monitors say where a round goes wrong while its rating rises.
+Monitors show where a round goes wrong even though its rating rises.
 """
 
 import lazy_loader
