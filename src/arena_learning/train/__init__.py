@@ -1,6 +1,6 @@
-"""A round's rows become the next target: SFT, DPO, or a reward model and PPO.
+"""Train a round's rows into the next model: by SFT, by DPO, or by a reward model and PPO.
 
-Importing the room loads neither torch nor TRL.
+Importing this package loads neither torch nor TRL.
 """
 
 import lazy_loader
