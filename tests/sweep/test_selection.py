@@ -64,9 +64,9 @@ def test_other_values_with_the_same_rows_reuse_the_training(project):
     [
         ({"train.dpo.bta": [1]}, "no such key"),
         ({"train.dpo.beta": [-1]}, "train.dpo.beta"),
-        ({"pool.test": [3]}, "changes nothing"),
-        ({}, "nothing to try"),
-        ({"train.dpo.beta": {"low": 1, "high": 0.1}}, "is no range"),
+        ({"pool.test": [3]}, "has no effect on a trial"),
+        ({}, "the search space is empty"),
+        ({"train.dpo.beta": {"low": 1, "high": 0.1}}, "is not a valid range"),
         ({"dataset.opponents": [["nobody"]]}, "no opponent 'nobody'"),
     ],
 )

@@ -44,7 +44,7 @@ def test_an_end_is_a_number_however_it_is_written(files, written):
     ],
 )
 def test_what_is_no_number_is_said_with_what_stands_there(files, written):
-    with pytest.raises(ArenaError, match=r"a range is \{low: NUMBER, high: NUMBER") as caught:
+    with pytest.raises(ArenaError, match=r"write \{low: NUMBER, high: NUMBER") as caught:
         make_space({BETA: yaml.safe_load(written)}, files[0])
     assert BETA in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""Searches over hyper-parameters with Optuna: studies, spaces, statistics, figures.
+"""Search for hyper-parameters with Optuna: studies, search spaces, statistics, figures.
 
 The two kinds of sweep are `sweep.judge` and `sweep.selection`.
 """

@@ -1,6 +1,6 @@
-"""Searches over a judge's prompt and settings, against labelled pairs.
+"""Search for a judge's prompt and settings on labelled pairs.
 
-The winner is confirmed on pairs that chose nothing.
+The winner is confirmed on held-out pairs.
 """
 
 import lazy_loader

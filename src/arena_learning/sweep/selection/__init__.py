@@ -1,6 +1,6 @@
-"""Searches over a round's data selection and training.
+"""Search for a round's data selection and training.
 
-The winner is confirmed on validation instructions that chose nothing.
+The winner is confirmed on held-out validation instructions.
 """
 
 import lazy_loader
