@@ -90,8 +90,8 @@ def test_an_unsound_space_is_refused_before_anything_is_written(project, space, 
         ("rounds.dpo-i1.init", ["base"], "is fixed in a sweep"),
         ("rounds.dpo-i1.method", ["dpo", "sft"], "is fixed in a sweep"),
         ("rounds.dpo-i1.adds_to", ["none"], "is fixed in a sweep"),
-        ("train.sft.epochs", [1, 2], "changes nothing"),
-        ("train.device", ["cpu", "auto"], "changes nothing"),
+        ("train.sft.epochs", [1, 2], "has no effect on a trial"),
+        ("train.device", ["cpu", "auto"], "has no effect on a trial"),
     ],
 )
 def test_what_measures_trials_or_is_fixed_cannot_be_swept(project, path, values, message):

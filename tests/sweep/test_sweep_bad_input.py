@@ -58,7 +58,7 @@ def judge(name, labelled, *vary):
         (judge("longer", "few.jsonl", MARGIN), "needs 10"),
         (judge("longer", "malformed.jsonl", MARGIN), "malformed.jsonl, line 1"),
         (judge("longer", "absent.jsonl", MARGIN), "absent.jsonl"),
-        (judge("longr", "good.jsonl", MARGIN), "no judge 'longr'; did you mean 'longer'?"),
+        (judge("longr", "good.jsonl", MARGIN), "hint: did you mean 'longer'?"),
         (judge("longer", "good.jsonl", "judges.longer.tie_margn=[0.5]"), "no such key"),
         (judge("longer", "good.jsonl", "judges.longer.tie_margin=[-1.0]"), "tie_margin"),
         (judge("longer", "good.jsonl", "judges.longer.tie_margin"), "is not PATH=VALUES"),

@@ -278,7 +278,7 @@ def test_checkpoints_of_other_rows_or_half_written_ones_are_not_used(train, caps
     write_sft(train.sft, FACTS[:3])
     report, _ = train("sft", sft=settings)
     assert not report.cost.resumed_from
-    assert "starts anew" in capsys.readouterr().err
+    assert "starts from the beginning" in capsys.readouterr().err
 
 
 class Bomb:

@@ -1,4 +1,4 @@
-"""What looks after a checkout: profiles, checks, new rounds, digests of inputs, disk.
+"""Maintenance of a project: profiles, checks, new rounds, digests of inputs, disk.
 
 Nothing here changes what a stage writes.
 """

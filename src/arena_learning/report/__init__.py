@@ -1,6 +1,6 @@
-"""What a reader sees: tables, figures, an HTML page, and single battles in the terminal.
+"""Output for readers: tables, figures, an HTML page, and single battles in the terminal.
 
-Whatever a model wrote is shown as text, never as markup.
+Models' texts are shown as text, never as markup.
 """
 
 import lazy_loader

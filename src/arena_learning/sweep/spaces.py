@@ -78,7 +78,7 @@ def chosen_space(default: dict[str, Any], file: Path | None, varied: Sequence[st
             raise ArenaError("no such file", where=str(file), hint="check the path after --space") from None
         if not isinstance(found, dict):
             raise ArenaError(
-                f"expected a mapping of keys of params.yaml to values, found {type(raw).__name__}",
+                f"expected a mapping of keys of params.yaml to values, found {type(found).__name__}",
                 where=str(file),
             )
         space |= {str(path): values for path, values in found.items()}

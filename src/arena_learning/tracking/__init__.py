@@ -1,6 +1,6 @@
-"""MLflow as a view of the files: runs made from them, left alone when equal, replaced when not.
+"""MLflow as a view of the project's files: runs are made from the files and replaced when the files change.
 
-It can be rebuilt from the files at any time.
+The view can be rebuilt from the files at any time.
 """
 
 import lazy_loader
