@@ -60,7 +60,7 @@ def test_a_value_in_force_that_has_no_logarithm_is_said(files, center):
     space = {"judges.rm.center": {"low": 0.1, "high": 4.0, "log": True}}
     with pytest.raises(ArenaError, match="a logarithmic range cannot hold it") as caught:
         make_space(space, with_center(files[0], center))
-    assert f"{center:g} is the current value" in str(caught.value)
+    assert f"the current value {center:g} is always tried" in str(caught.value)
     assert "list values" in str(caught.value)
 
 

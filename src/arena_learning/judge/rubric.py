@@ -1,7 +1,7 @@
 """The embedded judge: it checks each response against the criteria of the instruction's rubric.
 
-It is not a language model. It checks only what the rubric's author wrote down, so docs/judge.md measures its agreement
-with people. Score = 1 + 9 x (weighted share of the criteria met) x penalties, rounded to halves.
+It is not a language model, and it checks only what the rubric's author wrote down; docs/lab/audits.md measures its
+agreement with people. Score = 1 + 9 x (weighted share of the criteria met) x penalties, rounded to halves.
 """
 
 from __future__ import annotations

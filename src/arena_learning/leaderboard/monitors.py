@@ -1,6 +1,6 @@
 """Monitors: signs that a round goes wrong although its rating may still rise.
 
-They are computed only here; the leaderboard and MLflow show them. docs/leaderboard.md says when to look closer.
+They are computed only here; the leaderboard and MLflow show them. docs/guide/results.md says when to look closer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A round's figures under stable names. docs/tracking.md lists them; a test compares the two."""
+"""A round's figures under stable names. docs/reference/metrics.md lists them; a test compares the two."""
 
 from __future__ import annotations
 
