@@ -19,7 +19,7 @@ from arena_learning.cli.main import print_json
     help="A judge of params.yaml; may be repeated.  [default: all that can score a labelled pair]",
 )
 @click.option(
-    "--sample", type=click.IntRange(min=1), help="Number of pairs to draw, by the seed of params.yaml."
+    "--sample", type=click.IntRange(min=1), help="Number of pairs to draw; the seed is params.yaml's."
 )
 @click.option("--calibrate", is_flag=True, help="Fit center and scale of the reward judges to these labels.")
 @fresh_option

@@ -14,9 +14,7 @@ from arena_learning.core import Paths, check_location, find_project, hold_stage_
 from arena_learning.params import Params, check_round_name, check_rounds, load_params
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-fresh_option = click.option(
-    "--fresh", is_flag=True, help="Ignore stored answers and verdicts; request them again."
-)
+fresh_option = click.option("--fresh", is_flag=True, help="Ignore the store; request everything again.")
 retry_option = click.option(
     "--retry-unscored", "retry", is_flag=True, help="Request again what was refused or unscored before."
 )

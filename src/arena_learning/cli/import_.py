@@ -18,11 +18,7 @@ from arena_learning.cli.main import print_json
 @click.option("--baseline", default="", help="arena-hard: name of the baseline, if the files do not give it.")
 @click.option("--contestant", default="", help="Tables: the contestant who answered, if no column gives it.")
 @click.option(
-    "--column",
-    "columns",
-    multiple=True,
-    metavar="THEIRS=OURS",
-    help="Tables: rename a column; may be repeated.",
+    "--column", "columns", multiple=True, metavar="THEIRS=OURS", help="Tables: rename a column (repeatable)."
 )
 @click.option(
     "--skip-bad", is_flag=True, help="Skip and count malformed rows.  [default: the first one is an error]"

@@ -13,9 +13,7 @@ from arena_learning.core import Paths, find_project
 
 
 @click.command("init")
-@click.option(
-    "--profile", default="laptop", show_default=True, help="Name of a file in profiles/, without .yaml."
-)
+@click.option("--profile", default="laptop", show_default=True, help="Name of a file in profiles/.")
 @click.option("--force", is_flag=True, help="Replace an existing params.yaml.")
 def init(profile: str, force: bool) -> None:
     """Write params.yaml from a profile, with the engine and dtype that suit this machine."""

@@ -20,9 +20,7 @@ import click
     show_default=True,
     help="Ties count as half a win for both, are left out, or are modelled.",
 )
-@click.option(
-    "--bootstrap", default=1000, show_default=True, help="Bootstrap resamples; 0: sandwich interval."
-)
+@click.option("--bootstrap", default=1000, show_default=True, help="Resamples; 0: sandwich interval.")
 @click.option(
     "--cluster",
     type=click.Choice(["auto", "prompt", "battle"]),

@@ -63,9 +63,7 @@ def check() -> None:
 
 
 @command.command("add")
-@click.option(
-    "--iteration", "whole", is_flag=True, help="Add the rest of the iteration instead of one stage."
-)
+@click.option("--iteration", "whole", is_flag=True, help="Add the rest of the iteration, not one stage.")
 @click.option(
     "--threshold",
     "thresholds",

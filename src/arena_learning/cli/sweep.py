@@ -55,9 +55,7 @@ def sweep_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @command.command("selection")
 @click.argument("round_name", metavar="ROUND")
 @sweep_options
-@click.option(
-    "--confirm", default=3, show_default=True, help="Number of best trials to confirm on the other half."
-)
+@click.option("--confirm", default=3, show_default=True, help="Best trials to confirm on the other half.")
 def selection(
     round_name: str,
     trials: int,

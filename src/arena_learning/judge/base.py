@@ -20,17 +20,9 @@ class Presentation(NamedTuple):
 class Verdict(NamedTuple):
     """A judge's result for a presentation: two scores from 1 to 10 and the rationale, or the reason in ``unscored``.
 
-    Attributes:
-        score_first: score of the response shown first; None if unscored.
-        score_second: score of the response shown second; None if unscored.
-        rationale: why the scores are what they are.
-        unscored: why there are no scores; None if there are.
-        attempts: how often the judge was asked.
-        tokens: tokens of all attempts, prompt and reply.
-        seconds: time of all attempts.
-        replies: (text, finish reason) of each attempt of a model, kept so that a later parser can read them again.
-        refused: the judge's engine gave no reply at all.
-        passing: the refusal may be temporary.
+    ``attempts`` counts how often the judge was asked; ``tokens`` and ``seconds`` are the cost of all attempts.
+    ``replies`` holds (text, finish reason) of each attempt of a model, so that a later parser can read them again.
+    ``refused``: the judge's engine gave no reply at all; ``passing``: the refusal may be temporary.
     """
 
     score_first: float | None
@@ -53,13 +45,9 @@ class Judge(Protocol):
 
     Example:
         >>> class FirstWins:
-        ...     fingerprint = {"judge": "first wins v1"}
-        ...     label = "first wins v1"
-        ...     batch_size = 64
-        ...
+        ...     fingerprint, label, batch_size = {"judge": "first wins v1"}, "first wins v1", 64
         ...     def score(self, presentations):
         ...         return [Verdict(8.0, 5.0, "it came first") for _ in presentations]
-        ...
         ...     def close(self):
         ...         pass
     """

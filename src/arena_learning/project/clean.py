@@ -76,14 +76,7 @@ def free_disk(params: Params, paths: Paths, kinds: Sequence[str]) -> list[Freed]
 def _gc(paths: Paths, *options: str) -> int:
     """Run DVC's garbage collection and return the number of removed objects."""
     done = subprocess.run(
-        [
-            sys.executable,
-            "-P",
-            "-m",
-            "dvc",
-            *_GC,
-            *options,
-        ],  # the DVC of this environment, even if not on PATH
+        [sys.executable, "-P", "-m", "dvc", *_GC, *options],  # this environment's DVC, even if not on PATH
         cwd=paths.home,
         capture_output=True,
         text=True,

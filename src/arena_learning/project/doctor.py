@@ -131,9 +131,7 @@ def _needs_of(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
     keyed |= {f"judges.{name}": j.api_key_env for name, j in params.judges.items()}
     for place, variable in keyed.items():
         if variable and variable not in os.environ:
-            yield DoctorFinding(
-                "fail", f"{place}: the environment variable {variable} is not set", "export it"
-            )
+            yield DoctorFinding("fail", f"{place}: the variable {variable} is not set", "export it")
     yield from _chat_formats(params, paths)
     if not (paths.root / ".dvc").is_dir():
         yield DoctorFinding("fail", "not a DVC repository", "run `dvc init` in a git repository")

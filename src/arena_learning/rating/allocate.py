@@ -1,11 +1,10 @@
 """Choose the next battles by their information about the ranking: a greedy optimal design.
 
-The aim is to separate true neighbours that are at least a gap apart, although the true neighbours are not known yet.
-So rankings are drawn from the fit's distribution of ratings; contestants that are adjacent in enough of them are
-*likely neighbours*. The differences of likely neighbours that are not separated are targeted, the widest first, each
-taken as wide as its error allows. Battles are then assigned, a few at a time, to the pair whose battle most lowers
-the errors of these differences, by the Fisher information of the fit: battles with others count as far as they
-inform about the two.
+The aim is to separate true neighbours that are at least a gap apart, although the true neighbours are not known yet. So
+rankings are drawn from the fit's distribution of ratings; contestants that are adjacent in enough of them are *likely
+neighbours*. The differences of likely neighbours that are not separated are targeted, the widest first, each taken as
+wide as its error allows. Battles are then assigned, a few at a time, to the pair whose battle most lowers the errors of
+these differences, by the Fisher information of the fit: battles with others count as far as they inform about the two.
 """
 
 from __future__ import annotations

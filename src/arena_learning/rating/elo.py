@@ -57,9 +57,7 @@ def online_elo(table: pd.DataFrame | Battles, params: EloParams | None = None) -
     """
     params = params or EloParams()
     if params.k <= 0 or params.scale <= 0 or params.permutations < 0:
-        raise ArenaError(
-            f"k and scale must be positive, permutations 0 or more: {params}", hint="use k=4, scale=400"
-        )
+        raise ArenaError(f"k, scale and permutations must be positive: {params}", hint="use k=4, scale=400")
     battles = table if isinstance(table, Battles) else battles_from_frame(table)
     repeats = battles.repeats.astype(np.int64)
     rows = np.repeat(np.arange(len(battles)), repeats)

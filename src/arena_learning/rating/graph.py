@@ -62,12 +62,10 @@ def bridges(pairs: Pairs, games: Games, met: Floats) -> tuple[Floats, Ints]:
     Args:
         pairs: who met whom.
         games: the problem, one column.
-        met: each pair's battles in the whole data (a resample may have lost some), by which a battle is
-            shared out.
+        met: each pair's battles in the whole data (a resample may have lost some), by which a battle is shared out.
 
     Returns:
-        Even battles to add to each pair ``(pairs, 1)``, all 0 if none are needed; and each contestant's
-        strong part.
+        Even battles to add to each pair ``(pairs, 1)``, all 0 if none are needed; and each contestant's strong part.
     """
     lo_beat, hi_beat = (side[:, 0] for side in games.beaten())
     winners = np.concatenate([pairs.lo[lo_beat], pairs.hi[hi_beat]])

@@ -57,12 +57,7 @@ def note_look(paths: Paths, study: str, half: Sequence[str], trials: Sequence[in
 
 
 def corrected(p: float, looks: int) -> float:
-    """Return a p value corrected for the number of looks at the same data.
-
-    Example:
-        >>> corrected(0.02, looks=3)
-        0.06
-    """
+    """Return a p value corrected for the number of looks at the same data."""
     return min(1.0, p * looks)
 
 

@@ -43,9 +43,7 @@ def log_study(study: Study, paths: Paths, report: Mapping[str, Any] | None = Non
 
     try:
         with opened(paths) as store:
-            records = (
-                study.records()
-            )  # read under the lock, so that an older state cannot replace a newer one
+            records = study.records()  # read under the lock: an older state must not replace a newer one
             shown = study_runs(study, records, report, paths)
             upsert(store, f"{store.project}/sweep/{study.name}", shown)
             templates = {t for r in records for t in r["shown"].get("templates", [])}

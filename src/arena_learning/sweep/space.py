@@ -47,12 +47,7 @@ class Dimension:
         return value in self.choices
 
     def at(self, share: float) -> Any:
-        """Return the value at a share (0 to 1) of the dimension.
-
-        Example:
-            >>> Dimension("train.dpo.beta", choices=(0.1, 0.2, 0.3, 0.4)).at(0.5)
-            0.3
-        """
+        """Return the value at a share (0 to 1) of the dimension."""
         if self.is_range:
             if self.log:
                 return exp(log(self.low) + share * (log(self.high) - log(self.low)))

@@ -68,9 +68,7 @@ class WorkerProcesses:
                 process.terminate()
         ended = [process.wait() for process in self._processes]
         if kind is None and any(ended):
-            sys.stderr.write(
-                f"a worker ended with code {max(ended, key=abs)}; other workers run its trials\n"
-            )
+            sys.stderr.write(f"a worker ended with code {max(ended, key=abs)}; others run its trials\n")
 
 
 def end_with_parent() -> None:

@@ -35,9 +35,7 @@ def server_command(paths: Paths, port: int) -> list[str]:
     """
     check_location(paths)
     if not database(paths).is_file():
-        raise ArenaError(
-            "there is no MLflow store yet", where=str(database(paths)), hint="make it with `arena track`"
-        )
+        raise ArenaError("no MLflow store yet", where=str(database(paths)), hint="make it with `arena track`")
     follow_move(database(paths), artifacts(paths))
     if not is_free(port):
         raise ArenaError(

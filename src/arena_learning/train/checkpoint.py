@@ -43,9 +43,7 @@ def open_checkpoints(folder: Path, inputs: str) -> Path | None:
     mark = folder / INPUTS
     if not mark.is_file() or json.loads(mark.read_text(encoding="utf-8"))["digest"] != inputs:
         if any(folder.glob("checkpoint-*")):
-            sys.stderr.write(
-                "checkpoints of other inputs are removed; the training starts from the beginning\n"
-            )
+            sys.stderr.write("checkpoints of other inputs removed: training starts from the beginning\n")
         shutil.rmtree(folder, ignore_errors=True)
         write_text(mark, canonical({"digest": inputs}) + "\n")
         return None

@@ -50,9 +50,7 @@ def quiet_libraries() -> None:
     """Switch off the libraries' progress bars and log messages: a stage has one progress line."""
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault(
-        "TQDM_DISABLE", "1"
-    )  # the only switch for TRL's bar over reference log-probabilities
+    os.environ.setdefault("TQDM_DISABLE", "1")  # the only switch of TRL's bar over log-probabilities
     import datasets
     import transformers
 

@@ -78,16 +78,9 @@ def train_round(
             does not exist.
 
     Example:
-        report = train_round(
-            "dpo",
-            init=Path("models/sft-i1"),
-            out=Path("models/dpo-i1"),
-            sft=Path("sft.jsonl"),
-            preferences=Path("preferences.jsonl"),
-            params=load_params(Path("params.yaml")).train,
-            seed=0,
-            checkpoints=Path(".arena/checkpoints/dpo-i1"),
-        )
+        rows = {"sft": Path("sft.jsonl"), "preferences": Path("preferences.jsonl")}
+        folders = {"init": Path("models/sft-i1"), "out": Path("models/dpo-i1"), "checkpoints": Path("checkpoints")}
+        train_round("dpo", **rows, **folders, params=load_params(Path("params.yaml")).train, seed=0).weight_change
     """
     if method not in ("sft", "dpo", "ppo"):
         raise ArenaError(f"unknown method '{method}'", hint="use sft, dpo or ppo")
