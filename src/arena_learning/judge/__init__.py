@@ -1,6 +1,7 @@
 """Judges: they score the two answers of a game, and games merge into battles.
 
-A new judge is one file that implements `Judge` and one line in `build`; test it with `arena_learning.testing`.
+A new judge is one file that implements `Judge`, its name in `params` and a line in `build`; test it with
+`arena_learning.testing`.
 """
 
 import lazy_loader
