@@ -135,7 +135,7 @@ def test_scores_before_the_reasons_where_the_template_wants_them_so(tmp_path):
     schema = response_format([own], "vllm", "here", 50)["json_schema"]["schema"]
     assert list(schema["properties"]) == ["Score-A", "Score-B", "explanation"]
     assert schema["properties"]["explanation"]["maxLength"] == 100  # two characters for each of the 50 tokens
-    with pytest.raises(ArenaError, match="different places"):
+    with pytest.raises(ArenaError, match="explanation before the scores, others after"):
         response_format([own, JSON], "vllm", "here", 50)
 
 
