@@ -63,7 +63,7 @@ def audit_judges(
     chosen = list(names) or [n for n, j in params.judges.items() if j.kind in AUDITED and n != BASELINE]
     for name in chosen:
         if name not in params.judges and name != BASELINE:
-            raise ArenaError(f"no judge '{name}'; {suggest(name, params.judges)}", where="--judge")
+            raise ArenaError(f"no judge '{name}'", where="--judge", hint=suggest(name, params.judges))
     judges = {**params.judges, BASELINE: JudgeParams(kind="longer")}
     with_baseline = params.model_copy(update={"judges": judges})
     found = {}

@@ -88,7 +88,7 @@ class JudgeTask:
         objectives: Sequence[str] = (),
     ) -> None:
         if name not in params.judges:
-            raise ArenaError(f"no judge '{name}'; {suggest(name, params.judges)}")
+            raise ArenaError(f"no judge '{name}'", hint=suggest(name, params.judges))
         self.subject, self.params, self.paths, self.seed = name, params, paths, params.seed
         self.limits, self.file = limits, file
         self.objectives = tuple(objectives) or OBJECTIVES[:1]
