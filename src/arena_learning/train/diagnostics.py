@@ -1,4 +1,4 @@
-"""Warnings that name what a user will see."""
+"""Warnings after a training that say what the user will notice and what to change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAVED = 0.9
 
 
 def training_warnings(phases: Sequence[Phase], change: WeightChange, settings: Optimiser) -> list[str]:
-    """Return what a user should look at after a training."""
+    """Return the warnings about a finished training."""
     found = []
     if change.before_saving < STILL:
         found.append(
@@ -69,7 +69,7 @@ def _figures(phase: Phase) -> list[str]:
 
 
 def no_rows(where: str) -> str:
-    """Return the warning of a round that has nothing to learn from."""
+    """Return the warning of a round without training rows."""
     return (
         f"no rows to learn from ({where}): the model is a copy of its start and will rate as it does; "
         "lower the round's threshold, or give it more instructions"
