@@ -267,6 +267,24 @@ class Opponent(Endpoint, LocalModel):
 
 
 class BattleParams(Section):
-    """Who meets whom: ``all`` play all (paper), ``target`` against each, or ``split``: one opponent an instruction."""
+    """Who meets whom, and how often the target answers.
+
+    A round that learns from samples is one of method ``rft``, or one of method ``dpo`` or ``ppo`` under
+    ``dataset.pairs: samples``; other rounds draw none, whatever stands here.
+
+    Attributes:
+        mode: ``all`` play all (paper), ``target`` against each, or ``split``: one opponent an instruction.
+        samples: answers that the target draws to each instruction of a round that learns from samples, beside the one
+            that battles. Sample k is drawn with the seed ``sampling.seed`` + k; 1 draws none.
+        sample_temperature: of the samples; their length and repetition penalty are those of ``sampling``.
+        sample_top_p: share of the probability that samples are drawn from.
+        sample_games: how many others each sample meets where the judge compares two answers (0: all of them). Each
+            meeting is judged in both orders, so that 8 samples that meet 3 others are 24 games an instruction. A judge
+            that scores one answer by itself plays none of them.
+    """
 
     mode: Literal["all", "target", "split"] = "all"
+    samples: int = Field(default=1, ge=1)
+    sample_temperature: float = Field(default=1.0, gt=0.0, le=2.0)
+    sample_top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    sample_games: int = Field(default=3, ge=0)

@@ -18,23 +18,29 @@ class Round(Section):
 
     Attributes:
         index: place in the order of rounds, from 0; the x of the plots.
-        method: ``sft``, ``dpo`` or ``ppo``.
+        method: ``sft``, ``dpo``, ``ppo``, or ``rft``: fine-tuning on the best of the target's own samples.
         split: whose instructions are played.
         target: the model that battles and whose losses are collected, or ``none`` (then ``labels`` are learnt).
         init: the model that training starts from.
-        threshold: smallest gap K of a battle that becomes a row.
+        threshold: smallest gap K that becomes a row: of a battle, or of the best sample and the worst; under ``rft`` of
+            the best sample and the samples' mean (0: the best of each instruction).
         adds_to: the earlier round whose accumulated rows this one adds to, or ``none``.
         labels: an opponent whose answers are learnt without battles (the paper's SFT-I0), or ``none``.
     """
 
     index: int = Field(ge=0)
-    method: Literal["sft", "dpo", "ppo"]
+    method: Literal["sft", "rft", "dpo", "ppo"]
     split: Name
     target: Name
     init: Name
     threshold: float = Field(ge=0, le=9)
     adds_to: Name = NONE
     labels: Name = NONE
+
+    @property
+    def supervised(self) -> bool:
+        """Whether answers are learnt (`SftRow`), and not pairs of them (`PreferenceRow`)."""
+        return self.method in ("sft", "rft")
 
 
 class Evaluate(Section):
@@ -108,3 +114,9 @@ class Params(Section):
         """Return the opponents that fight in a round: those who have joined by then, sorted."""
         index = self.rounds[round_name].index
         return sorted(name for name, opponent in self.opponents.items() if opponent.joins <= index)
+
+    def samples_of(self, round_name: str) -> int:
+        """Return how many samples the target draws to each instruction of a round; 0 where it learns from none."""
+        this = self.rounds[round_name]
+        wanted = this.method == "rft" or (not this.supervised and self.dataset.pairs == "samples")
+        return self.battle.samples if wanted and this.target != NONE and self.battle.samples > 1 else 0

@@ -33,7 +33,7 @@ Ended = Literal[
 Winner = Literal["a", "b", "tie", "unscored"]
 
 
-_SAYS_NOTHING = ("thought", "thought_tokens", "refusal")  # of a response, where they are empty
+_SAYS_NOTHING = ("thought", "thought_tokens", "refusal", "sample")  # of a response, where they are empty
 
 
 class Row(BaseModel):
@@ -112,8 +112,9 @@ class Response(Row):
         thought: what the model thought before it answered: never judged, compared, counted in words or learnt.
         thought_tokens: how many of ``completion_tokens`` went into the thought.
         refusal: why there is no answer, where it was refused.
+        sample: which of the contestant's samples it is, from 1; 0 is the answer that battles.
 
-    The last three are left out of a file where they say nothing.
+    The last four are left out of a file where they say nothing.
     """
 
     instruction_id: str
@@ -125,6 +126,7 @@ class Response(Row):
     thought: str = ""
     thought_tokens: int = Field(default=0, ge=0)
     refusal: str = ""
+    sample: int = Field(default=0, ge=0)
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -180,6 +182,31 @@ class Battle(Row):
     rationales: tuple[str, ...] = ()
 
 
+class SampleScore(Row):
+    """What the round's judge says of one of the target's samples (see `Response.sample`).
+
+    Attributes:
+        instruction_id: what was asked.
+        sample: which sample, from 1.
+        judge: the judge and the version of its prompt or rubric.
+        score: 1 to 10: its own, where the judge scores one answer by itself, else the mean of its scores in its
+            battles with other samples; None where it has none.
+        battles: its scored battles with other samples; 0 where the judge scores one answer by itself.
+        wins: how many of them it won, a tie as half.
+        unscored: why there is no score.
+        rationales: what the judge said in the games that count.
+    """
+
+    instruction_id: str
+    sample: int = Field(ge=1)
+    judge: str
+    score: float | None = Field(default=None, ge=1, le=10)
+    battles: int = Field(default=0, ge=0)
+    wins: float = Field(default=0.0, ge=0)
+    unscored: str | None = None
+    rationales: tuple[str, ...] = ()
+
+
 class RecordedVerdict(Row):
     """What another judge said once of two contestants: a row of a file that the judge `replay` reads.
 
@@ -198,7 +225,12 @@ class RecordedVerdict(Row):
 
 
 class Provenance(Row):
-    """Where a training row comes from: the round, the battle's contestants and scores, and what the judge said."""
+    """Where a training row comes from: the round, the battle's contestants and scores, and what the judge said.
+
+    A row of samples names the target as ``winner``, of a pair as ``loser`` too, and which of its samples they are in
+    ``winner_sample`` and ``loser_sample`` (left out of a file where they are none). Where the best sample is learnt
+    alone, ``gap`` is what it has above the samples' mean.
+    """
 
     round: str
     instruction_id: str
@@ -212,6 +244,13 @@ class Provenance(Row):
     orders_agree: bool | None = None
     judge: str = ""
     rationales: tuple[str, ...] = ()
+    winner_sample: int = Field(default=0, ge=0)
+    loser_sample: int = Field(default=0, ge=0)
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        row: dict[str, Any] = write(self)
+        return {key: value for key, value in row.items() if value or not key.endswith("_sample")}
 
 
 class SftRow(Row):

@@ -1,4 +1,4 @@
-"""Direct preference optimisation against the start."""
+"""Direct preference optimisation against the start, under any of TRL's preference losses."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ def train_dpo(job: Job, settings: Dpo, encoded: Encoded) -> Trained:
         DPOConfig(
             **common_arguments(settings, job.train, laid, folder, job.seed),
             beta=settings.beta,
-            loss_type=["sigmoid", "sft"] if settings.sft_weight else ["sigmoid"],
+            loss_type=[settings.loss, "sft"] if settings.sft_weight else [settings.loss],
             loss_weights=[1.0, settings.sft_weight] if settings.sft_weight else None,
+            label_smoothing=settings.label_smoothing,
             max_length=None,  # cut and counted in encode.py
             precompute_ref_log_probs=True,
             precompute_ref_batch_size=laid.device_batch,

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from arena_learning.schema import Row
 
-Method = Literal["sft", "dpo", "ppo"]
-Name = Literal["sft", "dpo", "reward", "ppo"]
+Method = Literal["sft", "rft", "dpo", "ppo"]
+Name = Literal["sft", "rft", "dpo", "reward", "ppo"]
 
 
 class RowCount(Row):
@@ -42,7 +42,7 @@ class WeightChange(Row):
 
 
 class Phase(Row):
-    """One run of a trainer: ``sft``, ``dpo``, ``reward`` or ``ppo``.
+    """One run of a trainer: ``sft``, ``rft``, ``dpo``, ``reward`` or ``ppo``.
 
     Attributes:
         name: which.
