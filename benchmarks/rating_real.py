@@ -5,7 +5,7 @@
         --widths arena_published_20240904.csv --paper wizardarena_table4.csv --verdicts
         qlora_gpt4_battles.csv.gz \ --preferences alpaca_eval_preferences.csv.gz
 
-Each part runs if its files are given. docs/rating.md says where anybody gets them.
+Each part runs if its files are given. docs/lab/ratings.md says where anybody gets them.
 """
 
 from __future__ import annotations

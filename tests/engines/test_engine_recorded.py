@@ -6,7 +6,7 @@ import pytest
 from engine_conformance import ALL, PLAIN, EngineConformance, ask, check_close
 
 from arena_learning.core.errors import ArenaError
-from arena_learning.engines.recorded import RecordedAnswers
+from arena_learning.engines.recorded import RecordedEngine
 from arena_learning.params.contestants import Sampling
 from arena_learning.schema.rows import Instruction
 
@@ -26,7 +26,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def engine(file):
-    return RecordedAnswers(file, INSTRUCTIONS)
+    return RecordedEngine(file, INSTRUCTIONS)
 
 
 class TestConformance(EngineConformance):
@@ -44,26 +44,26 @@ def test_missing_answers_are_named_and_counted(tmp_path):
     with pytest.raises(
         ArenaError, match=r"no answer to 7 of \d+ instructions \(i0, i1, i2, i3, i4, \.\.\.\)"
     ) as caught:
-        RecordedAnswers(few, INSTRUCTIONS)
+        RecordedEngine(few, INSTRUCTIONS)
     assert caught.value.where == str(few)
 
 
 def test_answers_that_are_not_asked_for_are_counted(file):
-    assert RecordedAnswers(file, INSTRUCTIONS[:3]).unused == len(INSTRUCTIONS) - 3
+    assert RecordedEngine(file, INSTRUCTIONS[:3]).unused == len(INSTRUCTIONS) - 3
 
 
 def test_a_conversation_that_was_not_announced_is_refused(file):
     with pytest.raises(ArenaError, match=r"1 conversations were not among the instructions \(Name 5 rivers"):
-        RecordedAnswers(file, INSTRUCTIONS[:3]).respond([PLAIN[5]], Sampling())
+        RecordedEngine(file, INSTRUCTIONS[:3]).respond([PLAIN[5]], Sampling())
 
 
 def test_the_fingerprint_follows_the_answers_not_the_file(tmp_path, file, engine):
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     moved = tmp_path / "moved.jsonl"
     moved.write_text("".join(lines[::-1]), encoding="utf-8")
-    assert RecordedAnswers(moved, INSTRUCTIONS).fingerprint == engine.fingerprint
+    assert RecordedEngine(moved, INSTRUCTIONS).fingerprint == engine.fingerprint
     moved.write_text("".join(lines).replace("Answer 1", "Answer I"), encoding="utf-8")
-    assert RecordedAnswers(moved, INSTRUCTIONS).fingerprint != engine.fingerprint
+    assert RecordedEngine(moved, INSTRUCTIONS).fingerprint != engine.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -80,19 +80,19 @@ def test_a_malformed_file_is_refused_with_its_line(tmp_path, content, message):
     path = tmp_path / "bad.jsonl"
     path.write_bytes(content)
     with pytest.raises(ArenaError) as caught:
-        RecordedAnswers(path, [])
+        RecordedEngine(path, [])
     assert message in str(caught.value)
 
 
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(ArenaError, match="no such file of recorded answers"):
-        RecordedAnswers(tmp_path / "none.jsonl", [])
+        RecordedEngine(tmp_path / "none.jsonl", [])
 
 
 def test_line_separators_inside_an_answer_do_not_split_it(tmp_path):
     text = "one\u2028two\u0085three\rfour"
     path = write(tmp_path / "odd.jsonl", [("a", text)])
-    engine = RecordedAnswers(path, [Instruction(id="a", turns=tuple(ask("Say it.")))])
+    engine = RecordedEngine(path, [Instruction(id="a", turns=tuple(ask("Say it.")))])
     assert engine.respond([ask("Say it.")], Sampling())[0].text == text
 
 
@@ -101,7 +101,7 @@ def test_tokens_are_counted_where_a_script_writes_no_spaces_and_a_mark_of_the_en
 ):
     path = write(tmp_path / "a.jsonl", [("a", "它流入黑海。")])
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    engine = RecordedAnswers(path, [Instruction(id="a", turns=tuple(ask("它在哪里入海？")))])
+    engine = RecordedEngine(path, [Instruction(id="a", turns=tuple(ask("它在哪里入海？")))])
     # Six characters and a question mark asked, five and a stop answered.
     assert engine.respond([ask("它在哪里入海？")], Sampling())[0] == (
         "它流入黑海。",
@@ -119,7 +119,7 @@ def test_the_same_question_twice_with_two_answers_is_refused(tmp_path):
     path = write(tmp_path / "twice.jsonl", [("a", "x"), ("b", "y")])
     twins = [Instruction(id=name, turns=tuple(ask("Same?"))) for name in ("a", "b")]
     with pytest.raises(ArenaError, match="'b' asks the same as another instruction"):
-        RecordedAnswers(path, twins)
+        RecordedEngine(path, twins)
 
 
 def test_close(engine):
@@ -135,7 +135,7 @@ def test_a_thought_in_a_recorded_answer_is_no_part_of_it(tmp_path):
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     questions = {name: ask(f"Name a colour, {name}.") for name in "abc"}
-    engine = RecordedAnswers(
+    engine = RecordedEngine(
         path, [Instruction(id=name, turns=tuple(turns)) for name, turns in questions.items()]
     )
     inside, beside, cut = engine.respond(list(questions.values()), Sampling())

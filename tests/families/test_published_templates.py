@@ -1,4 +1,4 @@
-"""The table over published templates, and the example of docs/models.md, on templates that are written here."""
+"""The table over published templates, and the example of docs/reference/models.md, on templates that are written here."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_without_templates_the_table_is_skipped_and_says_where_they_are(
 
 @pytest.mark.parametrize("kind", ["bytes", "gpt-2", "llama", "first", "gemma"])
 def test_the_example_for_a_base_model_is_right_with_any_tokenizer(kind):
-    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference" / "models.md").read_text(encoding="utf-8")
     (template,) = re.findall(r"```jinja\n(.*?)```", page, flags=re.DOTALL)
     bare = Family(f"bare {kind}", "", (), "</s>", "", "", "", ends=("</s>",), bos="<s>", kind=kind)
     chat = chat_of(bare, ChatSettings(template=template))

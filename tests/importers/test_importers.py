@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from arena_learning.core.errors import ArenaError
-from arena_learning.engines.recorded import RecordedAnswers
+from arena_learning.engines.recorded import RecordedEngine
 from arena_learning.importers.run import KINDS, import_files
 from arena_learning.judge.replay import ReplayJudge
 from arena_learning.pool.read import read_answers, read_pool
@@ -62,7 +62,7 @@ def test_alpaca_evals_own_files_become_pool_opponents_and_verdicts(tmp_path):
     assert (found["instructions"], found["answers"], found["verdicts"]) == (3, 5, 2)
     assert found["passed_over"] == {"a verdict of claude": 1, "no preference given": 1}
     pool = read_pool(out / "instructions.jsonl")
-    RecordedAnswers(out / "answers" / "my-model.jsonl", pool)  # every instruction is answered
+    RecordedEngine(out / "answers" / "my-model.jsonl", pool)  # every instruction is answered
     assert sorted(read_answers(out / "answers" / "base.jsonl").values()) == ["Base 0", "Base 2"]
     assert sorted(verdicts(out)) == [
         ("base", "my-model", 1, 10, False),
@@ -87,7 +87,7 @@ def test_the_flat_tables_of_real_models_are_read(tmp_path):
     assert (found["instructions"], found["contestants"], found["answers"]) == (805, 45, 36224)
     assert found["verdicts"] == 45875
     pool = read_pool(out / "instructions.jsonl")
-    RecordedAnswers(out / "answers" / "gpt4_1106_preview.jsonl", pool)
+    RecordedEngine(out / "answers" / "gpt4_1106_preview.jsonl", pool)
     result = rate(read_battles(out / "battles.jsonl"), RatingParams(bootstrap=0))
     assert len(result.ratings) == 58
 

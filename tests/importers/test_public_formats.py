@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from arena_learning.core.errors import ArenaError
-from arena_learning.engines.recorded import RecordedAnswers
+from arena_learning.engines.recorded import RecordedEngine
 from arena_learning.importers.run import import_files
 from arena_learning.judge.audit.labelled import read_labelled
 from arena_learning.judge.replay import ReplayJudge
@@ -111,7 +111,7 @@ def test_kaggles_file_of_the_arena_becomes_votes_answers_and_labelled_pairs(tmp_
         "an empty answer": 1,
         "no winner given": 1,
     }
-    RecordedAnswers(
+    RecordedEngine(
         tmp_path / "out" / "answers" / "llama.jsonl", read_pool(tmp_path / "out" / "instructions.jsonl")
     )
 
@@ -207,7 +207,7 @@ def test_sharegpt_conversations_become_instructions_and_answers(tmp_path):
     assert found["passed_over"] == {}
     found = take(tmp_path, rows, "again.jsonl")
     assert found["passed_over"] == {"an answer of nobody named (--contestant names one)": 3}
-    RecordedAnswers(
+    RecordedEngine(
         tmp_path / "out" / "answers" / "gpt.jsonl", read_pool(tmp_path / "out" / "instructions.jsonl")
     )
 

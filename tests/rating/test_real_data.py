@@ -1,4 +1,4 @@
-"""Figures known of public data; docs/rating.md says where the files are from."""
+"""Figures known of public data; docs/lab/ratings.md says where the files are from."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ DATA = Path(__file__).parents[2].parent / "shared" / "data"
 def data(name, **options):
     path = DATA / name
     if not path.exists():
-        pytest.skip(f"{name} is not beside the checkout (docs/rating.md says where to get it)")
+        pytest.skip(f"{name} is not beside the checkout (docs/lab/ratings.md says where to get it)")
     return pd.read_csv(path, **options)
 
 

@@ -6,9 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from arena_learning.cli.main import cli
+from arena_learning.core.tables import Table, table_markdown
 from arena_learning.leaderboard.ratings import make_leaderboard
 from arena_learning.report.phrases import elo, format_number, gain_sentence, percent, score
-from arena_learning.report.tables import Table, leaderboard_markdown, leaderboard_text, markdown_table
+from arena_learning.report.tables import leaderboard_markdown, leaderboard_text
 
 
 def rating(model, value, lower, upper, wins, ties, losses, ranks):
@@ -115,7 +116,7 @@ def test_a_board_without_rounds_has_no_gain_and_no_steps():
 
 
 def test_a_bar_in_a_cell_does_not_split_the_markdown_row():
-    assert markdown_table(Table(("name",), [("a|b",)])).endswith("| a\\|b |")
+    assert table_markdown(Table(("name",), [("a|b",)])).endswith("| a\\|b |")
 
 
 @pytest.mark.parametrize(

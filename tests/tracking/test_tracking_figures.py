@@ -20,7 +20,7 @@ from arena_learning.tracking.run_view import RunView
 from arena_learning.tracking.tables import cut, sample_battles
 from arena_learning.tracking.views import round_params
 
-DOCS = Path(__file__).parents[2] / "docs" / "tracking.md"
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 
 
 @pytest.fixture

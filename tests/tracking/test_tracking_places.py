@@ -11,6 +11,7 @@ import pytest
 from arena_files import make_project
 from click.testing import CliRunner
 
+from arena_learning.cli.main import cli
 from arena_learning.core.errors import ArenaError
 from arena_learning.project.doctor import examine
 from arena_learning.tracking import track_project
@@ -74,13 +75,10 @@ def test_a_path_that_would_be_misread_is_refused_before_anything_is_written(tmp_
 @pytest.mark.parametrize("name", MISREAD[:3])
 @pytest.mark.parametrize("command", ["prepare", "track", "leaderboard"])
 def test_every_stage_says_so_before_it_runs(tmp_path, name, command, monkeypatch):
-    import importlib
-
     _, paths = make_project(tmp_path / name)
     monkeypatch.chdir(paths.root)
-    module = importlib.import_module(f"arena_learning.cli.{command}")
     with pytest.raises(ArenaError, match="rename the folder"):
-        CliRunner().invoke(module.command, [], catch_exceptions=False)
+        CliRunner().invoke(cli, [command], catch_exceptions=False)
 
 
 @pytest.mark.parametrize("name", ["C#", "数学"])

@@ -22,7 +22,7 @@ from models import say
 from arena_learning.arena.ask import Contestant, ask_contestant_for
 from arena_learning.engines.base import Engine
 from arena_learning.engines.openai.engine import OpenAi
-from arena_learning.engines.recorded import RecordedAnswers
+from arena_learning.engines.recorded import RecordedEngine
 from arena_learning.judge.base import Judge
 from arena_learning.judge.length_baseline import LengthBaselineJudge
 from arena_learning.judge.llm import LlmJudge
@@ -121,7 +121,7 @@ class Stage:
         finally:
             engine.close()
 
-    def recorded(self) -> RecordedAnswers:
+    def recorded(self) -> RecordedEngine:
         """Open recorded answers to all instructions."""
         file = self.folder / "recorded.jsonl"
         lines = [
@@ -129,7 +129,7 @@ class Stage:
             for n, i in enumerate(INSTRUCTIONS)
         ]
         file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-        return RecordedAnswers(file, INSTRUCTIONS)
+        return RecordedEngine(file, INSTRUCTIONS)
 
     def ask(self, name: str, engine: Engine, sampling: Sampling = GREEDY) -> Outcome:
         """Ask a contestant everything."""

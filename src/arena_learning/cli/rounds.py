@@ -6,6 +6,7 @@ import click
 
 from arena_learning.cli.common import json_option, open_project
 from arena_learning.cli.main import print_json
+from arena_learning.core import Table, table_text
 
 
 @click.group("rounds")
@@ -41,11 +42,8 @@ def list_rounds(as_json: bool) -> None:
         "labels",
         "trained",
     )
-    widths = [max(len(key), *(len(str(row[key])) for row in rows)) if rows else len(key) for key in keys]
-    for line in [dict(zip(keys, keys, strict=True)), *rows]:
-        click.echo(
-            "  ".join(str(line[key]).ljust(width) for key, width in zip(keys, widths, strict=True)).rstrip()
-        )
+    cells = [[str(row[key]) for key in keys] for row in rows]
+    click.echo(table_text(Table(keys, cells, keys), rule=False))
 
 
 @command.command("check")

@@ -6,6 +6,7 @@ from .paths import Paths, check_location, find_project
 from .progress import Progress, without_progress_bars
 from .redact import redacted, secrets_in
 from .stage_lock import end_with_process, hold_stage_lock, is_locked, refuse_while_running
+from .tables import Table, table_markdown, table_text
 from .text import TEXT_VERSION, sentences, with_single_spaces, word_pattern, words
 from .text_files import (
     SEPARATOR_NAMES,
@@ -47,6 +48,7 @@ __all__ = [
     "Paths",
     "Progress",
     "SplitAnswer",
+    "Table",
     "atomic_write",
     "bare_channel",
     "canonical",
@@ -73,6 +75,8 @@ __all__ = [
     "sentences",
     "split_text",
     "suggest",
+    "table_markdown",
+    "table_text",
     "unwrap",
     "with_single_spaces",
     "without_progress_bars",

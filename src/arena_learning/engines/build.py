@@ -116,10 +116,10 @@ def open_opponent(
 ) -> Engine:
     """Return the engine of an opponent, or of a judge's model written as one; errors name ``where``."""
     if opponent.engine == "recorded":
-        from arena_learning.engines.recorded import RecordedAnswers
+        from arena_learning.engines.recorded import RecordedEngine
 
         file = paths.user_file(opponent.model, f"{where}.model", outside=params.files_outside)
-        return RecordedAnswers(file, instructions)
+        return RecordedEngine(file, instructions)
     if opponent.engine == "openai":
         from arena_learning.engines.openai import OpenAi
 

@@ -15,7 +15,7 @@ from arena_learning.schema import Instruction
 _SHOWN = 5  # ids named in an error
 
 
-class RecordedAnswers:
+class RecordedEngine:
     """Gives the answers of a JSON Lines file of ``{"id": instruction id, "text": answer}``.
 
     Sampling changes nothing, not even ``max_tokens``: the answers are what they are, and all have ended by

@@ -1,4 +1,4 @@
-"""Merging the games of a pair into a battle (the paper does not publish its rule; see docs/judge.md)."""
+"""Merging the games of a pair into a battle (the paper does not publish its rule; see docs/reference/judges.md)."""
 
 from __future__ import annotations
 

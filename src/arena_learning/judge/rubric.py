@@ -1,7 +1,7 @@
 """The embedded judge: each instruction's checkable criteria, held against each response.
 
 It is no language model. It sees what the rubric's author thought of, so its agreement with people is measured
-(docs/judge.md) and not assumed. Score = 1 + 9 x (weighted share of the criteria met) x quality, in halves.
+(docs/lab/audits.md) and not assumed. Score = 1 + 9 x (weighted share of the criteria met) x quality, in halves.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Monitors: what says that a round goes wrong while its rating may still rise.
 
-Here alone they are computed; the leaderboard and MLflow both show them. docs/leaderboard.md says when to look closer.
+Here alone they are computed; the leaderboard and MLflow both show them. docs/guide/results.md says when to look closer.
 """
 
 from __future__ import annotations

@@ -249,6 +249,7 @@ class Opponent(Endpoint, LocalModel):
         system: a system prompt put before each instruction that has none.
         sampling: overrides the common sampling.
         joins: index of the first round it fights in. An opponent that comes late leaves the rounds before as they are.
+        vllm: vLLM's own settings.
     """
 
     engine: Literal["recorded", "transformers", "openvino", "vllm", "openai"]

@@ -76,9 +76,12 @@ class JudgeParams(Endpoint, LocalModel):
 
 
 class Judging(Section):
-    """Which judge the rounds use, and what becomes of two orders that name different winners.
+    """Which judge the rounds use, and how two games are merged.
 
-    ``disagree``: ``average`` the scores, call it a ``tie``, or ``drop`` the battle (unscored).
+    Attributes:
+        name: the judge of the rounds.
+        disagree: where the two orders name different outcomes, ``average`` the scores, call it a ``tie``, or ``drop``
+            the battle (unscored).
     """
 
     name: Name = "rubric"

@@ -135,6 +135,9 @@ class Train(Section):
     Attributes:
         device: ``auto`` takes a GPU where there is one.
         precision: ``fp32``, or ``bf16`` autocast (slower than fp32 on most CPUs). Weights are kept in fp32.
+        sft: of rounds with method ``sft``.
+        dpo: of rounds with method ``dpo``.
+        ppo: of rounds with method ``ppo``.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"

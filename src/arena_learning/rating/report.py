@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.core import ArenaError
+from arena_learning.core import ArenaError, Table, table_text
 from arena_learning.rating.bias import BattleBias, position_bias
 from arena_learning.rating.bradley_terry import rate
 from arena_learning.rating.elo import EloParams, online_elo
@@ -162,7 +162,8 @@ def _table(report: Report) -> str:
         head.append("style-controlled")
     if report.online_elo is not None:
         head.append("online Elo")
-    rows = [head + (["group"] if several else [])]
+    head += ["group"] * several
+    rows: list[list[str]] = []
     for rating in result.ratings:
         row = [
             f"{rating.rank_lower}-{rating.rank_upper}",
@@ -177,7 +178,8 @@ def _table(report: Report) -> str:
         if report.online_elo is not None:
             row.append(f"{report.online_elo[rating.model]:.1f}")
         rows.append(row + ([str(rating.group)] if several else []))
-    lines = [*_aligned(rows), f"intervals by {result.cluster}, {result.clusters} of them"]
+    table = Table(head, rows, ("model",))
+    lines = [table_text(table, rule=False), f"intervals by {result.cluster}, {result.clusters} of them"]
     lines += passed_over_lines(report)
     lines += [f"! {finding}" for finding in result.diagnosis]
     return "\n".join(lines + _extra_lines(report)) + "\n"
@@ -192,12 +194,12 @@ def _extra_lines(report: Report) -> list[str]:
         ]
     if report.win_rates is not None:
         lines += ["", "win rate against the baseline:"]
-        lines += _aligned(
-            [
-                [f"  {w.model}", f"{w.rate:.1%}", f"{w.lower:.1%} to {w.upper:.1%}", str(w.battles)]
-                for w in report.win_rates
-            ]
-        )
+        rows = [
+            [w.model, f"{w.rate:.1%}", f"{w.lower:.1%} to {w.upper:.1%}", str(w.battles)]
+            for w in report.win_rates
+        ]
+        table = Table(("model", "win rate", f"{report.result.params.level:.0%} interval", "battles"), rows)
+        lines.append(table_text(table, rule=False))
     if report.bias is not None:
         lines += ["", "position and length:"]
         lines += [f"  {name}: {_plain(value)}" for name, value in report.bias.to_dict().items()]
@@ -208,18 +210,6 @@ def _plain(value: float | int | None) -> str:
     if value is None:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.3f}"
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    left = {k for k, cell in enumerate(rows[0]) if cell == "model" or cell.startswith("  ")}
-    return [
-        "  ".join(
-            cell.ljust(w) if k in left else cell.rjust(w)
-            for k, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
 
 
 def render_consistency(found: Consistency, as_json: bool) -> str:

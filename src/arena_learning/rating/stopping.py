@@ -34,7 +34,7 @@ State = Literal["separated", "close", "open"]
 LEVEL_AT_STOP = 0.95
 # Standard errors that hold 95 % of the differences of two contestants at the stop, at the true gap where most are
 # needed (1.5 times the gap to be told apart); and how many more for each e-fold of contestants, whose errors add up
-# along the ranking: by the difference between the highest and the lowest at the worst spacing (docs/rating.md).
+# along the ranking: by the difference between the highest and the lowest at the worst spacing (docs/lab/ratings.md).
 _OF_TWO = 2.24
 _OF_MORE = 0.33
 _NORMAL = NormalDist()

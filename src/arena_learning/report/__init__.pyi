@@ -5,7 +5,7 @@ from .monitors import monitors_markdown, monitors_text
 from .sanitize import safe_json
 from .show import show_answers, show_battle, show_contestant, show_round
 from .show_text import answers_text, battle_text, contestant_text, efficiency_text, round_text
-from .tables import Table, fixed_width, leaderboard_markdown, leaderboard_text
+from .tables import leaderboard_markdown, leaderboard_text
 from .terminal import Page
 
 __all__ = [
@@ -14,12 +14,10 @@ __all__ = [
     "ORANGE",
     "STYLE",
     "Page",
-    "Table",
     "answers_text",
     "battle_text",
     "contestant_text",
     "efficiency_text",
-    "fixed_width",
     "leaderboard_markdown",
     "leaderboard_text",
     "make_figures",

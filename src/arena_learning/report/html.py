@@ -13,7 +13,7 @@ from typing import Any
 
 from arena_learning.core import Paths, read_json, write_text
 from arena_learning.params import Params
-from arena_learning.report import html_context as html_view
+from arena_learning.report import html_context
 from arena_learning.report.figures import FigureFile, list_figures
 from arena_learning.report.monitors import monitor_rows
 from arena_learning.report.phrases import format_number, percent, plural
@@ -30,17 +30,17 @@ def make_report(params: Params, paths: Paths) -> Path:
         ArenaError: the leaderboard or the test set's battles are missing.
     """
     leaderboard = read_json(paths.leaderboard)
-    rounds = html_view.round_views(params, paths)
+    rounds = html_context.round_views(params, paths)
     monitored, monitors = monitor_rows(leaderboard)
     page = render_page(
         {
-            "boards": html_view.board_views(leaderboard, params),
+            "boards": html_context.board_views(leaderboard, params),
             "rounds": rounds,
             "monitored": monitored,
             "monitors": monitors,
-            "health": html_view.health_rows(leaderboard, rounds),
+            "health": html_context.health_rows(leaderboard, rounds),
             "figures": [_figure(file) for file in list_figures(paths, leaderboard)],
-            "battles": html_view.battle_cards(params, paths, leaderboard["judge"]),
+            "battles": html_context.battle_cards(params, paths, leaderboard["judge"]),
             "chosen_by": params.judge.name,
             "seed": params.seed,
             "places": [*(one["name"] for one in rounds), "test set"],
@@ -62,7 +62,7 @@ def render_page(context: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"shown": html_view.clipped_text, "percent": percent, "number": format_number}
+    environment.filters |= {"shown": html_context.clipped_text, "percent": percent, "number": format_number}
     environment.globals |= {"plural": plural}
     # The two files are ours and are given no value: they alone are not escaped.
     style, script = (

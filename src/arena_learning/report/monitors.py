@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from arena_learning.core import Table, table_markdown, table_text
 from arena_learning.leaderboard import AGREEMENT
 from arena_learning.report.phrases import format_number, percent
-from arena_learning.report.tables import Table, fixed_width, markdown_table
 
 TITLE = "Monitors by round"
 TEST, BATTLES, ROWS, TRAINING = "test answers", "its battles", "its rows", "its training"
@@ -69,18 +69,20 @@ def monitor_rows(leaderboard: Mapping[str, Any]) -> tuple[list[str], list[Monito
 def monitors_text(leaderboard: Mapping[str, Any]) -> str:
     """Return the table for a terminal under its title, or nothing."""
     table = _table(leaderboard)
-    return f"{TITLE}\n\n{fixed_width(table)}" if table.rows else ""
+    return f"{TITLE}\n\n{table_text(table)}" if table.rows else ""
 
 
 def monitors_markdown(leaderboard: Mapping[str, Any]) -> str:
     """Return the table as Markdown under a heading of the third level, or nothing."""
     table = _table(leaderboard)
-    return f"### {TITLE}\n\n{markdown_table(table)}" if table.rows else ""
+    return f"### {TITLE}\n\n{table_markdown(table)}" if table.rows else ""
 
 
 def _table(leaderboard: Mapping[str, Any]) -> Table:
     names, rows = monitor_rows(leaderboard)
-    return Table(("monitor", "of", *names), [(row.title, row.of, *row.cells) for row in rows])
+    return Table(
+        ("monitor", "of", *names), [(row.title, row.of, *row.cells) for row in rows], ("monitor", "of")
+    )
 
 
 def _forms(first: str, found: Iterable[Mapping[str, Any]]) -> dict[str, Monitor]:

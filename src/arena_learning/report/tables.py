@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
+from arena_learning.core import Table, table_markdown, table_text
 from arena_learning.report.phrases import elo, format_number, gain_sentence, percent, plural
 
 Board = Mapping[str, Any]
@@ -20,14 +21,7 @@ _HEAD = (
     "cut off",
     "repetition",
 )
-_LEFT = {"contestant", "from", "to", "verdict", "category", "where", "round", "monitor", "of"}
-
-
-class Table(NamedTuple):
-    """Column heads and rows of text."""
-
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
+_LEFT = ("contestant", "from", "to", "verdict")
 
 
 def leaderboard_text(leaderboard: Mapping[str, Any]) -> str:
@@ -52,22 +46,22 @@ def ordered_boards(leaderboard: Mapping[str, Any]) -> list[tuple[str, Board]]:
 
 def board_text(judge: str, board: Board, answers: Mapping[str, Any]) -> str:
     """Return one judge's board as fixed-width text."""
-    parts = [_title(judge, board), fixed_width(ratings_table(board, answers))]
+    parts = [_title(judge, board), table_text(ratings_table(board, answers))]
     if board["gain"]:
         parts.append(gain_sentence(board["gain"]))
     if len(board["steps"]) > 1:
-        parts.append(fixed_width(steps_table(board)))
+        parts.append(table_text(steps_table(board)))
     parts.append("\n".join(_notes(board)))
     return "\n\n".join(part for part in parts if part)
 
 
 def board_markdown(judge: str, board: Board, answers: Mapping[str, Any]) -> str:
     """Return one judge's board as Markdown."""
-    parts = [f"### {_title(judge, board)}", markdown_table(ratings_table(board, answers))]
+    parts = [f"### {_title(judge, board)}", table_markdown(ratings_table(board, answers))]
     if board["gain"]:
         parts.append(f"**{gain_sentence(board['gain'])}**")
     if len(board["steps"]) > 1:
-        parts.append(markdown_table(steps_table(board)))
+        parts.append(table_markdown(steps_table(board)))
     parts.append("\n".join(f"- {line}" for line in _notes(board)))
     return "\n\n".join(part for part in parts if part)
 
@@ -90,7 +84,7 @@ def ratings_table(board: Board, answers: Mapping[str, Any]) -> Table:
                 format_number(said.get("repetition"), 3),
             )
         )
-    return Table(_HEAD, rows)
+    return Table(_HEAD, rows, _LEFT)
 
 
 def steps_table(board: Board) -> Table:
@@ -99,7 +93,7 @@ def steps_table(board: Board) -> Table:
         (s["from"], s["to"], elo(s["difference"]), f"{elo(s['lower'])} to {elo(s['upper'])}", s["verdict"])
         for s in board["steps"]
     ]
-    return Table(("from", "to", "Elo", "95 % interval", "verdict"), rows)
+    return Table(("from", "to", "Elo", "95 % interval", "verdict"), rows, _LEFT)
 
 
 def rank(rating: Mapping[str, Any]) -> str:
@@ -113,29 +107,6 @@ def interval_text(rating: Mapping[str, Any]) -> str:
     if rating["lower"] == rating["upper"]:
         return "anchor"
     return f"{rating['lower']:.0f} to {rating['upper']:.0f}"
-
-
-def fixed_width(table: Table) -> str:
-    """Return a table for a terminal: numbers to the right, names to the left, a rule under the head."""
-    lines = [table.head, *table.rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(table.head))]
-
-    def line_of(cells: Sequence[str]) -> str:
-        padded = [
-            cell.ljust(width) if head in _LEFT else cell.rjust(width)
-            for cell, width, head in zip(cells, widths, table.head, strict=True)
-        ]
-        return "  ".join(padded).rstrip()
-
-    rule = "  ".join("-" * width for width in widths)
-    return "\n".join([line_of(table.head), rule, *(line_of(row) for row in table.rows)])
-
-
-def markdown_table(table: Table) -> str:
-    """Return a table in Markdown; a bar in a cell is escaped."""
-    rule = [":--" if head in _LEFT else "--:" for head in table.head]
-    lines = [table.head, rule, *table.rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def _title(judge: str, board: Board) -> str:

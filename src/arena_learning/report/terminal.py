@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
+from arena_learning.core import Table, table_text
 from arena_learning.report.sanitize import sanitized
-from arena_learning.report.tables import Table, fixed_width
 
 # Every line of model text stands behind this bar, so that nothing in it looks like a line of the report.
 BAR = "│ "
@@ -45,7 +45,7 @@ class Page:
 
     def table(self, table: Table) -> None:
         """Add a table, not wrapped."""
-        self.lines += fixed_width(table).split("\n")
+        self.lines += table_text(table).split("\n")
 
     def __str__(self) -> str:
         return "\n".join(self.lines)

@@ -44,7 +44,12 @@ class Row(BaseModel):
 
 
 class Turn(Row):
-    """One message of a conversation."""
+    """One message of a conversation.
+
+    Attributes:
+        role: who speaks.
+        content: what is said.
+    """
 
     role: Role
     content: str
@@ -137,8 +142,17 @@ class Response(Row):
 class Game(Row):
     """One judged presentation of two responses in one order.
 
-    Scores are 1-10, or both None with the reason in `unscored`. `judge` names the judge and the version of its
-    prompt or rubric.
+    Attributes:
+        instruction_id: what was asked.
+        judge: the judge and the version of its prompt or rubric.
+        first: the contestant whose answer was shown first.
+        second: the other contestant.
+        score_first: its score; None where the game is unscored.
+        score_second: the other's.
+        rationale: what the judge said.
+        unscored: why there are no scores.
+        attempts: how often the judge was asked.
+        tokens: of all its prompts and replies.
     """
 
     instruction_id: str
@@ -163,8 +177,20 @@ class Game(Row):
 class Battle(Row):
     """The games of one pair on one instruction, merged (contestants in alphabetical order).
 
-    `gap` is the winner's mean score less the loser's (0 for a tie, None if unscored); `orders_agree` is None where
-    fewer than two games were scored.
+    Attributes:
+        instruction_id: what was asked.
+        category: the instruction's.
+        judge: as in the games.
+        a: the contestant who comes first in the alphabet.
+        b: the other contestant.
+        score_a: mean of its scores; None where the battle is unscored.
+        score_b: the other's.
+        winner: ``a``, ``b``, ``tie`` or ``unscored``.
+        gap: the winner's mean score less the loser's, 0 for a tie.
+        orders_agree: whether both games name the same outcome; None where fewer than two were scored.
+        games: how many were scored.
+        unscored: why there is no winner.
+        rationales: of the scored games.
     """
 
     instruction_id: str
@@ -210,9 +236,17 @@ class SampleScore(Row):
 class RecordedVerdict(Row):
     """What another judge said once of two contestants: a row of a file that the judge `replay` reads.
 
-    ``first`` and ``second`` are the contestants as they were presented, or in any order where ``order_known`` is
-    false. Scores are 1 to 10; a bare winner is recorded as 10 and 1, a tie as 5.5 each, a preference p from 0 to 1
-    for the second as 10 - 9p and 1 + 9p.
+    A bare winner is recorded as 10 and 1, a tie as 5.5 each, a preference p from 0 to 1 for the second as 10 - 9p and
+    1 + 9p.
+
+    Attributes:
+        instruction_id: what was asked.
+        first: the contestant who was presented first, or either where the order is not known.
+        second: the other contestant.
+        score_first: its score.
+        score_second: the other's.
+        order_known: whether ``first`` was presented first.
+        rationale: what the judge said.
     """
 
     instruction_id: str = Field(min_length=1)
@@ -225,11 +259,26 @@ class RecordedVerdict(Row):
 
 
 class Provenance(Row):
-    """Where a training row comes from: the round, the battle's contestants and scores, and what the judge said.
+    """Where a training row comes from.
 
-    A row of samples names the target as ``winner``, of a pair as ``loser`` too, and which of its samples they are in
-    ``winner_sample`` and ``loser_sample`` (left out of a file where they are none). Where the best sample is learnt
-    alone, ``gap`` is what it has above the samples' mean.
+    Attributes:
+        round: the round that made it.
+        instruction_id: what was asked.
+        category: the instruction's.
+        winner: whose answer is learnt.
+        loser: whose answer lost; empty for a label without a battle.
+        score_winner: the winner's mean score.
+        score_loser: the loser's.
+        gap: the difference of the two.
+        threshold: the round's K.
+        orders_agree: as in the battle.
+        judge: as in the battle.
+        rationales: as in the battle.
+        winner_sample: which of the target's samples is learnt, in a row of samples: its winner is the target, and so is
+            its loser where samples are a pair. Of a sample learnt alone, ``gap`` is its score less the samples' mean.
+        loser_sample: which of its samples lost; 0 where it is learnt alone.
+
+    The last two are left out of a file where they are 0.
     """
 
     round: str
@@ -254,7 +303,13 @@ class Provenance(Row):
 
 
 class SftRow(Row):
-    """A row for supervised fine-tuning, in TRL's conversational prompt/completion format."""
+    """A row for supervised fine-tuning, in TRL's conversational prompt/completion format.
+
+    Attributes:
+        prompt: the instruction's turns.
+        completion: the answer that is learnt, one turn.
+        provenance: where it comes from.
+    """
 
     prompt: tuple[Turn, ...]
     completion: tuple[Turn, ...]
@@ -264,8 +319,13 @@ class SftRow(Row):
 class PreferenceRow(Row):
     """A winner/loser pair, in TRL's conversational preference format.
 
-    ``rejected_cut_off``: the rejected answer ran out of tokens. It never ended, and its end is not learnt either; left
-    out of a file where it did end.
+    Attributes:
+        prompt: the instruction's turns.
+        chosen: the winner's answer, one turn.
+        rejected: the loser's answer, one turn.
+        provenance: where it comes from.
+        rejected_cut_off: the rejected answer ran out of tokens: its end is not learnt either. Left out of a file where
+            it ended.
     """
 
     prompt: tuple[Turn, ...]

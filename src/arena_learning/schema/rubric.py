@@ -41,7 +41,7 @@ _LONGEST = 40  # digits; what is longer is no number that a rubric asks for
 
 @dataclass(frozen=True)
 class Criterion:
-    """One weighted criterion of a rubric; see docs/judge.md for the kinds and their fields."""
+    """One weighted criterion of a rubric; see docs/reference/judges.md for the kinds and their fields."""
 
     kind: str
     weight: float

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from arena_learning.core import ArenaError, Paths, read_json, write_json
+from arena_learning.core import ArenaError, Paths, Table, read_json, table_text, write_json
 from arena_learning.sweep.figures import draw_study, importance
 from arena_learning.sweep.records import Record
 from arena_learning.sweep.space import size, values_digest
@@ -104,14 +104,7 @@ def write_report(study: Study, paths: Paths, found: Mapping[str, Any]) -> dict[s
 
 def trials_table(rows: Sequence[Sequence[str]]) -> str:
     """Return rows as aligned columns, the first one to the left; the first row is the head."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if n == 0 else cell.rjust(width)
-            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    return table_text(Table(rows[0], rows[1:]), rule=False)
 
 
 def gain_interval(found: Mapping[str, Any], unit: float = 1.0, digits: int = 2) -> str:

@@ -1,4 +1,4 @@
-"""A round's figures under stable names. docs/tracking.md has the table; a test holds the two together."""
+"""A round's figures under stable names. docs/reference/metrics.md has the table; a test holds the two together."""
 
 from __future__ import annotations
 

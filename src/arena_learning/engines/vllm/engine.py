@@ -235,7 +235,7 @@ def installed(device: str = "auto", where: str = "serving") -> InstalledVllm:
     raise ArenaError(
         "vLLM is not installed",
         where=f"{where}.engine: vllm",
-        hint="pip install 'arena-learning[vllm]' (GPU), or see docs/vllm.md (CPU)",
+        hint="pip install 'arena-learning[vllm]' (GPU), or see docs/guide/models.md (CPU)",
     )
 
 

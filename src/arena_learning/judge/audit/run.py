@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from arena_learning.core import ArenaError, Paths, canonical, read_json, suggest, write_json
+from arena_learning.core import (
+    ArenaError,
+    Paths,
+    Table,
+    canonical,
+    read_json,
+    suggest,
+    table_text,
+    write_json,
+)
 from arena_learning.judge.audit.agreement import audit_judge
 from arena_learning.judge.audit.labelled import SIDES, Labelled, read_labelled
 from arena_learning.judge.build import open_judge
@@ -95,20 +104,18 @@ def flat_figures(result: Mapping[str, Any], judge: str) -> dict[str, float]:
 def audit_table(result: dict[str, Any]) -> str:
     """Return the audit as a table: a row a judge, then its sources and categories."""
     head = ["judge", "pairs", "agreement", "decided", "kappa", "ties", "flips", "first", "longer", "unscored"]
-    rows = [[*head, "tokens", "s/game"]]
+    rows = []
     for name, judge in result["judges"].items():
         rows.append([name, *_cells(judge["all"])])
         for kind in ("sources", "categories"):
             rows += [[f"  {group}", *_cells(part)] for group, part in judge[kind].items()]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
+    table = Table([*head, "tokens", "s/game"], rows)
     passed = [
         f"passed over: {count} rows, {reason}" for reason, count in result.get("passed_over", {}).items()
     ]
-    return "\n".join([f"{result['labelled']}: {result['pairs']} labelled pairs", *passed, *lines])
+    return "\n".join(
+        [f"{result['labelled']}: {result['pairs']} labelled pairs", *passed, table_text(table, rule=False)]
+    )
 
 
 def _cells(part: dict[str, Any]) -> list[str]:
