@@ -136,6 +136,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "rejected": [{"role": "assistant", "content": _SHORT}],
         "provenance": _PROVENANCE,
     },
+    "SampleScore": {
+        "instruction_id": "cook-007",
+        "sample": 3,
+        "judge": _JUDGE,
+        "score": 6.5,
+        "rationales": [_WHY],
+    },
     "RecordedVerdict": _VERDICT,
 }
 

@@ -16,7 +16,7 @@ def pair_contestants(
     Args:
         instruction_ids: what is played.
         target: the contestant being trained, or None.
-        opponents: the others.
+        opponents: the others; a target without any (in a round that learns from its samples) meets nobody.
         mode: ``all`` play all; ``target`` against each; ``split``: the target against one opponent an instruction,
             drawn by a seeded hash so that each opponent gets about the same share.
         seed: of the draw.
@@ -28,6 +28,8 @@ def pair_contestants(
             pairs = list(combinations(players, 2))
         elif mode == "target":
             pairs = [_ordered(target, other) for other in opponents]
+        elif not opponents:
+            pairs = []
         else:
             other = min(opponents, key=lambda o: seeded_rank(seed, "opponent", instruction_id, o))
             pairs = [_ordered(target, other)]

@@ -32,7 +32,7 @@ class Dataset(Section):
 
     Attributes:
         pairs: preference pairs from ``all`` battles, only from those of the ``target``, or from the target's own
-            ``samples``: the best against the worst (see `BattleParams`).
+            ``samples``: the best against the worst (see ``battle.samples``).
         max_words: longest answer that is trained on, in words (0: any).
         max_rows: most rows a round keeps, those with the widest gaps (0: all).
         opponents: whose battles become rows, beside the target's own; empty for all.
@@ -136,6 +136,7 @@ class Train(Section):
         device: ``auto`` takes a GPU where there is one.
         precision: ``fp32``, or ``bf16`` autocast (slower than fp32 on most CPUs). Weights are kept in fp32.
         sft: of rounds with method ``sft``.
+        rft: of rounds with method ``rft``.
         dpo: of rounds with method ``dpo``.
         ppo: of rounds with method ``ppo``.
     """
