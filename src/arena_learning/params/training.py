@@ -22,8 +22,7 @@ PreferenceLoss = Literal[
     "aot_unpaired",
     "apo_zero",
     "apo_down",
-    "discopop",
-]
+]  # TRL's discopop is left out: where policy and start are equal, its slope lowers the margin
 SMOOTHED = ("robust", "exo_pair", "aot", "aot_unpaired")  # the losses that a label smoothing changes
 
 
@@ -87,7 +86,7 @@ class Dpo(Optimiser):
             token, so that length counts for less), ``hinge``, ``ipo`` (a squared distance a token: ``beta`` is its
             regularisation), ``robust`` (labels may be flipped), ``exo_pair``, ``nca_pair``, ``bco_pair``,
             ``sppo_hard``, ``aot``, ``aot_unpaired`` (these two compare the pairs of a device batch), ``apo_zero``
-            (chosen up, rejected down), ``apo_down`` (for chosen answers worse than the start's) or ``discopop``.
+            (chosen up, rejected down) or ``apo_down`` (for chosen answers worse than the start's).
         label_smoothing: ``robust``, ``aot``, ``aot_unpaired``: share of the labels that may be wrong; ``exo_pair``:
             its epsilon, which must be above 0 (its paper: 0.001). The other losses have none.
     """
