@@ -14,7 +14,7 @@ from arena_learning.dataset.select import Rules, reason_unfit
 from arena_learning.pool import seeded_rank
 from arena_learning.schema import Instruction, Provenance, Response, SampleScore
 
-BELOW = "gap below the threshold"
+_BELOW, _TIE = "gap below the threshold", "tie"
 _TINY = 1e-9  # scores may be means of three: their gap is no less than the threshold for the last bits
 Answers = Mapping[int, Response]  # an instruction's samples by their number
 
@@ -42,20 +42,22 @@ def choose_sample_pair(scores: Sequence[SampleScore], answers: Answers, rules: R
     if isinstance(ranked, str):
         return ranked
     if _score(ranked[0]) == _score(ranked[-1]):
-        return "tie"
+        return _TIE
     pairs = ((best, _worst_beside(best, ranked, answers)) for best in ranked)
     choices = [SampleChoice(best, worst, _score(best) - _score(worst)) for best, worst in pairs if worst]
     return _first_fit([c for c in choices if c.gap > 0 and c.gap >= rules.threshold - _TINY], answers, rules)
 
 
 def choose_best_sample(scores: Sequence[SampleScore], answers: Answers, rules: Rules) -> SampleChoice | str:
-    """Choose the best sample, where its score is above the samples' mean by the threshold or more (0: always).
+    """Choose the best sample, where its score is above the samples' mean by the threshold or more (0: by anything).
 
-    Arguments as in `choose_sample_pair`.
+    Where all score the same, none is the best: nothing says that the answer is worth learning. Arguments as in `choose_sample_pair`.
     """
     ranked = _ranked(scores, rules)
     if isinstance(ranked, str):
         return ranked
+    if _score(ranked[0]) == _score(ranked[-1]):
+        return _TIE
     mean = fmean(map(_score, ranked))
     above = [SampleChoice(one, None, _score(one) - mean) for one in ranked]
     return _first_fit([choice for choice in above if choice.gap >= rules.threshold - _TINY], answers, rules)
@@ -112,7 +114,7 @@ def _first_fit(choices: Sequence[SampleChoice], answers: Answers, rules: Rules) 
         if not why:
             return choice
         problem = problem or why
-    return problem.replace("winner's answer", "best sample") or BELOW
+    return problem.replace("winner's answer", "best sample") or _BELOW
 
 
 def _score(one: SampleScore) -> float:

@@ -99,7 +99,8 @@ def test_the_best_alone_is_held_against_the_mean(choose):
     assert numbers(choose(choose_best_sample, [2, 4, 9], threshold=4)) == (3, None, 4)
     assert choose(choose_best_sample, [2, 4, 9], threshold=4.5) == "gap below the threshold"
     assert choose(choose_best_sample, [2, 4, 9], answers={3: {"text": " "}}) == "the best sample is empty"
-    assert numbers(choose(choose_best_sample, [5, 5, 5], threshold=0))[2] == 0
+    assert choose(choose_best_sample, [5, 5, 5], threshold=0) == "tie"
+    assert choose(choose_best_sample, [5, None], threshold=0) == "unscored"
 
 
 @pytest.fixture
