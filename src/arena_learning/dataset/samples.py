@@ -51,7 +51,8 @@ def choose_sample_pair(scores: Sequence[SampleScore], answers: Answers, rules: R
 def choose_best_sample(scores: Sequence[SampleScore], answers: Answers, rules: Rules) -> SampleChoice | str:
     """Choose the best sample, where its score is above the samples' mean by the threshold or more (0: by anything).
 
-    Where all score the same, none is the best: nothing says that the answer is worth learning. Arguments as in `choose_sample_pair`.
+    Where all score the same, none is the best: nothing says that the answer is worth learning. Arguments as in
+    `choose_sample_pair`.
     """
     ranked = _ranked(scores, rules)
     if isinstance(ranked, str):

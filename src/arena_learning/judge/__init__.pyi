@@ -1,4 +1,4 @@
-from .base import Judge
+from .base import Judge, Presentation, Verdict, is_batch_exact
 from .build import open_judge
 from .health import judge_health, win_counts
 from .play import Pairing, PlayedGames, play_games, play_in_portions
@@ -12,6 +12,9 @@ __all__ = [
     "JudgeTemplate",
     "Pairing",
     "PlayedGames",
+    "Presentation",
+    "Verdict",
+    "is_batch_exact",
     "judge_health",
     "judge_round",
     "open_judge",
