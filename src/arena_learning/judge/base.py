@@ -115,6 +115,11 @@ def plays_both_orders(judge: Judge) -> bool:
     return bool(getattr(judge, "both_orders", True))
 
 
+def is_pointwise(judge: Judge) -> bool:
+    """Whether an answer's score is the same whatever it is shown beside (a judge says so by ``pointwise = True``)."""
+    return bool(getattr(judge, "pointwise", False))
+
+
 def tie_margin(judge: Judge) -> float:
     """Return the largest difference of mean scores that is a tie: the judge's attribute ``tie_margin`` (default 0)."""
     return float(getattr(judge, "tie_margin", 0.0))

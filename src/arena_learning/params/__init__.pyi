@@ -15,7 +15,7 @@ from .load import load_params, parse_params
 from .pool import Filters, Pool
 from .rounds import BASE, check_round_name, check_rounds
 from .section import NONE, SPLITS, Name, Positive, Rate, Section
-from .training import Dataset, Dpo, Optimiser, Ppo, Sft, Train
+from .training import Dataset, Dpo, Optimiser, Ppo, Rft, Sft, Train
 from .whole import Evaluate, Params, Round
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "Positive",
     "Ppo",
     "Rate",
+    "Rft",
     "Round",
     "Sampling",
     "Section",

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from arena_learning.schema import Row
 
-Method = Literal["sft", "dpo", "ppo"]
-Name = Literal["sft", "dpo", "reward", "ppo"]
+Method = Literal["sft", "rft", "dpo", "ppo"]
+Name = Literal["sft", "rft", "dpo", "reward", "ppo"]
 
 
 class RowCount(Row):
@@ -45,7 +45,7 @@ class Phase(Row):
     """One run of a trainer.
 
     Attributes:
-        name: ``sft``, ``dpo``, ``reward`` or ``ppo``.
+        name: ``sft``, ``rft``, ``dpo``, ``reward`` or ``ppo``.
         rows: counts of its rows.
         steps: optimiser steps.
         curve: one point for each logged step: `step`, `loss`, `lr`, and the trainer's own figures.

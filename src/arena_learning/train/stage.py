@@ -5,20 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
-from arena_learning.core import ArenaError, Progress
+from arena_learning.core import ArenaError, Paths, Progress, suggest, write_json
+from arena_learning.params import Params
 from arena_learning.schema import PreferenceRow, SftRow, read_rows
+from arena_learning.train.diagnostics import no_rows
 from arena_learning.train.report import Method, TrainReport
+from arena_learning.train.save import copy_model
 
 if TYPE_CHECKING:
     from arena_learning.params import Train
-from typing import Any
-
-from arena_learning.core import Paths, write_json
-from arena_learning.params import Params
-from arena_learning.train.diagnostics import no_rows
-from arena_learning.train.save import copy_model
 
 
 def train_named(name: str, params: Params, paths: Paths) -> dict[str, Any]:
@@ -59,7 +56,7 @@ def train_round(
     the same result.
 
     Args:
-        method: ``sft`` reads the file ``sft``; ``dpo`` and ``ppo`` read ``preferences``.
+        method: ``sft`` and ``rft`` read the file ``sft``; ``dpo`` and ``ppo`` read ``preferences``.
         init: a model's folder (safetensors).
         out: the folder to write; replaced if it exists.
         sft: the round's file of `SftRow`.
@@ -82,15 +79,16 @@ def train_round(
         folders = {"init": Path("models/sft-i1"), "out": Path("models/dpo-i1"), "checkpoints": Path("checkpoints")}
         train_round("dpo", **rows, **folders, params=load_params(Path("params.yaml")).train, seed=0).weight_change
     """
-    if method not in ("sft", "dpo", "ppo"):
-        raise ArenaError(f"unknown method '{method}'", hint="use sft, dpo or ppo")
+    if method not in get_args(Method):
+        raise ArenaError(f"unknown method '{method}'", hint=suggest(method, get_args(Method)))
     if not (init / "config.json").is_file():
         raise ArenaError(
             "there is no model in this folder", where=str(init), hint="run the stage that makes it"
         )
-    source = sft if method == "sft" else preferences
+    supervised = method in ("sft", "rft")
+    source = sft if supervised else preferences
     rows: list[SftRow] | list[PreferenceRow]
-    rows = read_rows(sft, SftRow) if method == "sft" else read_rows(preferences, PreferenceRow)
+    rows = read_rows(sft, SftRow) if supervised else read_rows(preferences, PreferenceRow)
     if not rows:
         copy_model(init, out)
         shutil.rmtree(checkpoints, ignore_errors=True)

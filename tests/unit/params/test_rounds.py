@@ -180,3 +180,23 @@ def test_an_unknown_round_gets_a_suggestion(make_params):
     check_round_name("sft-i1", params)
     with pytest.raises(ArenaError, match="did you mean 'sft-i1'"):
         check_round_name("sft-l1", params)
+
+
+RFT = {"rft-i1": {**CHAIN["dpo-i1"], "index": 3, "method": "rft", "split": "d3"}}
+
+
+def test_a_round_that_learns_the_best_sample_needs_samples(make_params):
+    said = refusal(make_params, RFT)
+    assert (
+        "rounds.rft-i1.method: rft learns the best of the target's samples, and battle.samples is 1" in said
+    )
+    check(make_params, RFT, battle={"samples": 2})
+
+
+def test_a_round_that_learns_from_samples_needs_no_opponents(make_params):
+    late = {"expert": {"engine": "recorded", "model": "expert.jsonl", "joins": 9}}
+    alone = {name: {"target": "none", "labels": "expert"} for name in ("sft-i1", "sft-i2")}
+    check(make_params, {**RFT, **alone}, battle={"samples": 2}, dataset={"pairs": "samples"}, opponents=late)
+    said = refusal(make_params, {**RFT, **alone}, battle={"samples": 2}, opponents=late)
+    assert "rounds.dpo-i1.target: there is nobody to battle" in said
+    assert "rft-i1" not in said
