@@ -23,6 +23,7 @@ def read_rows(path: Path, kind: type[R]) -> list[R]:
 
     Example:
         >>> import tempfile
+        >>> from arena_learning.schema import Instruction, Turn
         >>> file = Path(tempfile.mkdtemp()) / "pool.jsonl"
         >>> write_rows(file, [Instruction(id="q1", turns=[Turn(role="user", content="Why is the sky blue?")])])
         >>> [row.id for row in read_rows(file, Instruction)]
