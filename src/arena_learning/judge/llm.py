@@ -14,6 +14,7 @@ from arena_learning.engines import (
     Refused,
     ReportsLogprobs,
     Versioned,
+    is_exact,
     older_fingerprints,
     stream_answers,
 )
@@ -79,7 +80,7 @@ class LlmJudge:
         self._name = name
         if not expected:
             self.parser_version = PARSER_VERSION
-        self.batch_size, self.batch_exact = engine.batch_size, engine.batch_exact
+        self.batch_size, self.batch_exact = engine.batch_size, is_exact(engine, sampling)
         self.fingerprint = {
             **engine.fingerprint,
             "judge": f"llm {template.name}@{template.digest}",
