@@ -107,6 +107,11 @@ def plays_both_orders(judge: Judge) -> bool:
     return bool(getattr(judge, "both_orders", True))
 
 
+def is_pointwise(judge: Judge) -> bool:
+    """Whether an answer's score is the same whatever it is shown beside (a judge says so by ``pointwise = True``)."""
+    return bool(getattr(judge, "pointwise", False))
+
+
 def tie_margin(judge: Judge) -> float:
     """Return the difference of mean scores up to which a battle is a tie (a judge says it by ``tie_margin``)."""
     return float(getattr(judge, "tie_margin", 0.0))

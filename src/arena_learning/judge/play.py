@@ -33,7 +33,10 @@ PORTION = 20_000  # games in memory at once
 
 
 class Pairing(NamedTuple):
-    """Two contestants who meet on an instruction."""
+    """Two contestants who meet on an instruction; one that meets itself plays one game and no battle.
+
+    Such a game is how a judge that scores one answer by itself (`base.is_pointwise`) is asked for that score alone.
+    """
 
     instruction_id: str
     a: str
@@ -125,7 +128,7 @@ def play_in_portions(
     both = plays_both_orders(judge)
     wanted = sorted({p if p.a <= p.b else Pairing(p.instruction_id, p.b, p.a) for p in pairings})
     step = max(1, size // (2 if both else 1))
-    total = len(wanted) * (2 if both else 1)
+    total = sum(len(_orders(p, both)) for p in wanted)
     run = _Run(judge, store if is_remembered(judge) else None, total, max_refused, retry)
     with Progress(f"judge ({judge.label})", total, "games") as progress:
         for start in range(0, len(wanted), step):
@@ -136,10 +139,16 @@ def play_in_portions(
                     responses[p.instruction_id, y],
                 )
                 for p in wanted[start : start + step]
-                for x, y in ((p.a, p.b), (p.b, p.a))[: 2 if both else 1]
+                for x, y in _orders(p, both)
             ]
             yield _portion(presented, instructions, run, disagree, progress)
     run.remember_refused()
+
+
+def _orders(pairing: Pairing, both: bool) -> tuple[tuple[str, str], ...]:
+    """Return who is shown first and second in each game of a pairing."""
+    _, a, b = pairing
+    return ((a, b), (b, a)) if both and a != b else ((a, b),)
 
 
 class _Run:
@@ -285,7 +294,8 @@ def _battles(
     expected, margin = 2 if plays_both_orders(judge) else 1, tie_margin(judge)
     return [
         merge_games(list(group), instructions[instruction_id].category, disagree, expected, margin)
-        for (instruction_id, *_), group in groupby(games, key=_pair)
+        for (instruction_id, a, b), group in groupby(games, key=_pair)
+        if a != b
     ]
 
 

@@ -17,6 +17,7 @@ class ReferenceJudge:
     """Score = 1 + 9 x (cosine - 0.1) / 0.9, in tenths; the reference itself scores 10. Order changes nothing."""
 
     batch_size = 256
+    pointwise = True
 
     def __init__(self, embedder: Embedder | None = None) -> None:
         self._embedder = embedder or shared_embedder()

@@ -83,6 +83,8 @@ class RewardJudge:
         judge.score([Presentation(instruction, one, two)])[0].score_first
     """
 
+    pointwise = True
+
     def __init__(
         self,
         folder: Path,

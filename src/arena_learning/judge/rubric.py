@@ -51,6 +51,7 @@ class RubricJudge:
     """
 
     batch_size = 64
+    pointwise = True
 
     def __init__(
         self,
@@ -112,7 +113,8 @@ class RubricJudge:
             return Verdict(None, None, "", unscored="the instruction has no rubric")
         if self._content_only and not any(p.is_content for p in _criteria(instruction)):
             return Verdict(None, None, "", unscored="the rubric has no content point")
-        one, two = self.score_response(instruction, first), self.score_response(instruction, second)
+        one = self.score_response(instruction, first)
+        two = one if second is first else self.score_response(instruction, second)
         rationale = f"First: {one.value:g}\n{one.rationale}\nSecond: {two.value:g}\n{two.rationale}"
         return Verdict(one.value, two.value, rationale)
 
