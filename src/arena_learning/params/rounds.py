@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 
 from arena_learning.core import ArenaError, suggest
-from arena_learning.params import NONE, SPLITS, Params, Round
+from arena_learning.params import NONE, SPLITS, Params, Rl, Round
 
 BASE = "base"
+SCORES_ALONE = (
+    "rubric",
+    "reference",
+    "reward",
+)  # kinds of judges whose score of an answer hangs on no other answer
 _REFERENCES = ("target", "init", "adds_to")
 
 
@@ -32,6 +37,7 @@ def check_rounds(params: Params) -> None:
             *_split(this, params),
             *_labels(name, params),
             *_continued(this, params),
+            *_rewarded(this, params),
         )
         problems += [f"rounds.{name}.{line}" for line in found]
     if problems:
@@ -91,6 +97,12 @@ def _labels(name: str, params: Params) -> Iterator[str]:
             yield f"labels: '{this.labels}' beside the target '{this.target}'; set one of the two to none"
         if not params.opponents_of(name):
             yield "target: there is nobody to battle; add a contestant to opponents (or let one join earlier)"
+    elif this.online:
+        if meeting := [f"{role} '{name}'" for role, name in _meets_opponents(this, params)]:
+            yield (
+                f"target: the {' and the '.join(meeting)} let answers meet the recorded opponents', which only a round "
+                f"with a target has; name one, or set train.{this.method}.against to group"
+            )
     elif this.method != "sft":
         yield f"target: {this.method} learns from battles and needs one; name a model, or use method sft"
     elif this.labels == NONE:
@@ -106,3 +118,58 @@ def _continued(this: Round, params: Params) -> Iterator[str]:
             f"adds_to: {this.method} cannot add to the rows of '{this.adds_to}', which is {earlier.method}; "
             f"name a {this.method} round or none"
         )
+
+
+def _rewarded(this: Round, params: Params) -> Iterator[str]:
+    """Check the judges of a round that learns from their word."""
+    if not this.online:
+        return
+    place = f"train.{this.method}"
+    found = _settings(this, params)
+    for role, name in (("judge", found.judge), ("monitor", found.monitor)):
+        if not name:
+            what = "rewards its answers" if role == "judge" else "watches the reward"
+            yield f"method: {this.method} needs a judge that {what}; name one in {place}.{role}: {_listed(params)}"
+        elif name not in params.judges:
+            yield f"method: {place}.{role} names no judge, '{name}'; {suggest(name, params.judges)}"
+        elif params.judges[name].kind == "replay":
+            yield (
+                f"method: {place}.{role} '{name}' has recorded verdicts alone, and none on new answers; name another "
+                "judge"
+            )
+    if found.judge and found.judge == found.monitor:
+        yield (
+            f"method: {place}.monitor is the reward's own judge, '{found.judge}'; name another one, so that a rise of "
+            "the reward alone is seen"
+        )
+    if this.adds_to != NONE:
+        yield f"adds_to: {this.method} learns from no rows, so there is nothing to add to; set it to none"
+    if this.labels != NONE:
+        yield f"labels: {this.method} learns from no labels; set it to none"
+
+
+def shared_criteria(this: Round, params: Params) -> bool:
+    """Whether a round's reward and its monitor read the same rubrics: then they rise and fall together."""
+    found = _settings(this, params)
+    return {params.judges[name].kind for name in (found.judge, found.monitor)} == {"rubric"}
+
+
+def _settings(this: Round, params: Params) -> Rl:
+    return params.train.rloo if this.method == "rloo" else params.train.grpo
+
+
+def _meets_opponents(this: Round, params: Params) -> list[tuple[str, str]]:
+    """Return the judges, by role, that hold an online round's answers against the opponents'."""
+    found = _settings(this, params)
+    roles = (("judge", found.judge, found.reward), ("monitor", found.monitor, "score"))
+    return [
+        (role, name)
+        for role, name, reward in roles
+        if name in params.judges
+        and found.against != "group"
+        and not (reward == "score" and params.judges[name].kind in SCORES_ALONE)
+    ]
+
+
+def _listed(params: Params) -> str:
+    return ", ".join(params.judges)

@@ -86,6 +86,62 @@ class Ppo(Optimiser):
     missing_eos_penalty: float = Field(default=1.0, ge=0)
 
 
+class Rl(Optimiser):
+    """Online reinforcement learning: the start answers each prompt several times, and a judge's word is the reward.
+
+    Attributes:
+        judge: a judge of `judges` whose word is the reward. Must be named.
+        monitor: another judge, whose score is watched beside the reward and never learnt from. Must be named: a rise
+            of the reward alone is what reward hacking looks like.
+        reward: the judge's ``score`` of an answer (1 to 10), or its ``win_rate`` (0 to 1): the mean of win, tie and
+            loss (1, 0.5, 0) over the answers that it meets.
+        against: whom an answer meets where answers are compared: the recorded ``opponents`` of the round, the other
+            answers of its ``group``, or ``both``. Under a judge that scores one answer by itself, a ``score`` needs no
+            meeting.
+        group: answers sampled to each prompt.
+        batch_size: prompts a step; each is answered ``group`` times.
+        device_batch_size: answers at once on the device.
+        max_length: longest prompt and answer in tokens; a prompt that leaves less than ``max_tokens`` is dropped, and
+            counted.
+        kl: coefficient of the divergence from the start: in the reward (rloo), in the loss (grpo). Mind the reward's
+            range.
+        max_tokens: longest sampled answer.
+        temperature: of the sampled answers.
+        max_judge_calls: most games that the reward's judge and the monitor may be asked in a training; one that could
+            need more stops before it starts (0: any number). What the store remembers is counted too.
+    """
+
+    learning_rate: Rate = 1e-6
+    judge: str = ""
+    monitor: str = ""
+    reward: Literal["score", "win_rate"] = "score"
+    against: Literal["opponents", "group", "both"] = "opponents"
+    group: int = Field(default=4, ge=2)
+    kl: float = Field(default=0.05, ge=0)
+    max_tokens: Positive = 64
+    temperature: float = Field(default=1.0, gt=0, le=2)
+    max_judge_calls: int = Field(default=20_000, ge=0)
+
+
+class Rloo(Rl):
+    """REINFORCE, an answer's baseline being the mean reward of the others of its group (arXiv 2402.14740)."""
+
+
+class Grpo(Rl):
+    """Group-relative policy optimisation (arXiv 2402.03300).
+
+    Attributes:
+        scale: divide an answer's advantage by the standard deviation of the rewards of its ``group``, of the ``batch``,
+            or by nothing (``none``; arXiv 2503.20783).
+        loss: how tokens are weighed, by TRL's name: ``grpo`` (a mean over each answer), ``dapo`` or ``bnpo`` (a mean
+            over all tokens), ``dr_grpo`` (a sum over a constant length).
+    """
+
+    kl: float = Field(default=0.0, ge=0)
+    scale: Literal["group", "batch", "none"] = "group"
+    loss: Literal["grpo", "dapo", "bnpo", "dr_grpo"] = "dapo"
+
+
 class Train(Section):
     """Training.
 
@@ -95,6 +151,8 @@ class Train(Section):
         sft: of rounds with method ``sft``.
         dpo: of rounds with method ``dpo``.
         ppo: of rounds with method ``ppo``.
+        rloo: of rounds with method ``rloo``.
+        grpo: of rounds with method ``grpo``.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -102,3 +160,5 @@ class Train(Section):
     sft: Sft = Sft()
     dpo: Dpo = Dpo()
     ppo: Ppo = Ppo()
+    rloo: Rloo = Rloo()
+    grpo: Grpo = Grpo()

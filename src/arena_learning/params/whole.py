@@ -18,7 +18,7 @@ class Round(Section):
 
     Attributes:
         index: place in the order of rounds, from 0; the x of the plots.
-        method: ``sft``, ``dpo`` or ``ppo``.
+        method: ``sft``, ``dpo``, ``ppo``, or ``rloo`` or ``grpo``: a judge rewards what is sampled to the split.
         split: whose instructions are played.
         target: the model that battles and whose losses are collected, or ``none`` (then ``labels`` are learnt).
         init: the model that training starts from.
@@ -28,13 +28,18 @@ class Round(Section):
     """
 
     index: int = Field(ge=0)
-    method: Literal["sft", "dpo", "ppo"]
+    method: Literal["sft", "dpo", "ppo", "rloo", "grpo"]
     split: Name
     target: Name
     init: Name
     threshold: float = Field(ge=0, le=9)
     adds_to: Name = NONE
     labels: Name = NONE
+
+    @property
+    def online(self) -> bool:
+        """Whether the model learns from what a judge says of its own new answers, and not from rows."""
+        return self.method in ("rloo", "grpo")
 
 
 class Evaluate(Section):

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from arena_learning.schema import Row
 
-Method = Literal["sft", "dpo", "ppo"]
-Name = Literal["sft", "dpo", "reward", "ppo"]
+Method = Literal["sft", "dpo", "ppo", "rloo", "grpo"]
+Name = Literal["sft", "dpo", "reward", "ppo", "rloo", "grpo"]
 
 
 class RowCount(Row):
@@ -42,7 +42,7 @@ class WeightChange(Row):
 
 
 class Phase(Row):
-    """One run of a trainer: ``sft``, ``dpo``, ``reward`` or ``ppo``.
+    """One run of a trainer: ``sft``, ``dpo``, ``reward``, ``ppo``, ``rloo`` or ``grpo``.
 
     Attributes:
         name: which.
@@ -67,12 +67,14 @@ class Cost(Row):
         tokens_per_second: tokens of the rows seen in this process, forward and backward, by phase.
         peak_memory_mb: largest resident size of the process so far.
         resumed_from: the step that each phase went on from, if it was interrupted before.
+        judged: games that judges were asked for rewards in this process; the rest was remembered.
     """
 
     seconds: dict[str, float] = Field(default_factory=dict)
     tokens_per_second: dict[str, float] = Field(default_factory=dict)
     peak_memory_mb: float = 0.0
     resumed_from: dict[str, int] = Field(default_factory=dict)
+    judged: int = 0
 
 
 class TrainReport(Row):

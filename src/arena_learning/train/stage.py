@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
-from arena_learning.core import ArenaError, Progress
-from arena_learning.schema import PreferenceRow, SftRow, read_rows
+from arena_learning.core import ArenaError, Paths, Progress, suggest, write_json
+from arena_learning.params import Params
+from arena_learning.schema import Instruction, PreferenceRow, SftRow, read_rows
+from arena_learning.train.diagnostics import no_rows
 from arena_learning.train.report import Method, TrainReport
+from arena_learning.train.rewards import reward_inputs
+from arena_learning.train.save import copy_model
 
 if TYPE_CHECKING:
     from arena_learning.params import Train
-from typing import Any
-
-from arena_learning.core import Paths, write_json
-from arena_learning.params import Params
-from arena_learning.train.diagnostics import no_rows
-from arena_learning.train.save import copy_model
+    from arena_learning.train.group_judge import RewardInputs
 
 
 def train_named(name: str, params: Params, paths: Paths) -> dict[str, Any]:
     """Train round ``name``, write its model and its metrics, and return the metrics."""
     this = params.rounds[name]
-    report = train_round(
-        this.method,
-        init=paths.model(this.init),
-        out=paths.model(name),
-        sft=paths.sft(name),
-        preferences=paths.preferences(name),
-        params=params.train,
-        seed=params.seed,
-        checkpoints=paths.checkpoints(name),
-        trust_remote_code=params.weights.trust_remote_code,
-    )
+    with reward_inputs(name, params, paths) if this.online else nullcontext() as rewards:
+        report = train_round(
+            this.method,
+            init=paths.model(this.init),
+            out=paths.model(name),
+            sft=paths.sft(name),
+            preferences=paths.preferences(name),
+            params=params.train,
+            seed=params.seed,
+            checkpoints=paths.checkpoints(name),
+            trust_remote_code=params.weights.trust_remote_code,
+            rewards=rewards,
+        )
     metrics = report.to_dict()
     write_json(paths.stage_metrics(name, "train"), metrics)
     return metrics
@@ -52,6 +54,7 @@ def train_round(
     checkpoints: Path,
     trust_remote_code: bool = False,
     progress: Callable[..., Progress] = Progress,
+    rewards: RewardInputs | None = None,
 ) -> TrainReport:
     """Train the model at ``init`` on a round's rows and write the new one to ``out``, whole or not at all.
 
@@ -59,7 +62,7 @@ def train_round(
     inputs, and ends as if nothing had happened; PPO itself starts again (its reward model is kept).
 
     Args:
-        method: ``sft`` reads ``sft``; ``dpo`` and ``ppo`` read ``preferences``.
+        method: ``sft`` reads ``sft``; ``dpo`` and ``ppo`` read ``preferences``; ``rloo`` and ``grpo`` read ``rewards``.
         init: a model's folder (safetensors).
         out: the folder to write; replaced if it is there.
         sft: the round's `SftRow` file.
@@ -69,6 +72,7 @@ def train_round(
         checkpoints: a folder of this round's own, outside of ``out``; removed at the end.
         trust_remote_code: run code that comes with the model.
         progress: what makes the progress line: called with label, total and unit.
+        rewards: ``rloo`` and ``grpo``: the instructions, and the judges whose word is the reward and is watched.
 
     Returns:
         The report. With no rows to learn from, ``out`` is a copy of ``init``, `rows` is 0, a warning says so.
@@ -77,13 +81,22 @@ def train_round(
         ArenaError: ``init`` is no model, its chat template never ends a turn, the rows are malformed, or the
             device is not there.
     """
-    if method not in ("sft", "dpo", "ppo"):
-        raise ArenaError(f"unknown method '{method}'", hint="use sft, dpo or ppo")
+    if method not in get_args(Method):
+        raise ArenaError(f"unknown method '{method}'", hint=suggest(method, get_args(Method)))
     if not (init / "config.json").is_file():
         raise ArenaError("no model here", where=str(init), hint="run the stage that makes it")
     source = sft if method == "sft" else preferences
-    rows: list[SftRow] | list[PreferenceRow]
-    rows = read_rows(sft, SftRow) if method == "sft" else read_rows(preferences, PreferenceRow)
+    rows: Sequence[SftRow] | Sequence[PreferenceRow] | Sequence[Instruction]
+    if method in ("rloo", "grpo"):
+        if rewards is None:
+            raise ArenaError(
+                f"{method} learns from what a judge says of new answers, and no judge is given",
+                where="train",
+                hint="train the round by `arena train ROUND`",
+            )
+        rows = rewards.instructions
+    else:
+        rows = read_rows(sft, SftRow) if method == "sft" else read_rows(preferences, PreferenceRow)
     if not rows:
         copy_model(init, out)
         shutil.rmtree(checkpoints, ignore_errors=True)
@@ -100,6 +113,7 @@ def train_round(
         checkpoints=checkpoints,
         trust_remote_code=trust_remote_code,
         progress=progress,
+        rewards=rewards,
     )
     report = session.run(rows)
     shutil.rmtree(checkpoints, ignore_errors=True)
