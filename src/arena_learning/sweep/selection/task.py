@@ -127,6 +127,12 @@ class SelectionTask:
 
     def _read(self) -> None:
         paths, this = self.paths, self.round
+        if this.online:
+            raise ArenaError(
+                f"{this.method} learns from no rows, so there are none to select",
+                where=f"params.yaml, rounds.{self.subject}.method",
+                hint=f"compare settings by `dvc exp run -S train.{this.method}.kl=0.1`",
+            )
         if not any(paths.model(this.init).glob("*.safetensors")):
             raise ArenaError(
                 f"the start '{this.init}' is not trained yet",
