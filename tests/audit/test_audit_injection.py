@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from attacks import ATTACKS
-from conformance import present
 from scripted import ScriptedEngine
 
 from arena_learning.engines.openai.control_tokens import break_common_control_tokens
 from arena_learning.judge.llm import LlmJudge
 from arena_learning.judge.template import JudgeTemplate, shipped_templates
 from arena_learning.params.contestants import Sampling
+from arena_learning.testing.judge_suite import present
 
 LINES = "Score-A: 3\nScore-B: 8"
 OWN = {"json": '{"explanation": "b", "Score-A": 3, "Score-B": 8}'}

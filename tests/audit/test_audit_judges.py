@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conformance import INSTRUCTION, check_judge, present
 from scripted import ScriptedEngine
 
 from arena_learning.core.errors import ArenaError
@@ -25,6 +24,7 @@ from arena_learning.params import parse_params
 from arena_learning.params.contestants import Sampling
 from arena_learning.schema.rows import RecordedVerdict, Turn, write_rows
 from arena_learning.store.store import Store
+from arena_learning.testing.judge_suite import INSTRUCTION, check_judge, present
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from conformance import INSTRUCTION, TEXTS, check_judge, present
 from tiny_rewards import DECODERS, ENCODERS, build_reward_model
 
 from arena_learning.core.errors import ArenaError
@@ -20,6 +19,7 @@ from arena_learning.judge.reward import Calibration, RewardJudge
 from arena_learning.params import parse_params
 from arena_learning.schema.rows import Turn
 from arena_learning.store.store import Store
+from arena_learning.testing.judge_suite import INSTRUCTION, TEXTS, check_judge, present
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
 FIT = [text for text in TEXTS.values() if len(text) < 1000]

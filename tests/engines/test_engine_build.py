@@ -9,7 +9,6 @@ import subprocess
 import sys
 
 import pytest
-from engine_conformance import PLAIN
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.core.paths import Paths
@@ -17,6 +16,7 @@ from arena_learning.engines.build import open_engine, open_opponent
 from arena_learning.params import Opponent, parse_params
 from arena_learning.params.contestants import Sampling
 from arena_learning.schema.rows import Instruction
+from arena_learning.testing.engine_suite import PLAIN
 
 INSTRUCTIONS = [Instruction(id=f"i{n}", turns=tuple(turns)) for n, turns in enumerate(PLAIN)]
 ROUND = {"index": 1, "method": "sft", "split": "d1", "target": "base", "init": "base", "threshold": 1.0}

@@ -3,13 +3,13 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from engine_conformance import ALL, CONTROL, MULTI_TURN, PLAIN, SYSTEM, ask
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.engines.answer_reader import ReadAnswer
 from arena_learning.engines.base import Refused
 from arena_learning.engines.chat import Chat, share_seconds, with_system
 from arena_learning.engines.tokenizer import break_control_tokens, control_tokens
+from arena_learning.testing.engine_suite import CONTROL, CONVERSATIONS, MULTI_TURN, PLAIN, SYSTEM, ask
 
 pytestmark = pytest.mark.torch
 WORDS = ("<|im_end|>", "<|im_start|>", "<s>", "[INST]", "x")
@@ -53,7 +53,7 @@ def test_ids_are_those_of_the_tokenizers_own_template(chat):
 
 
 def test_decode_gives_back_what_was_encoded(chat):
-    for turns in ALL:
+    for turns in CONVERSATIONS:
         text = turns[-1].content
         if text != CONTROL[0].content:
             assert chat.decode(chat.tokenizer.encode(text, add_special_tokens=False)) == text

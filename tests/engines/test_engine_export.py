@@ -7,13 +7,13 @@ import shutil
 
 import numpy as np
 import pytest
-from engine_conformance import MULTI_TURN, PLAIN, SYSTEM
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.engines.chat import Chat
 from arena_learning.engines.gguf.cache import cached_export, export_folder
 from arena_learning.engines.gguf.export import export_gguf
 from arena_learning.engines.gguf.tokenizer import load_gguf_tokenizer
+from arena_learning.testing.engine_suite import MULTI_TURN, PLAIN, SYSTEM
 
 pytestmark = pytest.mark.torch
 

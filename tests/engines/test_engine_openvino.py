@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from engine_conformance import PLAIN, EngineConformance, ask, check_close
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.params.contestants import Sampling
+from arena_learning.testing.engine_suite import PLAIN, EngineConformance, ask, check_engine_closes
 
 pytest.importorskip("openvino_genai", reason="needs the extra 'laptop'")
 pytestmark = pytest.mark.torch
@@ -80,4 +80,4 @@ def test_a_file_that_openvino_cannot_read_is_an_error_that_names_it(tiny_model, 
 def test_close_gives_the_model_back(tiny_model, exports):
     from arena_learning.engines.openvino import OpenVino
 
-    check_close(OpenVino(tiny_model, exports, dtype="f16"))
+    check_engine_closes(OpenVino(tiny_model, exports, dtype="f16"))

@@ -3,14 +3,22 @@ from __future__ import annotations
 import json
 
 import pytest
-from engine_conformance import ALL, PLAIN, EngineConformance, ask, check_close
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.engines.recorded import RecordedEngine
 from arena_learning.params.contestants import Sampling
 from arena_learning.schema.rows import Instruction
+from arena_learning.testing.engine_suite import (
+    CONVERSATIONS,
+    PLAIN,
+    EngineConformance,
+    ask,
+    check_engine_closes,
+)
 
-INSTRUCTIONS = [Instruction(id=f"i{number}", turns=tuple(turns)) for number, turns in enumerate(ALL)]
+INSTRUCTIONS = [
+    Instruction(id=f"i{number}", turns=tuple(turns)) for number, turns in enumerate(CONVERSATIONS)
+]
 
 
 def write(path, answers):
@@ -123,7 +131,7 @@ def test_the_same_question_twice_with_two_answers_is_refused(tmp_path):
 
 
 def test_close(engine):
-    check_close(engine)
+    check_engine_closes(engine)
 
 
 def test_a_thought_in_a_recorded_answer_is_no_part_of_it(tmp_path):

@@ -6,7 +6,6 @@ from importlib import metadata
 
 import numpy as np
 import pytest
-from engine_conformance import ALL, EngineConformance, ask
 
 from arena_learning.core.paths import Paths
 from arena_learning.engines.base_model import make_weights, prepare_base
@@ -14,6 +13,7 @@ from arena_learning.engines.build import open_folder
 from arena_learning.engines.weights import file_digest, template_of
 from arena_learning.params import Serving, Weights
 from arena_learning.params.contestants import Sampling
+from arena_learning.testing.engine_suite import CONVERSATIONS, EngineConformance, ask
 
 pytest.importorskip("openvino_genai", reason="needs the extra 'laptop'")
 try:
@@ -53,7 +53,7 @@ def test_greedy_answers_do_not_depend_on_the_batch(engine):
     together = engine.respond(essays, sampling)
     assert [a.text for a in engine.respond(essays[::-1], sampling)][::-1] == [a.text for a in together]
     assert [engine.respond([e], sampling)[0].text for e in essays[:3]] == [a.text for a in together[:3]]
-    engine.respond(ALL, sampling)  # other prompts in the prefix cache
+    engine.respond(CONVERSATIONS, sampling)  # other prompts in the prefix cache
     assert [a.text for a in engine.respond(essays, sampling)] == [a.text for a in together]
 
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from engine_conformance import PLAIN, EngineConformance, ask, check_close
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.engines.transformers import Transformers
 from arena_learning.params.contestants import Sampling
+from arena_learning.testing.engine_suite import PLAIN, EngineConformance, ask, check_engine_closes
 
 pytestmark = pytest.mark.torch
 
@@ -93,7 +93,7 @@ def test_bad_settings_are_refused(tiny_model, tmp_path, monkeypatch):
 
 
 def test_close_gives_the_model_back(tiny_model):
-    check_close(Transformers(tiny_model, device="cpu"))
+    check_engine_closes(Transformers(tiny_model, device="cpu"))
 
 
 def test_likely_tokens_are_those_of_a_plain_forward_pass(tiny_model, engine):

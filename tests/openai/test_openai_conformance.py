@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 from endpoint import FakeEndpoint
-from engine_conformance import EngineConformance, check_close
 
 from arena_learning.engines.base import Streaming
 from arena_learning.engines.openai.engine import OpenAi
 from arena_learning.params import Endpoint
+from arena_learning.testing.engine_suite import EngineConformance, check_engine_closes
 
 
 @pytest.fixture(scope="class")
@@ -23,4 +23,4 @@ class TestOpenAiConforms(EngineConformance):
 
 
 def test_closing_twice_is_no_error(serve, connect):
-    check_close(connect(serve()))
+    check_engine_closes(connect(serve()))

@@ -21,7 +21,7 @@ from arena_learning.params import parse_params
 from arena_learning.report.html import make_report
 from arena_learning.report.tables import leaderboard_text
 from arena_learning.schema.rows import Battle, Game, Response, SftRow, read_rows, write_rows
-from languages import FOREIGN
+from arena_learning.testing.languages import FOREIGN
 from sample import one_iteration
 from tiny import build_tiny_model
 

@@ -23,7 +23,7 @@ from arena_learning.params import Endpoint, Opponent, parse_params
 from arena_learning.params.contestants import Sampling
 from arena_learning.schema.rows import Turn
 from arena_learning.store.store import Store
-from languages import FOREIGN
+from arena_learning.testing.languages import FOREIGN
 
 KEY = "sk-planted-7f3a9c"
 HELLO = [[Turn(role="user", content="Hello")]]

@@ -43,6 +43,7 @@ def imported(folder: Path) -> dict[str, str]:
     [
         ("src", ("laptop", "openai", "vllm")),
         ("scripts", ("dev",)),
+        ("examples", ("dev",)),
         ("tests", ("laptop", "openai", "vllm", "dev")),
     ],
 )

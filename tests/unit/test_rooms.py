@@ -22,6 +22,7 @@ ORDER = (
     "engines",
     "arena",
     "judge",
+    "testing",
     "rating",
     "dataset",
     "train",

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 _TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(_TESTS), str(_TESTS / "engines"), str(_TESTS / "unit" / "judge")]
+sys.path.insert(0, str(_TESTS))
 
 
 def pytest_collection_modifyitems(items):

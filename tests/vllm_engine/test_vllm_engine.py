@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 
 import pytest
-from engine_conformance import PLAIN, STRANGE, EngineConformance, ask
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.engines.chat import Chat
 from arena_learning.engines.vllm.engine import Vllm
 from arena_learning.params import VllmServing
 from arena_learning.params.contestants import Sampling
+from arena_learning.testing.engine_suite import PLAIN, STRANGE, EngineConformance, ask
 
 SERVING = VllmServing(eager=True, context=2048)
 

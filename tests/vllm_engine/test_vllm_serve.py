@@ -5,13 +5,13 @@ from __future__ import annotations
 from math import exp
 
 import pytest
-from engine_conformance import EngineConformance, ask
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.engines.base import stream_answers
 from arena_learning.engines.openai.engine import OpenAi
 from arena_learning.params import Endpoint
 from arena_learning.params.contestants import Sampling
+from arena_learning.testing.engine_suite import EngineConformance, ask
 
 
 @pytest.fixture(scope="module")

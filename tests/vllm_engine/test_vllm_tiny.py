@@ -11,8 +11,6 @@ import time
 from itertools import takewhile
 
 import pytest
-from conformance import present
-from engine_conformance import PLAIN, ask
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.engines.chat import Chat
@@ -23,7 +21,9 @@ from arena_learning.judge.response_format import response_format
 from arena_learning.judge.template import JudgeTemplate
 from arena_learning.params import VllmServing
 from arena_learning.params.contestants import Sampling
-from languages import FOREIGN
+from arena_learning.testing.engine_suite import PLAIN, ask
+from arena_learning.testing.judge_suite import present
+from arena_learning.testing.languages import FOREIGN
 from tiny import build_tiny_model
 
 SERVING = VllmServing(eager=True, cache_gib=0.25)

@@ -1,6 +1,6 @@
 """How the games of a battle get their scores: judges behind one small protocol.
 
-A new judge is one file, a line in `build`, and passes `arena_learning.testing`.
+A new judge is one file, its name in `params`, a line in `build`; it passes `arena_learning.testing`.
 """
 
 import lazy_loader

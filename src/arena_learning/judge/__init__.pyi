@@ -1,4 +1,12 @@
-from .base import Judge, is_pointwise, plays_both_orders, tie_margin
+from .base import (
+    Judge,
+    Presentation,
+    Verdict,
+    is_batch_exact,
+    is_pointwise,
+    plays_both_orders,
+    tie_margin,
+)
 from .build import open_judge
 from .health import judge_health, win_counts
 from .play import Pairing, PlayedGames, play_games, play_in_portions
@@ -12,6 +20,9 @@ __all__ = [
     "JudgeTemplate",
     "Pairing",
     "PlayedGames",
+    "Presentation",
+    "Verdict",
+    "is_batch_exact",
     "is_pointwise",
     "judge_health",
     "judge_round",

@@ -71,6 +71,8 @@ class Ppo(Optimiser):
 
     Attributes:
         reward: training of the reward model.
+        value: what predicts the score: a ``model`` of its own that starts as the reward model, or a ``head`` on the
+            policy (a third less memory; the policy's weights learn both).
         kl: coefficient of the divergence from the start in the reward.
         max_tokens: longest sampled response.
         temperature: of the sampled responses.
@@ -79,6 +81,7 @@ class Ppo(Optimiser):
     """
 
     reward: Optimiser = Optimiser()
+    value: Literal["model", "head"] = "model"
     kl: float = Field(default=0.4, ge=0)
     max_tokens: Positive = 64
     temperature: float = Field(default=0.7, gt=0, le=2)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from arena_learning.core import ArenaError
+from arena_learning.train.checkpoint import save_interval
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
 A = TypeVar("A", bound="TrainingArguments")
 CURVE_POINTS = 200  # a long training logs a mean over several steps
-CHECKPOINTS = (
-    3  # at these fractions of a training (the last one is the model itself): few, for each is three models
-)
 
 
 class TrainingPlan(NamedTuple):
@@ -87,7 +85,7 @@ def common_arguments(
         "logging_steps": max(1, laid.steps // CURVE_POINTS),
         "logging_nan_inf_filter": False,  # a loss that is no number is an error, not the mean of the others
         "save_strategy": "steps",
-        "save_steps": max(1, math.ceil(laid.steps / CHECKPOINTS)),
+        "save_steps": save_interval(laid.steps),
         "save_total_limit": 1,
         "report_to": "none",
         "disable_tqdm": True,

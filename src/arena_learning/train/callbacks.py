@@ -10,28 +10,8 @@ from arena_learning.core import Progress
 
 # The trainers' names for what a curve calls otherwise; the rest keep theirs. Left out: what depends on the
 # clock, and counts that a resumed training starts anew.
-RENAMED = {
-    "learning_rate": "lr",
-    "objective/kl": "kl",
-    "objective/entropy": "entropy",
-    "objective/scores": "reward",
-    "objective/rlhf_reward": "reward_less_kl",
-    "loss/policy_avg": "loss",
-    "loss/value_avg": "value_loss",
-    "policy/approxkl_avg": "approx_kl",
-    "policy/clipfrac_avg": "clip_fraction",
-    "val/num_eos_tokens": "ended",
-}
-LEFT_OUT = (
-    "step",
-    "epoch",
-    "eps",
-    "num_tokens",
-    "total_flos",
-    "policy/entropy_avg",
-    "val/ratio_var",
-    "objective/non_score_reward",
-)
+RENAMED = {"learning_rate": "lr"}
+LEFT_OUT = ("step", "epoch", "num_tokens", "total_flos")
 TIMED = ("_runtime", "_per_second")
 
 
@@ -51,7 +31,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
         **rest: object,
     ) -> None:
         """Remember the loss."""
-        loss = (logs or {}).get("loss", (logs or {}).get("loss/policy_avg"))
+        loss = (logs or {}).get("loss")
         self.note = f"loss {float(loss):.4f}" if loss is not None else self.note
 
     def on_step_end(
@@ -65,7 +45,7 @@ def loss_curve(history: list[dict[str, Any]]) -> tuple[dict[str, float], ...]:
     """Return a trainer's log as a curve: `step`, `loss`, `lr`, and what the trainer adds."""
     points = []
     for entry in history:
-        if "loss" not in entry and "loss/policy_avg" not in entry:
+        if "loss" not in entry:
             continue  # an evaluation, or the summary at the end
         point = {"step": float(entry["step"])}
         for name, value in entry.items():

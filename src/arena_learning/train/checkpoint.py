@@ -1,13 +1,14 @@
 """Checkpoints of an interrupted training: whose they are, which is whole, and when they go.
 
 A checkpoint's optimiser, schedule and random state are in torch's format, which is a pickle; transformers
-loads them with ``weights_only=True``, which runs no code. Weights are safetensors.
+loads them with ``weights_only=True``, which runs no code. Weights are safetensors. PPO's are in `ppo_state`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import sys
 from collections.abc import Sequence
@@ -17,7 +18,15 @@ from typing import Any
 from arena_learning.core import canonical, write_text
 
 INPUTS = "inputs.json"
-STATE = "trainer_state.json"  # transformers writes it last
+STATE = "trainer_state.json"  # written last
+CHECKPOINTS = (
+    3  # at these fractions of a training (the last one is the model itself): few, for each is three models
+)
+
+
+def save_interval(steps: int) -> int:
+    """Return after how many steps of a training a checkpoint is written."""
+    return max(1, math.ceil(steps / CHECKPOINTS))
 
 
 def json_digest(value: object) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import math
-import os
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -81,28 +78,34 @@ def run_trainer(
     resumed = int(resume.name.split("-")[1]) if resume else 0
     start = time.monotonic()
     named = f"{label} (from step {resumed})" if resumed else label
-    with job.progress(named, steps - resumed, "steps") as line, open(os.devnull, "w") as void:
+    with job.progress(named, steps - resumed, "steps") as line:
         trainer.add_callback(Watch(line))
-        # PPO announces itself on standard output, and takes a variance over batches where there is only one.
-        with contextlib.redirect_stdout(void), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=r"var\(\): degrees of freedom", category=UserWarning)
-            if resume:
-                trainer.train(resume_from_checkpoint=str(resume))
-            else:
-                trainer.train()
+        if resume:
+            trainer.train(resume_from_checkpoint=str(resume))
+        else:
+            trainer.train()
     points = loss_curve(trainer.state.log_history)
-    broken = next((point for point in points if not math.isfinite(point["loss"])), None)
-    if broken:
-        raise ArenaError(
-            f"{label}: the loss at step {broken['step']:.0f} is {broken['loss']}: training has diverged",
-            where="train",
-            hint="lower learning_rate, or use precision: fp32",
-        )
+    for point in points:
+        check_finite(point, label)
     before_release()
-    model = merged(trainer.model.policy if label == "ppo" else trainer.model)
+    model = merged(trainer.model)
     done = Trained(model, points, int(trainer.state.global_step), time.monotonic() - start, resumed)
     release(trainer)
     return done
+
+
+def check_finite(point: dict[str, float], label: str) -> None:
+    """Raise if the loss of a curve's point is no longer a number.
+
+    Raises:
+        ArenaError: so it is.
+    """
+    if not math.isfinite(point["loss"]):
+        raise ArenaError(
+            f"{label}: the loss at step {point['step']:.0f} is {point['loss']}: training has diverged",
+            where="train",
+            hint="lower learning_rate, or use precision: fp32",
+        )
 
 
 def release(trainer: Trainer) -> None:
@@ -112,7 +115,6 @@ def release(trainer: Trainer) -> None:
     trainer.optimizer = trainer.lr_scheduler = None
     trainer.callback_handler.optimizer = trainer.callback_handler.lr_scheduler = None
     trainer.accelerator.free_memory()
-    for name in ("ref_model", "reward_model", "value_model"):
-        if hasattr(trainer, name):
-            setattr(trainer, name, None)
+    if hasattr(trainer, "ref_model"):
+        trainer.ref_model = None
     gc.collect()

@@ -1,130 +1,210 @@
 """PPO: the start answers the pairs' prompts, the reward model scores, a value model predicts the score.
 
-TRL's trainer cannot go on from a checkpoint: a killed PPO starts again.
+What is drawn at an update depends on the seed and the update's number alone, so a checkpoint holds weights, optimisers
+and schedules, and a training that goes on from one ends as an undisturbed one.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
+import copy
+import math
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from arena_learning.train.arguments import TrainingPlan, common_arguments, on_one_gpu, plan_training
+import torch
+from torch import nn
+
+from arena_learning.train.arguments import choose_device, warmup_steps
+from arena_learning.train.checkpoint import save_interval
 from arena_learning.train.encode import Encoded
 from arena_learning.train.load import load_policy, load_scorer
-from arena_learning.train.loop import Job, Trained, run_trainer
-from arena_learning.train.lora import lora_config
+from arena_learning.train.loop import Job, Trained, check_finite
+from arena_learning.train.lora import lora_config, merged
+from arena_learning.train.ppo_models import Policy, Sample, Scorer
+from arena_learning.train.ppo_state import load_state, save_state
+from arena_learning.train.ppo_trainer import Frozen, Learner, Trainer, UpdateRules
 from arena_learning.train.reward import TrainedReward
+from arena_learning.train.rollout import answer, drawn_numbers, prompts_of
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, Trainer
+    from accelerate import Accelerator
+    from transformers import PreTrainedModel
 
     from arena_learning.params import Ppo
 
-ROLLOUT = (
-    8  # prompts answered and scored at once: bounds the logits that are held (each token's is the vocabulary)
-)
+# Prompts answered at once, where a micro-batch is not larger: each holds a row of logits and its key-value cache.
+ROLLOUT = 8
 
 
 def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: TrainedReward) -> Trained:
-    """Train the start with PPO on encoded prompts."""
-    laid = plan_training(settings, len(encoded.rows))
-    # A batch larger than the prompts there are is never full: the trainer would wait for it forever.
-    fits = min(settings.batch_size, len(encoded.rows)) // laid.device_batch
-    laid = laid._replace(accumulation=max(1, fits))
-    folder, _ = job.open_checkpoints("ppo", settings)
-    mark = folder / "started"
-    if mark.is_file():
-        sys.stderr.write("ppo: interrupted before; PPO cannot go on from a checkpoint and starts again\n")
-    mark.touch()
-    job.start.tokenizer.padding_side = "left"  # prompts of one batch end together
-    with accelerator_precision(job.train.precision):
-        trainer = _trainer(job, settings, encoded, reward, laid, folder)
-    # By default the last batch of a pass over the prompts takes a step for every row of it, unaccumulated.
-    trainer.accelerator.gradient_state.plugin_kwargs["sync_with_dataloader"] = False
-    steps = int(trainer.args.num_total_batches)
-    return run_trainer(trainer, "ppo", steps, job)
+    """Train the start with PPO on encoded prompts, from a checkpoint if there is one.
+
+    Raises:
+        ArenaError: a loss is no longer a number.
+    """
+    from transformers import set_seed
+
+    prompts = [row["input_ids"] for row in encoded.rows]
+    batch = min(settings.batch_size, len(prompts))
+    steps = math.ceil(len(prompts) * settings.epochs / batch)
+    folder, resume = job.open_checkpoints("ppo", settings)
+    set_seed(job.seed)  # adapters are drawn at random
+    accelerator = make_accelerator(job)
+    policy = Policy(_policy_model(job, settings), settings.temperature, job.start.pad, _head(job, settings))
+    trainer = make_trainer(job, settings, policy, reward.folder, accelerator, steps)
+    done, points = load_state(resume, trainer.learners) if resume else (0, [])
+    began = time.monotonic()
+    label = f"ppo (from step {done})" if done else "ppo"
+    with job.progress(label, steps - done, "steps") as line:
+        for update in range(done, steps):
+            chosen = prompts_of(update, batch, len(prompts), job.seed)
+            samples = _sample(job, settings, policy.model, accelerator, [prompts[n] for n in chosen], update)
+            point = trainer.update(samples)
+            points.append({"step": update + 1.0, **point, "episode": float((update + 1) * batch)})
+            check_finite(points[-1], "ppo")
+            if (update + 1) % save_interval(steps) == 0 and update + 1 < steps:
+                save_state(folder, update + 1, points, trainer.learners, accelerator)
+            line.advance(1, f"loss {point['loss']:.4f}")
+    seconds = time.monotonic() - began
+    accelerator.free_memory()
+    return Trained(merged(policy.model), tuple(points), steps, seconds, done)
 
 
-def _trainer(
-    job: Job, settings: Ppo, encoded: Encoded, reward: TrainedReward, laid: TrainingPlan, folder: Path
+def make_accelerator(job: Job) -> Accelerator:
+    """Return an accelerator of the training's precision and device, whatever an earlier phase has set.
+
+    accelerate keeps one state for a whole process and refuses another precision.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    precision = "bf16" if job.train.precision == "bf16" else "no"
+    return Accelerator(mixed_precision=precision, cpu=choose_device(job.train) == "cpu")
+
+
+def make_trainer(
+    job: Job, settings: Ppo, policy: Policy, reward: Path, accelerator: Accelerator, steps: int
 ) -> Trainer:
-    from datasets import Dataset
-    from trl.experimental.ppo import PPOConfig, PPOTrainer
-
-    shared = common_arguments(settings, job.train, laid, folder, job.seed) | {"save_strategy": "no"}
-    return PPOTrainer(
-        args=on_one_gpu(
-            PPOConfig(
-                **shared,
-                num_ppo_epochs=settings.ppo_epochs,
-                num_mini_batches=1,
-                kl_coef=settings.kl,
-                response_length=settings.max_tokens,
-                temperature=settings.temperature,
-                stop_token="eos",
-                missing_eos_penalty=settings.missing_eos_penalty or None,
-                local_rollout_forward_batch_size=min(ROLLOUT, laid.device_batch * laid.accumulation),
-                num_sample_generations=0,
-            )
-        ),
-        processing_class=job.start.tokenizer,
-        model=_sampler(load_policy(job.start)),
-        ref_model=None if settings.lora_rank else load_policy(job.start),
-        reward_model=load_scorer(job.start, reward.folder, job.seed),
-        value_model=_value_model(job, settings, reward),
-        train_dataset=Dataset.from_list(encoded.rows),
-        eval_dataset=Dataset.from_list(encoded.rows[:1]),  # TRL wants one; nothing is evaluated
-        peft_config=lora_config(settings),
+    """Return the trainer of ``policy``, its value model and its reward model (in the folder ``reward``)."""
+    modules: dict[str, nn.Module] = {"policy": policy}
+    scorer = load_scorer(job.start, reward, job.seed).to(accelerator.device).eval()
+    frozen_reward = Frozen(Scorer(scorer.requires_grad_(False)))
+    if settings.value == "model" and settings.lora_rank:
+        # The value model starts as the reward model: with adapters, the weights beneath them are shared.
+        head = copy.deepcopy(scorer.score)
+        modules["value"] = Scorer(_with_adapters(scorer, settings))
+        frozen_reward = Frozen(Scorer(scorer, head), lambda: without_adapters(scorer))
+    elif settings.value == "model":
+        modules["value"] = Scorer(load_scorer(job.start, reward, job.seed))
+    if settings.lora_rank:
+        reference = Frozen(policy, lambda: without_adapters(policy))
+    else:
+        start = load_policy(job.start).to(accelerator.device).requires_grad_(False)
+        reference = Frozen(Policy(start, settings.temperature, job.start.pad).eval())
+    rules = UpdateRules(
+        kl=settings.kl,
+        missing_eos_penalty=settings.missing_eos_penalty,
+        passes=settings.ppo_epochs,
+        rows=settings.device_batch_size,
     )
+    learners = [_learner(name, module, settings, accelerator, steps) for name, module in modules.items()]
+    return Trainer(accelerator, learners, reference, frozen_reward, rules)
+
+
+def _learner(name: str, module: nn.Module, settings: Ppo, accelerator: Accelerator, steps: int) -> Learner:
+    from transformers import get_linear_schedule_with_warmup
+
+    # Fused: each weight is read and written once, and nothing of a model's size is held beside the moments.
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=0.0, fused=True)
+    schedule = get_linear_schedule_with_warmup(optimizer, warmup_steps(settings.warmup_ratio, steps), steps)
+    # Without dropout: what is trained is then the distribution that is sampled.
+    prepared, wrapped = accelerator.prepare(module.eval(), optimizer)
+    return Learner(name, prepared, wrapped, schedule)
+
+
+def _sample(
+    job: Job,
+    settings: Ppo,
+    model: PreTrainedModel,
+    accelerator: Accelerator,
+    prompts: Sequence[list[int]],
+    update: int,
+) -> list[Sample]:
+    """Return this process's share of an update's samples."""
+    numbers = drawn_numbers(job.seed, update, len(prompts), settings.max_tokens)
+    mine = slice(accelerator.process_index, None, accelerator.num_processes)
+    with accelerator.autocast():
+        return answer(
+            model,
+            prompts[mine],
+            numbers[mine],
+            temperature=settings.temperature,
+            end=job.start.end_of_turn,
+            pad=job.start.pad,
+            rows=max(ROLLOUT, settings.device_batch_size),
+        )
+
+
+def _policy_model(job: Job, settings: Ppo) -> PreTrainedModel:
+    """Return the start, with adapters if they are asked for and without its sampling defaults.
+
+    A repetition penalty, say, would make what is sampled another distribution than what is trained.
+    """
+    from transformers import GenerationConfig
+
+    model = load_policy(job.start)
+    own = model.generation_config
+    model.generation_config = GenerationConfig(bos_token_id=own.bos_token_id, pad_token_id=own.pad_token_id)
+    config = lora_config(settings)
+    if config is None:
+        return model
+    from peft import get_peft_model
+
+    return get_peft_model(model, config)
+
+
+def _head(job: Job, settings: Ppo) -> nn.Linear | None:
+    """Return the policy's value head, if it is to have one; it says 0 until it is trained."""
+    if settings.value == "model":
+        return None
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(
+        job.start.folder, local_files_only=True, trust_remote_code=job.start.trust_remote_code
+    )
+    head = nn.Linear(config.get_text_config().hidden_size, 1)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
+
+
+def _with_adapters(scorer: PreTrainedModel, settings: Ppo) -> PreTrainedModel:
+    """Return a reward model with adapters of its own and a score that is trained."""
+    from peft import inject_adapter_in_model
+
+    config = lora_config(settings, scorer=True)
+    assert config is not None
+    config.modules_to_save = None
+    model = inject_adapter_in_model(config, scorer)
+    model.score.requires_grad_(True)
+    return model
 
 
 @contextmanager
-def accelerator_precision(precision: str) -> Iterator[None]:
-    """Let what is made inside train in ``precision``: TRL's PPO makes an accelerator that reads no arguments.
+def without_adapters(model: nn.Module) -> Iterator[None]:
+    """Switch a model's adapters off inside: it is then what it was before it had any."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
-    What an earlier phase has set is set aside: accelerate keeps one state for a whole process.
-    """
-    from accelerate.state import AcceleratorState
-
-    name = "ACCELERATE_MIXED_PRECISION"
-    before = os.environ.get(name)
-    AcceleratorState._reset_state(reset_partial_state=False)
-    os.environ[name] = "bf16" if precision == "bf16" else "no"
+    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    for layer in layers:
+        layer.enable_adapters(False)
     try:
         yield
     finally:
-        os.environ.pop(name)
-        if before is not None:
-            os.environ[name] = before
-
-
-def _sampler(model: PreTrainedModel) -> PreTrainedModel:
-    """Clear the model's sampling defaults: a repetition penalty would shift PPO's probabilities."""
-    from transformers import GenerationConfig
-
-    own = model.generation_config
-    model.generation_config = GenerationConfig(
-        bos_token_id=own.bos_token_id,
-        eos_token_id=own.eos_token_id,
-        pad_token_id=own.pad_token_id,
-        # A sampled pad is taken for the end; as the first token it makes the loss a mean over nothing.
-        suppress_tokens=[own.pad_token_id],
-    )
-    return model
-
-
-def _value_model(job: Job, settings: Ppo, reward: TrainedReward) -> PreTrainedModel:
-    """Return the value model: the reward model, with adapters of its own where the policy has them."""
-    model = load_scorer(job.start, reward.folder, job.seed)
-    config = lora_config(settings, scorer=True)
-    if config is not None:
-        from peft import inject_adapter_in_model
-
-        config.modules_to_save = None
-        model = inject_adapter_in_model(config, model)
-        model.score.weight.requires_grad_(True)
-    return model
+        for layer in layers:
+            layer.enable_adapters(True)

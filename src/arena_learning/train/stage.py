@@ -59,7 +59,7 @@ def train_round(
     """Train the model at ``init`` on a round's rows and write the new one to ``out``, whole or not at all.
 
     Killed while training, it goes on from its last complete checkpoint when it is called again with the same
-    inputs, and ends as if nothing had happened; PPO itself starts again (its reward model is kept).
+    inputs, and ends as if nothing had happened.
 
     Args:
         method: ``sft`` reads ``sft``; ``dpo`` and ``ppo`` read ``preferences``; ``rloo`` and ``grpo`` read ``rewards``.

@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
-from conformance import INSTRUCTION, check_judge, present
 from scripted import ScriptedEngine, WordCountJudge
 
 from arena_learning.judge.llm import LlmJudge
 from arena_learning.judge.template import JudgeTemplate, shipped_templates
 from arena_learning.params.contestants import Sampling
+from arena_learning.testing.judge_suite import INSTRUCTION, check_judge, present
 
 
 def by_length(prompt: str, _: int) -> str:

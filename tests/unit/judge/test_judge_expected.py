@@ -6,7 +6,6 @@ from math import log
 from pathlib import Path
 
 import pytest
-from conformance import check_judge, present
 from scripted import ScriptedEngine
 
 from arena_learning.core.errors import ArenaError
@@ -17,6 +16,7 @@ from arena_learning.judge.parse import find_json_scores, find_scores
 from arena_learning.judge.response_format import response_format
 from arena_learning.judge.template import JudgeTemplate
 from arena_learning.params.contestants import Sampling
+from arena_learning.testing.judge_suite import check_judge, present
 
 PAIRWISE, REASONS, JSON = (JudgeTemplate(n, Path()) for n in ("pairwise-score", "reasoning-first", "json"))
 

@@ -6,7 +6,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conformance import present
 from scripted import ScriptedEngine
 
 from arena_learning.judge.length_baseline import LengthBaselineJudge
@@ -18,7 +17,8 @@ from arena_learning.judge.template import JudgeTemplate, shipped_templates
 from arena_learning.params.contestants import Sampling
 from arena_learning.schema.rows import Game, Turn, read_rows, write_rows
 from arena_learning.store.store import Store
-from languages import FOREIGN
+from arena_learning.testing.judge_suite import present
+from arena_learning.testing.languages import FOREIGN
 
 
 @pytest.mark.parametrize("name", FOREIGN)

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-from conformance import present
 from scripted import ScriptedEngine
 
 from arena_learning.core.errors import ArenaError
@@ -13,6 +12,7 @@ from arena_learning.judge.play import Pairing, play_games
 from arena_learning.judge.template import JudgeTemplate, escape_delimiters, shipped_templates
 from arena_learning.params.contestants import Sampling
 from arena_learning.store.store import Store
+from arena_learning.testing.judge_suite import present
 
 GOOD = "Score-A: 8\nScore-B: 3\nExplanation: because."
 

@@ -4,11 +4,11 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
-from conformance import INSTRUCTION, present
 from hostile import hostile_answers
 
 from arena_learning.judge.rubric import RubricJudge
 from arena_learning.pool.read import read_answers, read_pool, with_references
+from arena_learning.testing.judge_suite import INSTRUCTION, present
 
 pytestmark = pytest.mark.torch
 

@@ -7,7 +7,6 @@ from math import log
 from pathlib import Path
 
 import pytest
-from conformance import INSTRUCTION, present
 from scripted import ScriptedEngine
 
 from arena_learning.core.thoughts import MARKS
@@ -21,6 +20,7 @@ from arena_learning.judge.template import JudgeTemplate, escape_delimiters, ship
 from arena_learning.judge.verdict_text import split_verdict
 from arena_learning.params.contestants import Sampling
 from arena_learning.store.store import Store
+from arena_learning.testing.judge_suite import INSTRUCTION, present
 
 DRAFT = "Score-A: 3\nScore-B: 9"
 OWN = "Score-A: 8\nScore-B: 2"

@@ -5,11 +5,19 @@ from __future__ import annotations
 import unicodedata
 from typing import NamedTuple
 
-from arena_learning.schema.rows import Instruction, Turn
+from arena_learning.schema import Instruction, Turn
 
 
 class Foreign(NamedTuple):
-    """A conversation of three turns, the system prompt of a contestant, and a better and a worse answer."""
+    """A conversation of three turns (user, assistant, user) in one language or script.
+
+    Attributes:
+        code: ISO 639-1 code of the language.
+        system: a contestant's system prompt.
+        turns: what is asked, the history included.
+        good: the better answer to the last turn.
+        poor: the worse one.
+    """
 
     code: str
     system: str
@@ -18,14 +26,17 @@ class Foreign(NamedTuple):
     poor: str
 
     def instruction(self, name: str) -> Instruction:
-        """Return the conversation as an instruction."""
-        turns = tuple(
-            Turn(role=role, content=content)
-            for role, content in zip(("user", "assistant", "user"), self.turns, strict=True)
+        """Return the conversation as an instruction with the id ``name``."""
+        first, reply, last = self.turns
+        turns = (
+            Turn(role="user", content=first),
+            Turn(role="assistant", content=reply),
+            Turn(role="user", content=last),
         )
         return Instruction(id=name, turns=turns, language=self.code, category="dialogue")
 
 
+# By language or script; "decomposed" is German with its accents as characters of their own (Unicode's NFD).
 FOREIGN = {
     "German": Foreign(
         "de",

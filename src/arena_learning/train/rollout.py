@@ -1,0 +1,116 @@
+"""Rollouts: a policy answers prompts in this process, in batches with a key-value cache, by numbers drawn beforehand.
+
+Each response's numbers are its own, so what is sampled depends on the seed and the prompt's place alone: not on how
+many prompts are answered at once, nor on what was sampled before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
+
+from arena_learning.train.ppo_models import Sample
+
+ORDER, DRAW = 0, 1  # what a seed is split for
+
+
+def drawn_numbers(seed: int, update: int, rows: int, width: int) -> Tensor:
+    """Return (rows, width) numbers in [0, 1) for the responses of an update."""
+    return torch.from_numpy(np.random.default_rng([seed, DRAW, update]).random((rows, width)))
+
+
+def prompts_of(update: int, batch: int, count: int, seed: int) -> list[int]:
+    """Return which of ``count`` prompts an update takes: passes over all of them, each in an order of its own.
+
+    Updates count from 0. A batch may begin in one pass and end in the next.
+    """
+    orders: dict[int, list[int]] = {}
+    chosen = []
+    for place in range(update * batch, (update + 1) * batch):
+        number, index = divmod(place, count)
+        if number not in orders:
+            orders[number] = np.random.default_rng([seed, ORDER, number]).permutation(count).tolist()
+        chosen.append(orders[number][index])
+    return chosen
+
+
+def in_groups(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Yield the places of rows in groups of at most ``size``, like lengths together, the longest first."""
+    ordered = sorted(range(len(lengths)), key=lambda place: -lengths[place])
+    for begin in range(0, len(ordered), size):
+        yield ordered[begin : begin + size]
+
+
+class Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
+    """Chooses each row's next token by its next drawn number, and leaves no other token a chance.
+
+    Args:
+        numbers: (rows, tokens) in [0, 1).
+        begin: the column of the first response token.
+        temperature: of the distribution.
+        never: a token that is never chosen.
+    """
+
+    def __init__(self, numbers: Tensor, begin: int, temperature: float, never: int | None) -> None:
+        self.numbers, self.begin, self.temperature, self.never = numbers, begin, temperature, never
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Return scores that are 0 at the chosen token and -inf elsewhere."""
+        scores = scores.float() / self.temperature
+        if self.never is not None:
+            scores[:, self.never] = -torch.inf
+        # In double precision, for a vocabulary's sum in fp32 is off by more than its rare tokens weigh.
+        below = scores.softmax(-1).double().cumsum(-1)
+        place = self.numbers[:, input_ids.shape[1] - self.begin, None] * below[:, -1:]
+        chosen = torch.searchsorted(below, place, right=True).clamp(max=scores.shape[1] - 1)
+        return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
+
+
+@torch.no_grad()
+def answer(
+    model: PreTrainedModel,
+    prompts: Sequence[list[int]],
+    numbers: Tensor,
+    *,
+    temperature: float,
+    end: int,
+    pad: int,
+    rows: int,
+) -> list[Sample]:
+    """Return a sampled response to each prompt.
+
+    Args:
+        model: the policy.
+        prompts: token ids.
+        numbers: (prompts, longest response), see `drawn_numbers`.
+        temperature: of the samples.
+        end: the token that ends a response.
+        pad: a token that stands in no conversation: it is never sampled.
+        rows: prompts answered at once.
+    """
+    samples: dict[int, Sample] = {}
+    for places in in_groups([len(prompt) for prompt in prompts], rows):
+        front = max(len(prompts[place]) for place in places)
+        ids = torch.tensor([[pad] * (front - len(prompts[p])) + prompts[p] for p in places])
+        mask = torch.tensor([[0] * (front - len(prompts[p])) + [1] * len(prompts[p]) for p in places])
+        chooser = Chooser(numbers[places].to(model.device), front, temperature, pad)
+        out = model.generate(
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            generation_config=GenerationConfig(
+                max_new_tokens=numbers.shape[1],
+                do_sample=False,
+                use_cache=True,
+                eos_token_id=end,
+                pad_token_id=pad,
+            ),
+            logits_processor=LogitsProcessorList([chooser]),
+        )
+        for place, row in zip(places, out[:, front:].tolist(), strict=True):
+            response = row[: row.index(end) + 1] if end in row else row
+            samples[place] = Sample(prompts[place], response, end in row)
+    return [samples[place] for place in range(len(prompts))]
