@@ -5,21 +5,25 @@ from __future__ import annotations
 import pytest
 
 from arena_learning.core.errors import ArenaError
+from arena_learning.engines.chat import Chat
+from arena_learning.engines.chat_format import ChatFormat
 from arena_learning.params import Rloo
 from arena_learning.schema.rows import Instruction, Response, Turn
 from arena_learning.store import Store
 from arena_learning.train.diagnostics import training_warnings
 from arena_learning.train.group_judge import GroupJudge, RewardInputs, rank_agreement
-from arena_learning.train.online import (
+from arena_learning.train.online import read_samples
+from arena_learning.train.online_curve import online_figures
+from arena_learning.train.online_plan import (
     check_games,
     check_groups,
     games_needed,
-    online_figures,
     plan_online,
     prompt_order,
 )
 from arena_learning.train.report import Phase, RowCount, WeightChange
 from online_judges import FirstJudge, PairJudge, RuleJudge
+from tiny import CHATML, build_chat_folder
 
 IDS = ("i1", "i2")
 INSTRUCTIONS = [Instruction(id=name, turns=(Turn(role="user", content=f"Say {name}."),)) for name in IDS]
@@ -148,6 +152,22 @@ def test_the_ceiling_stops_before_the_start_and_is_told(capsys):
     assert caught.value.where == "train.rloo.max_judge_calls"
     check_games("rloo", settings.model_copy(update={"max_judge_calls": 0}), [10**9, 10**9])
     assert "is not set" in capsys.readouterr().err
+
+
+def test_what_was_sampled_is_read_as_an_engine_reads_it(tmp_path):
+    opened = CHATML.replace("assistant\n' }}{% endif", "assistant\n<think>\n' }}{% endif")
+    folder = build_chat_folder(tmp_path / "thinker", opened, added={"<think>": False, "</think>": False})
+    form = ChatFormat(Chat(folder))
+    assert form.preamble_ids  # the end of an empty thought, which the prompt ends with
+    ids = form.chat.tokens("Mars is blue.<|im_end|>")
+    read = read_samples(form, {"i1": 7})
+    whole = read("i1", ids)
+    assert (whole.text, whole.finish_reason) == ("Mars is blue.", "stop")
+    assert (whole.prompt_tokens, whole.completion_tokens) == (7, len(ids))
+    cut = read("i1", ids[:-2])
+    assert cut.finish_reason == "length"
+    assert "Mars is blue.".startswith(cut.text)
+    assert cut.text
 
 
 def test_groups_must_be_whole_and_together():

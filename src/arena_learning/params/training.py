@@ -115,6 +115,9 @@ class Rl(Optimiser):
     """
 
     learning_rate: Rate = 1e-6
+    batch_size: Positive = 8
+    device_batch_size: Positive = 8
+    max_length: Positive = 1024
     judge: str = ""
     monitor: str = ""
     reward: Literal["score", "win_rate"] = "score"

@@ -8,21 +8,30 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from arena_learning.core import ArenaError
+from arena_learning.engines import ChatFormat
+from arena_learning.judge import tie_margin
 from arena_learning.schema import Response
-from arena_learning.train.arguments import TrainingPlan, common_arguments, on_one_gpu
+from arena_learning.train.arguments import common_arguments, on_one_gpu
 from arena_learning.train.checkpoint import json_digest
 from arena_learning.train.encode import Encoded
 from arena_learning.train.group_judge import GroupJudge, RewardInputs, rank_agreement
 from arena_learning.train.load import load_policy
 from arena_learning.train.loop import Job, Trained, run_trainer
 from arena_learning.train.lora import lora_config
+from arena_learning.train.online_curve import curve_entry, online_figures
+from arena_learning.train.online_plan import (
+    OnlinePlan,
+    check_games,
+    check_groups,
+    games_needed,
+    plan_online,
+    prompt_order,
+)
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -30,32 +39,6 @@ if TYPE_CHECKING:
     from arena_learning.params import Rl
 
 OnlineMethod = Literal["rloo", "grpo"]
-
-# TRL's names for what a curve calls otherwise. Whatever is in neither is left out: clocks, and figures of figures.
-CURVE = {
-    "loss": "loss",
-    "learning_rate": "learning_rate",
-    "grad_norm": "grad_norm",
-    "reward": "reward",
-    "reward_std": "reward_spread",
-    "frac_reward_zero_std": "groups_alike",
-    "kl": "kl",
-    "entropy": "entropy",
-    "completions/mean_length": "length",
-    "completions/clipped_ratio": "unended",
-    "unscored": "unscored",
-    "monitor": "monitor",
-    "monitor_agreement": "monitor_agreement",
-    "step": "step",
-    "epoch": "epoch",
-}
-
-
-class OnlinePlan(NamedTuple):
-    """How a training by rewards is laid out: prompts a step, and the steps with their batches."""
-
-    prompts: int
-    laid: TrainingPlan
 
 
 class OnlineTrained(NamedTuple):
@@ -113,71 +96,6 @@ class JudgedReward:
         return flat
 
 
-def check_groups(prompts: Sequence[str], group: int) -> None:
-    """Raise an `ArenaError` unless the answers to a prompt stand together, ``group`` at a time.
-
-    A reward function sees the answers of its own process alone: a group that is spread over processes would be judged
-    in parts, and compared with others.
-    """
-    parts = [prompts[start : start + group] for start in range(0, len(prompts), group)]
-    if any(len(part) != group or len(set(part)) != 1 for part in parts):
-        raise ArenaError(
-            f"the answers to a prompt are not together ({len(prompts)} answers in groups of {group})",
-            where="train",
-            hint="let each process have whole groups: batch_size must be a multiple of the number of processes",
-        )
-
-
-def plan_online(settings: Rl, prompts: int) -> OnlinePlan:
-    """Return how so many prompts are laid out: a step is a batch of prompts, each answered ``group`` times."""
-    batch = min(settings.batch_size, prompts)
-    answers = batch * settings.group
-    device_batch = max(n for n in range(1, min(settings.device_batch_size, answers) + 1) if answers % n == 0)
-    steps = max(1, math.ceil(settings.epochs * prompts / batch))
-    return OnlinePlan(batch, TrainingPlan(device_batch, answers // device_batch, steps))
-
-
-def prompt_order(prompts: int, plan: OnlinePlan, seed: int) -> list[int]:
-    """Return which prompt is asked when: one seeded permutation behind the other, as many as the steps need.
-
-    The order is laid down before the first step, so that a resumed training goes on with the same prompts.
-    """
-    import numpy as np
-
-    wanted = plan.prompts * plan.laid.steps
-    random = np.random.default_rng(seed)
-    passes = [random.permutation(prompts) for _ in range(math.ceil(wanted / prompts))]
-    return [int(place) for place in np.concatenate(passes)[:wanted]]
-
-
-def games_needed(asked: Sequence[str], settings: Rl, judges: Sequence[GroupJudge]) -> list[int]:
-    """Return how many games each judge may be asked at most, if nothing is remembered.
-
-    Args:
-        asked: the instruction's id of each group.
-        settings: of the training.
-        judges: who is asked.
-    """
-    return [sum(judge.games(name, settings.group) for name in asked) for judge in judges]
-
-
-def check_games(method: str, settings: Rl, games: Sequence[int]) -> None:
-    """Say what the judges will be asked, and stop where that is more than the ceiling.
-
-    Raises:
-        ArenaError: it is more.
-    """
-    told = f"at most {games[0]} games by {settings.judge} (reward) and {games[1]} by {settings.monitor} (monitor)"
-    ceiling = settings.max_judge_calls
-    sys.stderr.write(f"{method}: {told}; train.{method}.max_judge_calls is {ceiling or 'not set'}\n")
-    if ceiling and sum(games) > ceiling:
-        raise ArenaError(
-            f"{method} could ask its judges {sum(games)} games ({told}), and the ceiling is {ceiling}",
-            where=f"train.{method}.max_judge_calls",
-            hint="raise it, or lower epochs, group, or whom an answer meets (against)",
-        )
-
-
 def train_online(
     job: Job, method: OnlineMethod, settings: Rl, encoded: Encoded, inputs: RewardInputs
 ) -> OnlineTrained:
@@ -192,65 +110,36 @@ def train_online(
     judge = GroupJudge(inputs.judge, inputs, settings.reward, settings.against)
     monitor = GroupJudge(inputs.monitor, inputs, "score", settings.against)
     check_games(method, settings, games_needed(asked, settings, (judge, monitor)))
-    reward = JudgedReward(judge, monitor, settings.group, _reader(job, encoded))
+    lengths = {row["instruction"]: len(row["input_ids"]) for row in encoded.rows}
+    reward = JudgedReward(judge, monitor, settings.group, read_samples(job.start.form, lengths))
     own = job._replace(inputs=json_digest([job.inputs, _told_apart(inputs)]))
-    folder, resume = own.open_checkpoints(method, settings)
+    # A ceiling that is raised changes nothing that was done below it.
+    folder, resume = own.open_checkpoints(method, settings.model_copy(update={"max_judge_calls": 0}))
     trainer = _trainer(own, method, settings, plan, folder, asked, encoded, reward)
     trained = run_trainer(trainer, method, plan.laid.steps, own, resume)
     sampled = plan.prompts * settings.group * trained.steps
     return OnlineTrained(trained, online_figures(trained.curve, sampled), judge.judged + monitor.judged)
 
 
-def online_figures(curve: Sequence[Mapping[str, float]], sampled: int) -> dict[str, float]:
-    """Return counts over a curve, and how reward and monitor went: their trend is the rank correlation with the step.
-
-    A point of the curve may stand for several steps, so counts are shares of what was ``sampled``.
-    """
-    figures = {"sampled": float(sampled)}
-    for name, shown, sign in (("unended", "ended", -1), ("unscored", "unscored", 1)):
-        share = _average(curve, name)
-        if share is not None:
-            figures[shown] = float(round(sampled * (share if sign > 0 else 1 - share)))
-    for name in ("reward", "monitor"):
-        values = [(point["step"], point[name]) for point in curve if name in point]
-        if values:
-            figures |= {f"{name}_first": values[0][1], f"{name}_last": values[-1][1]}
-            figures[f"{name}_trend"] = _trend(values)
-    for name in ("monitor_agreement", "groups_alike"):
-        share = _average(curve, name)
-        if share is not None:
-            figures[name] = share
-    return figures
-
-
-def _average(curve: Sequence[Mapping[str, float]], name: str) -> float | None:
-    values = [point[name] for point in curve if name in point]
-    return math.fsum(values) / len(values) if values else None
-
-
-def _trend(values: Sequence[tuple[float, float]]) -> float:
-    from scipy.stats import spearmanr
-
-    if len(values) < 3 or len({value for _, value in values}) == 1:
-        return 0.0
-    return float(spearmanr(*zip(*values, strict=True)).statistic)
-
-
 def _told_apart(inputs: RewardInputs) -> list[Any]:
     """Return what the rewards depend on besides the instructions."""
     opponents = {name: [r.text for r in responses] for name, responses in sorted(inputs.opponents.items())}
-    return [inputs.judge.fingerprint, inputs.monitor.fingerprint, inputs.disagree, opponents]
+    judges = [[judge.fingerprint, tie_margin(judge)] for judge in (inputs.judge, inputs.monitor)]
+    return [judges, inputs.disagree, opponents]
 
 
-def _reader(job: Job, encoded: Encoded) -> Callable[[str, Sequence[int]], Response]:
-    """Return what reads sampled tokens as an engine would."""
-    chat, preamble = job.start.form.chat, job.start.form.preamble_ids
-    stops = set(chat.stop_ids)
-    lengths = {row["instruction"]: len(row["input_ids"]) for row in encoded.rows}
+def read_samples(form: ChatFormat, lengths: Mapping[str, int]) -> Callable[[str, Sequence[int]], Response]:
+    """Return what reads sampled tokens as an engine would.
+
+    Args:
+        form: of the model that is trained.
+        lengths: tokens of each prompt, by the instruction's id.
+    """
+    stops = set(form.chat.stop_ids)
 
     def read(instruction_id: str, ids: Sequence[int]) -> Response:
         # The prompt ends behind the preamble, such as an empty thought; for the reader it is generated.
-        said = chat.read([*preamble, *ids])
+        said = form.chat.read([*form.preamble_ids, *ids])
         return Response(
             instruction_id=instruction_id,
             contestant="sample",
@@ -327,8 +216,3 @@ def _arguments(job: Job, method: str, settings: Rl, plan: OnlinePlan, folder: Pa
         "beta": settings.kl,
         "trust_remote_code": job.start.trust_remote_code,
     }
-
-
-def curve_entry(logged: Mapping[str, Any]) -> dict[str, float]:
-    """Return what a curve shows of a trainer's log; a figure that no answer has given is left out."""
-    return {CURVE[name]: value for name, value in logged.items() if name in CURVE and value is not None}
