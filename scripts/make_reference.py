@@ -330,8 +330,9 @@ def _meanings(kind: type[BaseModel]) -> dict[str, str]:
 
 
 def _about(kind: type[BaseModel]) -> str:
-    """Return a class's docstring without its attributes, wrapped."""
-    text = re.sub(r"^Attributes:\n(?:[ ]{4}.*\n?|\n)+", "", inspect.cleandoc(kind.__doc__ or ""), flags=re.M)
+    """Return a class's docstring without attributes and example, wrapped."""
+    whole = inspect.cleandoc(kind.__doc__ or "")
+    text = re.sub(r"^(?:Attributes|Example):\n(?:[ ]{4}.*\n?|\n)+", "", whole, flags=re.M)
     return "\n\n".join(textwrap.fill(_inline(part), _WIDTH) for part in text.split("\n\n") if part.strip())
 
 

@@ -109,7 +109,7 @@ def test_kappa_and_agreement_of_known_tables():
         ({**ROWS[0], "label": "maybe"}, "label 'maybe' is unknown"),
         ({**ROWS[0], "instruction": " "}, "an 'instruction' or 'turns' is needed"),
         ({k: v for k, v in ROWS[0].items() if k != "response_b"}, "response_b"),
-        (ROWS[0], "used already"),
+        (ROWS[0], "used twice"),
     ],
 )
 def test_a_malformed_label_names_its_line(tmp_path, row, what):

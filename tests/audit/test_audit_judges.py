@@ -178,7 +178,7 @@ def test_recorded_verdicts_that_contradict_each_other_are_refused(tmp_path):
         ReplayJudge(file)
     assert "v.jsonl, line 2" in caught.value.where
     write_rows(file, [verdict("a", "b", 0.0), verdict("a", "c", 0.0, known=False)])
-    with pytest.raises(ArenaError, match="some orders are known"):
+    with pytest.raises(ArenaError, match="the order is known for some rows"):
         ReplayJudge(file)
 
 

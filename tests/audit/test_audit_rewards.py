@@ -204,7 +204,7 @@ def test_rewards_in_memory_are_bounded(folder, monkeypatch):
 
 def test_a_head_that_would_be_random_and_one_with_two_numbers_are_refused(tmp_path):
     base = build_reward_model(tmp_path / "base", "qwen2", head=False)
-    with pytest.raises(ArenaError, match=r"the weights hold no score.weight: it would be drawn at random"):
+    with pytest.raises(ArenaError, match=r"the weights lack score.weight: it would be random"):
         judge(base)
     two = build_reward_model(tmp_path / "two", "qwen2", labels=2)
     with pytest.raises(ArenaError, match="the model has 2 outputs"):
@@ -313,7 +313,7 @@ def test_a_hub_id_is_opened_at_its_revision_and_read_as_published(hub, folder, t
     assert len(whole) == len(turn) + 1
     assert pinned.fingerprint["end"] == "template"
     assert opened(end="turn").fingerprint.get("end") is None
-    with pytest.raises(ArenaError, match="cannot fetch 'someone/other'"):
+    with pytest.raises(ArenaError, match="cannot download 'someone/other'"):
         opened(model="someone/other")
 
 

@@ -17,7 +17,8 @@ from arena_learning.engines.gguf import config as gguf_config
 from arena_learning.engines.gguf.cache import cached_export, compared_once, export_folder
 from arena_learning.engines.gguf.compare import ALLOWED, compare
 from arena_learning.engines.gguf.config import read_computation
-from arena_learning.engines.gguf.export import Tensors, export_gguf
+from arena_learning.engines.gguf.export import export_gguf
+from arena_learning.engines.gguf.tensors import Tensors
 
 pytest.importorskip("openvino_genai", reason="needs the extra 'laptop'")
 pytestmark = pytest.mark.torch
@@ -146,7 +147,7 @@ def test_a_template_with_another_tokenizer_is_found(llama, tmp_path):
     folder = build(tmp_path / "other", tokenizer=other)
     (folder / "tokenizer.json").write_text(json.dumps(state))
     template = export_gguf(folder, None, tmp_path / "t.gguf", "f16")
-    with pytest.raises(ArenaError, match="cuts text otherwise than the model's tokenizer"):
+    with pytest.raises(ArenaError, match="tokenizes differently from the model's tokenizer"):
         compare(llama, template, read_computation(llama))
 
 
@@ -201,7 +202,9 @@ def test_a_failed_comparison_leaves_neither_export_nor_note(llama, tmp_path, mon
     monkeypatch.setattr(gguf_compare, "ALLOWED", 0.0)
     exports = tmp_path / "exports"
     for _ in range(2):
-        with pytest.raises(ArenaError, match=r"log-probabilities differ by 0\.\d% of their spread"):
+        with pytest.raises(
+            ArenaError, match=r"log-probabilities differ by 0\.\d% of their standard deviation"
+        ):
             cached_export(llama, None, exports, "q8_0")
         assert {path.suffix for path in exports.iterdir()} == {".lock"}
 
@@ -218,9 +221,9 @@ def test_a_written_file_is_checked_by_shapes_and_samples(llama, tmp_path, dtype)
     path = export_gguf(llama, None, tmp_path / "x.gguf", dtype)
     tensors = Tensors(llama, read_computation(llama))
     gguf_check.check_written(path, tensors)
-    with pytest.raises(ArenaError, match=r"token_embd\.weight does not hold the model's numbers"):
+    with pytest.raises(ArenaError, match=r"token_embd\.weight does not contain the model's numbers"):
         gguf_check.check_written(path, Tensors(trained(llama, tmp_path / "other"), tensors.computation))
-    with pytest.raises(ArenaError, match=r"9 tensors are not those .* blk\.1\.attn_k\.weight is \(32, 64\)"):
+    with pytest.raises(ArenaError, match=r"9 tensors do not match .* blk\.1\.attn_k\.weight is \(32, 64\)"):
         gguf_check.check_written(path, Tensors(llama, tensors.computation.first(1)))
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ArenaError, match="cannot be read back"):
@@ -228,17 +231,17 @@ def test_a_written_file_is_checked_by_shapes_and_samples(llama, tmp_path, dtype)
 
 
 def test_rows_that_were_not_reordered_are_found(llama, tmp_path, monkeypatch):
-    from arena_learning.engines.gguf import export as gguf_export
+    from arena_learning.engines.gguf import tensors as gguf_tensors
 
-    monkeypatch.setattr(gguf_export, "_permute", lambda tensor, heads: tensor)
-    with pytest.raises(ArenaError, match=r"attn_q\.weight does not hold"):
+    monkeypatch.setattr(gguf_tensors, "_permute", lambda tensor, heads: tensor)
+    with pytest.raises(ArenaError, match=r"attn_q\.weight does not contain"):
         export_gguf(llama, None, tmp_path / "x.gguf", "f16")
     assert not (tmp_path / "x.gguf").exists()
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [(float("nan"), "no numbers"), (float("inf"), "no numbers"), (1e6, "1e.06, too large")],
+    [(float("nan"), "NaN"), (float("inf"), "infinite"), (1e6, "1e.06, which is too large")],
 )
 def test_numbers_that_the_type_cannot_hold_are_refused(llama, tmp_path, value, message):
     from safetensors.torch import load_file, save_file
@@ -247,7 +250,7 @@ def test_numbers_that_the_type_cannot_hold_are_refused(llama, tmp_path, value, m
     weights = load_file(folder / "model.safetensors")
     weights["model.layers.1.mlp.down_proj.weight"][3, 5] = value
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ArenaError, match=rf"blk\.1\.ffn_down\.weight holds .*{message}"):
+    with pytest.raises(ArenaError, match=rf"blk\.1\.ffn_down\.weight contains .*{message}"):
         export_gguf(folder, None, tmp_path / "x.gguf", "f16")
 
 
@@ -265,7 +268,7 @@ def test_a_tensor_that_is_missing_or_too_many_is_refused(llama, tmp_path):
     assert export_gguf(named, None, tmp_path / "y.gguf", "f16").read_bytes() == same
     without = {key: tensor for key, tensor in weights.items() if key != "lm_head.weight"}
     save_file(without, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ArenaError, match=r"output\.weight is not there"):
+    with pytest.raises(ArenaError, match=r"output\.weight is missing"):
         export_gguf(folder, None, tmp_path / "z.gguf", "f16")
     more = {"model.layers.0.self_attn.sinks": weights["model.norm.weight"].clone()}
     save_file(weights | more, folder / "model.safetensors", {"format": "pt"})

@@ -89,7 +89,7 @@ def test_a_base_in_the_spelling_of_transformers_4_is_written(copy, tmp_path):
         ({"no_rope_layers": [1, 0]}, "no_rope_layers"),
         ({"a_new_idea": {"on": True}}, "a_new_idea"),
         ({"quantization_config": {"bits": 4}}, "quantised safetensors"),
-        ({"auto_map": {"AutoModelForCausalLM": "own.Model"}}, "code of its own"),
+        ({"auto_map": {"AutoModelForCausalLM": "own.Model"}}, "its own code"),
         ({"model_type": "granite"}, "LlamaForCausalLM of model_type 'granite'"),
         ({"architectures": None}, "unknown cannot be exported"),
     ],

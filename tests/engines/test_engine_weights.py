@@ -31,9 +31,9 @@ def test_a_package_that_is_not_installed_says_how_to_install_it():
 def test_a_file_that_the_package_lacks_is_named_with_what_there_is(monkeypatch):
     files = [metadata.PackagePath("pack/real.gguf"), metadata.PackagePath("pack/__init__.py")]
     monkeypatch.setattr(metadata, "files", lambda package: files)
-    with pytest.raises(ArenaError, match=r"'pack' holds no file 'other\.gguf'") as caught:
+    with pytest.raises(ArenaError, match=r"'pack' contains no file 'other\.gguf'") as caught:
         resolve("pypi:pack/other.gguf")
-    assert caught.value.hint == "it holds: real.gguf"
+    assert caught.value.hint == "it contains real.gguf"
 
 
 def test_a_file_of_a_package_is_found_by_name_or_path(monkeypatch, tmp_path):
@@ -152,7 +152,7 @@ def test_a_hub_model_is_its_snapshot_without_code_and_pickles(tmp_path, monkeypa
     (model / "refs").mkdir()
     (model / "refs" / "main").write_text(commit)
     assert hub_folder("org/name") == snapshot
-    with pytest.raises(ArenaError, match="cannot fetch 'org/other'"):
+    with pytest.raises(ArenaError, match="cannot download 'org/other'"):
         hub_folder("org/other")
 
 

@@ -27,9 +27,7 @@ def test_a_tokenizer_that_loses_spaces_is_named_and_not_the_template(kind):
     told["model"] |= {"byte_fallback": False, "unk_token": None}
     config = chat.folder / "tokenizer.json"
     config.write_text(json.dumps(told), encoding="utf-8")
-    with pytest.raises(
-        ArenaError, match="tokenizer does not give back what it is given: 'Green grass"
-    ) as caught:
+    with pytest.raises(ArenaError, match="tokenizer does not decode what it encodes: 'Green grass") as caught:
         check_chat(Chat(chat.folder))
     assert "chat_template" not in caught.value.hint
 

@@ -480,7 +480,7 @@ def test_a_malformed_row_leaves_nothing_of_itself(tmp_path):
             "response_b": "4",
         },
     ]
-    with pytest.raises(ArenaError, match="another instruction's"):
+    with pytest.raises(ArenaError, match="already used for another instruction"):
         take(tmp_path, rows)
     found = take(tmp_path, rows, skip_bad=True)
     assert (found["battles"], found["answers"], found["passed_over"]) == (1, 2, {"a malformed row": 1})
@@ -527,7 +527,7 @@ def test_the_command_passes_over_malformed_rows_and_says_which(tmp_path):
         ('id,"instruction"?,text,model\na,Q,x,m\n', "expected after", "line 1"),
         ('id,instruction,text,model\na,Q,x,"m\nb,Q,y,m\n', "unexpected end", "line 2"),
         ('id,instruction,text,model\na,Q,x,m\nb,"Q"?,y,m\n', "expected after", "line 3"),
-        ("id,id,text,model\na,Q,x,m\n", "'id' stands twice", "t.csv"),
+        ("id,id,text,model\na,Q,x,m\n", "the column 'id' twice", "t.csv"),
         ("id;instruction;text;model\na;Q;x\n", "not 4 columns", "line 2"),
     ],
 )
@@ -594,7 +594,7 @@ def test_the_count_and_weight_of_votes_are_kept(tmp_path):
     read = read_battles(tmp_path / "out" / "battles.jsonl")
     assert read.repeats.tolist() == [103, 1]
     assert read.weight.tolist() == [0.5, 1]
-    for count, what in (("many", "count is no number"), (-1, "a count of -1"), (1.5, "a count of 1.5")):
+    for count, what in (("many", "count is not a number"), (-1, "a count of -1"), (1.5, "a count of 1.5")):
         with pytest.raises(ArenaError, match=what):
             take(tmp_path, [{**vote, "count": count}])
 
@@ -634,7 +634,7 @@ def test_a_column_that_is_nowhere_or_there_already_is_told(tmp_path):
     row = {"id": "a", "frage": "Q", "instruction": "P"}
     with pytest.raises(ArenaError, match="no column 'farge'"):
         take(tmp_path, [row], columns={"farge": "instruction"})
-    with pytest.raises(ArenaError, match="a column 'instruction' already") as caught:
+    with pytest.raises(ArenaError, match="already has a column 'instruction'") as caught:
         take(tmp_path, [row], columns={"frage": "instruction"})
     assert caught.value.where.endswith("line 1")
 

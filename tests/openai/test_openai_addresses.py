@@ -103,7 +103,7 @@ def test_a_key_elsewhere_is_refused_without_being_shown(fields, make_params):
 )
 def test_what_is_no_address_is_told_before_anything_is_asked(address, make_params):
     hosted = {"engine": "openai", "model": "m", "base_url": address}
-    with pytest.raises(ArenaError, match="base_url is no address such as http"):
+    with pytest.raises(ArenaError, match="base_url is not an address such as http"):
         parse_params(make_params(opponents={"x": hosted}), "here")
 
 

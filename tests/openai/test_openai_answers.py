@@ -236,7 +236,7 @@ def test_a_call_of_a_tool_is_no_answer(finish, content, serve, connect):
 def test_an_unknown_word_is_taken_by_the_length_and_said(serve, connect, capsys):
     found, requests = asked(serve, connect, reply("whatever", tokens=5, content="Blue."))
     assert (found[:2], requests) == (("Blue.", "stop"), 1)
-    assert "finish_reason 'whatever' is not known (1 answers)" in capsys.readouterr().err
+    assert "unknown finish_reason 'whatever' (1 answers)" in capsys.readouterr().err
     found, _ = asked(serve, connect, reply("whatever", tokens=100, content="Blue."))  # all that were allowed
     assert found[:2] == ("Blue.", "length")
     found, _ = asked(serve, connect, reply(None, tokens=100, content="Blue."))

@@ -78,7 +78,7 @@ def test_a_fault_that_passes_changes_no_answer_and_is_counted(fault, serve, conn
     assert len(server.requests) == COUNT + 15  # every fourth of sixty is sent twice
     assert engine.maybe_twice == (15 if fault in PERHAPS_PAID else 0)
     said = capsys.readouterr().err
-    assert f"{COUNT} answers by {COUNT + 15} requests" in said
+    assert f"{COUNT} answers from {COUNT + 15} requests" in said
     assert f"{engine.maybe_twice} may have been generated twice" in said
 
 
@@ -103,7 +103,7 @@ def test_a_busy_endpoint_that_still_answers_is_not_given_up(serve, connect, undi
     [
         ("status 500", "the endpoint is down: 4 attempts"),
         ("connection broken before the head", "the endpoint is down: 4 attempts"),
-        ("429 with Retry-After", "the endpoint takes no more requests: 4 attempts"),
+        ("429 with Retry-After", "the endpoint accepts no more requests: 4 attempts"),
     ],
 )
 def test_an_endpoint_that_stays_down_stops_clearly_and_keeps_what_was_answered(

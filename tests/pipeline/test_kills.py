@@ -130,7 +130,7 @@ def test_two_runs_at_once_say_so(start: Path) -> None:
     assert first.returncode == 0
     assert "is busy, it is being blocked by" in said
     assert f"(PID {first.pid}):" in said
-    assert "the stage 'train sft-i1' is running already" in by_hand
+    assert "the stage 'train sft-i1' is already running" in by_hand
 
 
 def test_a_dvc_lock_that_was_cut_off_goes_and_nothing_runs_again(finished: Finished, tmp_path: Path) -> None:

@@ -117,4 +117,4 @@ def test_dvc_does_not_find_the_parameters_of_a_name_with_a_dot(
         assert re.search(
             rf"Parameters '[^\n]*{section}\.{section}-2\.5[^\n]*are missing from 'params.yaml'", said
         )
-        assert f"{section}.{section}-2.5: a name may hold no dot" in refused
+        assert f"{section}.{section}-2.5: a name must not contain a dot" in refused

@@ -65,7 +65,7 @@ def test_ranks_average_ties():
         (board(("a", 1, 0, 2), ("b", "x", 0, 2)), "row 2: b: rating, lower and upper must be numbers"),
         (board(("a", 1, 0, 2), ("z", 1, 0, 2)), "1 contestants are rated by both"),
         (REF.drop(columns="upper"), "no column 'upper'"),
-        (REF.iloc[:0], "no ratings"),
+        (REF.iloc[:0], "the table has no rows"),
     ],
 )
 def test_bad_boards_are_errors(bench, message):
@@ -117,7 +117,7 @@ def test_length_bias_by_hand():
 
 
 def test_counts_cannot_be_matched():
-    with pytest.raises(ArenaError, match="one row a game"):
+    with pytest.raises(ArenaError, match="one row for each game"):
         position_bias(games((1, "x", "y", "model_a")).assign(count=2))
 
 
@@ -134,5 +134,5 @@ def test_win_rate_against_a_baseline_by_hand():
     assert (x.lower, x.upper) == (0.0, 1.0)  # two prompts tell next to nothing
     # x: 3/4 against base, 1/2 against y.
     assert average_win_rates(table)["x"] == pytest.approx(0.625)
-    with pytest.raises(ArenaError, match="the baseline 'bas' fought no battle"):
+    with pytest.raises(ArenaError, match="the baseline 'bas' has no battle"):
         win_rate_against(table, "bas")

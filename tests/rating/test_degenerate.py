@@ -51,7 +51,7 @@ def test_groups_that_never_met_are_named_and_not_compared():
     (finding,) = [finding for finding in result.diagnosis if finding.kind == "unconnected"]
     assert finding.models == ("a", "b")
     assert not result.comparable("a", "p")
-    with pytest.raises(ArenaError, match="never met"):
+    with pytest.raises(ArenaError, match="no chain of battles connects"):
         result.difference("a", "p")
     assert np.isnan(result.win_rates(expected=True).loc["a", "p"])
 

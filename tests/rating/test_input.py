@@ -72,7 +72,7 @@ def test_mixed_ids_are_read():
         ({"count": [1.5, 2, 3, 1]}, r"row 1.*count is 1.5"),
         ({"weight": ["1", "much", "1", "1"]}, r"row 2.*weight is 'much', not a number"),
         ({"length_a": [1, 2, 3, 4]}, r"column 'length_a' without 'length_b'"),
-        ({"count": [0, 0, 0, 0]}, r"every count or weight in it is 0"),
+        ({"count": [0, 0, 0, 0]}, r"all counts or weights are 0"),
     ],
 )
 @pytest.mark.parametrize("kind", ["frame", "csv", "jsonl", "parquet"])
@@ -251,7 +251,7 @@ def test_parquet_of_other_types(tmp_path):
     battles = read_battles(tmp_path / "b.parquet")
     assert (battles.models, battles.prompts) == (("1", "2", "3"), 2)
     pd.DataFrame({"model_a": [["x"]], "model_b": ["y"], "winner": ["A"]}).to_parquet(tmp_path / "b.parquet")
-    with pytest.raises(ArenaError, match="model_a holds lists or objects"):
+    with pytest.raises(ArenaError, match="model_a contains lists or objects"):
         read_battles(tmp_path / "b.parquet")
     pd.DataFrame({"model_a": ["x"], "model_b": ["y"], "winner": [None]}).to_parquet(tmp_path / "b.parquet")
     with pytest.raises(ArenaError, match="no battles"):
@@ -292,7 +292,7 @@ x,y,B,1
 
 def test_skip_bad_counts_each_reason(tmp_path):
     (tmp_path / "b.csv").write_text(BAD_LINES)
-    with pytest.raises(ArenaError, match=r"row 2: 2 columns, and 4 in the head, by commas"):
+    with pytest.raises(ArenaError, match=r"row 2: the row has 2 columns, the header 4, by commas"):
         read_battles(tmp_path / "b.csv")
     battles = read_battles(tmp_path / "b.csv", skip_bad=True)
     assert battles.points.tolist() == [2, 0]
@@ -350,7 +350,7 @@ def test_another_encoding_is_read_or_named(tmp_path, encoding, name):
     ("text", "what"),
     [
         ("sep=;\nmodel_a;model_b;winner\nx;y;A\n", None),
-        ("model_a,model_b,winner,winner\nx,y,A,B\n", "the column 'winner' stands twice"),
+        ("model_a,model_b,winner,winner\nx,y,A,B\n", "the header has the column 'winner' twice"),
         (
             'model_a,model_b,winner,note\nx,y,A,"\nx,y,B,n\nx,y,B,n\n',
             r"line 2: a quote is opened and never closed",

@@ -109,7 +109,7 @@ def test_everything_that_is_published_uses_them(arena, interval):
 def test_who_chose_the_battles_is_said_rightly_or_refused():
     with pytest.raises(ArenaError, match=r"(?s)stop is 'adaptiv'.*did you mean 'adaptive'"):
         RatingParams(stop="adaptiv")
-    with pytest.raises(ArenaError, match=r"level is 0\.9, .*known for 0\.95 only"):
+    with pytest.raises(ArenaError, match=r"level is 0\.9, .*only 0\.95 is supported"):
         RatingParams(stop="adaptive", level=0.9)
 
 

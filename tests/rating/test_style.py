@@ -74,7 +74,7 @@ def test_markdown_and_a_style_that_never_differs():
 
 def test_style_needs_columns_and_no_tie_parameter():
     table, _ = simulated(effect=1.0, rows=50)
-    with pytest.raises(ArenaError, match="no column of style"):
+    with pytest.raises(ArenaError, match="there is no style column"):
         rate_with_style(table.drop(columns=["length_a", "length_b"]))
-    with pytest.raises(ArenaError, match="no tie parameter"):
+    with pytest.raises(ArenaError, match="does not support ties: davidson"):
         rate_with_style(table, RatingParams(ties="davidson"))

@@ -58,8 +58,8 @@ def test_an_unscored_battle_says_why(project):
     [
         (("sft-i2", "d1-1", ()), "no round 'sft-i2'(?s:.)*did you mean 'sft-i1'"),
         (("sft-i1", "d1-99", ()), "no instruction 'd1-99'(?s:.)*8 are there"),
-        (("sft-i1", "d1-1", ("base", "exprt")), "'exprt' did not battle(?s:.)*did you mean 'expert'"),
-        (("sft-i1", "d1-1", ("base", "base")), "base and base did not meet"),
+        (("sft-i1", "d1-1", ("base", "exprt")), "'exprt' has no battle(?s:.)*did you mean 'expert'"),
+        (("sft-i1", "d1-1", ("base", "base")), "base and base have no battle"),
     ],
 )
 def test_an_unknown_name_is_answered_with_a_suggestion(project, arguments, message):
@@ -92,7 +92,7 @@ def test_a_round_shows_what_it_learnt_and_the_worst_loss_of_each_category(projec
 
 def test_a_round_without_battles_shows_its_card(tmp_path):
     text = round_text(show_round("sft-i0", *build(tmp_path, rounds=("sft-i0",), instructions=3)), Page(80))
-    assert "It played no battles." in text
+    assert "It has no battles." in text
     assert "3 instructions in, 3 rows out" in text
 
 

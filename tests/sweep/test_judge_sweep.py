@@ -39,7 +39,7 @@ def test_the_margin_that_knows_ties_wins_and_is_confirmed_once(sweep):
     assert (against["better"], against["worse"]) == (4, 0)
     assert against["p"] == pytest.approx(2 / 2**4)
     assert report["looks"] == 1
-    assert "could have been told" in judge_table(report)
+    assert "smallest detectable difference" in judge_table(report)
 
 
 def test_a_judge_that_is_clearly_worse_is_given_up_before_the_last_block(sweep):
@@ -92,7 +92,7 @@ def llm(params):
     [
         ({"judges.big.template": ["pairwise-scor"]}, "no template 'pairwise-scor'"),
         ({"judges.big.temperature": [-1.0]}, "temperature"),
-        ({"judges.rubric.points": ["content"]}, "changes nothing that the judge 'big' says"),
+        ({"judges.rubric.points": ["content"]}, "has no effect on the judge 'big'"),
     ],
 )
 def test_unsound_spaces_are_refused_before_a_model_is_loaded(sweep, space, message):
@@ -105,8 +105,8 @@ def test_unsound_spaces_are_refused_before_a_model_is_loaded(sweep, space, messa
     ("count", "label", "message"),
     [
         (0, None, "no labelled pairs"),
-        (40, "model_a", "labels of one class only"),
-        (12, None, "fewer than 10"),
+        (40, "model_a", "all labels are"),
+        (12, None, "needs 10"),
     ],
 )
 def test_labels_that_can_tell_nothing_are_refused(sweep, write_pairs, tmp_path, count, label, message):

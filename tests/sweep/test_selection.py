@@ -64,9 +64,9 @@ def test_other_values_with_the_same_rows_reuse_the_training(project):
     [
         ({"train.dpo.bta": [1]}, "no such key"),
         ({"train.dpo.beta": [-1]}, "train.dpo.beta"),
-        ({"pool.test": [3]}, "changes nothing"),
-        ({}, "nothing to try"),
-        ({"train.dpo.beta": {"low": 1, "high": 0.1}}, "is no range"),
+        ({"pool.test": [3]}, "has no effect on a trial"),
+        ({}, "the search space is empty"),
+        ({"train.dpo.beta": {"low": 1, "high": 0.1}}, "is not a valid range"),
         ({"dataset.opponents": [["nobody"]]}, "no opponent 'nobody'"),
     ],
 )
@@ -90,8 +90,8 @@ def test_an_unsound_space_is_refused_before_anything_is_written(project, space, 
         ("rounds.dpo-i1.init", ["base"], "is fixed in a sweep"),
         ("rounds.dpo-i1.method", ["dpo", "sft"], "is fixed in a sweep"),
         ("rounds.dpo-i1.adds_to", ["none"], "is fixed in a sweep"),
-        ("train.sft.epochs", [1, 2], "changes nothing"),
-        ("train.device", ["cpu", "auto"], "changes nothing"),
+        ("train.sft.epochs", [1, 2], "has no effect on a trial"),
+        ("train.device", ["cpu", "auto"], "has no effect on a trial"),
     ],
 )
 def test_what_measures_trials_or_is_fixed_cannot_be_swept(project, path, values, message):

@@ -54,15 +54,15 @@ def judge(name, labelled, *vary):
     [
         (judge("big", "good.jsonl", "judges.big.template=[pairwise-scor]"), "no template 'pairwise-scor'"),
         (judge("longer", "empty.jsonl", MARGIN), "no labelled pairs"),
-        (judge("longer", "one.jsonl", MARGIN), "labels of one class only (model_b)"),
-        (judge("longer", "few.jsonl", MARGIN), "fewer than 10"),
+        (judge("longer", "one.jsonl", MARGIN), "all labels are 'model_b'"),
+        (judge("longer", "few.jsonl", MARGIN), "needs 10"),
         (judge("longer", "malformed.jsonl", MARGIN), "malformed.jsonl, line 1"),
         (judge("longer", "absent.jsonl", MARGIN), "absent.jsonl"),
-        (judge("longr", "good.jsonl", MARGIN), "no judge 'longr'; did you mean 'longer'?"),
+        (judge("longr", "good.jsonl", MARGIN), "hint: did you mean 'longer'?"),
         (judge("longer", "good.jsonl", "judges.longer.tie_margn=[0.5]"), "no such key"),
         (judge("longer", "good.jsonl", "judges.longer.tie_margin=[-1.0]"), "tie_margin"),
         (judge("longer", "good.jsonl", "judges.longer.tie_margin"), "is not PATH=VALUES"),
-        (judge("longer", "good.jsonl", "judges.rubric.points=[content]"), "changes nothing"),
+        (judge("longer", "good.jsonl", "judges.rubric.points=[content]"), "has no effect"),
         ([*judge("longer", "good.jsonl", MARGIN), "--objective", "agrement"], "no objective 'agrement'"),
         ([*judge("longer", "good.jsonl", MARGIN), "--workers", "0"], "--workers"),
         ([*judge("longer", "good.jsonl", MARGIN), "--trials", "0"], "--trials"),
@@ -86,7 +86,7 @@ def test_where_no_trial_is_feasible_the_trials_are_kept_and_nothing_else_is_writ
     before = arena.paths.params.read_bytes()
     code, said = arena(*judge("longer", "good.jsonl", MARGIN), "--trials", "2", "--max-unscored", "-0.1")
     assert code == 2
-    assert "none of 2 trials is feasible (unscored: 0.10 beyond the limit at best" in said
+    assert "none of 2 trials is feasible (unscored: at least 0.10 beyond the limit" in said
     assert "loosen the limits" in said
     assert not arena.paths.reports.exists()
     assert arena.paths.sweep_journal.is_file()

@@ -44,7 +44,7 @@ def test_an_end_is_a_number_however_it_is_written(files, written):
     ],
 )
 def test_what_is_no_number_is_said_with_what_stands_there(files, written):
-    with pytest.raises(ArenaError, match=r"a range is \{low: NUMBER, high: NUMBER") as caught:
+    with pytest.raises(ArenaError, match=r"write \{low: NUMBER, high: NUMBER") as caught:
         make_space({BETA: yaml.safe_load(written)}, files[0])
     assert BETA in str(caught.value)
 
@@ -58,9 +58,9 @@ def with_center(params, center):
 @pytest.mark.parametrize("center", [0.0, -1.5])
 def test_a_value_in_force_that_has_no_logarithm_is_said(files, center):
     space = {"judges.rm.center": {"low": 0.1, "high": 4.0, "log": True}}
-    with pytest.raises(ArenaError, match="no place in a logarithmic range") as caught:
+    with pytest.raises(ArenaError, match="a logarithmic range cannot hold it") as caught:
         make_space(space, with_center(files[0], center))
-    assert f"{center:g} is the current value" in str(caught.value)
+    assert f"the current value {center:g} is always tried" in str(caught.value)
     assert "list values" in str(caught.value)
 
 

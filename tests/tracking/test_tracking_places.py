@@ -65,11 +65,11 @@ def test_a_path_that_would_be_misread_is_refused_before_anything_is_written(tmp_
     before = all_below(tmp_path)
     report = track_project(params, paths)
     assert report.failed
-    assert "the project's path holds" in report.warnings[-1]
+    assert "the project's path contains" in report.warnings[-1]
     assert all_below(tmp_path) == before
-    with pytest.raises(ArenaError, match="the project's path holds"):
+    with pytest.raises(ArenaError, match="the project's path contains"):
         server_command(paths, free_port())
-    assert any(f.level == "fail" and "the project's path holds" in f.what for f in examine(paths))
+    assert any(f.level == "fail" and "the project's path contains" in f.what for f in examine(paths))
 
 
 @pytest.mark.parametrize("name", MISREAD[:3])

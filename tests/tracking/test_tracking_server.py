@@ -21,7 +21,7 @@ def test_the_server_listens_on_this_machine_only_without_telemetry(project):
 def test_without_a_store_it_says_how_to_make_one(tmp_path):
     from arena_learning.core.paths import Paths
 
-    with pytest.raises(ArenaError, match="no store yet") as raised:
+    with pytest.raises(ArenaError, match="no MLflow store yet") as raised:
         server_command(Paths(tmp_path), 5000)
     assert "arena track" in str(raised.value)
 
@@ -31,7 +31,7 @@ def test_a_port_that_is_taken_is_named(project):
         other.bind((HOST, 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(ArenaError, match=f"port {port} is taken"):
+        with pytest.raises(ArenaError, match=f"port {port} is in use"):
             server_command(project[1], port)
 
 

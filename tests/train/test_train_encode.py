@@ -46,7 +46,7 @@ def test_an_eos_that_is_another_token_is_set_right_in_memory(tmp_path):
 
 def test_a_model_without_a_token_for_padding_is_refused(tmp_path):
     folder = build_chat_folder(tmp_path / "m", CHATML, ends=("<|endoftext|>", END_OF_TURN))
-    with pytest.raises(ArenaError, match="free for padding"):
+    with pytest.raises(ArenaError, match="no token for padding"):
         load_start(folder, False)
 
 

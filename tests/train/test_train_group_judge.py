@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from pathlib import Path
+
 import pytest
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.engines.chat import Chat
 from arena_learning.engines.chat_format import ChatFormat
+from arena_learning.judge.llm import LlmJudge
+from arena_learning.judge.template import JudgeTemplate
 from arena_learning.params import Rloo
+from arena_learning.params.contestants import Sampling
 from arena_learning.schema.rows import Instruction, Response, Turn
 from arena_learning.store import Store
 from arena_learning.train.diagnostics import training_warnings
-from arena_learning.train.group_judge import GroupJudge, RewardInputs, rank_agreement
-from arena_learning.train.online import read_samples
-from arena_learning.train.online_curve import online_figures
-from arena_learning.train.online_plan import (
+from arena_learning.train.online.curve import online_figures
+from arena_learning.train.online.group_judge import GroupJudge, RewardInputs, rank_agreement
+from arena_learning.train.online.plan import (
     check_games,
     check_groups,
     games_needed,
     plan_online,
     prompt_order,
 )
+from arena_learning.train.online.trainer import read_samples
 from arena_learning.train.report import Phase, RowCount, WeightChange
 from online_judges import FirstJudge, PairJudge, RuleJudge
 from tiny import CHATML, build_chat_folder
+
+sys.path.append(str(Path(__file__).parents[1] / "unit" / "judge"))
+
+from scripted import ScriptedEngine
 
 IDS = ("i1", "i2")
 INSTRUCTIONS = [Instruction(id=name, turns=(Turn(role="user", content=f"Say {name}."),)) for name in IDS]
@@ -101,6 +112,21 @@ def test_a_judge_that_compares_gives_the_mean_of_its_scores(asks):
     assert among.rewards(groups("abc", "abc", "a")) == [[3.0, 3.0, 1.0]]
 
 
+def test_a_language_model_that_compares_is_asked_for_each_pair_in_both_orders(asks):
+    def longer(prompt, _):
+        a, b = (len(re.split(f"</?response_{x}>", prompt)[1].strip()) for x in "ab")
+        return f"Score-A: {min(10, a)}\nScore-B: {min(10, b)}\nExplanation: by length."
+
+    engine = ScriptedEngine(longer)
+    judge = LlmJudge("m", engine, JudgeTemplate("pairwise-score", Path()), Sampling(), 3)
+    rewarded = asks(judge, "win_rate", "both", {"i1": ["abc"]})
+    assert rewarded.rewards(groups("a", "abcd")) == [[0.0, 1.0]]
+    assert len(engine.asked) == rewarded.judged == rewarded.games("i1", 2) == 6
+    scored = asks(judge, "score", "opponents", {"i1": ["abc"]})
+    assert scored.rewards(groups("a", "abcd")) == [[1.0, 4.0]]
+    assert scored.judged == 0  # the same games
+
+
 def test_orders_that_disagree_are_merged_as_in_the_rounds(asks):
     recorded = {"i1": ["abc"]}
     assert asks(FirstJudge(by_length), "win_rate", "opponents", recorded).rewards(groups("abc")) == [[0.5]]
@@ -147,7 +173,7 @@ def test_the_ceiling_stops_before_the_start_and_is_told(capsys):
     told = capsys.readouterr().err
     assert "at most 20 games by rubric (reward) and 10 by reference (monitor)" in told
     assert "train.rloo.max_judge_calls is 30" in told
-    with pytest.raises(ArenaError, match="could ask its judges 31 games") as caught:
+    with pytest.raises(ArenaError, match="rloo may need 31 judged games") as caught:
         check_games("rloo", settings, [20, 11])
     assert caught.value.where == "train.rloo.max_judge_calls"
     check_games("rloo", settings.model_copy(update={"max_judge_calls": 0}), [10**9, 10**9])
@@ -217,7 +243,7 @@ def test_a_reward_that_rises_while_the_monitor_falls_is_said_to_be_gamed():
     up, down = [1.0, 2.0, 3.0, 4.0], [9.0, 8.0, 7.0, 6.5]
     gamed = told(curve(up, down))
     assert "rloo: the reward rose from 1.00 to 4.00 while the monitor fell from 9.00 to 6.50" in gamed
-    assert "10 of 40 sampled answers got no verdict" in gamed
+    assert "the judge gave no verdict on 10 of 40 sampled answers" in gamed
     assert "gamed" not in told(curve(up, up))
     assert "gamed" not in told(curve(down, down))
     assert "gamed" not in told(curve(up, [5.0, 5.0, 5.0, 5.0]))

@@ -36,7 +36,7 @@ def policy(lively):
 
 
 def sampled(policy, *, seed=1, update=0, rows=8, prompts=PROMPTS, **over):
-    from arena_learning.train.rollout import answer, drawn_numbers
+    from arena_learning.train.ppo.rollout import answer, drawn_numbers
 
     numbers = drawn_numbers(seed, update, len(prompts), WIDTH)
     settings = {"temperature": 0.7, "end": 2, "pad": 0, "rows": rows} | over
@@ -57,7 +57,7 @@ def test_samples_depend_on_the_seed_and_the_update_alone(policy):
 def test_tokens_are_sampled_as_often_as_they_are_likely(policy):
     import torch
 
-    from arena_learning.train.rollout import answer
+    from arena_learning.train.ppo.rollout import answer
 
     many = 4000
     even = (torch.arange(many, dtype=torch.float64)[:, None] + 0.5) / many
@@ -85,7 +85,7 @@ def test_log_probabilities_are_those_of_a_plain_forward_pass(policy):
     """Padded, batched, cut to the response, in place: against one row at a time without any of it."""
     import torch
 
-    from arena_learning.train.ppo_models import Policy, lay_out
+    from arena_learning.train.ppo.models import Policy, lay_out
 
     samples = sampled(policy)
     read = Policy(policy, 0.7, 0)(lay_out(samples, torch.device("cpu"))).log_probs
@@ -99,7 +99,7 @@ def test_log_probabilities_are_those_of_a_plain_forward_pass(policy):
 def test_a_token_that_is_never_sampled_gets_no_gradient(policy):
     import torch
 
-    from arena_learning.train.ppo_models import Policy, lay_out
+    from arena_learning.train.ppo.models import Policy, lay_out
 
     read = Policy(policy, 0.7, 0)(lay_out(sampled(policy), torch.device("cpu"))).log_probs
     policy.zero_grad()
@@ -111,7 +111,7 @@ def test_a_token_that_is_never_sampled_gets_no_gradient(policy):
 
 
 def test_every_prompt_is_asked_once_before_any_is_asked_again():
-    from arena_learning.train.rollout import prompts_of
+    from arena_learning.train.ppo.rollout import prompts_of
 
     asked = [place for update in range(5) for place in prompts_of(update, batch=4, count=10, seed=3)]
     assert sorted(asked[:10]) == sorted(asked[10:]) == list(range(10))

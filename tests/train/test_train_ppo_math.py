@@ -22,7 +22,7 @@ def close():
 def test_masks_give_an_ended_response_one_state_more(close):
     import torch
 
-    from arena_learning.train.ppo_math import masks
+    from arena_learning.train.ppo.objective import masks
 
     found = masks(torch.tensor([1, 3]), torch.tensor([True, False]), width=3)
     assert found.actions.tolist() == [[True, False, False], [True, True, True]]
@@ -32,7 +32,7 @@ def test_masks_give_an_ended_response_one_state_more(close):
 def test_rewards_are_the_divergence_and_the_score_behind_the_end(close):
     import torch
 
-    from arena_learning.train.ppo_math import token_rewards
+    from arena_learning.train.ppo.objective import token_rewards
 
     log_probs = torch.tensor([[-1.0, -2.0, float("-inf")], [-1.0, -1.0, -3.0]])  # -inf: no token is there
     reference = torch.tensor([[-1.5, -1.0, float("-inf")], [-1.0, -2.0, -1.0]])
@@ -48,7 +48,7 @@ def test_rewards_are_the_divergence_and_the_score_behind_the_end(close):
 def test_advantages_of_three_states(close):
     import torch
 
-    from arena_learning.train.ppo_math import estimate_advantages
+    from arena_learning.train.ppo.objective import estimate_advantages
 
     rewards, values = torch.tensor([[1.0, 0.0, 2.0]]), torch.tensor([[0.5, 1.0, 4.0]])
     # With discount 0.5 the errors are 1 + 0.5 - 0.5 = 1, 0 + 2 - 1 = 1, 2 + 0 - 4 = -2.
@@ -61,7 +61,7 @@ def test_advantages_of_three_states(close):
 def test_whitened_values_have_mean_0_and_variance_1_over_what_is_real(close):
     import torch
 
-    from arena_learning.train.ppo_math import whiten
+    from arena_learning.train.ppo.objective import whiten
 
     mask = torch.tensor([[True, True], [True, False]])
     # mean 2; unbiased variance (1 + 0 + 1) / 2 = 1
@@ -74,7 +74,7 @@ def test_whitening_sums_over_processes(close):
     """Two processes that hold half the values each get what one gets that holds all."""
     import torch
 
-    from arena_learning.train.ppo_math import whiten
+    from arena_learning.train.ppo.objective import whiten
 
     halves = torch.tensor([[1.0, 2.0], [3.0, 6.0]])
     mask = torch.ones(1, 2, dtype=torch.bool)
@@ -86,7 +86,7 @@ def test_whitening_sums_over_processes(close):
 def test_a_ratio_outside_of_the_clip_gains_nothing_and_has_no_gradient(close):
     import torch
 
-    from arena_learning.train.ppo_math import policy_loss
+    from arena_learning.train.ppo.objective import policy_loss
 
     new = torch.log(torch.tensor([[1.5, 0.5, 1.5, 0.5, 1.1]])).requires_grad_()
     advantages = torch.tensor([[1.0, 1.0, -1.0, -1.0, 2.0]])
@@ -105,7 +105,7 @@ def test_a_ratio_outside_of_the_clip_gains_nothing_and_has_no_gradient(close):
 def test_padding_has_no_share_in_the_policys_loss(close):
     import torch
 
-    from arena_learning.train.ppo_math import policy_loss
+    from arena_learning.train.ppo.objective import policy_loss
 
     new = torch.tensor([[0.0, float("-inf")]], requires_grad=True)
     old, advantages = torch.tensor([[0.0, float("-inf")]]), torch.tensor([[3.0, 0.0]])
@@ -118,7 +118,7 @@ def test_padding_has_no_share_in_the_policys_loss(close):
 def test_a_value_that_moves_further_than_the_clip_is_not_rewarded(close):
     import torch
 
-    from arena_learning.train.ppo_math import value_loss
+    from arena_learning.train.ppo.objective import value_loss
 
     new = torch.tensor([[1.0, 0.1, 1.0, 9.0]], requires_grad=True)
     old, returns = torch.zeros(1, 4), torch.tensor([[2.0, 2.0, -1.0, 0.0]])

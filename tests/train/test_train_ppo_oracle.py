@@ -38,8 +38,8 @@ def make_trainer(record, tensors, *, micro_batch_means=True, rows=None):
     from accelerate.state import AcceleratorState
     from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
-    from arena_learning.train.ppo_models import Policy, Scorer
-    from arena_learning.train.ppo_trainer import Frozen, Learner, Trainer, UpdateRules
+    from arena_learning.train.ppo.models import Policy, Scorer
+    from arena_learning.train.ppo.trainer import Frozen, Learner, Trainer, UpdateRules
 
     AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(mixed_precision="no", cpu=True)
@@ -81,7 +81,7 @@ def make_trainer(record, tensors, *, micro_batch_means=True, rows=None):
 
 
 def samples_of(record):
-    from arena_learning.train.ppo_models import Sample
+    from arena_learning.train.ppo.models import Sample
 
     return [Sample(**sample) for sample in record["samples"]]
 

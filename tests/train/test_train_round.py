@@ -287,7 +287,7 @@ def test_checkpoints_of_other_rows_or_half_written_ones_are_not_used(train, caps
     write_sft(train.sft, FACTS[:3])
     report, _ = train("sft", sft=settings)
     assert not report.cost.resumed_from
-    assert "starts anew" in capsys.readouterr().err
+    assert "starts from the beginning" in capsys.readouterr().err
 
 
 class Bomb:
@@ -318,9 +318,9 @@ def test_a_checkpoint_that_brings_code_is_refused_and_runs_none_of_it(train, tmp
 
 
 def test_what_a_user_can_mend_is_said(train, tmp_path):
-    with pytest.raises(ArenaError, match="no model here"):
+    with pytest.raises(ArenaError, match="there is no model in this folder"):
         train("sft", init=tmp_path / "nowhere")
-    with pytest.raises(ArenaError, match="no GPU that torch can use"):
+    with pytest.raises(ArenaError, match="torch finds no GPU"):
         train("sft", device="cuda", sft=optimiser())
 
 

@@ -41,7 +41,7 @@ def test_every_key_and_every_field_has_a_meaning():
 
 def test_options_of_a_command_are_on_the_page_and_common_ones_stand_once():
     page = script.commands_page()
-    assert "`--anchor NAME=ELO`: A model and the rating it keeps. [default: the mean is 1000]" in page
+    assert "`--anchor NAME=ELO`: A model and its fixed rating. [default: the mean is 1000]" in page
     assert "### `arena rounds add`" in page
     assert page.count("- `--fresh`:") == 1
 

@@ -104,7 +104,7 @@ def test_a_file_in_the_project_is_found(paths):
 @pytest.mark.parametrize("name", ["../secret.jsonl", "data/../../secret.jsonl", "/etc/passwd", "data/link"])
 def test_a_file_outside_is_refused_unless_asked_for(paths, name):
     (paths.root / "data" / "link").symlink_to(paths.root.parent / "secret.jsonl")
-    with pytest.raises(ArenaError, match="lies outside of the project") as caught:
+    with pytest.raises(ArenaError, match="lies outside the project") as caught:
         paths.user_file(name, "pool.instructions", outside=False)
     assert caught.value.where == "params.yaml, pool.instructions"
     assert "files_outside" in str(caught.value)

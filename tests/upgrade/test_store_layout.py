@@ -110,7 +110,7 @@ def test_what_takes_long_is_told_in_one_line(old, monkeypatch, capsys):
     monkeypatch.setattr(store_layout, "_QUIET_SECONDS", 0.0)
     Store(path).close()
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"{path}: laid out anew, once")
+    assert line.startswith(f"{path}: one-time migration")
     Store(path).close()
     assert capsys.readouterr().err == ""
 

@@ -194,7 +194,7 @@ def test_a_disk_that_is_really_full_leaves_the_old_store_as_it_is(old, tmp_path,
     found, tables, put = done.stdout.splitlines()
     assert (found, tables.split(), put) == ("12000", ["memory", "claims"], f"put { {b'another': {'n': 1}} }")
     (line,) = done.stderr.splitlines()
-    assert ("the disk is full" if room == "met" else "it stays in an older layout") in line
+    assert ("the disk is full" if room == "met" else "the store keeps its older layout") in line
     assert is_old(out / "store.sqlite")
     with plain(out / "store.sqlite") as db:
         db.execute("DELETE FROM memory WHERE key = ?", (b"another",))

@@ -1,9 +1,9 @@
-"""The arena: who answers what, and who meets whom.
+"""The arena: which contestants answer an instruction, and which pairs of them are judged.
 
 Answers come through the store, so only new ones are generated.
 """
 
 import lazy_loader
 
-# The names stand in __init__.pyi, with the files that they come from; a file is loaded when one is used.
+# __init__.pyi lists the public names and their modules; a module is imported when a name of it is first used.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

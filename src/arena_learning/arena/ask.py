@@ -1,4 +1,4 @@
-"""Asking a contestant through the store: only answers that are new are generated."""
+"""Ask a contestant through the store: only answers that the store lacks are generated."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Contestant(NamedTuple):
 
 
 class ContestantAnswers(NamedTuple):
-    """A contestant's responses in the order of the instructions, how many are new, and what all cost ever."""
+    """A contestant's responses in the instructions' order, the number of new ones, and the total cost of all."""
 
     responses: list[Response]
     generated: int
@@ -50,19 +50,23 @@ def ask_contestant_for(
 ) -> ContestantAnswers:
     """Return the contestant's answer to every instruction.
 
-    An answer is in the store as soon as its engine gives it, and what another process is asking for is taken from it.
-    Batches are planned over all instructions before the store is read: where an engine's greedy answer depends on its
-    batch, a batch is asked whole or not at all, so that a resumed run gives the same answers as an undisturbed one.
+    Each answer is stored as soon as the engine returns it. Answers that another process is generating are awaited.
+    Batches are planned over all instructions before the store is read. Where an engine's greedy answer depends on its
+    batch, a batch is generated whole or not at all, so a resumed run gives the same answers as an uninterrupted one.
 
     Args:
-        contestant: who is asked.
-        instructions: what is asked.
-        store: remembers answers, and refusals where the stage did not stop for them.
-        max_refused: share of the instructions that may be refused (`serving.max_refused`); a handful always may.
-        retry: ask again what was refused before.
+        contestant: the model to ask.
+        instructions: the conversations to answer.
+        store: holds the answers, and the refusals of a run that finished.
+        max_refused: the share of the instructions that may be refused (`serving.max_refused`); a few always may.
+        retry: ask again for what was refused in an earlier run.
 
     Raises:
-        ArenaError: the engine cannot answer, or refuses too much; what it has answered is in the store.
+        ArenaError: the engine cannot answer, or too many instructions are refused; the answers so far stay stored.
+
+    Example:
+        asked = ask_contestant_for(Contestant("base", engine, Sampling()), instructions, store)
+        print(asked.responses[0].text, asked.generated)
     """
     engine = contestant.engine
     keys = [_key(contestant, instruction) for instruction in instructions]
@@ -99,7 +103,7 @@ def ask_contestant_for(
                 if too_many_refused(len(refused), len(distinct), max_refused):
                     reasons = {instructions[first[key]].id: a.reason for key, a in refused.items()}
                     raise _refusal(contestant.name, reasons, len(distinct))
-    # Only now: where a stage stops for its refusals, something is wrong that will be mended, and all are asked again.
+    # Refusals are stored only now: a run that stops for them has a fault to be fixed, and then all are asked again.
     lasting = {key: {"refused": refusal.reason} for key, refusal in refused.items() if not refusal.passing}
     store.put("response", lasting)
     given_all = [known[key] for key in keys]
@@ -115,14 +119,14 @@ def ask_contestant_for(
 def _refusal(name: str, reasons: Mapping[str, str], total: int) -> ArenaError:
     some = "; ".join(f"'{i}': {reason}" for i, reason in sorted(reasons.items())[:_SHOWN])
     return ArenaError(
-        f"'{name}' does not answer {len(reasons)} of {total} instructions ({some})",
-        hint="see what they have in common; all other answers are kept. To go on without these, raise "
-        "serving.max_refused",
+        f"'{name}' refuses {len(reasons)} of {total} instructions ({some})",
+        hint="see what the refused instructions have in common; all other answers are kept. To go on without these, "
+        "raise serving.max_refused",
     )
 
 
 def _remembered(value: dict[str, Any], engine: Engine) -> Completion | Refused:
-    """Return an answer as the store has it; one from before thoughts were told apart is split now."""
+    """Return a stored answer; one stored before thoughts were kept apart is split now."""
     if "refused" in value:
         return Refused(value["refused"])
     completion = Completion(**value)
@@ -131,7 +135,7 @@ def _remembered(value: dict[str, Any], engine: Engine) -> Completion | Refused:
     said = engine.said(completion.text)
     if said.text == completion.text:
         return completion
-    share = 1 - len(said.text) / len(completion.text)  # nobody has counted the thought's tokens
+    share = 1 - len(said.text) / len(completion.text)  # an estimate: the thought's tokens were not counted
     return completion._replace(
         text=said.text, thought=said.thought, thought_tokens=round(share * completion.completion_tokens)
     )
@@ -140,9 +144,9 @@ def _remembered(value: dict[str, Any], engine: Engine) -> Completion | Refused:
 def _key(
     contestant: Contestant, instruction: Instruction, fingerprint: Mapping[str, str] | None = None
 ) -> bytes:
-    """Return the answer's key: all that could change it, never the contestant's name.
+    """Return the store's key of an answer: all that can change the answer, but not the contestant's name.
 
-    ``fingerprint``: the engine's, where it is not the present one.
+    ``fingerprint``: an earlier fingerprint of the engine; by default the current one.
     """
     sampling: dict[str, Any] = contestant.sampling.model_dump()
     if contestant.sampling.temperature == 0:
@@ -158,7 +162,7 @@ def _key(
 
 
 def _kept(completion: Completion) -> dict[str, Any]:
-    """Return what the store remembers of an answer."""
+    """Return the stored form of an answer."""
     return {field: value for field, value in completion._asdict().items() if field != "tokens"}
 
 

@@ -20,7 +20,7 @@ def battle_round(
 ) -> dict[str, Any]:
     """Let the target and the opponents answer a round's split; return the stage's metrics.
 
-    A round without a target asks only the contestant whose answers are its labels.
+    In a round without a target, only the contestant whose answers become the labels is asked.
     """
     this = params.rounds[name]
     instructions = read_rows(paths.split(this.split), Instruction)
@@ -55,10 +55,10 @@ def ask_contestant(
     fresh: bool = False,
     retry: bool = False,
 ) -> ContestantAnswers:
-    """Open a contestant, ask it, close it; ``retry``: what it refused before, too.
+    """Open a contestant's engine, ask it, close it. ``retry``: ask again for what it refused before.
 
     Raises:
-        ArenaError: an unknown contestant, or one that cannot answer.
+        ArenaError: the contestant is unknown or cannot answer.
     """
     from arena_learning.engines import open_engine
 
@@ -83,9 +83,9 @@ def ask_contestant(
 
 
 def answer_metrics(asked: ContestantAnswers) -> dict[str, Any]:
-    """Return counts, lengths and speed of a contestant's answers (speed of the answering itself, cached or not).
+    """Return counts, lengths and speed of a contestant's answers; speed is that of generation, also for stored answers.
 
-    Thoughts are counted where there are any, refusals with their reasons.
+    Thoughts and refusals (with their reasons) are counted where there are any.
     """
     responses = [r for r in asked.responses if r.finish_reason != "refused"]
     refused = Counter(r.refusal for r in asked.responses if r.finish_reason == "refused")
@@ -114,12 +114,12 @@ def answer_metrics(asked: ContestantAnswers) -> dict[str, Any]:
 
 
 def cut_off_before_answer(response: Response) -> bool:
-    """Whether there is no answer because the thought before it never ended (an endpoint may keep the thought)."""
+    """Whether the answer is empty because the thought before it used up all tokens."""
     return not response.text.strip() and response.finish_reason == "length"
 
 
 def _warn(name: str, asked: ContestantAnswers, max_tokens: int) -> None:
-    """Say on standard error what a reader of the figures might overlook."""
+    """Warn on standard error of empty and refused answers, which are easy to miss in the metrics."""
     cut = sum(map(cut_off_before_answer, asked.responses))
     if cut:
         sys.stderr.write(
@@ -129,4 +129,4 @@ def _warn(name: str, asked: ContestantAnswers, max_tokens: int) -> None:
     refused = Counter(r.refusal for r in asked.responses if r.finish_reason == "refused")
     if refused:
         why = "; ".join(f"{count} x {reason}" for reason, count in refused.most_common(3))
-        sys.stderr.write(f"warning: '{name}' does not answer {refused.total()} instructions ({why})\n")
+        sys.stderr.write(f"warning: '{name}' refuses {refused.total()} instructions ({why})\n")

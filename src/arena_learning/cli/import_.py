@@ -1,4 +1,4 @@
-"""`arena import`: what other tools left on disk."""
+"""`arena import`: read the files of other tools."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from arena_learning.cli.main import print_json
 @click.command("import")
 @click.argument("kind", type=click.Choice(["alpaca-eval", "fastchat", "arena-hard", "jsonl", "parquet"]))
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SRC...")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder that is written.")
-@click.option("--judge", default="", help="Only this judge's verdicts.")
-@click.option("--baseline", default="", help="arena-hard: the baseline, where the files do not name it.")
-@click.option("--contestant", default="", help="Tables: who answered, where no column says so.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder to write.")
+@click.option("--judge", default="", help="Import only this judge's verdicts.")
+@click.option("--baseline", default="", help="arena-hard: name of the baseline, if the files do not give it.")
+@click.option("--contestant", default="", help="Tables: the contestant who answered, if no column gives it.")
 @click.option(
-    "--column", "columns", multiple=True, metavar="THEIRS=OURS", help="Tables: a column called otherwise."
+    "--column", "columns", multiple=True, metavar="THEIRS=OURS", help="Tables: rename a column (repeatable)."
 )
 @click.option(
-    "--skip-bad", is_flag=True, help="Pass over malformed rows and count them; else the first is an error."
+    "--skip-bad", is_flag=True, help="Skip and count malformed rows.  [default: the first one is an error]"
 )
 @json_option
 def command(
@@ -35,11 +35,11 @@ def command(
     skip_bad: bool,
     as_json: bool,
 ) -> None:
-    """Turn SRC (files or folders of JSON, JSONL, CSV or Parquet) into instructions, answers, verdicts and battles.
+    """Convert SRC (files or folders of JSON, JSONL, CSV or Parquet) into instructions, answers, verdicts and battles.
 
-    `jsonl` and `parquet` read any table: id, instruction (or a conversation), text with contestant; votes with
-    model_a, model_b and winner (or winner_model_a, winner_model_b, winner_tie), and both answers where they are there;
-    chosen and rejected. What is passed over is counted with its reason, and so are columns that nothing here reads.
+    `jsonl` and `parquet` read any table of these: instructions (id; instruction or conversation); answers (with text
+    and contestant); votes (model_a, model_b and winner, or winner_model_a, winner_model_b and winner_tie; both answers
+    if given); preferences (chosen and rejected). Skipped rows are counted by reason, and unused columns are reported.
     """
     from arena_learning.importers import import_files
 

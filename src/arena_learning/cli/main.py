@@ -1,4 +1,4 @@
-"""The `arena` command group: finds a command's file by its name and prints errors that a user can fix."""
+"""The `arena` command group: imports a command when it is called, and prints errors that a user can fix."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from arena_learning.core import ArenaError, redacted, suggest
 # name -> (module below arena_learning.cli and function, one line of help). The module is imported when the command
 # runs, so that `arena --help` loads neither torch nor mlflow.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "init": ("project:init", "Write params.yaml from a profile, with the engine that fits this machine."),
+    "init": ("project:init", "Write params.yaml from a profile, with the engine that suits this machine."),
     "doctor": ("project:doctor", "Check this machine, the packages and params.yaml."),
-    "inputs": ("stages:inputs", "Write digests of the files that params.yaml names, for DVC to watch."),
+    "inputs": ("stages:inputs", "Write digests of the files that params.yaml names, so that DVC sees edits."),
     "prepare": ("stages:prepare", "Filter, deduplicate, decontaminate and split the instruction pool."),
-    "weights": ("stages:weights", "Make the base model's folder."),
+    "weights": ("stages:weights", "Write the base model's folder."),
     "battle": ("stages:battle", "Let a round's target and opponents answer its split."),
     "judge": ("stages:judge", "Judge a round's battles in both orders."),
     "dataset": ("stages:dataset", "Turn a round's battles into training rows."),
     "train": ("stages:train", "Train a round's model."),
     "answer": ("stages:answer", "Let a contestant answer the test set."),
-    "evaluate": ("stages:evaluate", "Let all contestants play all on held-out instructions."),
+    "evaluate": ("stages:evaluate", "Judge all pairs of contestants on held-out instructions."),
     "leaderboard": ("stages:leaderboard", "Rate the contestants; write figures and the report."),
-    "track": ("track:command", "Show everything in MLflow."),
+    "track": ("track:command", "Show rounds, leaderboards and training curves in MLflow."),
     "ui": ("project:ui", "Open MLflow on the project's store."),
     "rounds": ("rounds:command", "List, check, add and prune rounds."),
-    "clean": ("project:clean", "Show what fills the disk; free what can be made again."),
-    "show": ("show:command", "Read battles, rounds and contestants."),
+    "clean": ("project:clean", "Show what uses the disk; remove what can be made again."),
+    "show": ("show:command", "Show battles, rounds and contestants."),
     "export-gguf": ("export_gguf:command", "Write a model as GGUF, for llama.cpp and Ollama too."),
     "import": (
         "import_:command",
-        "Turn answers, verdicts or votes of other tools into this project's files.",
+        "Convert answers, verdicts or votes of other tools into this project's files.",
     ),
     "audit-judge": (
         "audit_judge:command",
-        "Hold judges against labelled pairs: agreement, flips, biases, cost.",
+        "Compare judges with labelled pairs: agreement, flips, biases, cost.",
     ),
-    "sweep": ("sweep:command", "Sweep judges' prompts or the selection of data; apply the winner."),
-    "rate": ("rate:rate", "Rate the models of any battle log (CSV, JSONL, Parquet)."),
+    "sweep": ("sweep:command", "Optimise a judge's prompt or the selection of data; apply the winner."),
+    "rate": ("rate:rate", "Rate the models of any battle log (CSV, JSONL, JSON, Parquet)."),
     "consistency": ("rate:compare_arenas", "Compare two arenas' ratings as the paper does."),
 }
 
 
 class LazyGroup(click.Group):
-    """A click group whose commands are imported by name when they are used."""
+    """A click group that imports its commands when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the command names in the order of the pipeline."""
@@ -77,7 +77,7 @@ class LazyGroup(click.Group):
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def cli(ctx: click.Context, debug: bool) -> None:
-    """Play an offline chatbot arena, train on the lost battles, and measure the climb."""
+    """Run an offline chatbot arena, train on the lost battles, and measure the gain."""
     ctx.obj = {"debug": debug}
 
 
@@ -87,10 +87,10 @@ def print_json(value: Any) -> None:
 
 
 def _spare_the_collector() -> None:
-    """Let the collector run seldom, and not over what is left at the end.
+    """Run the garbage collector rarely, and not at exit.
 
-    A stage's libraries are some hundred thousand objects that live as long as it does; going over them again and again
-    while they load, and once more at the exit, is a third of what loading them takes.
+    A stage's libraries hold some hundred thousand objects until it ends; scanning them again and again while they load,
+    and at exit, takes a third of the loading time.
     """
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
@@ -103,7 +103,7 @@ def main() -> None:
     try:
         cli(standalone_mode=True)
     except ArenaError as error:
-        if debug:  # what a library quotes of a refused request is in there, too
+        if debug:  # a traceback may quote a refused request, so it is redacted as well
             click.echo(redacted(traceback.format_exc()), err=True)
             sys.exit(1)
         click.secho(f"error: {redacted(str(error))}", fg="red", err=True)

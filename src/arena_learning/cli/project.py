@@ -1,4 +1,4 @@
-"""Looking after a project: its parameters, this machine, the disk, MLflow's user interface."""
+"""Commands for a project as a whole: parameters, machine, disk, MLflow's user interface."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from arena_learning.core import Paths, find_project
 
 
 @click.command("init")
-@click.option("--profile", default="laptop", show_default=True, help="A file in profiles/, without .yaml.")
-@click.option("--force", is_flag=True, help="Replace a params.yaml that is there.")
+@click.option("--profile", default="laptop", show_default=True, help="Name of a file in profiles/.")
+@click.option("--force", is_flag=True, help="Replace an existing params.yaml.")
 def init(profile: str, force: bool) -> None:
-    """Write params.yaml from a profile, with the engine and type that fit this machine."""
+    """Write params.yaml from a profile, with the engine and dtype that suit this machine."""
     from arena_learning.project import choose_serving, has_cuda, write_params
 
     paths = Paths(Path.cwd())
@@ -44,20 +44,20 @@ def doctor(as_json: bool) -> None:
 
 
 @click.command("clean")
-@click.option("--yes", is_flag=True, help="Free it. Without this, only what would be freed is shown.")
+@click.option("--yes", is_flag=True, help="Remove it.  [default: only show what would be removed]")
 @click.option(
     "--only",
     "kinds",
     multiple=True,
     metavar="KIND",
-    help='export, checkpoints, "opponents\' weights", experiments or "DVC cache" (again for more).  [default: all]',
+    help='export, checkpoints, "opponents\' weights", experiments or "DVC cache"; may be repeated.  [default: all]',
 )
 @json_option
 def clean(yes: bool, kinds: tuple[str, ...], as_json: bool) -> None:
-    """Account for the disk by round and kind, and free what can be made again.
+    """Show the disk's use by round and kind, and remove what can be made again.
 
-    Never freed: models, rows and reports (`dvc gc` and `arena rounds prune` are for those that are no longer used), the
-    memory of answers and games, and MLflow's store (`mlflow gc` empties its bin).
+    Never removed are models, rows and reports (see `dvc gc` and `arena rounds prune`), the store of answers and games,
+    and MLflow's store (`mlflow gc` removes its deleted runs).
     """
     from arena_learning.core import ArenaError, suggest
     from arena_learning.project import REMADE, disk_text, disk_usage, free_disk, plan_cleaning
@@ -65,7 +65,7 @@ def clean(yes: bool, kinds: tuple[str, ...], as_json: bool) -> None:
     for kind in kinds:
         if kind not in REMADE:
             raise ArenaError(
-                f"nothing of the kind '{kind}' is freed", where="--only", hint=suggest(kind, REMADE)
+                f"'{kind}' is no kind of file to remove", where="--only", hint=suggest(kind, REMADE)
             )
     wanted = kinds or tuple(REMADE)
     params, paths = open_project(check=False)
@@ -78,7 +78,7 @@ def clean(yes: bool, kinds: tuple[str, ...], as_json: bool) -> None:
     click.echo(f"{disk_text(items)}\n")
     click.echo("freed:" if yes else "would free (with --yes):")
     for found in freed:
-        size = "size told when freed" if found.size is None else f"{found.size / 1e6:.1f} MB"
+        size = "size known when removed" if found.size is None else f"{found.size / 1e6:.1f} MB"
         click.echo(f"  {found.kind}: {found.number}, {size} ({REMADE[found.kind]})")
 
 
@@ -87,7 +87,7 @@ def clean(yes: bool, kinds: tuple[str, ...], as_json: bool) -> None:
     "--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on this machine."
 )
 def ui(port: int) -> None:
-    """Serve MLflow's user interface on this machine until it is stopped (Ctrl-C)."""
+    """Serve MLflow's user interface on this machine until Ctrl-C."""
     from arena_learning.tracking import serve
 
     _, paths = open_project(check=False)

@@ -1,4 +1,4 @@
-"""`arena rounds`: the rounds of params.yaml as a table, and their check."""
+"""`arena rounds`: list, check, add and prune the rounds of params.yaml."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from arena_learning.core import Table, table_text
 
 @click.group("rounds")
 def command() -> None:
-    """List and check the rounds of params.yaml."""
+    """List, check, add and prune the rounds of params.yaml."""
 
 
 @command.command("list")
@@ -48,10 +48,10 @@ def list_rounds(as_json: bool) -> None:
 
 @command.command("check")
 def check() -> None:
-    """Check the chain of rounds before anything runs.
+    """Check the rounds before anything runs.
 
-    Unknown names, cycles, a split used twice, links to later rounds; whether the pool can fill the splits; and, where
-    they are prepared, that no two splits share an instruction with each other, the validation or the test set.
+    Finds unknown names, cycles, a split used twice, links to later rounds, a pool too small for the splits, and, once
+    the splits are prepared, instructions that two splits (or the validation or test set) share.
     """
     from arena_learning.project import check_disjoint, check_enough
 
@@ -63,22 +63,22 @@ def check() -> None:
 
 
 @command.command("add")
-@click.option("--iteration", "whole", is_flag=True, help="Up to the iteration's end, instead of one stage.")
+@click.option("--iteration", "whole", is_flag=True, help="Add the rest of the iteration, not one stage.")
 @click.option(
     "--threshold",
     "thresholds",
     type=float,
     multiple=True,
-    help="K of each added round, in order.  [default: that of the last round of its kind]",
+    help="Threshold K of each added round, in order.  [default: that of the last round of its kind]",
 )
 @click.option(
     "--size",
     type=click.IntRange(min=1),
-    help="Instructions of a split that has none yet.  [default: as many as the last split]",
+    help="Number of instructions in a new split.  [default: as many as the last split]",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be added; write nothing.")
 def add(whole: bool, thresholds: tuple[float, ...], size: int | None, dry_run: bool) -> None:
-    """Add the next stage to params.yaml, its links filled in as in the paper's Table 1."""
+    """Add the next stage to params.yaml, with its links as in the paper's Table 1."""
     from arena_learning.project import add_rounds, check_enough, write_added
 
     params, paths = open_project()
@@ -96,9 +96,9 @@ def add(whole: bool, thresholds: tuple[float, ...], size: int | None, dry_run: b
 
 
 @command.command("prune")
-@click.option("--yes", is_flag=True, help="Remove it. Without this, only what would be removed is shown.")
+@click.option("--yes", is_flag=True, help="Remove it.  [default: only show what would be removed]")
 def prune(yes: bool) -> None:
-    """Remove what rounds and opponents that are no longer in params.yaml have left in dvc.lock and on the disk."""
+    """Remove what earlier rounds and opponents, no longer in params.yaml, left in dvc.lock and on the disk."""
     from arena_learning.project import find_stale, remove_stale
 
     params, paths = open_project()

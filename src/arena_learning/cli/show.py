@@ -1,4 +1,4 @@
-"""`arena show`: read one battle, one round, one contestant, or what a judged battle costs."""
+"""`arena show`: print a battle, a round, a contestant, or the cost of judged battles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group("show")
 def command() -> None:
-    """Read what happened: battles, rounds, contestants, efficiency."""
+    """Show battles, rounds, contestants, efficiency."""
 
 
 @command.command("battle")
@@ -26,7 +26,7 @@ def command() -> None:
 @click.argument("pair", metavar="[A B]", nargs=-1)
 @json_option
 def battle(place: str, instruction: str, pair: tuple[str, ...], as_json: bool) -> None:
-    """Show INSTRUCTION's battles in a round or on the test set: answers, both orders, reasons, result."""
+    """Show INSTRUCTION's battles in a round or on the test set: answers, both games, rationales, result."""
     from arena_learning.report import battle_text, show_battle
 
     if len(pair) not in (0, 2):
@@ -39,7 +39,7 @@ def battle(place: str, instruction: str, pair: tuple[str, ...], as_json: bool) -
 @click.argument("name")
 @json_option
 def round_(name: str, as_json: bool) -> None:
-    """Show what the round NAME learnt from: counts, its data card, the worst losses by category."""
+    """Show what round NAME was trained on: counts, its data card, the worst losses by category."""
     from arena_learning.report import round_text, show_round
 
     params, paths = open_project()
@@ -51,7 +51,7 @@ def round_(name: str, as_json: bool) -> None:
 @click.argument("instruction", required=False)
 @json_option
 def contestant(name: str, instruction: str | None, as_json: bool) -> None:
-    """Show NAME's record, or how the answers to one test INSTRUCTION changed over the rounds up to it."""
+    """Show NAME's results, or how the answers to one test INSTRUCTION changed over the rounds up to NAME."""
     from arena_learning.report import answers_text, contestant_text, show_answers, show_contestant
 
     params, paths = open_project()
@@ -64,7 +64,7 @@ def contestant(name: str, instruction: str | None, as_json: bool) -> None:
 @command.command("efficiency")
 @json_option
 def efficiency(as_json: bool) -> None:
-    """Show seconds for a judged battle and battles a day, beside the paper's figures."""
+    """Show seconds per judged battle and battles per day, beside the paper's figures."""
     from arena_learning.report import efficiency_text
     from arena_learning.tracking import battle_efficiency as measure
 
@@ -75,7 +75,7 @@ def efficiency(as_json: bool) -> None:
 def _print(
     view: Mapping[str, Any], to_text: Callable[[Mapping[str, Any], Page], str], *, as_json: bool
 ) -> None:
-    """Print ``view``; what models wrote cannot act on the terminal either way."""
+    """Print ``view``; control characters in models' texts are made harmless in both forms."""
     from arena_learning.report import Page, safe_json
 
     if as_json:

@@ -1,4 +1,4 @@
-"""The stages of the pipeline, a command each: what dvc.yaml runs, and what a user runs by hand."""
+"""The stages of the pipeline, one command each: dvc.yaml runs them, or a user by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from arena_learning.core import hold_stage_lock, read_json
 @click.command("inputs")
 @json_option
 def inputs(as_json: bool) -> None:
-    """Write digests of the files that params.yaml names, so that `dvc repro` sees when one is edited."""
+    """Write digests of the files that params.yaml names, so that `dvc repro` sees edits."""
     from arena_learning.project import write_inputs
 
     run_stage("inputs", None, write_inputs, as_json=as_json)
@@ -37,7 +37,7 @@ def prepare(as_json: bool) -> None:
 @click.command("weights")
 @json_option
 def weights(as_json: bool) -> None:
-    """Make the base model's folder (fp32 safetensors, tokenizer) from weights.source."""
+    """Write the base model's folder (fp32 safetensors, tokenizer) from weights.source."""
     from arena_learning.engines import make_weights
 
     run_stage("weights", None, make_weights, as_json=as_json)
@@ -123,14 +123,14 @@ def answer(contestant: str, fresh: bool, retry: bool, as_json: bool) -> None:
     "--split",
     default="test",
     show_default=True,
-    help="`test` is the pipeline's stage; any other split is answered and judged without writing an out.",
+    help="`test` is the pipeline's stage; another split is answered and judged without writing a stage's output.",
 )
-@click.option("--contestants", default="", help="Only these, by comma (not for the test set).")
+@click.option("--contestants", default="", help="Only these, separated by commas (not for the test set).")
 @fresh_option
 @retry_option
 @json_option
 def evaluate(split: str, contestants: str, fresh: bool, retry: bool, as_json: bool) -> None:
-    """Let all contestants play all on held-out instructions under every judge of `evaluate.judges`."""
+    """Judge all pairs of contestants on held-out instructions under every judge of `evaluate.judges`."""
     from arena_learning.leaderboard import evaluate_test
 
     if split == "test":
@@ -154,9 +154,7 @@ def evaluate(split: str, contestants: str, fresh: bool, retry: bool, as_json: bo
 
 
 @click.command("leaderboard")
-@click.option(
-    "--print", "only_print", is_flag=True, help="Print the leaderboard that is there; write nothing."
-)
+@click.option("--print", "only_print", is_flag=True, help="Print the existing leaderboard; write nothing.")
 @click.option("--markdown", is_flag=True, help="Print Markdown.")
 @json_option
 def leaderboard(only_print: bool, markdown: bool, as_json: bool) -> None:

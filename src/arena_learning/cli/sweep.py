@@ -1,4 +1,4 @@
-"""`arena sweep`: which parameters are best, by Optuna, shown in MLflow."""
+"""`arena sweep`: search for the best parameters with Optuna; MLflow shows the trials."""
 
 from __future__ import annotations
 
@@ -17,29 +17,34 @@ if TYPE_CHECKING:
 
 @click.group("sweep")
 def command() -> None:
-    """Sweep judges' prompts or the selection of training data; show and apply what was found."""
+    """Optimise judges' prompts or the selection of training data; show and apply the result."""
 
 
 def sweep_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that both sweeps share."""
     options = (
         click.option(
-            "--trials", default=8, show_default=True, help="Finished trials, earlier ones included."
+            "--trials", default=8, show_default=True, help="Number of finished trials, earlier ones included."
         ),
         click.option("--workers", default=1, show_default=True, help="Processes."),
         click.option(
-            "--space", type=click.Path(path_type=Path), help="YAML: keys of params.yaml and their values."
+            "--space",
+            type=click.Path(path_type=Path),
+            help="YAML file of the search space: keys of params.yaml.",
         ),
         click.option(
-            "--vary", multiple=True, metavar="KEY=VALUES", help="A key's values, in YAML (again for more)."
+            "--vary",
+            multiple=True,
+            metavar="KEY=VALUES",
+            help="A key and its values, in YAML; may be repeated.",
         ),
         click.option(
-            "--objective", "objectives", multiple=True, help="What is to be best (twice: a Pareto front)."
+            "--objective", "objectives", multiple=True, help="Metric to optimise (two: a Pareto front)."
         ),
         click.option(
             "--storage", default="", help="URL of Optuna's database.  [default: a journal in .arena]"
         ),
-        click.option("--no-track", is_flag=True, help="Show nothing in MLflow."),
+        click.option("--no-track", is_flag=True, help="Do not write to MLflow."),
         json_option,
     )
     for option in reversed(options):
@@ -50,7 +55,7 @@ def sweep_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @command.command("selection")
 @click.argument("round_name", metavar="ROUND")
 @sweep_options
-@click.option("--confirm", default=3, show_default=True, help="How many of the best the other half measures.")
+@click.option("--confirm", default=3, show_default=True, help="Best trials to confirm on the other half.")
 def selection(
     round_name: str,
     trials: int,
@@ -63,7 +68,7 @@ def selection(
     as_json: bool,
     confirm: int,
 ) -> None:
-    """Sweep what ROUND learns from and how it is trained, its start fixed and no battle judged again."""
+    """Optimise ROUND's data selection and training; its start is fixed and no battle is judged again."""
     from arena_learning.params import check_round_name
     from arena_learning.sweep import chosen_space, selection_space
     from arena_learning.sweep.selection import selection_table, sweep_selection
@@ -96,12 +101,12 @@ def selection(
 )
 @sweep_options
 @click.option(
-    "--max-flips", default=0.5, show_default=True, help="Highest share of pairs whose orders disagree."
+    "--max-flips", default=0.5, show_default=True, help="Largest share of pairs whose two orders disagree."
 )
 @click.option(
-    "--max-unscored", default=0.05, show_default=True, help="Highest share of pairs without a verdict."
+    "--max-unscored", default=0.05, show_default=True, help="Largest share of pairs without a verdict."
 )
-@click.option("--max-tokens", default=0.0, help="Most tokens a game.  [default: any]")
+@click.option("--max-tokens", default=0.0, help="Most tokens per game.  [default: any number]")
 def judge(
     judge_name: str,
     labelled: Path,
@@ -117,14 +122,16 @@ def judge(
     max_unscored: float,
     max_tokens: float,
 ) -> None:
-    """Sweep JUDGE's prompt and parameters: agreement with labels on one half, the winner confirmed on the other."""
+    """Optimise JUDGE's prompt and parameters: agreement with labels on one half, confirmed on the other half."""
     from arena_learning.core import ArenaError, suggest
     from arena_learning.sweep import chosen_space, judge_space
     from arena_learning.sweep.judge import Limits, judge_table, sweep_judge
 
     params, paths = open_project()
     if judge_name not in params.judges:
-        raise ArenaError(f"no judge '{judge_name}'; {suggest(judge_name, params.judges)}")
+        raise ArenaError(
+            f"no judge '{judge_name}'", where="params.yaml, judges", hint=suggest(judge_name, params.judges)
+        )
     report = sweep_judge(
         judge_name,
         params,
@@ -143,7 +150,7 @@ def judge(
 
 @command.command("list")
 def list_sweeps() -> None:
-    """Print the finished sweeps."""
+    """List the finished sweeps."""
     from arena_learning.sweep import summaries
 
     for line in summaries(open_project(check=False)[1]):
@@ -154,7 +161,7 @@ def list_sweeps() -> None:
 @click.argument("study")
 @json_option
 def show(study: str, as_json: bool) -> None:
-    """Print the table of a finished sweep; the beginning of its name is enough."""
+    """Print the table of a finished sweep; the start of its name is enough."""
     from arena_learning.core import read_json
     from arena_learning.sweep import find_report
     from arena_learning.sweep.judge import judge_table
@@ -166,9 +173,9 @@ def show(study: str, as_json: bool) -> None:
 
 @command.command("apply")
 @click.argument("study")
-@click.option("--trial", type=int, help="Another trial than the winner.")
+@click.option("--trial", type=int, help="Number of the trial to apply.  [default: the winner]")
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
-@click.option("--force", is_flag=True, help="Also where the other half did not find it better.")
+@click.option("--force", is_flag=True, help="Apply it even if the other half did not confirm it.")
 def apply(study: str, trial: int | None, dry_run: bool, force: bool) -> None:
     """Show how a sweep's winner changes params.yaml, and write it; comments are kept."""
     from arena_learning.sweep import apply_winner as apply_winner
@@ -177,7 +184,7 @@ def apply(study: str, trial: int | None, dry_run: bool, force: bool) -> None:
     done = apply_winner(study, paths, trial=trial, write=not dry_run, force=force)
     for warning in done.warnings:
         click.secho(f"warning: {warning}", fg="yellow", err=True)
-    click.echo(done.diff or f"trial {done.trial} is what params.yaml says already", nl=not done.diff)
+    click.echo(done.diff or f"params.yaml has the values of trial {done.trial} already", nl=not done.diff)
 
 
 def _log(paths: Paths, no_track: bool) -> Callable[..., object]:

@@ -1,4 +1,4 @@
-"""`arena track`: show the project's files in MLflow."""
+"""`arena track`: show the project's results in MLflow."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from arena_learning.cli.main import print_json
 
 
 @click.command("track")
-@click.option("--rebuild", is_flag=True, help="Write all runs anew from the files alone.")
-@click.option("--strict", is_flag=True, help="Exit with code 1 where anything is warned of, too.")
+@click.option("--rebuild", is_flag=True, help="Write all runs again from the files.")
+@click.option("--strict", is_flag=True, help="Exit with code 1 on warnings too.")
 @json_option
 def command(rebuild: bool, strict: bool, as_json: bool) -> None:
-    """Show rounds, boards and training curves in MLflow. Run again, it changes only what has changed.
+    """Show rounds, leaderboards and training curves in MLflow; a second run updates only what has changed.
 
-    Exit code 2 where MLflow does not show what the files hold: then `dvc repro` comes back to this stage.
+    Exit code 2 if MLflow does not show what the files hold; `dvc repro` then runs this stage again.
     """
     from arena_learning.tracking import track_project
 
@@ -26,7 +26,7 @@ def command(rebuild: bool, strict: bool, as_json: bool) -> None:
     report = track_project(params, paths, rebuild=rebuild)
     shows = not report.failed and bool(report.logged or report.unchanged)
     for line in report.warnings:
-        # What failed is the last that was said.
+        # The failure itself is the last message.
         failed = not shows and line is report.warnings[-1]
         click.secho(f"{'error' if failed else 'warning'}: {line}", fg="red" if failed else "yellow", err=True)
     if as_json:

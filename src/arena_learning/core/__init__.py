@@ -1,6 +1,6 @@
-"""What every room uses: errors, files that appear whole, text, paths, progress, locks.
+"""Shared basics of all rooms: errors, atomic writes, text, paths, progress, locks.
 
-It knows nothing of battles, and imports no other room.
+This room knows nothing about battles and imports no other room.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and what a killed write left behind."""
+"""Atomic writes: a file appears complete or not at all, and leftovers of killed writes are removed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pathlib import Path
 
 from arena_learning.core.errors import ArenaError
 
-_SUFFIX = ".part"  # an editor has hidden files of its own beside what it edits
+_SUFFIX = ".part"  # tells our temporary files from the hidden files that editors create
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give an empty file to write to; at the end it stands at ``path``, after an error nowhere.
+    """Yield the path of an empty temporary file; after the block it replaces ``path``, after an error it is deleted.
 
-    It is hidden, in the same folder, and locked while the block runs: so the next write of the same file can tell what
-    a killed one has left (nobody holds its lock) from what another process writes just now, and removes it.
+    The temporary file is hidden, in the same folder, and locked while the block runs. So the next write of ``path`` can
+    remove the leftover of a killed process (unlocked) without touching a file that another process is writing.
 
     Raises:
         ArenaError: the disk is full.
@@ -40,7 +40,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
             raise ArenaError(
                 "the disk is full",
                 where=str(path),
-                hint="free some space and run again: what was answered and judged is kept",
+                hint="free some space and run again: stored answers and verdicts are kept",
             ) from None
         raise
     finally:
@@ -51,7 +51,7 @@ def _locked_file(path: Path) -> tuple[int, Path]:
     while True:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_SUFFIX)
         fcntl.flock(handle, fcntl.LOCK_EX)
-        if os.fstat(handle).st_nlink:  # else another process took it for a left-over, before it was locked
+        if os.fstat(handle).st_nlink:  # else another process deleted it as a leftover before it was locked
             return handle, Path(name)
         os.close(handle)
 

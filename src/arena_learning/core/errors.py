@@ -1,4 +1,4 @@
-"""The one exception for what a user can fix."""
+"""The exception for errors that a user can fix."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ if TYPE_CHECKING:
 
 
 class ArenaError(Exception):
-    """Something a user can fix: what happened, the value and where it stands, and how to fix it.
+    """An error that a user can fix: what happened, where, and how to fix it.
 
     The command line prints it without a traceback (unless ``--debug``) and exits with code 2.
 
     Args:
-        what: what is wrong, naming the value.
-        where: the file and line, parameter or option it stands in, if known.
-        hint: what to do about it, if it does not go without saying.
+        what: what is wrong, including the value.
+        where: the file and line, parameter or option with the error, if known.
+        hint: how to fix it, unless that is obvious.
+
+    Example:
+        >>> print(ArenaError("no judge 'lmm'", where="params.yaml, judge.name", hint="did you mean 'llm'?"))
+        params.yaml, judge.name: no judge 'lmm'
+          hint: did you mean 'llm'?
     """
 
     def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
@@ -30,7 +35,7 @@ class ArenaError(Exception):
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """Return ``"did you mean 'x'? "`` plus the known words, for an unknown ``word``."""
+    """Return ``"did you mean 'x'? known: x, y"`` for an unknown ``word``; the question only with a close match."""
     names = sorted(known)
     close = get_close_matches(word, names, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""

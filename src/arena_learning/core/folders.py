@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all: written beside their place, then moved into it."""
+"""Atomic writes of folders: a folder is written beside its place, then moved into it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def fresh_beside(out: Path) -> Path:
-    """Return a new empty folder beside ``out``, on its file system; a killed run's is removed."""
+    """Return a new empty folder beside ``out``, on the same file system; a killed run's leftover is removed."""
     temporary = out.parent / f".{out.name}.new"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -16,7 +16,7 @@ def fresh_beside(out: Path) -> Path:
 
 
 def move_into_place(temporary: Path, out: Path) -> None:
-    """Put ``temporary`` where ``out`` is (a folder is not replaced in one step: the old one goes first)."""
+    """Replace ``out`` by ``temporary`` (the old folder is deleted first: no single step replaces a folder)."""
     if out.is_symlink() or out.is_file():
         out.unlink()
     else:
@@ -25,12 +25,12 @@ def move_into_place(temporary: Path, out: Path) -> None:
 
 
 def copy_into_place(source: Path, out: Path, leave_out: Sequence[str] = ()) -> None:
-    """Copy a folder to ``out``, whole or not at all.
+    """Copy a folder to ``out``, completely or not at all.
 
     Args:
-        source: the folder.
-        out: where its copy goes; replaced if it is there.
-        leave_out: patterns of names that are not copied.
+        source: the folder to copy.
+        out: where the copy goes; an existing folder is replaced.
+        leave_out: patterns of file names that are not copied.
     """
     temporary = fresh_beside(out)
     shutil.copytree(source, temporary, ignore=shutil.ignore_patterns(*leave_out), dirs_exist_ok=True)

@@ -1,4 +1,4 @@
-"""JSON and text files: written whole or not at all, in one canonical form, so that equal content is equal bytes."""
+"""Reads and atomically writes JSON and text files, in a canonical form: equal content gives equal bytes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from typing import Any, TextIO
 from arena_learning.core.atomic import atomic_write
 from arena_learning.core.errors import ArenaError
 
-# Made once: `json.dumps` makes one for each value where it is told how to write.
+# Created once: `json.dumps` with options creates an encoder at each call.
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def canonical(value: object) -> str:
-    """Return ``value`` as compact JSON with sorted keys: equal values give equal text."""
+    """Return ``value`` as compact JSON with sorted keys: equal values give equal text.
+
+    Example:
+        >>> canonical({"b": 1, "a": [True, None]})
+        '{"a":[true,null],"b":1}'
+    """
     return _CANONICAL.encode(value)
 
 
@@ -43,13 +48,13 @@ def write_json(path: Path, value: object) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to a new file and move it to ``path`` (which may be a read-only link of DVC's)."""
+    """Write ``text`` to ``path`` atomically (``path`` may be a read-only link made by DVC)."""
     with new_text_file(path) as file:
         file.write(text)
 
 
 @contextmanager
 def new_text_file(path: Path) -> Iterator[TextIO]:
-    """Give a new text file (UTF-8) to write to; at the end it stands at ``path``, after an error nowhere."""
+    """Yield a text file (UTF-8) to write to; after the block it replaces ``path``, after an error it is deleted."""
     with atomic_write(path) as written, written.open("w", encoding="utf-8", newline="\n") as file:
         yield file

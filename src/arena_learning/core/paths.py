@@ -1,7 +1,7 @@
-"""Where every artefact lives; nothing else spells a path.
+"""Defines the path of every artefact; no other module does.
 
-Paths are relative to the project's root: the folder with params.yaml that the command runs in. The stores that
-outlive a run (responses and games, MLflow) belong to the original root when DVC runs an experiment in a copy.
+Paths are below the project's root, the folder with params.yaml. When DVC runs an experiment in a copy of the project,
+stores that outlive a run (responses and games, MLflow) stay in the original root.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Paths:
 
     @property
     def pipeline(self) -> Path:
-        """The stages, for DVC."""
+        """DVC's definition of the stages."""
         return self.root / "dvc.yaml"
 
     @property
     def lockfile(self) -> Path:
-        """What DVC remembers of the stages that have run."""
+        """DVC's record of the stages that have run."""
         return self.root / "dvc.lock"
 
     @property
@@ -46,17 +46,17 @@ class Paths:
         Args:
             name: a path, relative to the root.
             where: the parameter, for the error.
-            outside: whether it may lie outside of the project (``files_outside``).
+            outside: whether the file may lie outside the project (``files_outside``).
 
         Raises:
-            ArenaError: it lies outside, by its name or by a link, and that was not asked for.
+            ArenaError: the file lies outside the project (links are followed), and ``outside`` is false.
         """
         path = self.root / name
         if not outside and not any(
             path.resolve().is_relative_to(top) for top in (self.root.resolve(), self.home)
         ):
             raise ArenaError(
-                f"{name} lies outside of the project",
+                f"{name} lies outside the project",
                 where=f"params.yaml, {where}",
                 hint="copy it into the project, or set files_outside: true",
             )
@@ -64,7 +64,7 @@ class Paths:
 
     @property
     def inputs(self) -> Path:
-        """The folder of `input`."""
+        """Folder of the files of `input`."""
         return self.root / "data" / "inputs"
 
     def input(self, consumer: str) -> Path:
@@ -73,7 +73,7 @@ class Paths:
 
     @property
     def input_digests(self) -> Path:
-        """Digests by path, size and time, so that large files are read once."""
+        """Cache of digests by path, size and modification time, so that large files are read once."""
         return self.scratch / "input_digests.json"
 
     def split(self, name: str) -> Path:
@@ -82,7 +82,7 @@ class Paths:
 
     @property
     def prepare_card(self) -> Path:
-        """What prepare kept and dropped, with reasons."""
+        """Data card of stage prepare: how many instructions were kept and dropped, with reasons."""
         return self.root / "data" / "prepared" / "card.json"
 
     def round(self, name: str) -> Path:
@@ -137,7 +137,7 @@ class Paths:
 
     @property
     def arena_metrics(self) -> Path:
-        """The judges' health on the test set."""
+        """Health metrics of the judges on the test set."""
         return self.root / "data" / "arena" / "evaluate_metrics.json"
 
     @property
@@ -152,7 +152,7 @@ class Paths:
 
     @property
     def audits(self) -> Path:
-        """The folder of `audit`."""
+        """Folder of the files of `audit`."""
         return self.reports / "audits"
 
     def audit(self, labelled: str) -> Path:
@@ -160,7 +160,7 @@ class Paths:
         return self.audits / f"{labelled}.json"
 
     def sweep_report(self, study: str) -> Path:
-        """What a sweep found: its trials, the confirmation, the winner."""
+        """Results of a sweep: trials, confirmation, winner."""
         return self.reports / "sweeps" / f"{study}.json"
 
     def sweep_figures(self, study: str) -> Path:
@@ -184,27 +184,27 @@ class Paths:
 
     @property
     def home(self) -> Path:
-        """The original project root: another one than `root` inside a DVC experiment's copy."""
+        """The original project root; differs from `root` inside the copy that DVC makes for an experiment."""
         return Path(os.environ.get("DVC_ROOT", self.root)).resolve()
 
     @property
     def scratch(self) -> Path:
-        """The ignored folder for what can be made again or must survive a crash."""
+        """Folder, ignored by git, for files that can be made again or must survive a crash."""
         return self.home / ".arena"
 
     @property
     def store(self) -> Path:
-        """The memory of responses and games."""
+        """Database of responses and games; see `store.Store`."""
         return self.scratch / "store.sqlite"
 
     @property
     def exports(self) -> Path:
-        """Models in the serving engine's format, by digest."""
+        """Models converted to the serving engine's format, by digest."""
         return self.scratch / "exports"
 
     @property
     def locks(self) -> Path:
-        """The locks of one checkout's stages (an experiment's copy has its own)."""
+        """Folder of this checkout's stage locks (an experiment's copy has its own)."""
         return self.root / ".arena" / "locks"
 
     def lock(self, stage: str) -> Path:
@@ -212,7 +212,7 @@ class Paths:
         return self.locks / f"{stage.replace(' ', '@')}.lock"
 
     def checkpoints(self, round_name: str) -> Path:
-        """A training's checkpoints, kept until it has finished: each experiment's copy has its own."""
+        """A training's checkpoints, kept until it finishes; each experiment's copy has its own."""
         if self.root.resolve() == self.home:
             return self.scratch / "checkpoints" / round_name
         experiment = os.environ.get("DVC_EXP_NAME") or self.root.name
@@ -220,7 +220,7 @@ class Paths:
 
     @property
     def experiments(self) -> Path:
-        """The checkpoints of trainings that run in an experiment's copy."""
+        """Checkpoints of trainings that run in an experiment's copy."""
         return self.scratch / "experiments"
 
     @property
@@ -250,11 +250,11 @@ class Paths:
 
     @property
     def sweep_models(self) -> Path:
-        """The models of the best trials, by the digest of what they were trained on and how."""
+        """Models of the best trials, by the digest of their training data and settings."""
         return self.sweeps / "models"
 
     def sweep(self, study: str) -> Path:
-        """A sweep's scratch folder: its locks, and those of its workers."""
+        """A sweep's scratch folder: locks of the sweep and its workers."""
         return self.sweeps / study
 
     @property
@@ -263,34 +263,39 @@ class Paths:
         return self.home / "mlruns"
 
 
-# What tools make of a folder's name: MLflow's address of a database decodes %20 and ends at ?; DVC fills braces in.
+# Parts of paths that tools misread: MLflow's database URL decodes %20 and ends at ?; DVC interpolates braces.
 _MISREAD = (
-    (re.compile(r"%[0-9A-Fa-f]{2}"), "MLflow would read it as another character and write elsewhere"),
-    (re.compile(r"[?]"), "MLflow would end the path there and write outside of the project"),
+    (re.compile(r"%[0-9A-Fa-f]{2}"), "MLflow would decode it to another character and write elsewhere"),
+    (re.compile(r"[?]"), "MLflow would end the path there and write outside the project"),
     (re.compile(r"[{}]"), "DVC's stages fail on it"),
 )
 
 
 def check_location(paths: Paths) -> None:
-    """Refuse a project in a folder whose name a stage's tools misread: before the first stage, not after the last.
+    """Refuse a project whose path MLflow or DVC would misread, before the first stage runs.
 
     Raises:
-        ArenaError: the path holds ``?``, a brace, or ``%`` and two hexadecimal digits.
+        ArenaError: the path contains ``?``, a brace, or ``%`` and two hexadecimal digits.
     """
     for pattern, why in _MISREAD:
         if found := pattern.search(str(paths.home)):
             raise ArenaError(
-                f"the project's path holds '{found.group()}': {why}",
+                f"the project's path contains '{found.group()}': {why}",
                 where=str(paths.home),
-                hint="rename the folder, or move the project: spaces, accents and other signs do no harm",
+                hint="rename the folder or move the project (spaces, accents and other characters are fine)",
             )
 
 
 def find_project(root: str | Path | None = None) -> Paths:
-    """Return the paths of the project at ``root``, by default the nearest folder upwards with a params.yaml.
+    """Return the paths of the project at ``root``; by default of the current folder or its nearest parent that is one.
 
     Raises:
         ArenaError: there is no params.yaml.
+
+    Example::
+
+        paths = find_project()
+        battles = read_rows(paths.battles("sft-i1"), Battle)
     """
     start = Path(root or Path.cwd()).resolve()
     for folder in (start, *start.parents):
@@ -301,5 +306,5 @@ def find_project(root: str | Path | None = None) -> Paths:
     raise ArenaError(
         "no params.yaml here or above",
         where=str(start),
-        hint="run in the project, or make one with `arena init`",
+        hint="run this inside a project, or create one with `arena init`",
     )

@@ -1,4 +1,4 @@
-"""Progress with rate and time left: one moving line on a terminal, a plain line now and then elsewhere."""
+"""Shows progress with rate and time left: an updated line on a terminal, else a new line every few seconds."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ from types import TracebackType
 
 
 class Progress:
-    """Counts work done and says so on standard error.
+    """Counts finished work and reports it on standard error.
 
     Args:
-        label: what is being done.
-        total: how many units there are.
-        unit: their name in the plural.
-        every: seconds between two reports (a tenth of it on a terminal).
+        label: name of the work.
+        total: number of units.
+        unit: name of a unit, in the plural.
+        every: seconds between two reports (a tenth of that on a terminal).
+
+    Example::
+
+        with Progress("judging", total=len(pairs), unit="games") as progress:
+            for pair in pairs:
+                judge_pair(pair)
+                progress.advance()
     """
 
     def __init__(self, label: str, total: int, unit: str = "items", every: float = 10.0) -> None:
@@ -27,7 +34,7 @@ class Progress:
         self._start = self._last = time.monotonic()
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Add ``count`` finished units; ``note`` stands at the end of the line."""
+        """Add ``count`` finished units; ``note`` is appended to the line."""
         self.done += count
         now = time.monotonic()
         if now - self._last >= self._every:
@@ -58,7 +65,7 @@ class Progress:
 
 @contextmanager
 def without_progress_bars() -> Iterator[None]:
-    """Silence transformers' progress bars: loading is a matter of seconds."""
+    """Hide transformers' progress bars during the block: loading takes only seconds."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

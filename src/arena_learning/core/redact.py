@@ -1,7 +1,7 @@
-"""Secrets in what users write: found in parameters, and cut out of errors.
+"""Finds secrets in parameters and removes them from error messages.
 
-A key belongs into an environment variable. params.yaml is in git, DVC copies what a stage reads of it into dvc.lock,
-and errors quote it.
+A secret key belongs in an environment variable: params.yaml is in git, DVC copies parameters to dvc.lock, and errors
+quote them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# How the access tokens of well-known services look, and the head of a request that carries one.
+# Access tokens of well-known services, and the Authorization header that carries one.
 _TOKENS = re.compile(
     r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{12,}"
     r"|\bhf_[A-Za-z0-9]{16,}"
@@ -20,19 +20,24 @@ _TOKENS = re.compile(
     r"|\bBearer\s+[\w.~+/-]{12,}",
     re.ASCII,
 )
-# Keys of a mapping whose value is a secret, whatever it looks like (api_key_env names a variable and is none).
+# Keys of a mapping whose value is always a secret (api_key_env is not: it names a variable).
 _KEYS = re.compile(
     r"api[_-]?key|authorization|password|passwd|secret|credentials?|(?:access|auth|bearer)[_-]?token", re.I
 )
 
 
 def redacted(text: str) -> str:
-    """Return ``text`` with what looks like an access token replaced, and users and passwords taken out of URLs."""
+    """Return ``text`` with access tokens, and users and passwords in URLs, replaced by ``***``.
+
+    Example:
+        >>> redacted("https://me:pw@host/v1 refused Bearer abcdefghijklmno")
+        'https://***@host/v1 refused ***'
+    """
     return re.sub(r"//[^/@\s]+@", "//***@", _TOKENS.sub("***", text))
 
 
 def secrets_in(value: Any, place: str = "") -> Iterator[str]:
-    """Yield the places of secrets in nested parameters, never the secrets."""
+    """Yield the dotted keys of secrets in nested parameters, never the secrets themselves."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             where = f"{place}.{key}" if place else str(key)

@@ -1,7 +1,8 @@
-"""A running stage holds a lock, and one that DVC has started ends with it.
+"""Locks running stages, and ends a stage when the DVC process that started it dies.
 
-After `kill -9` of `dvc repro` the stage it had started lives on; a second `dvc repro` would start a copy beside it. The
-lock makes the copy say so, and the watch ends the orphan. A stage started by hand may outlive its shell.
+After `kill -9` of `dvc repro`, its stage process keeps running, and a second `dvc repro` would start the same stage
+again. The lock makes the second one fail with an error; a watching thread ends the orphan. A stage that was started by
+hand is not watched: it may outlive its shell.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from arena_learning.core.paths import Paths
 
 _POLL_SECONDS = 1.0
 _PATIENCE_SECONDS = (
-    3.0  # an orphan's lock is free within a poll: a run started right after a kill waits for it
+    3.0  # an orphan ends within one poll, so a run that starts right after a kill gets its lock
 )
 
 
@@ -28,7 +29,7 @@ def hold_stage_lock(stage: str, paths: Paths) -> Iterator[None]:
     """Hold the lock of ``stage`` (a name such as ``battle sft-i1``) while the block runs.
 
     Raises:
-        ArenaError: another process runs the stage.
+        ArenaError: another process is running the stage.
     """
     from filelock import FileLock, Timeout
 
@@ -39,9 +40,9 @@ def hold_stage_lock(stage: str, paths: Paths) -> Iterator[None]:
     except Timeout:
         owner = path.read_text(encoding="utf-8").strip() or "unknown"
         raise ArenaError(
-            f"the stage '{stage}' is running already (process {owner})",
+            f"the stage '{stage}' is already running (process {owner})",
             where=str(path),
-            hint="wait for it, or end that process",
+            hint="wait until it finishes, or end that process",
         ) from None
     with held:
         path.write_text(str(os.getpid()), encoding="utf-8")
@@ -49,22 +50,22 @@ def hold_stage_lock(stage: str, paths: Paths) -> Iterator[None]:
 
 
 def refuse_while_running(paths: Paths) -> None:
-    """Raise an `ArenaError` if any stage of this checkout is running: what it reads or writes must stay."""
+    """Raise an `ArenaError` if any stage of this checkout is running: its files must not change."""
     for path in sorted(paths.locks.glob("*.lock")):
         if is_locked(path):
             raise ArenaError(
                 f"the stage '{path.stem.replace('@', ' ')}' is running",
                 where=str(path),
-                hint="wait for it, or end it",
+                hint="wait until it finishes, or end it",
             )
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a living process holds the lock file at ``path``: the system gives it back however its holder ends."""
+    """Whether a running process holds the lock file at ``path`` (the system releases the lock of a dead process)."""
     from filelock import FileLock, Timeout
 
     if not path.is_file():
-        return False  # the lock would make it
+        return False  # FileLock would create the file
     try:
         with FileLock(path, blocking=False):
             return False
@@ -73,14 +74,14 @@ def is_locked(path: Path) -> bool:
 
 
 def _end_with_parent() -> None:
-    """Watch the parent, if DVC is it: once it is gone, this process ends itself (finished batches are kept)."""
+    """If DVC is the parent process, watch it: when it dies, this process ends (finished batches are kept)."""
     parent = os.getppid()
     if parent != 1 and "DVC_STAGE" in os.environ:
         end_with_process(parent)
 
 
 def end_with_process(parent: int) -> None:
-    """End this process, from a thread of its own, as soon as ``parent`` is no longer its parent."""
+    """Start a thread that kills this process as soon as ``parent`` is no longer its parent."""
 
     def watch() -> None:
         while os.getppid() == parent:

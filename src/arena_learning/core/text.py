@@ -1,4 +1,4 @@
-"""How a text is cut into words and sentences, in any script: what lengths, phrases and repetitions are counted by."""
+"""Splits text of any script into words and sentences; lengths, phrases and repetitions are counted with these."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-TEXT_VERSION = "2"  # goes into the store's key of every judge that counts words
+TEXT_VERSION = "2"  # part of the store key of every judge that counts words
 
 # Scripts that write no spaces between words: Thai, Lao, Burmese, Khmer, kana, and Han with its extensions.
 _SPACELESS = (
@@ -16,14 +16,18 @@ _SPACELESS = (
 )
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _ONE_BY_ONE = re.compile(f"[{_SPACELESS}]")
-_JOINERS = "\u200c\u200d"  # inside words of Persian and of several Indian scripts
+_JOINERS = "\u200c\u200d"  # occur inside words of Persian and several Indian scripts
 _ENDS = re.compile(r"(?<=[.!?؟۔।])[\"'”’)\]*_]*\s+|(?<=[。！？｡])[\"'”’」』）)\]*_]*\s*|\n+")
 
 
 def words(text: str) -> list[str]:
-    """Return the words of ``text``, lower-cased; apostrophes, vowel signs and accents stay inside words.
+    """Return the words of ``text`` in lower case; apostrophes, vowel signs and accents are part of a word.
 
-    Where a script writes no spaces between words (Chinese, Japanese, Thai, ...) each character with its marks is one.
+    In scripts without spaces between words (Chinese, Japanese, Thai, ...) each character with its marks is a word.
+
+    Example:
+        >>> words("It's 7:30, 你好!")
+        ["it's", '7', '30', '你', '好']
     """
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
@@ -31,19 +35,19 @@ def words(text: str) -> list[str]:
 
 
 def sentences(text: str) -> list[str]:
-    """Split ``text`` into sentences at end marks and line breaks; pieces without a word are dropped."""
+    """Split ``text`` into sentences at punctuation and line breaks; pieces without a word are dropped."""
     return [p.strip() for p in _ENDS.split(text) if _WORD.search(p)]
 
 
 def with_single_spaces(text: str) -> str:
-    """Return ``text`` with spaces around each character of a script that writes none between words."""
+    """Return ``text`` with spaces around each character of scripts without spaces between words."""
     if not _ONE_BY_ONE.search(text):
         return text
     return re.sub(_one(_marks(text)), r" \g<0> ", text)
 
 
 def word_pattern(text: str) -> re.Pattern[str]:
-    """Return what is a word in ``text`` (no groups): the simple pattern, unless its scripts need another."""
+    """Return a pattern (without groups) that matches words in ``text``; some scripts need a special one."""
     if text.isascii():
         return _WORD
     marks = _marks(text)
@@ -51,7 +55,7 @@ def word_pattern(text: str) -> re.Pattern[str]:
 
 
 def _marks(text: str) -> str:
-    """Return the combining marks of ``text``: Python's ``\\w`` leaves them out, and would end a word at each."""
+    """Return the combining marks in ``text``: Python's ``\\w`` excludes them and would split words at them."""
     return "".join(sorted(c for c in set(text) if c in _JOINERS or unicodedata.category(c)[0] == "M"))
 
 
@@ -61,6 +65,6 @@ def _one(marks: str) -> str:
 
 @lru_cache(maxsize=256)
 def _with_marks(marks: str) -> re.Pattern[str]:
-    """Return the pattern of a word where these marks belong to the letter before them."""
+    """Return a word pattern in which each of these marks belongs to the letter before it."""
     letters = rf"(?:(?![{_SPACELESS}])[^\W_]{f'[{marks}]*' if marks else ''})+"
     return re.compile(rf"{_one(marks)}|{letters}(?:['’]{letters})*")

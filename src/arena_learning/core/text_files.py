@@ -1,7 +1,7 @@
-"""Text files as others write them: packed or not, with a mark of their encoding, with another separator than a comma.
+"""Reads text files from other tools: gzipped, with a byte order mark, CSV with any common separator.
 
-A row of JSON Lines ends at ``\\n`` alone. Python's ``splitlines`` also ends it at U+2028, U+2029 and U+0085, which are
-allowed raw inside a JSON text.
+Lines of JSON Lines end at ``\\n`` only. Python's ``splitlines`` also splits at U+2028, U+2029 and U+0085, which JSON
+allows inside strings.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import NamedTuple, TextIO, cast
 
 from arena_learning.core.errors import ArenaError
 
-UNREADABLE = (OSError, EOFError, zlib.error)  # by the disk, or a packed file that is cut off or broken
+UNREADABLE = (OSError, EOFError, zlib.error)  # disk errors, and truncated or damaged gzip files
 _HEAD = 1 << 16
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16: its mark begins with that one's
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose byte order mark is a prefix of this one
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -33,7 +33,7 @@ SEPARATOR_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 class Dialect(NamedTuple):
-    """How a CSV file is written: its separator, the names in its head, and how many lines stand before that."""
+    """Format of a CSV file: its separator, the column names, and the number of lines before the header."""
 
     separator: str
     names: list[str]
@@ -41,14 +41,14 @@ class Dialect(NamedTuple):
 
 
 def open_text(path: Path, newline: str = "\n") -> TextIO:
-    """Open a text file in UTF-8, or in UTF-16 or UTF-32 with a mark; ``.gz`` is unpacked.
+    """Open a text file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark; ``.gz`` is decompressed.
 
     Args:
         path: the file.
-        newline: what ends a line, as `open` has it; for CSV the empty text.
+        newline: as in `open`; empty for CSV.
 
     Raises:
-        ArenaError: no such file, or it cannot be read, or it looks like UTF-16 without a mark.
+        ArenaError: the file is missing, cannot be read, or looks like UTF-16 without a byte order mark.
     """
     encoding = encoding_of(path)
     opened = gzip.open if _packed(path) else open
@@ -56,7 +56,7 @@ def open_text(path: Path, newline: str = "\n") -> TextIO:
 
 
 def encoding_of(path: Path) -> str:
-    """Return a file's encoding by its first bytes; see `open_text`."""
+    """Return a file's encoding, detected from its first bytes; see `open_text`."""
     try:
         with (gzip.open if _packed(path) else open)(path, "rb") as file:
             head = file.read(_HEAD)
@@ -68,15 +68,17 @@ def encoding_of(path: Path) -> str:
         if head.startswith(mark):
             return name
     if head.count(0) > len(head) // 4:
-        raise ArenaError("not UTF-8: it looks like UTF-16 without a mark", where=str(path), hint=_SAVE)
+        raise ArenaError(
+            "not UTF-8: looks like UTF-16 without a byte order mark", where=str(path), hint=_SAVE
+        )
     return "utf-8"
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not blank, each with its number (1 is the first).
+    """Yield each line that is not blank with its number, counted from 1.
 
     Raises:
-        ArenaError: see `open_text`; or a line is not UTF-8.
+        ArenaError: as in `open_text`, or a line is not UTF-8.
     """
     number = 0
     try:
@@ -102,24 +104,24 @@ def read_whole_text(path: Path) -> str:
 
 
 def encoding_error(error: UnicodeError, path: Path, after: int = 0) -> ArenaError:
-    """Return the error of a file that cannot be decoded; it was read well up to line ``after``."""
+    """Return the error for a file that cannot be decoded after line ``after``."""
     reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
     place = f", after line {after}" if after else ""
     return ArenaError(
-        f"not UTF-8: {reason}{place}; it may be of an older encoding (Windows-1252, Latin-1, GBK, ...)",
+        f"not UTF-8: {reason}{place}; the encoding may be an older one (Windows-1252, Latin-1, GBK, ...)",
         where=str(path),
         hint=_SAVE,
     )
 
 
 def csv_dialect(path: Path) -> Dialect:
-    """Return a CSV file's separator (comma, semicolon, tab or bar) and the names in its head.
+    """Return a CSV file's separator (comma, semicolon, tab or bar) and its column names.
 
-    The comma is taken unless the head is a single column by it and several by another. A first line ``sep=;``, which
-    spreadsheets write, says the separator and is no head.
+    The separator is the comma, unless only another separator splits the header into several columns. A first line
+    ``sep=;``, which spreadsheets write, gives the separator and is not the header.
 
     Raises:
-        ArenaError: see `open_text`; or the file is empty, or a name stands twice in its head.
+        ArenaError: as in `open_text`, or the file is empty, or the header has a duplicate name.
     """
     try:
         with open_text(path, newline="") as file:
@@ -133,14 +135,14 @@ def csv_dialect(path: Path) -> Dialect:
     ways = {mark: _first_row(text, mark) for mark in ([said[1]] if said else _SEPARATORS)}
     separator = next(iter(ways))
     if len(ways[separator]) == 1:
-        separator = max(ways, key=lambda mark: len(ways[mark]))  # the first of equals: the comma
+        separator = max(ways, key=lambda mark: len(ways[mark]))  # the comma, if all are equal
     names = ways[separator]
     if not any(name.strip() for name in names):
-        raise ArenaError("the file is empty: no head, no rows", where=str(path))
+        raise ArenaError("the file is empty: no header, no rows", where=str(path))
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ArenaError(
-            f"the column {twice[0]!r} stands twice in the head", where=str(path), hint="rename one"
+            f"the header has the column {twice[0]!r} twice", where=str(path), hint="rename one of the two"
         )
     return Dialect(separator, names, before)
 

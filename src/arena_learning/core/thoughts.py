@@ -1,8 +1,8 @@
-"""Thoughts: what a model writes for itself before it answers.
+"""Separates a model's thought (its reasoning before the answer) from the answer, in text.
 
-An answer is what stands behind the last thought. Where a model's tokenizer has the marks of a thought as tokens, they
-are found by token (`engines.chat`); here they are found in text: in what an endpoint sends, in what a judge wrote, and
-in answers that were remembered before thoughts were told apart.
+The answer is the text after the last thought. If the tokenizer has the thought's marks as tokens, `engines.chat` finds
+them by token. This module finds them in text: in replies of endpoints, in judges' verdicts, and in answers that an
+older version stored together with their thought.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 
 class Marks(NamedTuple):
-    """What a thought begins and ends with."""
+    """The marks at the start and end of a thought."""
 
     open: str
     close: str
 
 
-# By how common they are. `<|channel>` is Gemma's and names what follows it (`<|channel>thought`).
+# Sorted by how common they are. Gemma's `<|channel>` is followed by the channel's name (`<|channel>thought`).
 MARKS = (
     Marks(
         "<think>", "</think>"
@@ -30,7 +30,7 @@ MARKS = (
     Marks("<thought>", "</thought>"),  # EXAONE Deep
     Marks("<thinking>", "</thinking>"),
     Marks("<reasoning>", "</reasoning>"),
-    Marks("<scratchpad>", "</scratchpad>"),  # prompts that ask for one
+    Marks("<scratchpad>", "</scratchpad>"),  # in prompts that ask for one
     Marks("<reflection>", "</reflection>"),
     Marks("<seed:think>", "</seed:think>"),  # Seed-OSS
     Marks("<|START_THINKING|>", "<|END_THINKING|>"),  # Command
@@ -43,27 +43,27 @@ MARKS = (
     Marks("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),  # Apriel
     Marks("Here is my thought process:", "Here is my response:"),  # Granite 3
 )
-# gpt-oss: a message for each channel; only the one that says `final` is for the reader.
+# gpt-oss writes a message per channel; only the channel `final` is the answer.
 CHANNEL, MESSAGE, END_OF_MESSAGE = "<|channel|>", "<|message|>", "<|end|>"
 FINAL = "final"
 _HARMONY = re.compile(
     r"<\|channel\|>\s*final\b[^<]*<\|message\|>(.*?)(?:<\|(?:end|return|call)\|>|\Z)", re.DOTALL
 )
 _NAME_OF_CHANNEL = re.compile(r"\A\s*(?:thought|analysis)\s*\n")
-# What some models put around an answer behind a thought.
+# Words that some models put around the answer after a thought.
 _WRAPPED = re.compile(
     r"\A\s*(?:<(?P<tag>answer|response)>(?P<a>.*)</(?P=tag)>|<\|begin_of_solution\|>(?P<b>.*)<\|end_of_solution\|>"
-    r"|<\|START_(?:RESPONSE|TEXT)\|>(?P<c>.*?)(?:<\|END_(?:RESPONSE|TEXT)\|>)?"  # the end may have stopped it
+    r"|<\|START_(?:RESPONSE|TEXT)\|>(?P<c>.*?)(?:<\|END_(?:RESPONSE|TEXT)\|>)?"  # the end mark may be a stop token
     r"|(?P<d>.*)\[END FINAL RESPONSE\])\s*\Z",
     re.DOTALL,
 )
 
 
-_BLANK = f"{string.whitespace}\ufeff\u200b\u2060"  # what may stand before a thought, unseen marks among it
+_BLANK = f"{string.whitespace}\ufeff\u200b\u2060"  # may precede a thought; includes invisible characters
 
 
 class SplitAnswer(NamedTuple):
-    """A thought and the answer behind it; ``ended`` is false where a thought was opened and never closed."""
+    """A thought and the answer after it; ``ended`` is false if the thought was never closed."""
 
     thought: str
     text: str
@@ -73,29 +73,29 @@ class SplitAnswer(NamedTuple):
 def split_text(
     text: str, *, opened: bool = False, anywhere: bool = False, marks: Sequence[Marks] | None = None
 ) -> SplitAnswer:
-    """Split what a model wrote into its thought and its answer.
+    """Split a model's output into thought and answer.
 
-    A mark in the midst of a sentence is prose about marks and no thought. A thought is closed without having been
-    opened where the prompt had opened it.
+    A mark in the middle of a sentence is part of the prose and starts no thought. A closing mark without an opening
+    one ends a thought that the prompt has opened.
 
     Args:
-        text: as the model wrote it, marks included.
-        opened: the prompt ends inside of a thought.
-        anywhere: a thought may begin on any line (a judge drafts, says something, and thinks again), not only at the
-            start or behind another thought.
-        marks: of the model's family; None where that is not known. Words that open a thought in one family (Granite's
-            "Here is my response:") are prose in every other: then they count where the text begins with their partner.
+        text: the model's output, marks included.
+        opened: whether the prompt ends inside a thought.
+        anywhere: whether a thought may begin on any line (a judge may think again after a draft), not only at the
+            start or after another thought.
+        marks: marks of the model's family; None if unknown. Then marks that are ordinary words (Granite's "Here is my
+            response:") only count if the text begins with the opening one.
 
     Returns:
-        The thought without its marks, and what stands behind the last one. Without a thought the text is unchanged.
+        The thought without its marks, and the text after the last thought. Without a thought the text is unchanged.
 
     Example:
         >>> split_text("<think>Sky, sea.</think>\\n\\nBlue.")
-        Said(thought='Sky, sea.', text='Blue.', ended=True)
+        SplitAnswer(thought='Sky, sea.', text='Blue.', ended=True)
         >>> split_text("<think>Sky, sea")
-        Said(thought='Sky, sea', text='', ended=False)
+        SplitAnswer(thought='Sky, sea', text='', ended=False)
         >>> split_text("Put <think> before it.")
-        Said(thought='', text='Put <think> before it.', ended=True)
+        SplitAnswer(thought='', text='Put <think> before it.', ended=True)
     """
     if CHANNEL in text:
         return _by_channels(text)
@@ -114,12 +114,12 @@ def split_text(
 def _last_thought(
     text: str, marks: Sequence[Marks], *, opened: bool, anywhere: bool
 ) -> tuple[int | None, int | None]:
-    """Return where the last thought begins and where it ends: (None, None) without one, (n, None) if it is open."""
+    """Return where the last thought begins and ends: (None, None) without a thought, (n, None) if it is not closed."""
     words = {mark.open.lower(): True for mark in marks} | {mark.close.lower(): False for mark in marks}
     pattern = re.compile("|".join(sorted(map(re.escape, words), key=len, reverse=True)), re.IGNORECASE)
     begin: int | None = 0 if opened else None
     end: int | None = None
-    literal = 0  # marks in prose whose partners are prose too
+    literal = 0  # opening marks in prose, whose closing marks are prose too
     for found in pattern.finditer(text):
         before = text[end or 0 : found.start()]
         if words[found[0].lower()]:
@@ -154,12 +154,12 @@ def _bare(text: str, marks: Sequence[Marks]) -> str:
 
 
 def bare_channel(thought: str) -> str:
-    """Return a thought without the name of the channel it came through."""
+    """Return a thought without the channel name at its start."""
     return _NAME_OF_CHANNEL.sub("", f"{thought.strip(_BLANK)}\n").strip()
 
 
 def unwrap(answer: str) -> str:
-    """Return an answer that stood behind a thought, without the words that some models put around it."""
+    """Return the answer after a thought without the words that some models put around it."""
     found = _WRAPPED.match(answer)
     inner = next((found[name] for name in "abcd" if found[name] is not None), "") if found else answer
     return inner.strip()

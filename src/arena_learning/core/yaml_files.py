@@ -1,4 +1,4 @@
-"""YAML that refuses a key given twice, where the common loader silently takes the last one."""
+"""Reads YAML and refuses duplicate keys, of which PyYAML silently takes the last."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from arena_learning.core.redact import redacted
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, but for doubled keys."""
+    """The safe loader, which also refuses duplicate keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
         """Build a mapping whose keys are all different."""
@@ -29,36 +29,38 @@ class _Loader(yaml.SafeLoader):
 
 
 class _DoubledKeyError(Exception):
-    """A key that stands twice in one mapping, and the line of the second."""
+    """A duplicate key of a mapping, and the line of the second one."""
 
 
 def read_yaml(path: Path) -> object:
     """Return the content of a YAML file.
 
     Raises:
-        ArenaError: not YAML, or a key that stands twice (names the line), or a value that holds itself.
+        ArenaError: the file is not YAML, or has a duplicate key (with its line), or a value that contains itself.
         FileNotFoundError: there is no such file.
     """
     try:
         value = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
         if _holds_itself(value):
             raise ArenaError(
-                "an alias (*) stands inside of what it repeats", where=str(path), hint="write it out"
+                "an alias (*) is inside the value that it repeats",
+                where=str(path),
+                hint="replace the alias by the value",
             )
         return value
     except RecursionError:
-        raise ArenaError("too deep: lists in lists without an end", where=str(path)) from None
+        raise ArenaError("lists or mappings are nested too deeply", where=str(path)) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ArenaError(f"not YAML: {redacted(' '.join(str(error).split()))}", where=str(path)) from None
     except _DoubledKeyError as error:
         key, line = error.args
         raise ArenaError(
-            f"the key '{key}' stands twice", where=f"{path}, line {line}", hint="remove one of the two"
+            f"the key '{key}' is given twice", where=f"{path}, line {line}", hint="remove one of the two"
         ) from None
 
 
 def _holds_itself(value: object, around: tuple[int, ...] = ()) -> bool:
-    """Whether a mapping or list stands somewhere inside of itself, as an alias can make it."""
+    """Whether a mapping or list contains itself, which YAML aliases make possible."""
     if not isinstance(value, dict | list):
         return False
     items = value.values() if isinstance(value, dict) else value

@@ -1,7 +1,7 @@
 """The paper's selection rules: lost battles become SFT rows, the widest gaps become preference pairs.
 
-Both look at one instruction at a time and return the battle to learn from, or the reason why there is none.
-Where two are equally good, the smaller seeded hash wins, so that the order of the files changes nothing.
+Each rule looks at one instruction and returns the battle to learn from, or the reason why there is none. Ties are
+broken by a seeded hash, so that the order of the files has no effect.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from arena_learning.schema import Battle, Response
 
 
 class Choice(NamedTuple):
-    """A battle to learn from: who won, who lost, and the battle."""
+    """A battle to learn from, with its winner and loser."""
 
     winner: str
     loser: str
@@ -29,7 +29,7 @@ class Choice(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """What selection depends on; see `params.Dataset` and `params.Round`."""
+    """The parameters of selection; see `params.Dataset` and `params.Round`."""
 
     threshold: float
     pairs: str
@@ -39,7 +39,7 @@ class Rules(NamedTuple):
     opponents: tuple[str, ...] = ()
 
     def admits(self, battle: Battle, target: str | None) -> bool:
-        """Whether a battle may become a row, by who plays it."""
+        """Whether both contestants of a battle may give rows; without ``opponents`` any may."""
         return not self.opponents or {battle.a, battle.b} <= {target, *self.opponents}
 
 
@@ -48,14 +48,27 @@ def choose_label(
 ) -> Choice | str:
     """Choose the answer that the target should have given (paper, section 4.2, SFT).
 
-    Of the contestants that beat the target by the threshold or more, the highest-scoring one whose answer may be
-    trained on. With a threshold of 0 an equal score is enough.
+    The label is the answer with the highest score among the contestants that beat the target by the threshold or more
+    and whose answer may be trained on. With a threshold of 0, an equal score is enough.
 
     Args:
-        battles: those of one instruction.
+        battles: the battles of one instruction.
         target: the contestant being trained.
         responses: the instruction's responses by contestant.
         rules: threshold, longest answer, seed.
+
+    Returns:
+        The battle to learn from, or the reason why there is none.
+
+    Example:
+        >>> sides = {"instruction_id": "q", "judge": "j", "category": "chat", "a": "base", "b": "large"}
+        >>> lost = Battle(**sides, winner="b", score_a=4, score_b=8, gap=4, games=2)
+        >>> said = {"instruction_id": "q", "finish_reason": "stop", "prompt_tokens": 1, "completion_tokens": 1}
+        >>> answers = {name: Response(**said, contestant=name, text="Paris") for name in ("base", "large")}
+        >>> choose_label([lost], "base", answers, Rules(threshold=1, pairs="all", max_words=0, seed=0)).winner
+        'large'
+        >>> choose_label([lost], "base", answers, Rules(threshold=5, pairs="all", max_words=0, seed=0))
+        'gap below the threshold'
     """
     own = [b for b in battles if target in (b.a, b.b)]
     scored = [b for b in own if b.winner != "unscored"]
@@ -75,8 +88,8 @@ def choose_pair(
 ) -> Choice | str:
     """Choose the battle with the widest gap of at least the threshold (paper, section 4.2, DPO and PPO).
 
-    The chosen answer may be the target's own. Arguments as in `choose_label`; ``rules.pairs`` ``target`` looks at the
-    target's battles only.
+    The chosen answer may be the target's own. With ``rules.pairs`` ``target``, only the target's battles count.
+    Arguments, result and usage are those of `choose_label`.
     """
     own = [b for b in battles if rules.pairs == "all" or target in (b.a, b.b)]
     scored = [b for b in own if b.winner != "unscored"]
@@ -94,7 +107,7 @@ def choose_pair(
 
 
 def _against(battle: Battle, target: str) -> Choice | None:
-    """Return the battle as a loss of the target, or None if it won. A tie is a loss by 0."""
+    """Return the battle as the target's loss, or None if the target won. A tie is a loss by 0."""
     other = battle.b if battle.a == target else battle.a
     won = battle.winner == ("a" if battle.a == target else "b")
     return None if won else Choice(other, target, battle)
@@ -122,7 +135,7 @@ def _best(
 
 
 def reason_unfit(response: Response, max_words: int) -> str:
-    """Return why an answer must not be learnt, or an empty string."""
+    """Return why an answer must not be trained on, or an empty string."""
     if response.finish_reason == "refused":
         return "the winner's answer was refused"
     if not response.text.strip():

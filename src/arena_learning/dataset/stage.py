@@ -1,4 +1,4 @@
-"""The `dataset` stage: from a round's battles to training rows with provenance, and a card."""
+"""The `dataset` stage: turn a round's battles into training rows with provenance, and write a data card."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from arena_learning.schema import (
 
 
 class SelectedRows(NamedTuple):
-    """A round's new rows (one of the two lists is empty), and for every instruction what became of it."""
+    """A round's new rows (one of the two lists is empty), and the outcome of every instruction."""
 
     sft: list[SftRow]
     preferences: list[PreferenceRow]
@@ -33,7 +33,11 @@ class SelectedRows(NamedTuple):
 
 
 def make_dataset(name: str, params: Params, paths: Paths) -> dict[str, Any]:
-    """Make a round's rows, add them to those of the round it continues, and return the card."""
+    """Select a round's rows, append them to those of the round that it continues, and return the data card.
+
+    Example:
+        card = make_dataset("sft-i1", params, paths)
+    """
     this = params.rounds[name]
     instructions = read_rows(paths.split(this.split), Instruction)
     responses = read_rows(paths.responses(name), Response)
@@ -49,7 +53,7 @@ def make_dataset(name: str, params: Params, paths: Paths) -> dict[str, Any]:
 
 
 def rules_of(name: str, params: Params) -> Rules:
-    """Return the rules of a round's selection."""
+    """Return the selection rules of a round."""
     own = params.dataset
     return Rules(
         params.rounds[name].threshold, own.pairs, own.max_words, params.seed, own.max_rows, own.opponents
@@ -64,7 +68,7 @@ def select_rows(
     battles: Sequence[Battle],
     rules: Rules,
 ) -> SelectedRows:
-    """Choose what to learn from each instruction of a round."""
+    """Select what to learn from each instruction of a round."""
     by_instruction: dict[str, list[Battle]] = defaultdict(list)
     target = None if this.target == NONE else this.target
     for battle in battles:
@@ -92,7 +96,7 @@ def select_rows(
 
 
 def _widest(curated: SelectedRows, rules: Rules) -> SelectedRows:
-    """Keep the rows with the widest gaps, as many as the rules allow, in their order."""
+    """Keep at most ``rules.max_rows`` rows, those with the widest gaps, in their order."""
     rows: list[SftRow | PreferenceRow] = [*curated.sft, *curated.preferences]
     if not rules.max_rows or len(rows) <= rules.max_rows:
         return curated
@@ -121,7 +125,7 @@ def _labelled(
     rules: Rules,
     curated: SelectedRows,
 ) -> str:
-    """Learn a recorded contestant's answer without a battle (the paper's SFT-I0)."""
+    """Add a recorded contestant's answer as a row, without a battle (the paper's SFT-I0)."""
     response = own.get(this.labels)
     if response is None:
         return "no label"

@@ -1,6 +1,6 @@
-"""How a contestant answers: engines behind one small protocol, chat templates, weights.
+"""Engines, which generate the answers of contestants and judges; chat templates; weights.
 
-A new engine is one file, its name in `params`, a line in `build`; it passes `arena_learning.testing`.
+A new engine is one file, its name in `params` and a line in `build`; it must pass `arena_learning.testing`.
 """
 
 import lazy_loader

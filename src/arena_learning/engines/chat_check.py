@@ -1,8 +1,8 @@
-"""A model's chat format, checked before anything is asked or judged: is what is learnt what will be served?
+"""Checks a model's chat format before a run: training examples must have the same tokens as served conversations.
 
-A row is learnt as the prompt, exactly as it is served, and behind it what a template writes of an assistant's turn:
-a preamble (an empty thought, the name of a channel), the answer, a token that ends it. Loss is on the answer and on
-that one token (`engines.learnt`).
+A training example is the prompt exactly as it is served, followed by the rendered assistant turn: a preamble (an empty
+thought, the name of a channel), the answer, and a token that ends it. The loss is on the answer and that token
+(`engines.chat_format`).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ SCRIPTS = "Über 5 °C, 日本語, кот 🙂 done"
 
 
 class CheckedChat(NamedTuple):
-    """What the check found.
+    """Result of the check.
 
     Attributes:
-        end_of_turn: the token that ends an answer.
-        preamble: the text between a prompt and its answer that carries no loss.
-        notes: what a user should know of the format, a sentence each.
+        end_of_turn: id of the token that ends an answer.
+        preamble: text between prompt and answer, which has no loss.
+        notes: sentences about the format that a user should know.
     """
 
     end_of_turn: int
@@ -35,15 +35,15 @@ class CheckedChat(NamedTuple):
 
 
 def check_chat(chat: Chat, place: str = "weights") -> CheckedChat:
-    """Check that what would be learnt with this format is what will be served, and return what was found.
+    """Check that training examples in this format equal what is served.
 
     Args:
         chat: the tokenizer and template, as they are used for serving.
-        place: the section of params.yaml that the model stands in, for the errors' hints.
+        place: the model's section of params.yaml, for the errors' hints.
 
     Raises:
-        ArenaError: the prompt is not the start of the conversation; an answer never ends, or more than the answer and
-            one end would be learnt; what is learnt does not read back as the answer.
+        ArenaError: the prompt is not the start of the conversation; an answer never ends; more than the answer and one
+            end token would be trained on; or the trained tokens do not read back as the answer.
     """
     _check_tokenizer(chat)
     problem = _problem(chat)
@@ -57,7 +57,7 @@ def check_chat(chat: Chat, place: str = "weights") -> CheckedChat:
 
 
 def describe(chat: Chat, place: str) -> list[str]:
-    """Return what a user should know of a format that a model is served with, a sentence each."""
+    """Return sentences about the chat format that a user should know."""
     notes = []
     if chat.dated:
         notes.append(f"the template writes a date: it is {chat.dated[0]} ({place}.template_date)")
@@ -75,14 +75,14 @@ def describe(chat: Chat, place: str) -> list[str]:
 
 
 def _check_tokenizer(chat: Chat) -> None:
-    """Check that a tokenizer gives back what it is given; no template mends that."""
+    """Check that the tokenizer decodes what it encodes; no template can fix that."""
     for text in (*PLAIN, LAID_OUT):
         read = chat.decode(chat.tokens(text)).strip()
         if read != text:
             raise ArenaError(
-                f"the tokenizer does not give back what it is given: {text!r} becomes {read!r}",
+                f"the tokenizer does not decode what it encodes: {text!r} becomes {read!r}",
                 where=str(chat.folder),
-                hint="take the model's own folder with its tokenizer.json in place of a converted file",
+                hint="use the model's own folder with its tokenizer.json instead of a converted file",
             )
 
 
@@ -99,7 +99,7 @@ def _problem(chat: Chat) -> str:
         if form._turn(PLAIN[0]) is None:
             return (
                 "the chat template renders a prompt that is not the start of the conversation, so prompt and answer "
-                "cannot be told apart in training"
+                "cannot be separated in training"
             )
         return _endless(form)
     ends = {one.answer[-1] for one in learnt if one is not None}
@@ -112,13 +112,13 @@ def _endless(form: ChatFormat) -> str:
     written = form.chat.tokenizer.decode(form._turn(PLAIN[0]) or [])
     stopping = form.chat.tokenizer.convert_ids_to_tokens(form.chat.stop_ids)
     return (
-        f"an answer has no end of turn that stops generation: the template writes {written!r} and generation stops at "
-        f"{stopping}, so that a model trained on this never learns to stop, while its loss looks healthy"
+        f"an answer has no end of turn that stops generation: the template writes {written!r}, but generation stops at "
+        f"{stopping}, so a model would never learn to stop, although its loss looks good"
     )
 
 
 def _thought_stops(form: ChatFormat) -> str:
-    """Return what is wrong where a thought ends in a token that ends answers, too: nobody would see an answer."""
+    """Return the problem if a thought ends with a token that also ends answers, so that no answer is generated."""
     spoken = {"role": "assistant", "content": GOODBYE}
     for field in ("reasoning_content", "thinking", "reasoning"):
         whole = form.chat.render_messages([{"role": "user", "content": HELLO}, {**spoken, field: "Zephyr"}])
@@ -126,28 +126,28 @@ def _thought_stops(form: ChatFormat) -> str:
         stops = [token for token in form.chat.tokens(thought) if token in form.chat.stop_ids]
         if stops:
             name = form.chat.tokenizer.convert_ids_to_tokens(stops[0])
-            return f"the model ends its thoughts with {name}, which ends its answers, too"
+            return f"the model ends its thoughts with {name}, which also ends its answers"
     return ""
 
 
 def _round_trip(form: ChatFormat) -> str:
-    """Return what is wrong where an answer that is learnt does not read back as itself, twice over."""
+    """Return the problem if a trained answer does not read back as itself, checked twice in a row."""
     for answer in (*PLAIN, LAID_OUT):
         text, seen = answer, []
         for _ in range(2):
             learnt = form.learn(text)
             if learnt is None:
-                return f"the answer {text[:40]!r} is not written behind the prompt"
+                return f"the template does not write the answer {text[:40]!r} after the prompt"
             if set(learnt.answer[:-1]) & set(form.chat.controls.values()):
                 written = form.chat.tokenizer.decode(learnt.answer)
-                return f"more than the answer and its end would be learnt: {written!r}"
+                return f"more than the answer and its end would be trained on: {written!r}"
             read = form.chat.read([*learnt.preamble, *learnt.answer])
             text = read.text.strip()
             if text != answer or read.thought:
-                return f"the answer {answer!r} is learnt, and reads back as {(read.thought + read.text)!r}"
+                return f"the trained answer {answer!r} reads back as {(read.thought + read.text)!r}"
             seen.append(learnt)
         if seen[0] != seen[1]:
-            return f"the answer {answer!r}, learnt and read back, is learnt otherwise"
+            return f"the answer {answer!r}, read back and trained on again, gives other tokens"
     return ""
 
 
@@ -162,7 +162,7 @@ def _learning_notes(form: ChatFormat) -> list[str]:
 
 
 def _hint(chat: Chat, place: str) -> str:
-    """Return the parameter that would fix a format: one that was tried, or a template of one's own."""
+    """Return a hint with a parameter that fixes the format: template variables that pass the check, or a template."""
     switches = [switch for switch in SWITCHES if re.search(rf"\b{switch.name}\b", chat.template)]
     tries: list[dict[str, Any]] = [{one.name: value} for one in switches for value in (one.off, one.on)]
     tries += [{"tools": []}] if re.search(r"\btools\b", chat.template) else []
@@ -172,13 +172,13 @@ def _hint(chat: Chat, place: str) -> str:
         if other.settings != chat.settings and not _problem(other):
             return f"set {place}.chat_template_kwargs: {_shown(other.settings)}"
     return (
-        f"give a template that ends the assistant's turn with a token which stops generation, and whose prompt is what "
-        f"it writes before an answer: {place}.chat_template: FILE"
+        f"set {place}.chat_template: FILE to a template that ends the assistant's turn with a token that stops "
+        f"generation, and that writes the prompt exactly as it stands before an answer"
     )
 
 
 def _undefined(chat: Chat) -> dict[str, Any]:
-    """Return empty values for the variables without which the template fails."""
+    """Return empty values for the variables that the template requires."""
     given: dict[str, Any] = {}
     for _ in range(8):
         try:

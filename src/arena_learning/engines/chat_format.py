@@ -1,7 +1,7 @@
-"""How an assistant's turn is learnt: what a template writes of it behind the prompt that is served.
+"""Makes the training tokens of an assistant turn: what the template writes after the served prompt.
 
-The turn's text is taken from one short conversation, since it is the same behind any prompt; so a template that treats
-earlier turns otherwise (cuts their thoughts, moves a system turn) changes nothing of it.
+The turn's text is taken from one short conversation, because it is the same after any prompt. So it does not matter if
+the template changes earlier turns (removes their thoughts, moves a system turn).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from arena_learning.engines.chat import GOODBYE, HELLO, Chat
 from arena_learning.schema import Turn
 
 ASKED = (Turn(role="user", content=HELLO),)
-# Answers that must come back as they were: a word, a list with code, letters of several scripts.
+# Answers that must decode to themselves.
 PLAIN = ("Blue.", "Green grass grows.", "7 of them")
 
 
 class ThinkingSwitch(NamedTuple):
-    """A variable that templates turn thoughts on and off with."""
+    """A template variable that turns thoughts on and off."""
 
     name: str
     off: bool | str
@@ -39,17 +39,22 @@ SWITCHES = (
 
 
 class LearntTurn(NamedTuple):
-    """Token ids of an assistant's turn: ``preamble`` carries no loss, ``answer`` ends in the end of turn."""
+    """Token ids of an assistant turn: ``preamble`` has no loss, ``answer`` includes the end of turn."""
 
     preamble: list[int]
     answer: list[int]
 
 
 class ChatFormat:
-    """How the assistant's turns of a model are learnt.
+    """Makes the training tokens of a model's assistant turns.
 
     Args:
-        chat: the model's tokenizer and template, as they are served.
+        chat: the model's tokenizer and template, as they are used for serving.
+
+    Example::
+
+        turn = ChatFormat(Chat(Path("models/base"))).learn("Blue.")
+        ids, labels = turn.preamble + turn.answer, [-100] * len(turn.preamble) + turn.answer
     """
 
     def __init__(self, chat: Chat) -> None:
@@ -58,10 +63,10 @@ class ChatFormat:
         self._prompt_ids = chat.tokens(self._prompt)
 
     def learn(self, answer: str) -> LearntTurn | None:
-        """Return what is learnt of an answer; None where the template does not write it behind the prompt.
+        """Return the training tokens of an answer; None if the template does not write it after the prompt.
 
-        Control tokens in the answer are broken, as in any turn. Where the template itself puts white space around an
-        answer, the answer's own is left out: else each round would add some to what the last one learnt.
+        Control tokens in the answer are broken, as in any turn. If the template puts white space around an answer, the
+        answer's own is removed; otherwise each round would add more of it.
         """
         text = self._turn_text(self._bare(answer))
         rest = None if text is None else self._behind_preamble(text)
@@ -71,7 +76,7 @@ class ChatFormat:
         end = next((place for place, token in enumerate(rest) if token in stops), None)
         if end is not None:
             return LearntTurn(self.preamble_ids, rest[: end + 1])
-        # Some templates end a turn only when the next begins.
+        # Some templates end a turn only if another one follows.
         return (
             None
             if self.chat.end_of_turn is None
@@ -79,11 +84,11 @@ class ChatFormat:
         )
 
     def _behind_preamble(self, text: str) -> list[int] | None:
-        """Return the ids of a turn's text without the preamble's; None if it does not begin with that."""
+        """Return the ids of a turn's text without the preamble; None if it does not begin with the preamble."""
         ids = self._behind(self._prompt, text)
         if ids[: len(self.preamble_ids)] == self.preamble_ids:
             return ids[len(self.preamble_ids) :]
-        # A tokenizer may put the end of a preamble and the beginning of an answer into one token.
+        # A tokenizer may merge the end of the preamble and the start of the answer into one token.
         if not text.startswith(self.preamble):
             return None
         return self._behind(self._prompt + self.preamble, text[len(self.preamble) :])
@@ -95,27 +100,27 @@ class ChatFormat:
 
     @cached_property
     def _around(self) -> tuple[str, str]:
-        """What the template writes before and behind an answer."""
+        """The template's text before and after an answer."""
         before, _, after = (self._turn_text(GOODBYE) or "").partition(GOODBYE)
         return before, after
 
     def has_control(self, answer: str) -> bool:
-        """Whether an answer spells a control token or the mark of a thought: it would not come back as it is."""
+        """Whether an answer contains a control token or thought mark, so that it would be changed."""
         return any(word in answer for word in self.chat.words)
 
     @cached_property
     def preamble(self) -> str:
-        """The text between a prompt and its answer that carries no loss, such as an empty thought."""
+        """Text between prompt and answer that has no loss, such as an empty thought."""
         text: str = self.chat.tokenizer.decode(self.preamble_ids)
         written = self._around[0].rstrip(" ")
-        # Some tokenizers put spaces behind the tokens that they decode.
+        # Some tokenizers add spaces after decoded tokens.
         return written if written.replace(" ", "") == text.replace(" ", "") else text
 
     @cached_property
     def preamble_ids(self) -> list[int]:
-        """What the turns of different answers have in common before the answer.
+        """The ids that the turns of different answers have in common before the answer.
 
-        Spaces at its end are not counted in: they may become one token with an answer's first word.
+        Spaces at the end are excluded, because they may merge with the answer's first word into one token.
         """
         turns = [ids for answer in PLAIN if (ids := self._turn(answer)) is not None]
         common = _common(turns) if len(turns) == len(PLAIN) else []
@@ -124,7 +129,7 @@ class ChatFormat:
         return common
 
     def _turn(self, answer: str) -> list[int] | None:
-        """Return the ids behind the prompt: preamble, answer, and what the template writes after it."""
+        """Return the ids after the prompt: preamble, answer, and the template's text after the answer."""
         text = self._turn_text(answer)
         return None if text is None else self._behind(self._prompt, text)
 
@@ -135,10 +140,10 @@ class ChatFormat:
         return self._added + whole[len(self._prompt) :]
 
     def _behind(self, before: str, text: str) -> list[int]:
-        """Return the ids of a text as it stands behind another one.
+        """Return the ids of ``text`` when it follows ``before``.
 
-        Some tokenizers put a space before whatever they are given, so a text by itself has other ids than behind a
-        prompt. Where the seam melts into one token, it is tokenized behind a line break, and else by itself.
+        Some tokenizers add a space in front of their input, so a text alone has other ids than after a prompt. If a
+        token spans the boundary, the text is tokenized after a line break, or as a last resort alone.
         """
         for start in (before, "\n"):
             first, ids = self.chat.tokens(start), self.chat.tokens(start + text)
@@ -147,10 +152,10 @@ class ChatFormat:
         return self.chat.tokens(text)
 
     def _behind_thought(self, whole: str) -> str | None:
-        """Return the turn's text where prompt and conversation differ in nothing but an empty or opened thought.
+        """Return the turn's text if prompt and conversation differ only in an empty or opened thought, else None.
 
-        Reasoning models' templates open a thought in the prompt, or put an empty one there, and leave it out of a
-        conversation that is over, or write it otherwise.
+        Templates of reasoning models open a thought or write an empty one in the prompt, but leave it out of a finished
+        conversation or write it differently.
         """
         head, _, end = self._prompt.rpartition(HELLO)
         head += HELLO
@@ -162,7 +167,7 @@ class ChatFormat:
         rest = whole[len(head + end) :].lstrip()
         for mark in self._marks:
             own = re.match(rf"(?:{re.escape(mark.open)}\s*)?({re.escape(mark.close)}\s*)", rest)
-            if own:  # the template's own empty thought, of which the prompt has the beginning
+            if own:  # the template's own empty thought, whose start is in the prompt
                 return rest[own.start(1) if self.chat.opens_thought else own.end() :]
         return self._closing + rest if self.chat.opens_thought else rest
 
@@ -172,7 +177,7 @@ class ChatFormat:
 
     @property
     def _closing(self) -> str:
-        """The end of an empty thought that the prompt has opened: the template's own, where it has a switch for it."""
+        """The end of an empty thought that the prompt has opened; the template's own, if it has a switch for it."""
         end = self._prompt.rpartition(HELLO)[2]
         off = thinking_off(self.chat)
         if off is not None and not off.opens_thought:
@@ -184,10 +189,10 @@ class ChatFormat:
 
     @cached_property
     def _added(self) -> str:
-        """What is put before an answer where the template writes prompt and answer without a gap for a thought.
+        """Text to add before an answer if the template leaves no place for a thought between prompt and answer.
 
-        Where the prompt asks for a thought, an empty one: else answers would be learnt right behind a prompt that says
-        to think first. Where it opens one, its end: else they would be learnt as thoughts.
+        If the prompt asks for a thought, this is an empty one; otherwise the model would learn to ignore that. If the
+        prompt opens a thought, this is its end; otherwise answers would be trained on as thoughts.
         """
         whole = self.chat.render_whole([*ASKED, Turn(role="assistant", content=GOODBYE)])
         if not self._marks or not whole.startswith(self._prompt):
@@ -200,13 +205,13 @@ class ChatFormat:
         if off is not None:
             return self._thought_when_off(off)
         told, _, end = self._prompt.partition(HELLO)
-        if any(mark.close in end for mark in self._marks):  # the prompt has said that there is no thought
+        if any(mark.close in end for mark in self._marks):  # the prompt already contains an empty thought
             return ""
         mark = next((m for m in self._marks if m.open in told and m.open in self.chat.controls), None)
         return f"{mark.open}{mark.close}" if mark else ""
 
     def _thought_when_off(self, off: Chat) -> str:
-        """Return what the template adds to the prompt of a model that shall not think."""
+        """Return the text that the template adds to the prompt when thoughts are turned off."""
         with_it, without = (chat.render(ASKED).rpartition(HELLO)[2] for chat in (off, self.chat))
         if with_it.startswith(without) and with_it != without:
             return with_it[len(without) :]
@@ -215,7 +220,7 @@ class ChatFormat:
 
 
 def thinking_off(chat: Chat) -> Chat | None:
-    """Return the same model told not to think, where its template has a switch for that and it is on."""
+    """Return the same model with thoughts turned off; None unless its template has a switch for it that is on."""
     for switch in SWITCHES:
         given = chat.settings.kwargs.get(switch.name, switch.on)
         if given == switch.off or not re.search(rf"\b{switch.name}\b", chat.template):
@@ -225,7 +230,7 @@ def thinking_off(chat: Chat) -> Chat | None:
             off, on = other.render(ASKED), chat.render(ASKED)
         except ArenaError:
             continue
-        if switch.off is not False:  # it may be a word in a system line and no more
+        if switch.off is not False:  # the value may only be printed in the system prompt
             off, on = off.rpartition(HELLO)[2], on.rpartition(HELLO)[2]
         if off != on:
             return other
@@ -233,13 +238,13 @@ def thinking_off(chat: Chat) -> Chat | None:
 
 
 def _without_thought(end: str, mark: Marks) -> str:
-    """Return a prompt's end without a thought of the template's own (an empty one, mostly) or one that is left open."""
+    """Return a prompt's end without the template's own thought, which is usually empty or left open."""
     opened, closed = re.escape(mark.open), re.escape(mark.close)
     end = re.sub(rf"{opened}.*?{closed}", "", end, flags=re.DOTALL)
     return re.sub(rf"{opened}\s*(?:thought|analysis)?\s*\Z|{closed}\s*\Z", "", end)
 
 
 def _common(rows: Sequence[list[int]]) -> list[int]:
-    """Return what all rows begin with."""
+    """Return the common prefix of all rows."""
     same = (len(set(column)) == 1 for column in zip(*rows, strict=False))
     return rows[0][: sum(takewhile(bool, same))]

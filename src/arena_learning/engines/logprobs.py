@@ -1,4 +1,4 @@
-"""The likeliest tokens at each place of an answer, noted while transformers generates it."""
+"""Records the most probable tokens at each position while transformers generates an answer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from arena_learning.engines.base import Token
 
 
 class TopLogprobs:
-    """A logits processor that changes nothing and keeps the likeliest tokens of every step.
+    """A logits processor that records the most probable tokens of each step and changes nothing.
 
-    Only these are kept: all logits of a long answer would fill the memory. Generation applies it before temperature
+    It does not keep all logits, which would fill the memory for a long answer. Generation applies it before temperature
     and ``top_p``.
 
     Args:
-        count: how many tokens to keep at each place.
+        count: number of tokens to record per position.
     """
 
     def __init__(self, count: int) -> None:
@@ -23,15 +23,15 @@ class TopLogprobs:
         self._steps: list[tuple[list[list[int]], list[list[float]]]] = []
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
-        """Note the likeliest tokens of ``scores`` (rows, vocabulary); return it as it is."""
+        """Record the most probable tokens of ``scores``, of shape (rows, vocabulary); return ``scores`` unchanged."""
         logs, ids = scores.float().log_softmax(-1).topk(min(self._count, scores.shape[-1]))
         self._steps.append((ids.tolist(), logs.tolist()))
         return scores
 
     def tokens(self, row: int, answer: Sequence[int], tokenizer: Any) -> tuple[Token, ...]:
-        """Return the tokens of one row's answer with the likeliest in their places."""
+        """Return the tokens of one row's answer, each with the most probable tokens at its position."""
         found = []
-        for token, (ids, logs) in zip(answer, self._steps, strict=False):  # other rows may have gone on
+        for token, (ids, logs) in zip(answer, self._steps, strict=False):  # other rows may be longer
             texts = tokenizer.batch_decode([[index] for index in ids[row]])
             found.append(Token(tokenizer.decode([token]), tuple(zip(texts, logs[row], strict=True))))
         return tuple(found)

@@ -1,8 +1,8 @@
-"""The OpenVINO GenAI engine: the fastest on a CPU. Continuous batching over a GGUF export of the model.
+"""The OpenVINO GenAI engine, the fastest on a CPU: continuous batching over a GGUF export of the model.
 
-By default OpenVINO computes in whatever type the processor has (bf16 here, f32 there), quantises activations
-on the way and packs the cache into 8 bits; then an answer depends on the machine and on what else is in the
-batch. All three are switched off: answers are the same alone and in any batch, at two thirds of the speed.
+By default OpenVINO computes in the processor's preferred type (bf16 or f32), quantises activations and stores the
+KV cache in 8 bits, so that an answer depends on the machine and on the rest of the batch. All three are turned off:
+answers are the same alone and in any batch, at two thirds of the speed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PROPERTIES = {
     "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
 }
 PER_CALL = (
-    4  # calls of this many batches: a free place in the batch is filled at once, only a call's end runs dry
+    4  # batches per call: a free slot is refilled at once, so slots stay empty only at the end of a call
 )
 
 
@@ -41,11 +41,11 @@ class OpenVino:
 
     Args:
         folder: the model's folder (safetensors and tokenizer).
-        exports: where GGUF exports are kept.
-        template: the GGUF that exports take their metadata from, or None.
-        dtype: type the weights are served in.
-        batch_size: conversations in flight.
-        system: a system prompt for conversations that have none.
+        exports: folder where GGUF exports are cached.
+        template: GGUF file that provides the metadata of exports, or None.
+        dtype: type of the served weights.
+        batch_size: conversations that are generated at once.
+        system: system prompt for conversations that have none.
         settings: how its chat template is used.
 
     Raises:
@@ -139,20 +139,20 @@ class OpenVino:
         config.do_sample = sampling.temperature > 0
         if config.do_sample:
             config.temperature, config.top_p = sampling.temperature, sampling.top_p
-            # One seed for all would give every conversation the same throws; with the prompt in it they
-            # differ, and stay the same in any batch.
+            # With one seed for all, every conversation would get the same random numbers. A seed that depends on the
+            # prompt differs between conversations and is the same in any batch.
             mixed = hashlib.sha256(canonical([sampling.seed, prompt]).encode()).hexdigest()
             config.rng_seed = int(mixed[:8], 16)
         return config
 
     def variant(self, conversation: Conversation) -> str:
-        """Say what is asked otherwise than it once was; see `base.Versioned`."""
+        """Return the store key's mark for a changed prompt; see `base.Versioned`."""
         return self.chat.variant(conversation)
 
     def said(self, text: str) -> SplitAnswer:
-        """Split an answer that was remembered whole; see `base.Versioned`."""
+        """Split an answer that was stored with its thought; see `base.Versioned`."""
         return self.chat.said(text)
 
     def close(self) -> None:
-        """Give back the memory."""
+        """Free the memory."""
         self._pipeline = None

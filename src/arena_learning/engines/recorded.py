@@ -1,4 +1,4 @@
-"""The recorded engine: answers that stand in a file, for opponents whose model is not at hand."""
+"""The recorded engine: reads answers from a file, for opponents whose model is not available."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from arena_learning.params import Sampling
 from arena_learning.pool import RecordedAnswer, read_recorded
 from arena_learning.schema import Instruction
 
-_SHOWN = 5  # ids named in an error
+_SHOWN = 5  # number of ids in an error
 
 
 class RecordedEngine:
-    """Gives the answers of a JSON Lines file of ``{"id": instruction id, "text": answer}``.
+    """Returns the answers of a JSON Lines file of ``{"id": instruction id, "text": answer}``.
 
-    Sampling changes nothing, not even ``max_tokens``: the answers are what they are, and all have ended by
-    themselves. Tokens are counted as words between white space
-    (as characters where a script writes none). A file may answer more than is asked here
-    (one serves all splits); `unused` says how many.
+    Sampling has no effect, not even ``max_tokens``, and every answer counts as complete. Token counts are numbers of
+    words (of characters, in scripts without spaces). The file may answer further instructions, since one file serves
+    all splits; `unused` is their number.
 
     Args:
-        file: the answers.
-        instructions: what will be asked; every one must be answered in the file.
+        file: the file of answers.
+        instructions: the instructions that will be asked; the file must answer all of them.
 
     Raises:
         ArenaError: the file is missing or malformed, answers an id twice, or leaves instructions unanswered.
@@ -43,7 +42,7 @@ class RecordedEngine:
             raise ArenaError(
                 f"no answer to {len(missing)} of {len(instructions)} instructions ({_some(missing)})",
                 where=str(file),
-                hint="add the answers, or take this opponent out",
+                hint="add the answers, or remove this opponent",
             )
         self.file = file
         self.unused = len(answers.keys() - {instruction.id for instruction in instructions})
@@ -58,7 +57,7 @@ class RecordedEngine:
                 )
 
     def respond(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Completion]:
-        """Give the recorded answer to each conversation, in order; see `base.Engine`."""
+        """Return the recorded answer to each conversation, in order; see `base.Engine`."""
         keys = [conversation_key(conversation) for conversation in conversations]
         unknown = [
             c[-1].content[:40] for c, key in zip(conversations, keys, strict=True) if key not in self._answers
@@ -74,11 +73,11 @@ class RecordedEngine:
         ]
 
     def variant(self, conversation: Conversation) -> str:
-        """Nothing is asked; see `base.Versioned`."""
+        """Return an empty mark, because there are no prompts; see `base.Versioned`."""
         return ""
 
     def said(self, text: str) -> SplitAnswer:
-        """Split an answer that was remembered whole; see `base.Versioned`."""
+        """Split an answer that was stored with its thought; see `base.Versioned`."""
         return split_text(text)
 
     @staticmethod
@@ -96,11 +95,11 @@ class RecordedEngine:
         )
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is no memory to free."""
 
 
 def conversation_key(conversation: Conversation) -> str:
-    """Return a digest of the turns: how an answer is found for a conversation that comes without its id."""
+    """Return a digest of the turns, by which the answer to a conversation (without its id) is found."""
     turns = [[turn.role, turn.content] for turn in conversation]
     return hashlib.sha256(canonical(turns).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""A chat template at work: messages to text, with the variables and the day that the parameters give it."""
+"""Renders messages to text with a chat template, using the variables and the date from the parameters."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 from arena_learning.core import ArenaError
 from arena_learning.engines.tokenizer import TEMPLATE_DATE, ChatSettings
 
-CLOCK = "strftime_now"  # what templates call for the date
+CLOCK = "strftime_now"  # the function that templates call for the date
 _MARK = re.compile(r"<\|[^|<>\s]{1,40}\|>|\[/?[A-Z][A-Z_]+\]|<</?[A-Z]+>>|\[\|[a-z_]+\|\]")
 _ASKED = {"role": "user", "content": "Hello"}
 
 
 class Renderer:
-    """Writes messages as one template does.
+    """Renders messages with one chat template.
 
     Args:
-        tokenizer: the model's, whose special tokens templates write by name.
-        template: the text of the template.
-        settings: its variables and its day.
+        tokenizer: the model's tokenizer, whose special tokens templates refer to by name.
+        template: text of the template.
+        settings: variables and date of the template.
         where: the model's folder, for errors.
     """
 
@@ -31,14 +31,14 @@ class Renderer:
 
     @property
     def dated(self) -> list[str]:
-        """The day that the template writes, where it writes one."""
+        """The date that the template prints; an empty list if it prints none."""
         return [self._settings.date or TEMPLATE_DATE] if CLOCK in self._template else []
 
     def render(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> str:
-        """Return messages as the template writes them.
+        """Return messages as rendered by the template.
 
         Raises:
-            ArenaError: the template does not take them.
+            ArenaError: the template does not accept them.
         """
         if self._reads_parts:
             return self._apply(map(_in_parts, messages), add_generation_prompt)
@@ -46,7 +46,7 @@ class Renderer:
 
     @cached_property
     def _reads_parts(self) -> bool:
-        """Whether the template reads a message's text from a list of parts alone, as some that take images do."""
+        """Whether the template reads text only from a list of parts, like some that accept images."""
         for message, found in ((_ASKED, False), (_in_parts(_ASKED), True)):
             try:
                 if _ASKED["content"] in self._apply([message], add_generation_prompt=True):
@@ -57,7 +57,7 @@ class Renderer:
 
     @cached_property
     def marks(self) -> set[str]:
-        """What looks like a mark in what the template writes around turns; for some families these are no tokens."""
+        """Marks that the template writes around turns; in some model families they are not tokens."""
         system = {"role": "system", "content": "Brief."}
         told = [_ASKED, {"role": "assistant", "content": "Goodbye"}, _ASKED]
         found: set[str] = set()
@@ -87,7 +87,7 @@ class Renderer:
             raise ArenaError(
                 f"the chat template refuses turns of {roles}: {error}",
                 where=self._where,
-                hint="some models take no system prompt: remove it, or give a template that does (chat_template)",
+                hint="some models accept no system prompt: remove it, or set chat_template to a template that does",
             ) from None
         return text
 

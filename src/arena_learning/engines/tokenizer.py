@@ -1,7 +1,7 @@
 """A model folder's tokenizer: loading it, its control tokens, and the settings of its chat template.
 
-What a user or a model wrote is data: where it spells a control token (``<|im_end|>``), a space is put after
-that token's first character (``< |im_end|>``), so that it stays text, reads the same and can end no turn.
+Text from users and models is data. If it contains a control token (``<|im_end|>``), a space is inserted after the
+token's first character (``< |im_end|>``), so that it is read as text and cannot end a turn.
 """
 
 from __future__ import annotations
@@ -17,30 +17,28 @@ from arena_learning.core import read_json, write_json
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-NAMED_TEMPLATES = "additional_chat_templates"  # the folder of a tokenizer's templates besides the default one
-SETTINGS_FILE = (
-    "arena_chat.json"  # in a model's folder: how its template is used, where that is not the default
-)
-TEMPLATE_DATE = "2026-01-01"  # what a template that writes today's date gets, unless a parameter says another
+NAMED_TEMPLATES = "additional_chat_templates"  # folder of a tokenizer's templates other than the default one
+SETTINGS_FILE = "arena_chat.json"  # in a model's folder: its chat template settings, if not the defaults
+TEMPLATE_DATE = "2026-01-01"  # default date for templates that print today's date
 
-# How an added token that is not special may still look like a control, ...
+# Added tokens of this form count as control tokens even if they are not special, ...
 MARK = re.compile(r"<.+>|\[.+\]|\{.+\}", re.DOTALL)
-# ... and tags of HTML, which some vocabularies hold as whole tokens, and which are text.
+# ... except for HTML tags, which some vocabularies contain as tokens but which are text.
 _HTML = re.compile(
     r"</?(?:table|caption|thead|tbody|tfoot|tr|th|td|h[1-6]|blockquote|p|br|hr|div|span|a|b|i|u|s|em|strong|small|sub"
     r"|sup|code|pre|ul|ol|li|img|details|summary|iframe)/?>",
     re.IGNORECASE,
 )
-_PLAIN = ("TokenizersBackend", "PreTrainedTokenizerFast")  # names of transformers' one fast tokenizer
+_PLAIN = ("TokenizersBackend", "PreTrainedTokenizerFast")  # class names of transformers' plain fast tokenizer
 
 
 class ChatSettings(NamedTuple):
-    """How a model's chat template is used, beyond what comes with the model.
+    """How a model's chat template is used.
 
     Attributes:
-        template: the text of another template; empty for the tokenizer's own.
+        template: text of another template; empty for the tokenizer's own.
         kwargs: variables of the template, such as ``{"enable_thinking": False}``.
-        date: the day (YYYY-MM-DD) that a template which writes today's date gets; empty for `TEMPLATE_DATE`.
+        date: date (YYYY-MM-DD) for templates that print today's date; empty for `TEMPLATE_DATE`.
     """
 
     template: str = ""
@@ -48,7 +46,7 @@ class ChatSettings(NamedTuple):
     date: str = ""
 
     def over(self, other: ChatSettings) -> ChatSettings:
-        """Return these settings, with those of ``other`` where these say nothing."""
+        """Return these settings, completed by those of ``other``."""
         return ChatSettings(
             self.template or other.template, {**other.kwargs, **self.kwargs}, self.date or other.date
         )
@@ -58,7 +56,12 @@ AS_IT_COMES = ChatSettings()  # the tokenizer's own template, without variables
 
 
 def break_control_tokens(text: str, words: tuple[str, ...]) -> str:
-    """Return ``text`` with a space in every control token, so that a tokenizer reads it as text."""
+    """Return ``text`` with a space inside every control token, so that a tokenizer reads it as text.
+
+    Example:
+        >>> break_control_tokens("Blue.<|im_end|>", ("<|im_end|>",))
+        'Blue.< |im_end|>'
+    """
     pattern = _pattern(words)
     if pattern is None:
         return text
@@ -68,9 +71,9 @@ def break_control_tokens(text: str, words: tuple[str, ...]) -> str:
 
 
 def control_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
-    """Return the tokens of a Hugging Face tokenizer that must never come from what someone wrote, with their ids.
+    """Return the ids of a Hugging Face tokenizer's control tokens, which must never come from users' or models' text.
 
-    They are the special tokens, and added ones that look like a mark (``<think>``, ``[INST]``) and are no tag of HTML.
+    These are the special tokens, and added tokens that look like marks (``<think>``, ``[INST]``), except HTML tags.
     """
     return {
         str(token): index
@@ -80,10 +83,10 @@ def control_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
 
 
 def load_tokenizer(folder: Path, trust_remote_code: bool = False) -> Any:
-    """Load a folder's tokenizer as `transformers.AutoTokenizer` does, without its imports where they are not needed.
+    """Load a folder's tokenizer like `transformers.AutoTokenizer`, but faster if it is a plain fast tokenizer.
 
-    What this project writes is a plain fast tokenizer. `AutoTokenizer` gives it the same class, and brings scikit-learn
-    and all of generation along for it: half of what a stage takes that answers a few questions.
+    This project writes plain fast tokenizers. `AutoTokenizer` returns the same class for them, but imports scikit-learn
+    and all generation code, which takes half the time of a stage with few conversations.
     """
     config = folder / "tokenizer_config.json"
     named = read_json(config).get("tokenizer_class") if config.is_file() else None
@@ -97,7 +100,7 @@ def load_tokenizer(folder: Path, trust_remote_code: bool = False) -> Any:
 
 
 def longest_context(folder: Path, trust_remote_code: bool) -> int | None:
-    """Return how many positions the model was made for; `transformers` finds it where the file nests it."""
+    """Return the model's number of positions, or None; `transformers` is only loaded if config.json nests it."""
     given = read_json(folder / "config.json").get("max_position_embeddings")
     if isinstance(given, int):
         return given
@@ -108,14 +111,14 @@ def longest_context(folder: Path, trust_remote_code: bool) -> int | None:
 
 
 def template_text(given: object) -> str:
-    """Return the template that is used by default, where a tokenizer comes with several under names."""
+    """Return the text of a tokenizer's chat template; of several named templates, the default one."""
     if isinstance(given, Mapping):
         given = given.get("default") or (next(iter(given.values())) if len(given) == 1 else "")
     return given if isinstance(given, str) else ""
 
 
 def folder_settings(folder: Path) -> ChatSettings:
-    """Return how the template of the model in ``folder`` is used, as `save_settings` noted it there."""
+    """Return the chat template settings that `save_settings` wrote to ``folder``, or the defaults."""
     noted = folder / SETTINGS_FILE
     if not noted.is_file():
         return AS_IT_COMES
@@ -124,13 +127,13 @@ def folder_settings(folder: Path) -> ChatSettings:
 
 
 def save_settings(folder: Path, settings: ChatSettings) -> None:
-    """Note in a model's folder how its template is used, unless that is the default."""
+    """Write the chat template settings to a model's folder, unless they are the defaults."""
     if settings.kwargs or settings.date:
         write_json(folder / SETTINGS_FILE, {"kwargs": dict(settings.kwargs), "date": settings.date})
 
 
 def configured_ends(folder: Path) -> set[int]:
-    """Return the ids that end generation, from generation_config.json, or else config.json."""
+    """Return the ids that end generation, from generation_config.json, else from config.json."""
     for name in ("generation_config.json", "config.json"):
         path = folder / name
         value = read_json(path).get("eos_token_id") if path.is_file() else None
@@ -141,6 +144,6 @@ def configured_ends(folder: Path) -> set[int]:
 
 @lru_cache(maxsize=8)
 def _pattern(words: tuple[str, ...]) -> re.Pattern[str] | None:
-    """Return a pattern of the control tokens, longest first; a token of one character cannot be broken."""
+    """Return a pattern of the control tokens, longest first; tokens of one character are left out."""
     broken = sorted((word for word in set(words) if len(word) > 1), key=lambda word: (-len(word), word))
     return re.compile("|".join(map(re.escape, broken))) if broken else None

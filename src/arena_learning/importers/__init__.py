@@ -1,6 +1,6 @@
-"""Files of other tools as this project's files: instructions, answers, verdicts, votes, labelled pairs.
+"""Importers: convert other tools' files to instructions, answers, verdicts, votes and labelled pairs.
 
-A row that cannot be read is counted with its reason.
+Rows that cannot be used are counted by reason.
 """
 
 import lazy_loader

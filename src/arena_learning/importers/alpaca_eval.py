@@ -1,7 +1,7 @@
 """AlpacaEval: ``alpaca_eval.json``, ``model_outputs.json``, ``annotations.json``, and the same as flat tables.
 
-A preference is 1 for the baseline and 2 for the model, in between where it is graded, and 1.5 or 0 for a tie. In which
-order the judge saw the two is not recorded. Instructions without an id get one from their text.
+A preference is 1 for the baseline, 2 for the model, a number in between if graded, and 1.5 or 0 for a tie. The order in
+which the judge saw the two is not recorded. Instructions without an id get one from a hash of their text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ READ = frozenset(
 
 
 def take(record: Record, found: Collected, judge: str) -> None:
-    """Add what a record holds; verdicts of another judge than ``judge`` (if named) are passed over."""
+    """Add the contents of a record; if ``judge`` is given, verdicts of other judges are skipped."""
     fields = record.fields
     if "preference" in fields:
         _take_preference(record, found, judge)
@@ -57,7 +57,7 @@ def _take_preference(record: Record, found: Collected, judge: str) -> None:
     preference = record.number("preference")
     share = 0.5 if preference == 0 else preference - 1
     if not 0 <= share <= 1:
-        raise ArenaError(f"a preference of {preference:g} is not between 1 and 2", where=record.where)
+        raise ArenaError(f"the preference {preference:g} is not between 1 and 2", where=record.where)
     pair = record.text("baseline", "generator_1"), record.text("model", "generator_2")
     if record.fields.get("instruction") is not None:
         _take_instruction(record, found)

@@ -1,7 +1,7 @@
 """Arena-Hard: questions, answers and judgments of both versions.
 
-A judgment's games are against one baseline: in the first game the baseline is A, in the second it is B. ``A>>B`` counts
-10 to 1, ``A>B`` 7.75 to 3.25.
+All games of a judgment are against one baseline, which is A in the first game and B in the second. ``A>>B`` scores 10
+to 1, ``A>B`` 7.75 to 3.25.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SHARES = {
 
 
 def take(record: Record, found: Collected, judge: str, baseline: str = "") -> None:
-    """Add what a record holds; judgments of another judge than ``judge`` (if named) are passed over."""
+    """Add the contents of a record; if ``judge`` is given, judgments of other judges are skipped."""
     fields = record.fields
     if "games" in fields:
         _take_judgment(record, found, judge, baseline)
@@ -89,7 +89,7 @@ def _answer(record: Record, found: Collected) -> str:
 
 
 def _text(record: Record, item: Any) -> str:
-    """Return a turn's text: a text, ``{"content": text}`` or ``{"content": {"answer": text}}``."""
+    """Return the text of a turn given as text, ``{"content": text}`` or ``{"content": {"answer": text}}``."""
     for key in ("content", "answer"):
         item = item.get(key, item) if isinstance(item, dict) else item
     return Record(record.where, {"content": item}).text("content")

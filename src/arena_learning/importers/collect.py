@@ -1,4 +1,4 @@
-"""What an import has found so far, checked for contradictions, and the files it becomes."""
+"""Collects the contents of an import, checks them for contradictions, and writes them to files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from arena_learning.importers.source import Record, with_digest
 from arena_learning.schema import Instruction, RecordedVerdict, describe_invalid, write_rows
 
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
-_LONGEST = 100  # of a contestant's name, which is a file's name too
+_LONGEST = 100  # characters of a contestant's name, which is also a file name
 _ITSELF = "a contestant against itself"
 K = TypeVar("K")
 V = TypeVar("V")
 
 
 class Vote(NamedTuple):
-    """One row of a battle log, as `arena rate` reads it; ``repeats`` is its column ``count``."""
+    """One row of a battle log, as `arena rate` reads it; ``repeats`` is written as column ``count``."""
 
     model_a: str
     model_b: str
@@ -34,16 +34,16 @@ class Vote(NamedTuple):
 
 
 class Collected:
-    """What was found, by the contestants' own names, and what was passed over and why.
+    """The collected rows, with contestants' original names, and counts of what was skipped.
 
     Attributes:
-        instructions: by id.
-        answers: by contestant and instruction.
-        verdicts: by instruction and contestants.
-        votes: in their order.
+        instructions: instructions by id.
+        answers: answers by contestant and instruction id.
+        verdicts: verdicts by instruction id and contestants.
+        votes: votes in the order of the files.
         pairs: labelled pairs by id.
-        passed: how often something was passed over, by the reason.
-        unread: in how many rows a column stood that nothing reads, by its name.
+        passed: number of skipped items by reason.
+        unread: for each column that the importer does not read, the number of rows with a value in it.
     """
 
     def __init__(self) -> None:
@@ -58,18 +58,18 @@ class Collected:
         self._before: Counter[str] = Counter()
 
     def begin_row(self) -> None:
-        """Remember this state: `undo_row` comes back to it. Without it nothing is remembered."""
+        """Save the current state for `undo_row`. Changes are only recorded after a call of this method."""
         self._undo = []
         self._before = self.passed.copy()
 
     def undo_row(self) -> None:
-        """Take back what a malformed row has added before its error."""
+        """Undo everything that a malformed row added before its error."""
         for undo in reversed(self._undo or []):
             undo()
         self.passed = self._before
 
     def add_instruction(self, record: Record, **fields: Any) -> None:
-        """Add an instruction; the same one again is no error."""
+        """Add an instruction; an identical duplicate is ignored."""
         try:
             instruction = Instruction(**fields)
         except ValidationError as error:
@@ -77,24 +77,24 @@ class Collected:
         known = self._kept(self.instructions, instruction.id, instruction)
         if known.turns != instruction.turns:
             raise ArenaError(
-                f"the id '{instruction.id}' is another instruction's already", where=record.where
+                f"the id '{instruction.id}' is already used for another instruction", where=record.where
             )
 
     def add_answer(
         self, record: Record, instruction_id: str, contestant: str, text: str, soft: bool = False
     ) -> None:
-        """Add an answer; the same one again is no error, another one is (or is counted, where ``soft``)."""
+        """Add an answer; an identical duplicate is ignored, a different one is an error (counted if ``soft``)."""
         answers = self._kept(self.answers, _named(contestant, record), {})
         if self._kept(answers, instruction_id, text) == text:
             return
         if not soft:
             raise ArenaError(
-                f"'{contestant}' answers '{instruction_id}' twice, differently", where=record.where
+                f"'{contestant}' has two different answers to '{instruction_id}'", where=record.where
             )
         self.passed["another answer of a contestant to the same instruction"] += 1
 
     def add_vote(self, vote: Vote) -> None:
-        """Add a vote; equal votes are as many votes."""
+        """Add a vote; identical votes all count."""
         if vote.model_a == vote.model_b:
             self.passed[_ITSELF] += 1
             return
@@ -103,7 +103,7 @@ class Collected:
             self._undo.append(self.votes.pop)
 
     def add_pair(self, record: Record, **fields: Any) -> None:
-        """Add a labelled pair; another one of the same instruction gets an id of its own."""
+        """Add a labelled pair; if its id is taken, a number is appended to it."""
         name, number = fields["id"], 1
         while fields["id"] in self.pairs:
             number += 1
@@ -123,19 +123,19 @@ class Collected:
         scores: tuple[float, float] | None = None,
         soft: bool = False,
     ) -> None:
-        """Add a verdict: ``share`` from 0 to 1 is how far the second of ``pair`` is preferred.
+        """Add a verdict.
 
         Args:
-            record: where it stands.
-            instruction_id: what was judged.
-            pair: the contestants, as presented where ``known``.
-            share: 0 the first, 1 the second, 0.5 a tie.
-            known: whether the order of presentation is.
-            scores: of both from 1 to 10, where there are any.
-            soft: a second verdict on the same pair is counted; else another one is an error.
+            record: the record with the verdict, for errors.
+            instruction_id: the instruction.
+            pair: the contestants, in the order of presentation if ``known``.
+            share: preference for the second contestant, 0 to 1; 0.5 is a tie.
+            known: whether the order of presentation is known.
+            scores: scores of both contestants, 1 to 10, if there are any.
+            soft: count a second verdict on the same pair as skipped; else a different one is an error.
         """
         if not 0 <= share <= 1:
-            raise ArenaError(f"a preference of {share:g} is not between 0 and 1", where=record.where)
+            raise ArenaError(f"the preference {share:g} is not between 0 and 1", where=record.where)
         first, second = (_named(name, record) for name in pair)
         if first == second:
             self.passed[_ITSELF] += 1
@@ -155,7 +155,7 @@ class Collected:
             self.passed["another verdict on the same pair and instruction"] += 1
         elif self._kept(self.verdicts, place, row) != row:
             raise ArenaError(
-                f"{first} and {second} are judged twice on '{instruction_id}', differently",
+                f"there are two different verdicts on {first} and {second} for '{instruction_id}'",
                 where=record.where,
                 hint="import one judge at a time (--judge)",
             )
@@ -168,14 +168,14 @@ class Collected:
         return held[key]
 
     def write(self, out: Path) -> dict[str, Any]:
-        """Write what was found below ``out``; return the counts.
+        """Write the collected rows to files below ``out``; return the counts.
 
         Raises:
-            ArenaError: nothing was found.
+            ArenaError: nothing was collected.
         """
         if not (self.instructions or self.answers or self.verdicts or self.votes or self.pairs):
             found = f"passed over: {dict(self.passed) or 'nothing'}"
-            unread = f"; columns that nothing here reads: {', '.join(self.unread)}" if self.unread else ""
+            unread = f"; columns that are not read: {', '.join(self.unread)}" if self.unread else ""
             raise ArenaError("nothing found to import", hint=found + unread)
         names = _safe_names(self._contestants())
         if self.instructions:
@@ -216,11 +216,11 @@ class Collected:
 
 
 def _safe_names(contestants: Iterable[str]) -> dict[str, str]:
-    """Return each contestant's name as a file may be called; two names stay two.
+    """Return a distinct file name for each contestant's name.
 
-    Slashes become hyphens (``org/model``: ``org-model``) and dots and hyphens at the ends go. Whatever else changes
-    gets a digest of the whole name, so that it is the same in every import; so does one of two that would be called
-    the same.
+    Slashes become hyphens (``org/model``: ``org-model``); dots, hyphens and underscores at the ends are removed. A name
+    that needs other changes, or would equal another one, gets a digest of the original name appended, so that it is the
+    same in every import.
     """
     plain = {raw: _NAME.sub("-", raw).strip("-._") for raw in contestants}
     same = Counter(plain.values())
@@ -240,14 +240,14 @@ def _named(contestant: str, record: Record) -> str:
 
 
 def _with_prompts(votes: list[Vote]) -> list[Vote]:
-    """Return the votes, each with a prompt if one has: one whose prompt is not known gets a prompt of its own."""
+    """Return the votes; if any has a prompt id, those without one get their own."""
     if not any(vote.prompt_id for vote in votes):
         return votes
     return [v if v.prompt_id else v._replace(prompt_id=f"unknown-{n}") for n, v in enumerate(votes, 1)]
 
 
 def _battle_rows(votes: list[Vote]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a battle log, without the columns that say nothing in any of them."""
+    """Yield the rows of a battle log, without columns that have their default value in every row."""
     empty = {"repeats": 1, "weight": 1, "prompt_id": ""}
     left = {name for name, value in empty.items() if all(getattr(vote, name) == value for vote in votes)}
     for vote in votes:

@@ -1,7 +1,7 @@
-"""Conversations as public files hold them: turns with ``role`` and ``content``, or ``from`` and ``value`` (ShareGPT).
+"""Reads conversations: turns with ``role`` and ``content``, or ``from`` and ``value`` (ShareGPT).
 
-What is no conversation at all is an error with its place. One that is well written but of no use here (a tool's turn,
-an empty turn, two of one speaker in a row) is an `OddError`: public files hold some, and they are counted by their
+Malformed conversations are errors with their place. Well-formed conversations that cannot be used (a tool's turn, an
+empty turn, two turns of one speaker in a row) raise `OddError`; public files contain some, and they are counted by
 reason.
 """
 
@@ -32,7 +32,7 @@ _SPEAKER = re.compile(r"\n\n(Human|Assistant): ?")
 
 
 class OddError(Exception):
-    """A conversation that cannot be used, with the reason it is counted under."""
+    """A well-formed conversation that cannot be used, with the reason under which it is counted."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -40,7 +40,7 @@ class OddError(Exception):
 
 
 class Turns(NamedTuple):
-    """A conversation up to its last user turn, and the assistant's turn behind that (None where there is none)."""
+    """A conversation up to its last user turn, and the assistant's answer after it (None if there is none)."""
 
     turns: list[dict[str, str]]
     answer: str | None
@@ -50,12 +50,16 @@ def read_conversation(value: Any, where: str) -> Turns:
     """Return a conversation's turns and its answer.
 
     Args:
-        value: a list of turns, or a JSON text of one (a cell of a CSV file).
-        where: where it stands, for errors.
+        value: a list of turns, or its JSON text (a cell of a CSV file).
+        where: file and line, for errors.
 
     Raises:
-        ArenaError: it is no list of turns.
-        OddError: it cannot be used.
+        ArenaError: the value is not a list of turns.
+        OddError: the conversation cannot be used.
+
+    Example:
+        >>> read_conversation([{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}], "line 1")
+        Turns(turns=[{'role': 'user', 'content': 'Hi'}], answer='Hello')
     """
     turns = [_turn(item, number, where) for number, item in enumerate(_items(value, where), 1)]
     answer = turns.pop()["content"] if turns and turns[-1]["role"] == "assistant" else None
@@ -64,14 +68,14 @@ def read_conversation(value: Any, where: str) -> Turns:
 
 
 def read_answer(value: Any, where: str) -> Turns:
-    """Return an answer that may be a text, a turn of the assistant's alone, or a whole conversation.
+    """Return an answer that is given as a text, as a single assistant turn, or as a whole conversation.
 
-    The turns are empty where only the answer stands there. A text that begins with a speaker's name on a line of its
-    own (``\\n\\nHuman: ...\\n\\nAssistant: ...``) is a whole conversation.
+    If only the answer is given, the turns are empty. A text of the form ``\\n\\nHuman: ...\\n\\nAssistant: ...`` is a
+    whole conversation.
 
     Raises:
-        ArenaError: it is neither.
-        OddError: the conversation cannot be used, or does not end with the assistant.
+        ArenaError: the value has none of these forms.
+        OddError: the conversation cannot be used, or does not end with an assistant turn.
     """
     if isinstance(value, str) and not _looks_like_turns(value):
         if not value.startswith("\n\nHuman:"):
@@ -92,9 +96,9 @@ def read_answer(value: Any, where: str) -> Turns:
 
 
 def text_list(value: Any, where: str) -> list[Any] | None:
-    """Return a list of texts (some may be None), as a list or as the text of one, or None where it is none.
+    """Return a list of texts or None values, given as a list or as the text of a list; None if it is neither.
 
-    A text may be JSON or as Python prints a list (pandas writes its cells so).
+    The text of a list may be JSON or Python's notation, which pandas writes into CSV cells.
     """
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
@@ -102,12 +106,12 @@ def text_list(value: Any, where: str) -> list[Any] | None:
         except ArenaError:
             value = _printed(value)
     if isinstance(value, list) and all(item is None or isinstance(item, str) for item in value):
-        return value or [None]  # a turn in which nothing was said
+        return value or [None]  # an empty list counts as one empty turn
     return None
 
 
 def _printed(text: str) -> Any:
-    """Return the list that Python has printed, or None where it is none."""
+    """Return the list in a text in Python's notation, or None if there is none."""
     try:
         value = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -123,11 +127,11 @@ def _items(value: Any, where: str) -> list[Any]:
                 value = parsed(text, where)
             except ArenaError:
                 if "'role'" in text or "'from'" in text:
-                    hint = "it is written as Python or NumPy prints a list: write the file as JSON Lines or Parquet"
+                    hint = "the value is in the notation of Python or NumPy: write the file as JSON Lines or Parquet"
                     raise ArenaError(SHAPE, where=where, hint=hint) from None
     if not isinstance(value, list) or not all(isinstance(turn, dict) for turn in value):
         texts = isinstance(value, list) and all(isinstance(turn, str) for turn in value)
-        hint = "lists of texts, as MT-Bench has them, are read by `arena import fastchat`" if texts else ""
+        hint = "import lists of texts, as in MT-Bench, with `arena import fastchat`" if texts else ""
         raise ArenaError(SHAPE, where=where, hint=hint)
     return value
 
@@ -147,16 +151,16 @@ def _turn(item: dict[str, Any], number: int, where: str) -> dict[str, str]:
     if isinstance(content, list):
         content = _joined(content, number, where)
     if content is not None and not isinstance(content, str):
-        raise ArenaError(f"turn {number} has no text in it", where=where, hint=SHAPE)
+        raise ArenaError(f"turn {number} has no text", where=where, hint=SHAPE)
     return {"role": role, "content": content or ""}
 
 
 def _joined(parts: list[Any], number: int, where: str) -> str:
-    """Return the text of a content that comes in parts: ``[{"type": "text", "text": ...}]``."""
+    """Return the text of content that consists of parts: ``[{"type": "text", "text": ...}]``."""
     texts = []
     for part in parts:
         if not isinstance(part, dict):
-            raise ArenaError(f"turn {number} has no text in it", where=where, hint=SHAPE)
+            raise ArenaError(f"turn {number} has no text", where=where, hint=SHAPE)
         if part.get("type", "text") != "text" or not isinstance(part.get("text"), str):
             raise OddError(f"a conversation with a part of kind {str(part.get('type'))[:20]!r}")
         texts.append(part["text"])
@@ -164,7 +168,7 @@ def _joined(parts: list[Any], number: int, where: str) -> str:
 
 
 def _check(turns: list[dict[str, str]]) -> None:
-    """Hold that a conversation is one that an instruction may hold: it ends with the user, and speakers alternate."""
+    """Check that turns can be an instruction: speakers alternate, the user speaks first and last, no turn is empty."""
     spoken = [turn["role"] for turn in (turns[1:] if turns and turns[0]["role"] == "system" else turns)]
     if "user" not in spoken:
         raise OddError("a conversation without a user's turn")

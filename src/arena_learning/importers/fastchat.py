@@ -1,7 +1,7 @@
-"""FastChat: MT-Bench's questions, answers and pairwise judgments; the Arena's votes, which `table` reads.
+"""FastChat: MT-Bench's questions, answers and pairwise judgments; votes of Chatbot Arena, which `table` reads.
 
-A second turn of MT-Bench continues each model's own first answer, so that no two models answer the same conversation:
-second turns are passed over, and counted.
+MT-Bench's second turns are skipped and counted: they continue each model's own first answer, so no two models answer
+the same conversation.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ READ = table.READ | {"g1_winner", "g2_winner", "model_1", "model_2", "turn", "ch
 
 
 def take(record: Record, found: Collected, judge: str, contestant: str = "") -> None:
-    """Add what a record holds; judgments of another judge than ``judge`` (if named) are passed over."""
+    """Add the contents of a record; if ``judge`` is given, judgments of other judges are skipped."""
     fields = record.fields
     if "g1_winner" in fields:
         _take_judgment(record, found, judge)
@@ -42,7 +42,7 @@ def take(record: Record, found: Collected, judge: str, contestant: str = "") -> 
 
 
 def _take_judgment(record: Record, found: Collected, judge: str) -> None:
-    """Add both games: in the first, model_1 stood first, in the second model_2."""
+    """Add both games: model_1 is presented first in the first game, model_2 in the second."""
     fields = record.fields
     said = fields.get("judge")
     said = str(said[0] if isinstance(said, list) and said else said or "")

@@ -1,4 +1,4 @@
-"""Two answers to one instruction out of a record: a vote on them, chosen and rejected, and their labelled pair."""
+"""Reads two answers to one instruction from a record: a vote on them, or a chosen and a rejected answer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SIDES = (*(name for names in _ANSWERS for name in names), *_TALKS)
 
 
 class LabelledPair(Row):
-    """One line: an instruction (a text, or ``turns``), two answers, and a label; other keys may stand beside these."""
+    """A labelled pair: an instruction (a text, or ``turns``), two answers, and a label; other keys are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -59,9 +59,9 @@ class Exchange(NamedTuple):
 
     Attributes:
         turns: the conversation up to the instruction.
-        answers: of the first and of the second; None where one is missing or empty.
-        later: how many user turns followed in each conversation. They are left out: each continues its own first
-            answer, so that no two models answer the same conversation.
+        answers: the two answers; None if one is missing or empty.
+        later: number of user turns that followed in each conversation. They are left out, because they continue
+            different first answers, so no two models answer the same conversation.
     """
 
     turns: list[dict[str, str]]
@@ -70,15 +70,15 @@ class Exchange(NamedTuple):
 
 
 def has_winner(fields: Container[str]) -> bool:
-    """Return whether there is a column for the winner, or one for each outcome."""
+    """Return whether there is a column for the winner, or a column per outcome."""
     return any(name in fields for name in WINNER) or bool(one_hot_columns(fields))
 
 
 def winner_of(record: Record) -> VotedWinner | None:
-    """Return a record's winner by its column or its columns of 0 and 1, or None where none is given.
+    """Return a record's winner from its winner column or its columns of 0 and 1; None if none is given.
 
     Raises:
-        ArenaError: a spelling that is not known, or columns that are not one 1 among 0.
+        ArenaError: an unknown spelling, or columns that do not contain a single 1 and otherwise 0.
     """
     for name in WINNER:
         if name in record.fields:
@@ -88,7 +88,7 @@ def winner_of(record: Record) -> VotedWinner | None:
             winner = read_winner(said)
             if winner is None:
                 what = f"the {name} {str(said).strip()[:40]!r} is unknown"
-                raise ArenaError(what, where=record.where, hint=f"one of model_a, model_b, tie, {SPELLINGS}")
+                raise ArenaError(what, where=record.where, hint=f"use model_a, model_b, tie, {SPELLINGS}")
             return winner
     return _one_hot(record)
 
@@ -99,7 +99,9 @@ def _one_hot(record: Record) -> VotedWinner | None:
     won = [name for name, value in values.items() if value]
     if len(won) > 1:
         raise ArenaError(
-            f"{' and '.join(won)} are both 1", where=record.where, hint="one of them, 0 in the others"
+            f"{' and '.join(won)} are both 1",
+            where=record.where,
+            hint="set one of them to 1, the others to 0",
         )
     return ONE_HOT[won[0]] if won else None
 
@@ -114,10 +116,10 @@ def _flag(record: Record, name: str) -> bool:
 
 
 def exchange_of(record: Record) -> Exchange | None:
-    """Return the instruction and the two answers of a record, or None where it holds no two.
+    """Return the instruction and the two answers of a record, or None if it does not contain two answers.
 
-    Read are ``conversation_a`` and ``conversation_b``, and an instruction with ``response_a`` and ``response_b``
-    (texts, or lists with a text a turn, also as JSON texts in the cells of a table).
+    The answers are ``conversation_a`` and ``conversation_b``, or an instruction with ``response_a`` and ``response_b``
+    (texts, or lists with one text per turn, also as JSON texts in table cells).
 
     Raises:
         ArenaError: they are malformed.
@@ -138,7 +140,7 @@ def exchange_of(record: Record) -> Exchange | None:
         raise OddError("two answers without an instruction")
     for name, value in zip(names, (one, two), strict=True):
         if value is not None and not isinstance(value, str) and not is_missing(value):
-            raise ArenaError(f"{name} is no text", where=record.where)
+            raise ArenaError(f"{name} is not text", where=record.where)
     return Exchange(turns, (_given(one), _given(two)))
 
 
@@ -165,7 +167,7 @@ def _of_lists(lists: list[list[Any] | None], record: Record) -> Exchange:
     asked, one, two = lists
     assert asked is not None
     if one is None or two is None or not len(asked) == len(one) == len(two):
-        raise ArenaError("instruction and answers are lists of different lengths", where=record.where)
+        raise ArenaError("the instruction and the answers are lists of different lengths", where=record.where)
     if not (asked[0] or "").strip():
         raise OddError("a conversation with an empty turn")
     turns = [{"role": "user", "content": asked[0]}]
@@ -173,11 +175,11 @@ def _of_lists(lists: list[list[Any] | None], record: Record) -> Exchange:
 
 
 def instruction_of(record: Record) -> list[dict[str, str]] | None:
-    """Return the turns of a record's instruction, or None where it has none; a system text comes first.
+    """Return the turns of a record's instruction, starting with its system prompt if any; None without an instruction.
 
     Raises:
-        ArenaError: it is malformed.
-        OddError: it is a conversation that cannot be used.
+        ArenaError: the instruction is malformed.
+        OddError: the instruction is a conversation that cannot be used.
     """
     if (name := conversation_name(record)) is not None:
         return read_conversation(record.fields[name], record.where).turns
@@ -185,12 +187,12 @@ def instruction_of(record: Record) -> list[dict[str, str]] | None:
     if name is None:
         return None
     value = record.fields[name]
-    if isinstance(value, list):  # TRL's conversational form: the prompt is the turns before the answer
+    if isinstance(value, list):  # TRL's conversational format: the prompt is the turns before the answer
         return read_conversation(value, record.where).turns
     text = record.text(name)
     if name == "instruction" and record.has(
         "input"
-    ):  # Alpaca's form: what the instruction is about stands apart
+    ):  # Alpaca's format: the input that the instruction refers to is a separate field
         text += "\n\n" + record.text("input")
     turns = [{"role": "user", "content": text}]
     system = record.fields.get("system")
@@ -202,7 +204,7 @@ def instruction_of(record: Record) -> list[dict[str, str]] | None:
 
 
 def conversation_name(record: Record) -> str | None:
-    """Return the name of the field with a conversation (a number there counts turns), or None."""
+    """Return the name of the field with a conversation, or None; a field with a number is a count of turns."""
     held = (
         n
         for n in CONVERSATION
@@ -212,7 +214,7 @@ def conversation_name(record: Record) -> str | None:
 
 
 def preference_of(record: Record) -> Exchange | None:
-    """Return the instruction with the chosen and the rejected answer, or None where either is missing.
+    """Return the instruction with the chosen and the rejected answer; None if either answer is missing.
 
     Raises:
         ArenaError: they are malformed.

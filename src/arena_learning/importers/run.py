@@ -1,4 +1,4 @@
-"""`arena import`: from files of another tool to instructions, recorded answers, verdicts and a battle log."""
+"""`arena import`: converts another tool's files to instructions, recorded answers, verdicts and a battle log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from arena_learning.importers.collect import Collected
 from arena_learning.importers.source import Record, other_files, records
 
 MALFORMED = "a malformed row"
-_SHOWN = 5  # malformed rows that are quoted
+_SHOWN = 5  # number of malformed rows that are reported
 KINDS = ("alpaca-eval", "fastchat", "arena-hard", "jsonl", "parquet")
 
 
@@ -27,29 +27,37 @@ def import_files(
     columns: Mapping[str, str] | None = None,
     skip_bad: bool = False,
 ) -> dict[str, Any]:
-    """Read ``sources`` and write what is in them below ``out``.
+    """Read ``sources`` and write their contents below ``out``.
 
-    Written are ``instructions.jsonl`` (a pool), ``answers/NAME.jsonl`` (recorded opponents), ``verdicts.jsonl`` (for a
-    judge of kind replay), ``battles.jsonl`` (for `arena rate`) and ``labelled.jsonl`` (for `arena audit-judge`), each
-    if there is something for it.
+    It writes ``instructions.jsonl`` (a pool), ``answers/NAME.jsonl`` (recorded opponents), ``verdicts.jsonl`` (for a
+    judge of kind replay), ``battles.jsonl`` (for `arena rate`) and ``labelled.jsonl`` (for `arena audit-judge`). A file
+    that would be empty is not written.
 
     Args:
         kind: one of `KINDS`; ``jsonl`` and ``parquet`` read any table.
-        sources: files, or folders of them.
-        out: the folder.
-        judge: only this judge's verdicts.
-        baseline: arena-hard: the baseline, where the files do not name it.
-        contestant: tables: who answered, where no column says so.
-        columns: tables: our names of columns that are called otherwise, by their names.
-        skip_bad: pass over malformed rows and count them; else the first is an error.
+        sources: files or folders.
+        out: folder for the results.
+        judge: import only this judge's verdicts; empty for all.
+        baseline: arena-hard: name of the baseline, if the files do not contain it.
+        contestant: tables: name of the contestant, if no column contains it.
+        columns: tables: new names of columns, by their names in the file.
+        skip_bad: skip and count malformed rows; else the first one is an error.
 
     Returns:
-        What was found, by kind; ``renamed``, contestants whose name no file can have; ``passed_over`` with reasons;
-        ``columns_not_read`` with the rows they stand in; with ``skip_bad`` the first ``bad_rows``.
+        Counts by kind of row; ``renamed``: contestants whose names are not valid file names; ``passed_over``: counts by
+        reason; ``columns_not_read``: number of rows by column; with ``skip_bad``, ``bad_rows``: the first malformed
+        rows.
 
     Raises:
-        ArenaError: a file that cannot be read, a malformed record or a contradiction (with file and line), or
-            nothing found.
+        ArenaError: a file cannot be read, a record is malformed or contradicts another (with file and line), or
+            there is nothing to import.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "votes.csv").write_text("model_a,model_b,winner\\nx,y,A\\ny,x,tie\\n")
+        >>> import_files("jsonl", [folder / "votes.csv"], folder / "imported")["battles"]
+        2
     """
     takers: dict[str, tuple[Callable[[Record, Collected], None], frozenset[str]]] = {
         "alpaca-eval": (lambda row, found: alpaca_eval.take(row, found, judge), alpaca_eval.READ),
@@ -59,7 +67,7 @@ def import_files(
         "parquet": (lambda row, found: table.take(row, found, contestant, judge), table.READ),
     }
     if kind not in takers:
-        raise ArenaError(f"no importer '{kind}'", hint=f"one of {', '.join(KINDS)}")
+        raise ArenaError(f"unknown importer '{kind}'", hint=f"use one of {', '.join(KINDS)}")
     found, bad_rows = _collected(sources, *takers[kind], columns or {}, skip_bad)
     return found.write(out) | ({"bad_rows": bad_rows} if bad_rows else {})
 
@@ -71,7 +79,7 @@ def _collected(
     columns: Mapping[str, str],
     skip_bad: bool,
 ) -> tuple[Collected, list[str]]:
-    """Return what the sources hold, and the first malformed rows. ``read`` are the columns that ``take`` looks at."""
+    """Return the contents of the sources and the first malformed rows; ``read`` are the columns that ``take`` reads."""
     found, bad_rows = Collected(), list[str]()
 
     def pass_over(error: ArenaError) -> None:
@@ -98,8 +106,8 @@ def _collected(
                 pass_over(error)
     if unseen:
         what = f"no column '{min(unseen)}' in any row"
-        raise ArenaError(what, where="--column", hint="THEIRS=OURS, as in the file")
-    found.passed, found.unread = +found.passed, +found.unread  # without what was counted as zero times
+        raise ArenaError(what, where="--column", hint="write THEIRS=OURS, with THEIRS as in the file")
+    found.passed, found.unread = +found.passed, +found.unread  # drops zero counts
     return found, bad_rows
 
 
@@ -112,6 +120,6 @@ def _renamed(record: Record, columns: Mapping[str, str]) -> Record:
             ours for theirs, ours in columns.items() if ours in record.fields and theirs in record.fields
         )
         raise ArenaError(
-            f"there is a column '{twice}' already", where=record.where, hint="give --column another name"
+            f"the row already has a column '{twice}'", where=record.where, hint="give --column another name"
         )
     return record._replace(fields=fields)

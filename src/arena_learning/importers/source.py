@@ -1,4 +1,4 @@
-"""Records out of JSON, JSON Lines, CSV and Parquet files, packed (``.gz``) or not, each with the place it stands in."""
+"""Reads records from JSON, JSON Lines, CSV and Parquet files, gzipped or not, each with its file and line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from arena_learning.core import (
     read_whole_text,
 )
 
-csv.field_size_limit(2**31 - 1)  # an answer may be longer than the 128 KiB that a field has by default
+csv.field_size_limit(2**31 - 1)  # an answer may be longer than the default limit of 128 KiB
 _HALF = re.compile("[\ud800-\udfff]")
 _KINDS = {
     ".jsonl": "jsonl",
@@ -32,21 +32,21 @@ _KINDS = {
     ".tsv": "csv",
     ".parquet": "parquet",
 }
-_BATCH = 1024  # rows of Parquet at once: conversations are long
+_BATCH = 1024  # rows of Parquet per batch: conversations are long
 _ID = re.compile(r"[^\w.:-]+")
 FORMATS = "json, jsonl, csv, tsv, parquet, or one of the first four with .gz"
 
 
 class Record(NamedTuple):
-    """A record's fields and its place (file and line, item or row), for errors."""
+    """A record's fields, and its place (file with line, item or row) for errors."""
 
     where: str
     fields: dict[str, Any]
 
     def has(self, name: str) -> bool:
-        """Return whether a field is there and says something: not None, NaN, a blank text or an empty list."""
+        """Return whether a field has a value other than None, NaN, blank text or an empty list or mapping."""
         value = self.fields.get(name)
-        if value is None:  # first, because most are asked for in vain
+        if value is None:  # first, because it is the most frequent case
             return False
         if isinstance(value, str):
             return bool(value.strip())
@@ -55,14 +55,14 @@ class Record(NamedTuple):
         return bool(value) if isinstance(value, list | dict) else True
 
     def first(self, *names: str) -> str | None:
-        """Return the first of these names whose field says something."""
+        """Return the first of these names whose field has a value, see `has`."""
         return next((name for name in names if self.has(name)), None)
 
     def text(self, *names: str) -> str:
-        """Return the first of these fields that is there, as a text.
+        """Return the first of these fields that contains text or a whole number, as text.
 
         Raises:
-            ArenaError: none is, or it is no text.
+            ArenaError: none of them does.
         """
         for name in names:
             value = self.fields.get(name)
@@ -72,10 +72,12 @@ class Record(NamedTuple):
                 return str(value)
             if (
                 isinstance(value, float) and value.is_integer()
-            ):  # a whole column is, where one row of it is empty
+            ):  # integers become floats in a column with an empty cell
                 return str(int(value))
         raise ArenaError(
-            f"no text in {' or '.join(names)}", where=self.where, hint=f"it has {_keys(self.fields)}"
+            f"no text in {' or '.join(names)}",
+            where=self.where,
+            hint=f"the record's fields are {_keys(self.fields)}",
         )
 
     def id(self, *names: str) -> str:
@@ -87,60 +89,65 @@ class Record(NamedTuple):
         """Return a field as a number.
 
         Raises:
-            ArenaError: it is none.
+            ArenaError: it is not a number.
         """
         value = self.fields.get(name)
         try:
             return float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError, OverflowError):
-            raise ArenaError(f"{name} is no number: {str(value)[:40]!r}", where=self.where) from None
+            raise ArenaError(f"{name} is not a number: {str(value)[:40]!r}", where=self.where) from None
 
 
 def safe_id(text: str) -> str:
-    """Return ``text`` as an instruction's id: where it changes for that, a digest keeps two ids two."""
+    """Return ``text`` as a valid instruction id; if it has to change, a digest keeps it unique.
+
+    Example:
+        >>> safe_id("q-1"), safe_id("q 1")
+        ('q-1', 'q-1-0e7f34f7')
+    """
     return with_digest(_ID.sub("-", text.strip()), text.strip())
 
 
 def with_digest(changed: str, text: str) -> str:
-    """Return ``changed``, with a digest of ``text`` where the two differ."""
+    """Return ``changed``, with a digest of ``text`` appended if the two differ."""
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     return changed if changed == text else f"{changed.strip('-._')}-{digest}".lstrip("-")
 
 
 def stop(error: ArenaError) -> None:
-    """What is done with a malformed row by default: the import ends with its error."""
+    """Raise the error of a malformed row; the default handler of `records`."""
     raise error
 
 
 def records(path: Path, bad: Callable[[ArenaError], None] = stop) -> Iterator[Record]:
-    """Yield the records of a file, or of all such files in a folder.
+    """Yield the records of a file, or of all files of a known format in a folder.
 
     Args:
         path: the file or folder.
-        bad: what is done with the error of a malformed row; if it does not raise, the next row is read.
+        bad: called with the error of a malformed row; if it does not raise, the row is skipped.
 
     Raises:
-        ArenaError: no such file, an unknown format, a file that cannot be read; or by ``bad``.
+        ArenaError: the file is missing, cannot be read or has an unknown format; or raised by ``bad``.
     """
     if path.is_dir():
         files = sorted(f for f in path.rglob("*") if f.is_file() and _format(f))
         if not files:
-            raise ArenaError("no files to import in this folder", where=str(path), hint=FORMATS)
+            raise ArenaError("the folder has no files to import", where=str(path), hint=f"formats: {FORMATS}")
         for file in files:
             yield from records(file, bad)
         return
     readers = {"parquet": _parquet, "csv": _csv, "json": _json, "jsonl": _lines}
     if (kind := _format(path)) not in readers:
-        raise ArenaError("an unknown kind of file", where=str(path), hint=FORMATS)
+        raise ArenaError("unknown file format", where=str(path), hint=f"formats: {FORMATS}")
     for where, item in readers[kind](path, bad):
         if isinstance(item, dict):
             yield Record(where, item)
         else:
-            bad(ArenaError("expected an object", where=where))
+            bad(ArenaError("expected a JSON object", where=where))
 
 
 def other_files(path: Path) -> int:
-    """Return how many files of a folder are of no kind that is read here; hidden ones do not count."""
+    """Return the number of files of unknown format in a folder, not counting hidden files."""
     if not path.is_dir():
         return 0
     files = (f for f in path.rglob("*") if f.is_file() and not f.name.startswith("."))
@@ -148,7 +155,7 @@ def other_files(path: Path) -> int:
 
 
 def is_lines(path: Path) -> bool:
-    """Return whether a file holds a row a line of JSON, by its name: any name that is not another format's."""
+    """Return whether a file is JSON Lines, judging by its name: every name without another format's suffix is."""
     return _format(path) in ("jsonl", "")
 
 
@@ -178,12 +185,12 @@ def _json(path: Path, bad: Callable[[ArenaError], None]) -> Items:
     except ArenaError as error:
         if "Extra data" not in error.what:
             raise
-        yield from _lines(path, bad)  # a row a line, whatever it is called
+        yield from _lines(path, bad)  # JSON Lines in a file named .json
         return
     if isinstance(items, dict):
         items = [items]
     if not isinstance(items, list):
-        raise ArenaError("expected a list of objects", where=str(path))
+        raise ArenaError("expected a list of JSON objects", where=str(path))
     for number, item in enumerate(items, 1):
         yield f"{path}, item {number}", item
 
@@ -202,7 +209,7 @@ def _csv(path: Path, bad: Callable[[ArenaError], None]) -> Items:
                 if len(cells) == len(dialect.names):
                     yield f"{path}, line {line}", dict(zip(dialect.names, cells, strict=True))
                 else:
-                    what = f"not {len(dialect.names)} columns as in the head, but {len(cells)}"
+                    what = f"not {len(dialect.names)} columns as in the header, but {len(cells)}"
                     bad(ArenaError(what, where=f"{path}, line {line}"))
     except UnicodeDecodeError as error:
         raise encoding_error(error, path, after=line) from None
@@ -213,10 +220,10 @@ def _csv(path: Path, bad: Callable[[ArenaError], None]) -> Items:
 def _csv_rows(
     file: TextIO, dialect: Dialect, path: Path, bad: Callable[[ArenaError], None]
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows behind the head that are not blank, each with the line in which it ends."""
+    """Yield the non-blank rows after the header, each with the number of its last line."""
     for _ in range(dialect.before):
         file.readline()
-    # Strict: else a quote that is never closed swallows the rest of the file as one cell.
+    # Strict, because otherwise a quote that is never closed turns the rest of the file into one cell.
     reader = csv.reader(file, delimiter=dialect.separator, strict=True)
     head = True
     while True:
@@ -255,7 +262,7 @@ def _parquet(path: Path, bad: Callable[[ArenaError], None]) -> Items:
 
 
 def _without_times(batch: Any) -> Any:
-    """Return a batch with its times as texts: nothing here reads them, and Python holds no nanoseconds."""
+    """Return a batch with its times as text: no importer reads them, and Python's times have no nanoseconds."""
     import pyarrow as pa
 
     columns = [
@@ -265,10 +272,10 @@ def _without_times(batch: Any) -> Any:
 
 
 def parsed(text: str, where: str) -> Any:
-    """Return the value that a JSON text holds, half characters replaced.
+    """Return the value of a JSON text, with unpaired surrogates replaced, see `whole`.
 
     Raises:
-        ArenaError: it is no JSON.
+        ArenaError: the text is not JSON.
     """
     try:
         value = json.loads(text)
@@ -278,7 +285,7 @@ def parsed(text: str, where: str) -> Any:
 
 
 def whole(value: Any) -> Any:
-    """Return a JSON value with half characters replaced: JSON can hold them, and no file in UTF-8 can."""
+    """Return a JSON value with unpaired surrogates replaced by U+FFFD: UTF-8 files cannot contain them."""
     if isinstance(value, str):
         return _HALF.sub("\ufffd", value)
     if isinstance(value, list):

@@ -1,7 +1,8 @@
-"""Any table by the names of its columns: instructions, answers, votes, conversations, chosen and rejected answers.
+"""Reads any table of instructions, answers, votes, conversations, or chosen and rejected answers.
 
-What a row is, its columns say: ``chosen`` and ``rejected``; ``model_a`` and ``model_b``, or two answers (Kaggle's and
-LMSYS's files of the Arena); a conversation (ShareGPT, LMSYS, WildChat); else an instruction, an answer, or both.
+The columns determine the type of a row: ``chosen`` and ``rejected`` are a preference; ``model_a`` and ``model_b``, or
+two answers, are a vote (Kaggle's and LMSYS's files of Chatbot Arena); a conversation is one (ShareGPT, LMSYS,
+WildChat); all other rows are an instruction, an answer, or both.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ ID = (
 JUDGE = ("judge", "annotator")
 EXTRA = ("category", "source", "language", "difficulty", "reference")
 _DIFFICULTIES = ("easy", "medium", "hard", "unknown")
-# LMSYS and WildChat write a language's name.
+# LMSYS and WildChat give the language by name.
 _LANGUAGES = dict(
     pair.split(":")
     for pair in (
@@ -65,9 +66,10 @@ READ = frozenset(
 
 
 def take(record: Record, found: Collected, contestant: str = "", judge: str = "") -> None:
-    """Add what a record holds. ``contestant`` names the answers of a table that has no column for it.
+    """Add the contents of a record.
 
-    Votes of another judge than ``judge`` (if named) are passed over.
+    ``contestant`` is the author of answers in tables without such a column. If ``judge`` is given, votes of other
+    judges are skipped.
     """
     fields = record.fields
     try:
@@ -102,7 +104,7 @@ def _take_plain(record: Record, found: Collected, contestant: str) -> None:
 
 
 def _take_conversation(record: Record, name: str, found: Collected, contestant: str) -> None:
-    """Add a conversation up to its last user turn, and what the model answered there."""
+    """Add a conversation up to its last user turn, and the model's answer to it."""
     turns, answer = read_conversation(record.fields[name], record.where)
     text = next((record.text(n) for n in ANSWER if isinstance(record.fields.get(n), str)), answer)
     found.passed[_ANOTHER.format("answer")] += text is not None and answer is not None and text != answer
@@ -125,7 +127,7 @@ def _take_conversation(record: Record, name: str, found: Collected, contestant: 
 
 
 def _take_vote(record: Record, found: Collected, judge: str) -> None:
-    """Add a vote on two contestants, what they answered, and the labelled pair of both."""
+    """Add a vote on two contestants, their answers, and their labelled pair."""
     names = [record.text(n).strip() for n in ("model_a", "model_b") if n in record.fields]
     for column, name in zip(("model_a", "model_b"), names, strict=False):
         if not name:
@@ -137,7 +139,7 @@ def _take_vote(record: Record, found: Collected, judge: str) -> None:
     try:
         exchange = None if _SIDES.isdisjoint(record.fields) else exchange_of(record)
         turns = exchange.turns if exchange else instruction_of(record)
-    except OddError as error:  # the vote counts all the same
+    except OddError as error:  # the vote is still added
         odd = error
     known = turns is not None or any(record.has(n) for n in ID)
     if len(names) == 2 and winner is not None:
@@ -152,11 +154,13 @@ def _take_vote(record: Record, found: Collected, judge: str) -> None:
 
 
 def _repeats(record: Record) -> tuple[float, float]:
-    """Return how many equal votes a row stands for, and how much each counts."""
+    """Return how many identical votes a row stands for, and the weight of each."""
     count, weight = (record.number(n) if record.has(n) else 1.0 for n in ("count", "weight"))
     if not (count >= 0 and count.is_integer() and 0 <= weight < math.inf):
-        what = f"a count of {count:g} with a weight of {weight:g}"
-        raise ArenaError(what, where=record.where, hint="a whole number and a number, 0 or more")
+        what = f"a count of {count:g} with a weight of {weight:g} is invalid"
+        raise ArenaError(
+            what, where=record.where, hint="both must be at least 0, and the count a whole number"
+        )
     return count, weight
 
 
@@ -181,7 +185,7 @@ def _add_exchange(
 
 
 def _take_preference(record: Record, found: Collected, judge: str) -> None:
-    """Add a chosen and a rejected answer: contestants by their models' names, or called ``chosen`` and ``rejected``."""
+    """Add a chosen and a rejected answer; contestants without a name are called ``chosen`` and ``rejected``."""
     exchange = preference_of(record)
     if exchange is None:
         found.passed[NO_WINNER] += 1
@@ -195,7 +199,7 @@ def _take_preference(record: Record, found: Collected, judge: str) -> None:
     names = [_side(record, _MODELS, side) for side in _PREFERENCE_SIDES]
     one, two = (record.text(n) if n else side for n, side in zip(names, _PREFERENCE_SIDES, strict=True))
     if one == two:
-        one, two = _PREFERENCE_SIDES  # two answers of one model: its name says nothing of them
+        one, two = _PREFERENCE_SIDES  # both answers are of one model: its name does not distinguish them
     scores = _scores(record)
     key = _id(record, exchange.turns)
     for name, answer in zip((one, two), exchange.answers, strict=True):
@@ -214,7 +218,7 @@ def _take_preference(record: Record, found: Collected, judge: str) -> None:
     found.add_verdict(record, key, (one, two), share, known=False, scores=scores, soft=True)
     first = int(hashlib.sha256(canonical([key, *exchange.answers]).encode()).hexdigest(), 16) % 2 == 0
     shown = exchange if first else exchange._replace(answers=(exchange.answers[1], exchange.answers[0]))
-    # Not always first: where every label is the same, agreement beyond chance says nothing.
+    # The winner is not always first: if all labels were the same, agreement beyond chance would be meaningless.
     _add_pair(record, found, shown, "tie" if tie else "model_a" if first else "model_b")
 
 
@@ -280,7 +284,7 @@ def _extra(record: Record, found: Collected) -> dict[str, Any]:
 
 
 def _derived(record: Record) -> bool:
-    """Return whether the id is made from the text: then the same instruction may well stand there twice."""
+    """Return whether the id is derived from the text: then the same instruction may occur more than once."""
     return record.first(*ID) is None
 
 
@@ -288,7 +292,7 @@ def _id(record: Record, turns: list[dict[str, str]] | None) -> str:
     if (name := record.first(*ID)) is not None:
         return record.id(name)
     if turns is None:
-        return record.id(*ID)  # there is none: its error says so
+        return record.id(*ID)  # there is no id: this raises the error
     alone = len(turns) == 1
     text = turns[0]["content"] if alone else canonical(turns)
     return f"i-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

@@ -1,9 +1,10 @@
-"""How the games of a battle get their scores: judges behind one small protocol.
+"""Judges: they score the two answers of a game, and games merge into battles.
 
-A new judge is one file, its name in `params`, a line in `build`; it passes `arena_learning.testing`.
+A new judge is one file that implements `Judge`, its name in `params` and a line in `build`; test it with
+`arena_learning.testing`.
 """
 
 import lazy_loader
 
-# The names stand in __init__.pyi, with the files that they come from; a file is loaded when one is used.
+# __init__.pyi lists the public names and their modules; a module is imported when a name of it is first used.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

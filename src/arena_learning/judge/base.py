@@ -1,4 +1,4 @@
-"""The judge seam: a small protocol that every way of scoring implements."""
+"""The interface that every judge implements."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Presentation(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a judge says of a presentation: two scores from 1 to 10 and why, or no scores and the reason in `unscored`.
+    """A judge's result for a presentation: two scores from 1 to 10 and the rationale, or the reason in ``unscored``.
 
-    ``attempts`` counts how often the judge was asked, ``tokens`` and ``seconds`` what that cost. ``replies`` are what a
-    model wrote at each attempt and why it ended, so that another reader can read it again. ``refused``: its engine gave
-    no answer at all; ``passing``: it may give one another time.
+    ``attempts`` counts how often the judge was asked; ``tokens`` and ``seconds`` are the cost of all attempts.
+    ``replies`` holds (text, finish reason) of each attempt of a model, so that a later parser can read them again.
+    ``refused``: the judge's engine gave no reply at all; ``passing``: the refusal may be temporary.
     """
 
     score_first: float | None
@@ -40,8 +40,16 @@ class Verdict(NamedTuple):
 class Judge(Protocol):
     """Scores presentations.
 
-    ``fingerprint`` holds all that could change a verdict besides the presentation; it goes into the store's key.
-    ``label`` names judge and version in each game. ``batch_size`` is how many presentations to hand over at once.
+    ``fingerprint`` holds all that can change a verdict besides the presentation; it is part of the store's key.
+    ``label`` names judge and version in each game. ``batch_size`` is the number of presentations to pass to one call.
+
+    Example:
+        >>> class FirstWins:
+        ...     fingerprint, label, batch_size = {"judge": "first wins v1"}, "first wins v1", 64
+        ...     def score(self, presentations):
+        ...         return [Verdict(8.0, 5.0, "it came first") for _ in presentations]
+        ...     def close(self):
+        ...         pass
     """
 
     fingerprint: dict[str, str]
@@ -49,11 +57,11 @@ class Judge(Protocol):
     batch_size: int
 
     def score(self, presentations: Sequence[Presentation]) -> list[Verdict]:
-        """Score each presentation, in order. What cannot be scored is a verdict with a reason, never an exception."""
+        """Return a verdict for each presentation, in order; what cannot be scored is unscored, never an exception."""
         ...
 
     def close(self) -> None:
-        """Give back the memory."""
+        """Free the memory."""
         ...
 
 
@@ -62,38 +70,38 @@ Scored = tuple[int, Verdict]
 
 @runtime_checkable
 class StreamingJudge(Protocol):
-    """What a judge may offer besides `Judge`: verdicts as they are finished, in any order, without batches."""
+    """An optional extension of `Judge`: verdicts as soon as they are ready, in any order, without batches."""
 
     def stream(self, presentations: Sequence[Presentation]) -> Iterator[list[Scored]]:
-        """Yield groups of (place, verdict); every place comes once. A presentation is read when its turn comes."""
+        """Yield groups of (index, verdict), each index once; a presentation is read only when its turn comes."""
         ...
 
 
 @runtime_checkable
 class VersionedJudge(Protocol):
-    """What a judge may offer besides `Judge`: saying what it is asked otherwise than it once was."""
+    """An optional extension of `Judge`: marks the presentations whose prompt a new version of the code has changed."""
 
     def variant(self, presentation: Presentation) -> str:
-        """Return what the store's key says of a presentation that is asked otherwise than it once was, else nothing."""
+        """Return what tells the changed prompt's store key from the old one; empty where the prompt is unchanged."""
         ...
 
 
 @runtime_checkable
 class RereadingJudge(Protocol):
-    """What a judge may offer besides `Judge`: reading again what it was told, without asking.
+    """An optional extension of `Judge`: reads stored replies again, without asking the model.
 
-    ``parser_version`` names how replies are read; a remembered verdict that was read otherwise is read again.
+    ``parser_version`` names the way replies are read; a stored verdict of another version is read again.
     """
 
     parser_version: str
 
     def reread(self, presentation: Presentation, replies: Sequence[tuple[str, str]]) -> Verdict:
-        """Return the verdict in what was replied: (text, finish reason) of each attempt, in order."""
+        """Return the verdict in the replies: (text, finish reason) of each attempt, in order."""
         ...
 
 
 def stream_verdicts(judge: Judge, presentations: Sequence[Presentation]) -> Iterator[list[Scored]]:
-    """Yield groups of (place, verdict) as `StreamingJudge` does; a judge that does not stream scores by batches."""
+    """Yield groups of (index, verdict) as `StreamingJudge` does; a judge that does not stream scores in batches."""
     if isinstance(judge, StreamingJudge):
         yield from judge.stream(presentations)
         return
@@ -103,7 +111,7 @@ def stream_verdicts(judge: Judge, presentations: Sequence[Presentation]) -> Iter
 
 
 def plays_both_orders(judge: Judge) -> bool:
-    """Whether a pair is presented to ``judge`` in both orders (a judge says otherwise by ``both_orders = False``)."""
+    """Whether ``judge`` sees each pair in both orders; its attribute ``both_orders`` says so (default True)."""
     return bool(getattr(judge, "both_orders", True))
 
 
@@ -113,15 +121,15 @@ def is_pointwise(judge: Judge) -> bool:
 
 
 def tie_margin(judge: Judge) -> float:
-    """Return the difference of mean scores up to which a battle is a tie (a judge says it by ``tie_margin``)."""
+    """Return the largest difference of mean scores that is a tie: the judge's attribute ``tie_margin`` (default 0)."""
     return float(getattr(judge, "tie_margin", 0.0))
 
 
 def is_remembered(judge: Judge) -> bool:
-    """Whether verdicts go into the store (a judge whose verdicts cost nothing says ``remembered = False``)."""
+    """Whether verdicts are stored: the judge's attribute ``remembered`` (default True; False if verdicts are free)."""
     return bool(getattr(judge, "remembered", True))
 
 
 def is_batch_exact(judge: Judge) -> bool:
-    """Whether a verdict is the same in any batch (a judge whose model's is not says ``batch_exact = False``)."""
+    """Whether a verdict does not depend on its batch: the judge's attribute ``batch_exact`` (default True)."""
     return bool(getattr(judge, "batch_exact", True))

@@ -1,4 +1,4 @@
-"""From a judge's parameters to a judge."""
+"""Open a judge from its parameters."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def open_judge(name: str, params: p.Params, paths: Paths) -> Judge:
-    """Open the judge called ``name``; what it needs is imported here and not before.
+    """Open the judge called ``name`` in ``params.judges``; only the modules that it needs are imported.
 
     Raises:
-        ArenaError: its model, template or embeddings cannot be had.
+        ArenaError: its model, template or embeddings are not available.
+
+    Example:
+        judge = open_judge("rubric", load_params(paths.params), paths)
+        verdicts = judge.score(presentations)
+        judge.close()
     """
     judge = _open(name, params, paths)
     judge.tie_margin = params.judges[name].tie_margin  # type: ignore[attr-defined]  # see `base.tie_margin`
@@ -67,7 +72,7 @@ def _open_reward(name: str, judge: p.JudgeParams, params: p.Params, paths: Paths
 
 
 def _names_hub(model: str, paths: Paths) -> bool:
-    """Whether a model's name is a hub id: ``owner/name``, and no folder of the project begins like that."""
+    """Whether ``model`` is a Hugging Face id (``owner/name``): no folder of the project begins like it."""
     return bool(_HUB_ID.fullmatch(model)) and not (paths.root / model.split("/")[0]).exists()
 
 

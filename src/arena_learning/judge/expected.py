@@ -1,8 +1,8 @@
-"""Scores as expected values: what a judge's model would have said, weighed by how likely it was to say it.
+"""Scores as expected values over the judge model's token probabilities.
 
-A judge that says 7 may have been as close to 8 as to 6. Where the engine tells the likeliest tokens at each place of an
-answer, a score is the mean of the numbers that might have stood there, by their probabilities. So scores are finer than
-whole numbers, and ties are rare.
+A judge that writes 7 may have been as close to 8 as to 6. Where the engine returns the top log-probabilities of each
+token, the score is the mean of the numbers possible there, weighted by probability. Such scores are finer than whole
+numbers, and ties are rare.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from arena_learning.engines import Token
 from arena_learning.judge.parse import Found, Scores
 
 VERSION = "1"
-TOP_LOGPROBS = 20  # tokens to ask for at each place: the ten numbers, with and without a space before them
-_LEAST = 0.5  # of the probability must lie on numbers from 1 to 10
+TOP_LOGPROBS = 20  # tokens to request at each position: ten numbers, with and without a space before them
+_LEAST = 0.5  # least total probability of the numbers from 1 to 10
 _NUMBER = re.compile(r"\W*(10|[1-9])\W*")
 
 
 def expected_scores(tokens: Sequence[Token], found: Found) -> Scores:
-    """Return the expected scores where ``found`` says that the scores stand in the joined texts of ``tokens``.
+    """Return the expected scores at ``found.places``, positions in the joined texts of ``tokens``.
 
-    The second score is expected given the first as it was said. A text without scores stays one.
+    The second score is conditional on the first score as written. Where ``found`` has no scores, it stays unscored.
     """
     if found.places is None or found.scores.a is None or found.scores.b is None:
         return found.scores
@@ -39,7 +39,7 @@ def expected_scores(tokens: Sequence[Token], found: Found) -> Scores:
 
 
 def _expected(tokens: Sequence[Token], place: int, said: float) -> float | None:
-    """Return the expected number at ``place`` of the text, where ``said`` stands; None if numbers are unlikely."""
+    """Return the expected number at ``place`` of the text, where ``said`` was written; None if numbers are unlikely."""
     number = _at(tokens, place)
     here = tokens[number]
     follows = tokens[number + 1] if number + 1 < len(tokens) else None
@@ -50,7 +50,7 @@ def _expected(tokens: Sequence[Token], place: int, said: float) -> float | None:
         if value is None:
             continue
         if value == 1 and chosen != 1 and not any(_value(other) == 10 for other, _ in here.top_logprobs):
-            continue  # 1, or the first half of 10: nobody can say, for another number followed
+            continue  # "1" may be the first half of 10; as another token was chosen, it cannot be told
         weights[value] = weights.get(value, 0.0) + exp(log)
     if chosen == 1 and follows is not None:
         ten = sum(exp(log) for text, log in follows.top_logprobs if text.startswith("0"))
@@ -59,13 +59,13 @@ def _expected(tokens: Sequence[Token], place: int, said: float) -> float | None:
     whole = sum(weights.values())
     if whole < _LEAST:
         return None
-    # The number that was said may go on behind the point: 7.5 begins with the token 7.
+    # The written number may have decimals: 7.5 begins with the token 7.
     exact = {value: said if value == int(said) else value for value in weights}
     return sum(exact[value] * weight for value, weight in weights.items()) / whole
 
 
 def _at(tokens: Sequence[Token], place: int) -> int:
-    """Return the number of the token that the character at ``place`` belongs to."""
+    """Return the index of the token that contains the character at ``place``."""
     end = 0
     for number, token in enumerate(tokens):
         end += len(token.text)

@@ -1,4 +1,4 @@
-"""What a set of battles says about its judge: ties, flips, unscored, position and length bias."""
+"""Diagnostics of a judge from its battles: ties, flips, unscored battles, position bias and length bias."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _RESULTS = ("wins", "losses", "ties", "unscored")
 def judge_health(
     games: Sequence[Game], battles: Sequence[Battle], responses: Mapping[tuple[str, str], Response]
 ) -> dict[str, Any]:
-    """Return counts and shares that a reader needs before trusting the battles; see `Health.figures`."""
+    """Return the counts and shares of `Health.figures`, which a reader needs before trusting the battles."""
     health = Health(responses)
     health.add(games, battles)
     return health.figures()
 
 
 class Health:
-    """Counts of games and battles that are added portion by portion and not kept."""
+    """Counts over games and battles, which are added in portions and not kept."""
 
     def __init__(self, responses: Mapping[tuple[str, str], Response]) -> None:
         self._responses = responses
@@ -34,8 +34,8 @@ class Health:
         self._gaps = array("d")
 
     def add(self, games: Sequence[Game], battles: Sequence[Battle]) -> None:
-        """Count some games and battles; all games of a battle must come in one call."""
-        # A pair with one game was played in an order that nobody recorded: it says nothing about positions.
+        """Count games and battles; all games of a battle must come in one call."""
+        # A pair with a single game was shown in an unknown order: it says nothing about position bias.
         played = Counter(_pair(game) for game in games)
         decided = [
             g
@@ -62,10 +62,10 @@ class Health:
         )
 
     def figures(self) -> dict[str, Any]:
-        """Return counts and shares.
+        """Return counts, and shares from 0 to 1.
 
-        Shares are of 1. ``first_position_share`` is of the decided games, ``longer_wins`` of the decided battles whose
-        answers differ in length, ``flip_rate`` of the battles with both orders scored.
+        ``first_position_share`` is over the decided games; ``longer_wins`` over the decided battles whose answers
+        differ in length; ``flip_rate`` over the battles with both orders scored.
         """
         n = self._counts
         unscored = n["battles"] - n["scored"]
@@ -87,7 +87,7 @@ class Health:
         }
 
     def _longer(self, battles: Iterable[Battle]) -> tuple[int, int]:
-        """Return how many battles the longer answer won, of those with a winner and answers of unequal length."""
+        """Return the number of decided battles with unequal lengths that the longer answer won, and of all of them."""
         longer = total = 0
         for battle in battles:
             if battle.winner not in ("a", "b"):
@@ -108,14 +108,14 @@ def win_counts(battles: Iterable[Battle], contestant: str) -> dict[str, dict[str
 
 
 class Wins:
-    """The results of one contestant against each other, added portion by portion."""
+    """The results of one contestant against each other contestant, added in portions."""
 
     def __init__(self, contestant: str) -> None:
         self._contestant = contestant
         self._table: dict[str, Counter[str]] = {}
 
     def add(self, battles: Iterable[Battle]) -> None:
-        """Count those of ``battles`` that the contestant is in."""
+        """Count the battles that the contestant takes part in."""
         for battle in battles:
             if self._contestant not in (battle.a, battle.b):
                 continue
@@ -126,7 +126,7 @@ class Wins:
             self._table.setdefault(other, Counter())[result] += 1
 
     def figures(self) -> dict[str, dict[str, int]]:
-        """Return the counts by the other's name."""
+        """Return the counts by the other contestant's name."""
         return {other: {key: n[key] for key in _RESULTS} for other, n in sorted(self._table.items())}
 
 

@@ -1,4 +1,4 @@
-"""A baseline that reads nothing: the longer answer wins. What a real judge must beat on labelled pairs."""
+"""A baseline that ignores content: the longer answer wins. A real judge must beat it on labelled pairs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from arena_learning.judge.base import Presentation, Verdict
 
 
 class LengthBaselineJudge:
-    """Shares eleven points by the answers' words: 5.5 each where they are equally long."""
+    """Splits eleven points in proportion to the answers' words, within 1 to 10; equal lengths get 5.5 each."""
 
     batch_size = 1024
     label = "longer v1"
@@ -22,7 +22,7 @@ class LengthBaselineJudge:
         return [self._verdict(p) for p in presentations]
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to free."""
 
     def _verdict(self, presentation: Presentation) -> Verdict:
         one, two = (len(words(r.text)) for r in (presentation.first, presentation.second))

@@ -25,30 +25,29 @@ from arena_learning.judge.verdict_text import split_verdict
 from arena_learning.params import Sampling
 from arena_learning.schema import Turn
 
-# Greedy decoding repeats a malformed verdict word for word: a retry samples.
+# Greedy decoding would repeat a malformed verdict word for word, so a retry samples.
 _RETRY_TEMPERATURE = 0.7
 
 
 class LlmJudge:
-    """Asks an engine for two scores and an explanation.
+    """Asks a language model for two scores and an explanation.
 
     Args:
-        model: the model's name, for the label of its games.
-        engine: answers the judge's prompts.
+        model: the model's name; part of the games' label.
+        engine: generates the replies.
         template: the prompt.
-        sampling: of the first attempt; later ones sample with other seeds.
-        attempts: how often a malformed verdict is asked again before it is unscored.
-        by_category: the prompt of instructions of a category, where it is another one.
-        expected: a score is the expected value over the score's tokens, not the number that was said.
-        name: the judge's name in params.yaml, for what is said of it.
+        sampling: sampling of the first attempt; retries use other seeds and a temperature above 0.
+        attempts: the most attempts for a well-formed verdict; after them the game is unscored.
+        by_category: other prompts for some categories of instructions.
+        expected: use the expected value over the score's tokens instead of the written number.
+        name: the judge's name in params.yaml, for messages.
 
     Attributes:
-        parser_version: which way of reading replies gives these verdicts. It is in no key: replies that are remembered
-            are read again by `reread` where it has changed. A judge by expected scores has none, for probabilities are
-            not remembered: its verdicts stay.
+        parser_version: version of the parser. It is in no key: `reread` reads stored replies again when it changes. A
+            judge by expected scores has none, because probabilities are not stored: its verdicts stay as they are.
 
     Raises:
-        ArenaError: expected values are asked of an engine that tells no probabilities.
+        ArenaError: expected values are requested of an engine without log-probabilities.
     """
 
     def __init__(
@@ -65,12 +64,12 @@ class LlmJudge:
     ) -> None:
         if expected and not isinstance(engine, ReportsLogprobs):
             raise ArenaError(
-                f"the engine '{engine.fingerprint['engine']}' tells no probabilities of tokens",
+                f"the engine '{engine.fingerprint['engine']}' returns no log-probabilities",
                 where="judges, scores: expected",
-                hint="use transformers, vllm, or an endpoint that gives logprobs; or scores: text",
+                hint="use transformers, vllm, or an endpoint that returns logprobs; or set scores: text",
             )
         self._likely = TOP_LOGPROBS if expected else 0
-        # A greedy reply hangs on no seed, and a retry samples with a seed of its own: none stands in the key.
+        # A greedy reply does not depend on the seed, and a retry sets its own seed: the key holds none.
         given, sampling = (
             sampling,
             sampling if sampling.temperature else sampling.model_copy(update={"seed": 0}),
@@ -103,18 +102,18 @@ class LlmJudge:
             for one in dict.fromkeys((sampling, given))
         ]
         self.older_fingerprints = [one for one in before if one != self.fingerprint]
-        # Two models (or two samplings) with one template are two judges, and their games stand in one file. The label
-        # stays what it was when the seed was in the key.
+        # Two models (or samplings) with one template are two judges, and their games share a file, so the label ends
+        # in a hash. The hash includes the seed, as it did when the seed was in the key: old labels stay valid.
         whole = hashlib.sha256(canonical(seeded).encode()).hexdigest()
         self.label = f"llm {model} {' '.join(names)} {whole[:8]}"
 
     def score(self, presentations: Sequence[Presentation]) -> list[Verdict]:
-        """Score each presentation; malformed verdicts are asked again, then unscored with the last reason."""
+        """Score each presentation; a malformed verdict is retried, then unscored with the last reason."""
         found = {place: verdict for group in self.stream(presentations) for place, verdict in group}
         return [found[place] for place in range(len(presentations))]
 
     def stream(self, presentations: Sequence[Presentation]) -> Iterator[list[Scored]]:
-        """Yield verdicts as the engine gives them; see `base.StreamingJudge`."""
+        """Yield verdicts as the engine returns replies; see `base.StreamingJudge`."""
         spent: dict[int, Verdict] = {}
         places: Sequence[int] = range(len(presentations))
         for attempt in range(1, self._attempts + 1):
@@ -144,9 +143,9 @@ class LlmJudge:
         self._engine.close()
 
     def variant(self, presentation: Presentation) -> str:
-        """Say what is asked otherwise than it once was; see `base.VersionedJudge`.
+        """Return ``2`` where the prompt breaks thought marks that earlier versions left; see `base.VersionedJudge`.
 
-        Marks of thoughts in what the judge is shown were left whole, and the engine breaks more of them now.
+        Otherwise the engine's own variant.
         """
         instruction, first, second = presentation
         shown = [*instruction.turns, *(Turn(role="assistant", content=r.text) for r in (first, second))]
@@ -157,20 +156,19 @@ class LlmJudge:
         return self._engine.variant(shown) if isinstance(self._engine, Versioned) else ""
 
     def prompt(self, presentation: Presentation) -> Conversation:
-        """Return what the engine is asked."""
+        """Return the conversation that the engine is given."""
         return [Turn(role="user", content=self._template_for(presentation).render(presentation))]
 
     def _template_for(self, presentation: Presentation) -> JudgeTemplate:
         return self._by_category.get(presentation.instruction.category, self._template)
 
     def reread(self, presentation: Presentation, replies: Sequence[tuple[str, str]]) -> Verdict:
-        """Read the verdict in replies of before, as `stream` would have: the first attempt that scores, else the last.
+        """Read the verdict in stored replies, as `stream` would: the first attempt with scores, else the last attempt.
 
-        Nothing is asked: tokens and seconds are 0. Expected scores cannot be read again: they
-        are unscored.
+        No model is asked, so tokens and seconds are 0. Expected scores cannot be read again: they are unscored.
 
         Args:
-            presentation: what was judged (its category chooses the template).
+            presentation: what was judged; its category selects the template.
             replies: (text, finish reason) of each attempt, as in `Verdict.replies`.
         """
         kept = tuple((text, reason) for text, reason in replies)
@@ -186,7 +184,7 @@ class LlmJudge:
     def _read(
         self, presentation: Presentation, answer: Completion | Refused, attempt: int, before: Verdict | None
     ) -> Verdict:
-        """Return the verdict in an answer, with what earlier attempts cost and said."""
+        """Return the verdict in an answer, with the cost and replies of earlier attempts added."""
         tokens, seconds, replies = (before.tokens, before.seconds, before.replies) if before else (0, 0.0, ())
         if isinstance(answer, Refused):
             why = f"the judge was refused: {answer.reason}"
@@ -210,7 +208,7 @@ class LlmJudge:
         )
 
     def _find(self, presentation: Presentation, text: str, finish_reason: str) -> Found:
-        """Return the verdict in a reply; where it was cut off before its verdict, say what to raise."""
+        """Return the verdict in a reply; if it was cut off before its verdict, the reason names the limit to raise."""
         cut_off = finish_reason == "length"
         found = self._template_for(presentation).find(text, cut_off=cut_off)
         why = found.scores.problem
@@ -222,7 +220,7 @@ class LlmJudge:
         return found._replace(scores=Scores(None, None, f"{why}: {more}"))
 
     def _placed(self, presentation: Presentation, found: Found, text: str, answer: Completion) -> Found:
-        """Return where the scores found in ``text`` stand in the joined texts of the answer's tokens."""
+        """Return ``found`` with its places moved from ``text`` to the joined texts of the answer's tokens."""
         if found.places is None or not answer.tokens:
             return found
         joined = "".join(token.text for token in answer.tokens)
@@ -230,7 +228,7 @@ class LlmJudge:
         if verdict in joined:
             shift = joined.rfind(verdict) - text.rfind(verdict)
             return found._replace(places=(found.places[0] + shift, found.places[1] + shift))
-        # A character of several tokens shows only when the engine joins them.
+        # A character made of several tokens is complete only after the engine joins them.
         there = self._template_for(presentation).find(joined)
         if there.scores != found.scores:
             return found._replace(scores=Scores(None, None, "the tokens that were told are not the reply's"))
@@ -244,9 +242,9 @@ class LlmJudge:
 
 
 def _whole(answer: Completion) -> str:
-    """Return a reply as the model wrote it: its thought, where the engine told it apart, in marks before the rest.
+    """Return a reply as the model wrote it: its thought, if the engine separated it, in marks before the text.
 
-    What looks like a mark in such a thought is none, for the engine knows them by token: it is broken.
+    Marks inside such a thought are broken: the engine knows real marks by token, so these are only text.
     """
     if not answer.thought:
         return answer.text
@@ -261,7 +259,7 @@ def _rationale(text: str, finish_reason: str) -> str:
 
 
 class _Prompts(Sequence[Conversation]):
-    """The prompts of some presentations, each rendered when its turn comes: a million would not fit in memory."""
+    """The prompts of some presentations, each rendered on access: a million of them would not fit in memory."""
 
     def __init__(self, judge: LlmJudge, presentations: Sequence[Presentation], places: Sequence[int]) -> None:
         self._judge, self._presentations, self._places = judge, presentations, places

@@ -1,4 +1,4 @@
-"""Merging the games of a pair into a battle (the paper does not publish its rule; see docs/reference/judges.md)."""
+"""Merge the games of a pair into a battle (the paper does not publish its rule; see docs/reference/judges.md)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,24 @@ def merge_games(
     """Merge the games of one pair on one instruction.
 
     Args:
-        games: one game an order; all of the same instruction, judge and pair.
-        category: the instruction's.
-        disagree: what becomes of two orders that name different outcomes: ``average``, ``tie`` or ``drop``.
-        expected: how many scored games make a battle; with fewer it is unscored.
-        margin: mean scores that differ by no more than this are a tie. Whether the orders agree is not asked by it.
+        games: one game for each order; all of the same instruction, judge and pair.
+        category: the instruction's category.
+        disagree: what two orders with different outcomes become: ``average`` (the winner by mean score), ``tie`` or
+            ``drop`` (unscored).
+        expected: scored games that a battle needs; with fewer it is unscored.
+        margin: mean scores that differ by no more than this are a tie; it has no part in whether the orders agree.
 
     Returns:
         The battle, contestants in alphabetical order. An unscored game is neither a tie nor a loss: the battle is
         unscored, with the reason.
+
+    Example:
+        >>> pair = {"instruction_id": "q", "judge": "j"}
+        >>> one = Game(**pair, first="x", second="y", score_first=8, score_second=6)
+        >>> two = Game(**pair, first="y", second="x", score_first=7, score_second=7)
+        >>> battle = merge_games([one, two], "writing")
+        >>> battle.winner, battle.score_a, battle.score_b, battle.orders_agree
+        ('a', 7.5, 6.5, False)
     """
     first = games[0]
     a, b = sorted((first.first, first.second))

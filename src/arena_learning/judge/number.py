@@ -1,8 +1,8 @@
-"""One score as a judge wrote it: a plain number, or something that a reader could not take for one.
+"""Read one score as a judge wrote it.
 
-``8``, ``8.5``, ``8,5`` and ``8/10`` are scores, and what stands behind them as a comment changes nothing (``8 (good)``,
-``8 - clear and right``). A range, another scale, a sum, a doubt or a correction is no score: ``7-8``, ``8/100``,
-``10 - 3 = 7``, ``8?``, ``8 → 6``. To guess there would be to invent a verdict.
+``8``, ``8.5``, ``8,5`` and ``8/10`` are scores; a comment after the number is allowed (``8 (good)``, ``8 - clear and
+right``). A range, another scale, a sum, a doubt or a correction is no score: ``7-8``, ``8/100``, ``10 - 3 = 7``,
+``8?``, ``8 → 6``. Guessing a number there would invent a verdict.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-_QUOTED = 40  # characters of a line that a reason shows
+_QUOTED = 40  # characters of a line that an unscored reason quotes
 _SIGNS = {
     "−": "-",
     "–": "-",
@@ -26,7 +26,7 @@ _SIGNS = {
 }
 _CLOSES = {"(": ")", "[": "]", "{": "}", "<": ">", '"': '"', "'": "'", "`": "`", "“": "”"}
 _NUMBER = re.compile(r"(-?\d{1,9})(?:([.,])(\d{1,9}))?(?!\d)")
-_LONGEST_COMMA = 2  # digits behind a decimal comma; with three it may be a thousand
+_LONGEST_COMMA = 2  # digits after a decimal comma; with three digits it may be a thousands separator
 _TEN = r"(?:10(?:[.,]0{1,2})?|ten)(?![\w%]|[.,]\d)"
 _SCALE = re.compile(
     r"(?:[ \t]*(?:(?:points?|pts?|marks?|stars?)(?!\w)|[分点점]))?"
@@ -35,7 +35,7 @@ _SCALE = re.compile(
     rf"1[ \t]*(?:to|-)[ \t]*{_TEN}(?:[ \t]*\))?)?",
     re.I,
 )
-# What may stand right behind a score without a space; anything else (a letter, %, +, ?, ½) makes it another number.
+# Characters that may directly follow a score; any other (a letter, %, +, ?, ½) makes it another number.
 _AFTER = frozenset(" \t.,;:!)]}>\"'`”’»|*_-<(")
 _DOUBT = frozenset("?%‰+±~≈^°√")
 _SEPARATORS = frozenset(".,;:!()[]{}\"'`”“-|<*_")
@@ -44,7 +44,7 @@ _NUMBER_WORD = r"(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|half)\
 _AT_THE_END = r"(?=[^\w\n]*(?:$|[.,;:)\n]))"
 _ANY_NUMBER = rf"(?:\d|{_NUMBER_WORD}{_AT_THE_END})"
 _GAP = r"(?:[^\w\n]+[^\W\d]+){0,2}[^\w\n]+"
-# Words behind a score that make it another number, or no certain one.
+# Words after a score that change it or make it uncertain.
 _TURNS = re.compile(
     r"(?:ish|percent|per[ \t]+cent|hundred|thousand|million|at[ \t]+(?:most|least)"
     r"|(?:and[ \t]+)?(?:a[ \t]+)?half(?![ \t]+of)"
@@ -63,13 +63,13 @@ _FIRST_WORDS = re.compile(rf"\W*(?:\w+\W+){{0,2}}?(?:\d|{_NUMBER_WORD})", re.I)
 
 
 class Value(NamedTuple):
-    """What stands behind the colon of a score line.
+    """What follows the colon of a score line.
 
     Attributes:
-        score: the number, whatever its size; None if it is none.
-        start: where the number begins.
-        end: where the number ends, with the scale and the signs that belong to it.
-        is_words: there is no number at all, only words (an explanation, or a placeholder).
+        score: the number, whatever its size; None if there is no plain number.
+        start: index where the number begins.
+        end: index where the number ends, with its scale and closing marks.
+        is_words: there are only words (an explanation or a placeholder) and no number.
     """
 
     score: float | None
@@ -79,16 +79,16 @@ class Value(NamedTuple):
 
 
 def plain_number(text: str) -> str:
-    """Return ``text`` with digits of any script, full-width signs, dashes and spaces as ASCII; its length stays."""
+    """Return ``text`` with all scripts' digits, full-width signs, dashes and spaces as ASCII; the length is kept."""
     return text if text.isascii() else "".join(map(_plain, text))
 
 
 def read_value(line: str, start: int = 0) -> Value:
-    """Read the number at ``start`` of a line; what stands behind it is looked at by `is_changed`.
+    """Read the number at ``start`` of a line; `is_changed` checks what follows it.
 
     Args:
-        line: as `plain_number` gives it, without a line break.
-        start: behind the colon.
+        line: as `plain_number` returns it, without a line break.
+        start: index just after the colon.
 
     Example:
         >>> read_value("8,5/10, because it is clear")
@@ -108,7 +108,7 @@ def read_value(line: str, start: int = 0) -> Value:
 
 
 def is_changed(tail: str) -> bool:
-    """Whether what stands behind a number, up to the end of its line, makes it another number or no certain one.
+    """Whether the rest of a line after a number changes that number or makes it uncertain.
 
     Example:
         >>> is_changed(" (good)"), is_changed(" - clear"), is_changed(" - 3 = 7"), is_changed(" or 9")
@@ -133,13 +133,13 @@ def is_changed(tail: str) -> bool:
 
 
 def quoted(line: str) -> str:
-    """Return a line, shortened, as a reason quotes it."""
+    """Return a line, shortened, as an unscored reason quotes it."""
     line = " ".join(line.split())
     return f"'{line}'" if len(line) <= _QUOTED else f"'{line[:_QUOTED]}...'"
 
 
 def _closed(line: str, end: int, closer: str) -> int | None:
-    """Return the end of a number with its emphasis, its scale and what closes it; None if that is missing."""
+    """Return the end of a number with its emphasis, scale and closing mark; None if the closing mark is missing."""
     end = _marks(line, end)
     if closer and line.startswith(closer, end):
         end, closer = _marks(line, end + 1), ""

@@ -1,6 +1,6 @@
-"""Reading scores out of what a judge model wrote. The last well-formed verdict counts; anything else is unscored.
+"""Read scores from a judge model's reply. The last well-formed verdict counts; anything else is unscored.
 
-What the judge thought before is no part of it: see `verdict_text`. What counts as a score: see `number`.
+`verdict_text` removes the judge's thought; `number` defines what counts as a score.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from typing import Any, NamedTuple
 
 from arena_learning.judge.number import is_changed, plain_number, quoted, read_value
 
-# Raised when what is read changes: remembered replies are then read again.
+# Increased whenever the parser reads replies differently: stored replies are then read again.
 PARSER_VERSION = "3"
 _WORD = r"Score[ \t_-]*([AB])[ \t*_`]*[:=：＝][ \t*_]*"
 _HEAD = re.compile(r"^[ \t*_#>|•`-]*" + _WORD, re.I | re.M)
-# Another score on the line of the first.
+# Another score on the same line.
 _ANYWHERE = re.compile(r"(?<!\w)" + _WORD, re.I)
 _LINE_END = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _KEYS = {"A": "Score-A", "B": "Score-B"}
-_MOST_BRACES = 1000  # opening braces, from the end, that are tried as the start of an object
+_MOST_BRACES = 1000  # opening braces, counted from the end, that are tried as the start of an object
 _OUTSIDE = "a score outside 1 to 10"
 
 
 class Scores(NamedTuple):
-    """Both scores, or the reason why there are none."""
+    """Both scores, or the problem why there are none."""
 
     a: float | None
     b: float | None
@@ -36,9 +36,9 @@ class Found(NamedTuple):
     """The scores in a text.
 
     Attributes:
-        scores: both, or why not.
-        places: where in the text the numbers of A and of B begin; None without scores.
-        complete: there was a verdict to its end, though perhaps a malformed one.
+        scores: both scores, or the problem.
+        places: indices in the text where the numbers of A and B begin; None without scores.
+        complete: whether the text holds a whole verdict, even a malformed one.
     """
 
     scores: Scores
@@ -47,7 +47,7 @@ class Found(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """A score line: whose, the number and where it begins; without a number what was written, quoted."""
+    """A score line: its letter, its number and index; ``quote`` is the line as written, for the reason."""
 
     letter: str
     score: float | None
@@ -62,15 +62,15 @@ def read_scores(text: str) -> Scores:
 
 
 def read_json_scores(text: str) -> Scores:
-    """Return the scores of the last well-formed JSON object in ``text`` that has both; see `find_json_scores`."""
+    """Return the scores of the last well-formed JSON object in ``text`` with both scores; see `find_json_scores`."""
     return find_json_scores(text).scores
 
 
 def find_scores(text: str) -> Found:
     """Find the last complete verdict in ``text``: a ``Score-A`` line followed by a ``Score-B`` line (or B then A).
 
-    A score is a whole number, or one with a decimal point or comma, that nothing behind it changes. Scores outside 1-10
-    are malformed, not clipped.
+    A score is a whole or decimal number (point or comma) that nothing after it changes. Scores outside 1-10 are
+    malformed, not clipped.
 
     Example:
         >>> find_scores("Score-A: 8/10, Score-B: 7,5").scores
@@ -86,7 +86,7 @@ def find_scores(text: str) -> Found:
     for line in lines:
         if line.is_words:
             continue  # an explanation under the same name
-        # A letter said again starts anew: what stood before it is no verdict.
+        # A repeated letter starts a new verdict: what came before it is incomplete.
         pending = {line.letter: line} if line.letter in pending else {**pending, line.letter: line}
         if len(pending) == 2:
             last, pending = pending, {}
@@ -99,10 +99,10 @@ def find_scores(text: str) -> Found:
 
 
 def find_json_scores(text: str) -> Found:
-    """Find the last well-formed JSON object in ``text`` that has both, ``Score-A`` and ``Score-B``.
+    """Find the last well-formed JSON object in ``text`` that has both ``Score-A`` and ``Score-B``.
 
-    Strict: the scores are numbers (not texts, not booleans), and no key stands twice. A line break inside a text is let
-    pass, though JSON wants it escaped.
+    Strict: the scores are numbers (not strings or booleans) and no key is repeated. Unescaped line breaks in strings
+    are allowed, although JSON forbids them.
     """
     if not text.strip():
         return none_found("an empty verdict")
@@ -118,18 +118,18 @@ def find_json_scores(text: str) -> Found:
         if not isinstance(score, int | float) or isinstance(score, bool):
             shown = quoted(json.dumps(score, ensure_ascii=False))
             return Found(Scores(None, None, f"a score that is no number: {shown}"))
-    # Inside a text of the object a quote has a backslash before it, so that this is the key itself.
+    # Quotes inside a JSON string are escaped, so this match is the key itself.
     one, two = (re.search(rf'"{key}"\s*:\s*()', text[start:end]) for key in _KEYS.values())
     return _checked(a, b, (start + one.start(1), start + two.start(1)) if one and two else None)
 
 
 def none_found(problem: str) -> Found:
-    """Return what is found where there is no complete verdict."""
+    """Return the result for a text without a complete verdict."""
     return Found(Scores(None, None, problem), complete=False)
 
 
 def _lines(text: str) -> Iterator[_Line]:
-    """Yield the scores that stand at the start of a line, and those behind them on the same line."""
+    """Yield the scores at the start of a line and those that follow on the same line."""
     end = 0
     for head in _HEAD.finditer(text):
         if head.start() < end:
@@ -171,7 +171,7 @@ def _checked(a: float, b: float, places: tuple[int, int] | None) -> Found:
 
 
 def _objects(text: str) -> list[tuple[dict[str, Any], int, int]]:
-    """Return the outermost JSON objects in ``text``, in order, with where they begin and end."""
+    """Return the outermost JSON objects in ``text``, in order, with their start and end indices."""
     decoder = json.JSONDecoder(object_pairs_hook=_no_doubles, strict=False)  # models break lines in texts
     found: list[tuple[dict[str, Any], int, int]] = []
     end = 0
@@ -188,5 +188,5 @@ def _objects(text: str) -> list[tuple[dict[str, Any], int, int]]:
 
 def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len({key for key, _ in pairs}) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key is repeated")
     return dict(pairs)

@@ -1,4 +1,4 @@
-"""What lowers a score whatever the response covers: loops, pasted rubrics, echoes, words out of order."""
+"""Penalties that lower a score whatever the response covers: loops, pasted rubrics, echoes, words out of order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FIELD_NAMES = "kind any weight value tolerance length format form min max keys 
 
 
 class Penalty(NamedTuple):
-    """A factor from 0 to 1 on the score, and why."""
+    """A factor from 0 to 1 on the score, and its reason."""
 
     factor: float
     what: str
@@ -23,9 +23,9 @@ class Penalty(NamedTuple):
 def find_penalties(
     instruction: Instruction, response: Response, criteria: Sequence[Criterion]
 ) -> list[Penalty]:
-    """Return the response's flaws (truncation is the judge's own matter).
+    """Return the response's penalties (the judge adds the one for truncation).
 
-    What the reference does as well is no flaw: some answers must repeat the question or the rubric's words.
+    There is no penalty for what the reference answer does too: some answers must repeat the question or the rubric.
     """
     text, reference = response.text, instruction.reference or ""
     return [

@@ -1,7 +1,7 @@
-"""Playing games through the store: only games that are new are judged, in batches that survive a crash.
+"""Judge games through the store: only games that the store lacks are judged, and a crash loses none.
 
-Games are played some thousand at a time, and what a portion gave can be written before the next begins: memory does
-not grow with the games done.
+Games are played in portions of some thousands, and each portion can be written before the next begins: memory does not
+grow with the number of games.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PORTION = 20_000  # games in memory at once
 
 
 class Pairing(NamedTuple):
-    """Two contestants who meet on an instruction; one that meets itself plays one game and no battle.
+    """Two contestants paired on an instruction; one that meets itself plays one game and no battle.
 
     Such a game is how a judge that scores one answer by itself (`base.is_pointwise`) is asked for that score alone.
     """
@@ -44,9 +44,9 @@ class Pairing(NamedTuple):
 
 
 class PlayedGames(NamedTuple):
-    """Games and battles in canonical order, and what they cost: now (``judged``) and ever (``seconds``, ``tokens``).
+    """Games and battles in canonical order, and their cost: ``judged`` counts this call's new games.
 
-    ``judge`` is the label that the judge puts on its games.
+    ``seconds`` and ``tokens`` include stored verdicts. ``judge`` is the label of the judge's games.
     """
 
     judge: str
@@ -68,7 +68,7 @@ def play_games(
     max_refused: float = MAX_REFUSED,
     retry: bool = False,
 ) -> PlayedGames:
-    """Judge every pairing as `play_in_portions` does, and return all of it at once."""
+    """Judge every pairing as `play_in_portions` does, and return all portions as one."""
     found = list(
         play_in_portions(
             pairings,
@@ -103,27 +103,27 @@ def play_in_portions(
     max_refused: float = MAX_REFUSED,
     retry: bool = False,
 ) -> Iterator[PlayedGames]:
-    """Judge every pairing in both orders (in one, where the judge cannot tell them apart), by portions.
+    """Judge every pairing in both orders (in one, if the judge's verdict has no order), in portions.
 
-    A verdict is in the store as soon as the judge gives it, and what another process is judging is taken from it.
-    A battle of a contestant that gave no answer is unscored, and no judge is asked.
+    A verdict is stored as soon as the judge returns it. Verdicts that another process is making are awaited. A battle
+    with a refused answer is unscored without asking the judge.
 
     Args:
-        pairings: who meets whom on what.
+        pairings: the pairs of contestants on each instruction.
         instructions: by id.
         responses: by (instruction id, contestant).
         judge: scores the presentations.
-        store: remembers verdicts, unscored ones with their reason.
-        disagree: see `merge.merge_games`.
-        size: games in a portion, at most.
-        max_refused: share of the games that the judge's engine may refuse (`serving.max_refused`); a handful always.
-        retry: ask again what was unscored before.
+        store: holds the verdicts, unscored ones with their reason.
+        disagree: what two orders with different outcomes become; see `merge.merge_games`.
+        size: the most games in a portion.
+        max_refused: the share of games that the judge's engine may refuse (`serving.max_refused`); a few always may.
+        retry: judge again what was unscored in an earlier run.
 
     Yields:
-        Games and battles in canonical order, each once; the games of a battle are in one portion.
+        Games and battles in canonical order, each once; all games of a battle are in one portion.
 
     Raises:
-        ArenaError: the judge cannot be asked, or refuses too much; its verdicts are in the store.
+        ArenaError: the judge cannot be asked, or too many games are refused; the verdicts so far stay stored.
     """
     both = plays_both_orders(judge)
     wanted = sorted({p if p.a <= p.b else Pairing(p.instruction_id, p.b, p.a) for p in pairings})
@@ -152,7 +152,7 @@ def _orders(pairing: Pairing, both: bool) -> tuple[tuple[str, str], ...]:
 
 
 class _Run:
-    """One call of `play_in_portions`: the judge, its memory, and what its engine has refused so far."""
+    """State of one `play_in_portions` call: judge, store, and what its engine has refused so far."""
 
     def __init__(self, judge: Judge, store: Store | None, total: int, most: float, retry: bool) -> None:
         self.judge, self.store, self.retry = judge, store, retry
@@ -160,10 +160,10 @@ class _Run:
         self._refused: dict[bytes, Verdict] = {}
 
     def put(self, new: Mapping[bytes, Verdict]) -> None:
-        """Remember verdicts, refusals for later.
+        """Store verdicts; keep refusals for `remember_refused`.
 
         Raises:
-            ArenaError: too many are refused.
+            ArenaError: too many games are refused.
         """
         given = {key: verdict for key, verdict in new.items() if not verdict.refused}
         if self.store:
@@ -172,7 +172,7 @@ class _Run:
         self.note_refused({key: verdict for key, verdict in new.items() if verdict.refused})
 
     def note_refused(self, refused: Mapping[bytes, Verdict]) -> None:
-        """Count refusals; raise as `put`."""
+        """Count refusals; raise like `put`."""
         self._refused |= refused
         if refused and too_many_refused(len(self._refused), self._total, self._most):
             reasons = Counter(verdict.unscored for verdict in self._refused.values())
@@ -180,12 +180,12 @@ class _Run:
             raise ArenaError(
                 f"{len(self._refused)} of {self._total} games get no verdict ({some})",
                 where=self.judge.label,
-                hint="see what they have in common; all other verdicts are kept. To go on without these, raise "
+                hint="see what these games have in common; all other verdicts are kept. To go on without them, raise "
                 "serving.max_refused",
             )
 
     def remember_refused(self) -> None:
-        """Remember the refusals of a run that did not stop for them: they are not asked again."""
+        """Store the lasting refusals of a finished run, so that they are not asked again."""
         lasting = {key: verdict for key, verdict in self._refused.items() if not verdict.passing}
         if self.store and lasting:
             version = getattr(self.judge, "parser_version", "")
@@ -199,7 +199,7 @@ def _portion(
     disagree: str,
     progress: Progress,
 ) -> PlayedGames:
-    # What is not remembered may hang on names, which no key holds: each presentation is then one of its own.
+    # Verdicts that are not stored may depend on contestants' names, which no key holds: give each presentation a key.
     judge = run.judge
     keys = (
         [verdict_key(judge, p) for p in presented]
@@ -227,7 +227,7 @@ def _unanswered(presentation: Presentation) -> bool:
 
 
 def _without_answer(presentation: Presentation) -> Verdict:
-    """Return the verdict on a presentation that lacks an answer: none."""
+    """Return the unscored verdict on a presentation with a refused answer."""
     reasons = sorted({r.refusal for r in (presentation.first, presentation.second) if r.refusal})
     return Verdict(None, None, "", unscored=f"no answer to judge: {'; '.join(reasons)}", attempts=0)
 
@@ -235,7 +235,7 @@ def _without_answer(presentation: Presentation) -> Verdict:
 def _judge(
     todo: Mapping[bytes, Presentation], run: _Run, progress: Progress
 ) -> tuple[dict[bytes, Verdict], int]:
-    """Return the verdict on each of ``todo``, from the store or the judge, and how many are new."""
+    """Return the verdict on each of ``todo``, from the store or the judge, and the number of new ones."""
     known: dict[bytes, Verdict] = {}
     judged, judge, store = 0, run.judge, run.store
     if store:
@@ -271,10 +271,10 @@ def _judge(
 
 
 def _by_pair(todo: Mapping[bytes, Presentation]) -> list[list[bytes]]:
-    """Return the keys of each pair and order of contestants apart.
+    """Return the keys grouped by pair and order of contestants.
 
     Where a verdict depends on its batch, batches are planned before the store is read and judged whole or not at all,
-    so that a resumed run says the same. Planned within a pair, they stay as they are when a contestant joins.
+    so that a resumed run gives the same verdicts. Grouped by pair, they stay the same when a contestant joins.
     """
     groups: dict[tuple[str, str], list[bytes]] = defaultdict(list)
     for key, presentation in todo.items():
@@ -283,7 +283,7 @@ def _by_pair(todo: Mapping[bytes, Presentation]) -> list[list[bytes]]:
 
 
 def _timed(new: dict[bytes, Verdict], since: float) -> dict[bytes, Verdict]:
-    """Give the verdicts of a judge that keeps no time itself their share of the wall time."""
+    """Give the verdicts of a judge that does not measure time an equal share of the elapsed time."""
     each = (time.perf_counter() - since) / max(1, len(new))
     return {key: v if v.seconds else v._replace(seconds=each) for key, v in new.items()}
 
@@ -305,7 +305,7 @@ def _pair(game: Game) -> tuple[str, str, str]:
 
 
 def _sound(verdict: Verdict) -> Verdict:
-    """Return the verdict, unscored if it claims scores that are none: such a thing must not reach the store."""
+    """Return the verdict, or make it unscored if its scores are invalid: these must not reach the store."""
     scores = (verdict.score_first, verdict.score_second)
     if verdict.unscored is not None:
         return verdict._replace(

@@ -1,4 +1,4 @@
-"""Writing what is played, portion by portion, with the figures that stand in a stage's metrics."""
+"""Write games and battles portion by portion and count the figures of a stage's metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Write = Callable[[Iterable[Row]], None]
 
 
 class WrittenGames(NamedTuple):
-    """What was written: the figures of `health.Health` and `health.Wins`, and the cost (see `play.PlayedGames`)."""
+    """The figures of `health.Health` and `health.Wins`, and the cost (see `play.PlayedGames`)."""
 
     health: dict[str, Any]
     against: dict[str, dict[str, int]]
@@ -29,14 +29,14 @@ def write_games(
     battles: Write,
     contestant: str = "",
 ) -> WrittenGames:
-    """Write each portion as it comes and keep nothing of it but counts.
+    """Write each portion as it comes, keeping only counts.
 
     Args:
-        portions: as `play.portions` yields them.
+        portions: as `play.play_in_portions` yields them.
         responses: by (instruction id, contestant).
-        games: takes the games, as `rows.rows_file` gives it.
-        battles: takes the battles.
-        contestant: whose wins and losses are counted.
+        games: writes games (a writer of `schema.rows_file`).
+        battles: writes battles.
+        contestant: the contestant whose wins and losses are counted.
     """
     health, wins = Health(responses), Wins(contestant)
     judged, seconds, tokens = 0, 0.0, 0

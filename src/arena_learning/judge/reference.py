@@ -1,4 +1,4 @@
-"""A second opinion that chose no data: similarity to the reference answer by sentence embedding."""
+"""A judge that selects no data: it scores an answer's similarity to the reference answer by sentence embedding."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from arena_learning.pool import Embedder, shared_embedder
 
 VERSION = "1"
 
-# Cosine from which the score leaves 1; two texts on unrelated matters stay below it.
+# Cosines up to this score 1: unrelated texts stay below it.
 _FLOOR = 0.1
 
 
 class ReferenceJudge:
-    """Score = 1 + 9 x (cosine - 0.1) / 0.9, in tenths; the reference itself scores 10. Order changes nothing."""
+    """Score = 1 + 9 x (cosine - 0.1) / 0.9, rounded to tenths; a copy of the reference scores 10, in either order."""
 
     batch_size = 256
     pointwise = True
@@ -33,7 +33,7 @@ class ReferenceJudge:
         return [self._verdict(p) for p in presentations]
 
     def close(self) -> None:
-        """Nothing to give back: the embedder is shared by the process."""
+        """Nothing to free: the process shares the embedder."""
 
     def _verdict(self, presentation: Presentation) -> Verdict:
         reference = presentation.instruction.reference

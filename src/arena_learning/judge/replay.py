@@ -1,4 +1,4 @@
-"""Recorded verdicts as a judge: what another judge said once, by the contestants' names."""
+"""A judge that replays recorded verdicts, looked up by instruction and contestants' names."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from arena_learning.schema import RecordedVerdict, numbered_rows
 
 
 class ReplayJudge:
-    """Gives the verdicts of a file; what was never judged is unscored.
+    """Returns the verdicts of a file; what the file lacks is unscored.
 
-    Where the file does not say in which order a pair was shown, a battle is one game: it has no flip and no position.
+    Where the file does not tell in which order a pair was shown, a battle has one game, without flips or positions.
 
     Args:
         file: JSON Lines of `RecordedVerdict`, as `arena import` writes them.
@@ -24,7 +24,7 @@ class ReplayJudge:
     """
 
     batch_size = 4096
-    remembered = False  # it is on disk already, and hangs on names
+    remembered = False  # the file holds the verdicts, and they depend on contestants' names
 
     def __init__(self, file: Path) -> None:
         self._verdicts: dict[tuple[str, str, str], RecordedVerdict] = {}
@@ -35,24 +35,28 @@ class ReplayJudge:
             key = self._place(row.instruction_id, row.first, row.second, row.order_known)
             if key in self._verdicts:
                 raise ArenaError(
-                    f"{row.first} and {row.second} are judged twice", where=f"{file}, line {number}"
+                    f"{row.first} and {row.second} are judged twice on {row.instruction_id}",
+                    where=f"{file}, line {number}",
+                    hint="keep one of the two rows",
                 )
             self._verdicts[key] = row
             digest.update(canonical(row.model_dump()).encode())
         if len(known) > 1:
             raise ArenaError(
-                "some orders are known and some are not", where=str(file), hint="make it two files"
+                "the order is known for some rows and unknown for others",
+                where=str(file),
+                hint="split the file in two",
             )
         self.both_orders = known != {False}
         self.label = f"replay {file.stem} {digest.hexdigest()[:8]}"
         self.fingerprint = {"judge": self.label, "verdicts": digest.hexdigest()}
 
     def score(self, presentations: Sequence[Presentation]) -> list[Verdict]:
-        """Give the recorded verdict of each presentation."""
+        """Return the recorded verdict of each presentation."""
         return [self._verdict(p) for p in presentations]
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to free."""
 
     def _verdict(self, presentation: Presentation) -> Verdict:
         first, second = presentation.first.contestant, presentation.second.contestant

@@ -1,4 +1,4 @@
-"""The JSON schema of a verdict, for engines that can be held to one."""
+"""The JSON schema of a verdict, for engines with structured output."""
 
 from __future__ import annotations
 
@@ -8,37 +8,41 @@ from typing import Any
 from arena_learning.core import ArenaError
 from arena_learning.judge.template import JudgeTemplate
 
-HELD = ("openai", "vllm")  # engines that hold an answer to a schema
-_CHARS_A_TOKEN = 2  # of an explanation: half of what English takes, so that the scores behind it have room
+HELD = ("openai", "vllm")  # engines with structured output
+_CHARS_A_TOKEN = 2  # of an explanation: half the usual for English, so that the scores after it have room
 
 
 def response_format(
     templates: Collection[JudgeTemplate], engine: str, where: str, max_tokens: int
 ) -> dict[str, Any]:
-    """Return the ``response_format`` of the OpenAI protocol that holds an answer to the templates' verdict.
+    """Return the ``response_format`` of the OpenAI protocol that forces a reply into the templates' verdict.
 
-    Keys come in the schema's order, so that the reasons stand where the prompt asks for them. With vLLM the explanation
-    is kept to a length that leaves room for the rest of ``max_tokens``: a small model would go on until it is cut off,
-    and a verdict that was cut off is none. (Some hosted endpoints refuse a schema that bounds a text.)
+    Keys are in the schema's order, so the explanation is where the prompt asks for it. With vLLM its length is limited
+    to leave room for the scores within ``max_tokens``: a small model would otherwise write until it is cut off, and
+    lose its verdict. (Some hosted endpoints refuse a schema that limits a string's length.)
 
     Raises:
-        ArenaError: the engine cannot be held to a schema, or a template asks for no JSON, or for another order.
+        ArenaError: the engine has no structured output, or the templates ask for no JSON or for different orders.
     """
     if engine not in HELD:
         raise ArenaError(
-            f"the engine '{engine}' is held to no schema",
+            f"the engine '{engine}' has no structured output",
             where=where,
-            hint=f"one of {', '.join(HELD)}; or scores: text",
+            hint=f"use one of {', '.join(HELD)}; or set scores: text",
         )
     plain = sorted(t.name for t in templates if not t.is_json)
     if plain:
         raise ArenaError(
-            f"the template '{plain[0]}' asks for no JSON",
+            f"the template '{plain[0]}' does not ask for JSON",
             where=where,
-            hint="template: json, or one of your own",
+            hint="use template: json, or a template of yours with `verdict: json` in its head",
         )
     if len({t.is_last for t in templates}) > 1:
-        raise ArenaError("the templates want the reasons in different places", where=where)
+        raise ArenaError(
+            "some templates ask for the explanation before the scores, others after them",
+            where=where,
+            hint="use templates with one order",
+        )
     score = {"type": "integer", "enum": list(range(1, 11))}
     scores = {"Score-A": score, "Score-B": score}
     longest = {"maxLength": _CHARS_A_TOKEN * max_tokens} if engine == "vllm" else {}

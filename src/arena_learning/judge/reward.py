@@ -1,8 +1,8 @@
 """A reward model as the judge: a sequence-classification model with one output, mapped to scores from 1 to 10.
 
-Each response is scored by itself, once however many it meets, so that the order of a presentation changes nothing.
-score = 1 + 9 s((r - c) / w), s the logistic function: rising in the reward r; centre c and width w come from labelled
-pairs (`calibrate`).
+Each response is scored by itself, and only once, so the order of a presentation has no effect. The score is
+1 + 9 s((r - c) / w): s is the logistic function, r the reward; centre c and width w are fitted to labelled pairs
+(`calibrate`).
 """
 
 from __future__ import annotations
@@ -25,19 +25,24 @@ from arena_learning.schema import Instruction, Response
 
 VERSION = "1"
 _KEPT = 200_000  # rewards in memory
-_PASSES = 4  # presentations handed over at once, in passes: enough to put answers of like length together
+_PASSES = 4  # passes of the model in one call: enough answers to group those of similar length
 _TOO_LONG = "longer than the reward model's context"
 _WIDEST = 50.0  # beyond this the logistic function is 0 or 1 in a float anyway
 
 
 class Calibration(NamedTuple):
-    """The map from rewards to scores: ``center`` scores 5.5, ``scale`` is the width of the rise."""
+    """The map from rewards to scores: a reward of ``center`` scores 5.5, and ``scale`` is the width of the rise."""
 
     center: float = 0.0
     scale: float = 1.0
 
     def score(self, reward: float) -> float:
-        """Return the score of a reward, in hundredths."""
+        """Return the score of a reward, rounded to hundredths.
+
+        Example:
+            >>> Calibration(center=-0.3, scale=0.5).score(-0.3)
+            5.5
+        """
         z = min(_WIDEST, max(-_WIDEST, (reward - self.center) / self.scale))
         return round(1 + 9 / (1 + exp(-z)), 2)
 
@@ -46,12 +51,12 @@ def calibrate(rewards: npt.NDArray[np.float64], labels: npt.NDArray[np.float64])
     """Fit the map to labelled pairs.
 
     Args:
-        rewards: (pairs, 2), of a and b.
-        labels: (pairs,): 1 where a won, 0 where b won, 0.5 for a tie.
+        rewards: shape (pairs, 2): the rewards of answers a and b.
+        labels: shape (pairs,): 1 if a won, 0 if b won, 0.5 for a tie.
 
     Returns:
-        Center: the mean reward. Scale: by maximum likelihood of P(a wins) = s((r_a - r_b) / scale), between a
-        hundredth and a hundred times the differences' spread, so that separable pairs have an answer too.
+        Center: the mean reward. Scale: the maximum-likelihood estimate in P(a wins) = s((r_a - r_b) / scale), limited
+        to 0.01-100 times the standard deviation of the differences, so that it exists for separable pairs too.
     """
     gaps = rewards[:, 0] - rewards[:, 1]
     spread = float(np.std(gaps)) or 1.0
@@ -62,21 +67,21 @@ def calibrate(rewards: npt.NDArray[np.float64], labels: npt.NDArray[np.float64])
 
 
 class RewardJudge:
-    """Scores each response by a reward model (see `RewardModel` for what is read, and how).
+    """Scores each response by a reward model; see `RewardModel` for how it reads a response.
 
     Args:
-        folder: safetensors of a sequence-classification model with one output, and its tokenizer.
-        calibration: the map to scores.
+        folder: safetensors and tokenizer of a sequence-classification model with one output.
+        calibration: the map from rewards to scores.
         device: ``auto``, ``cpu`` or ``cuda``.
-        batch_size: answers in one pass of the model, at most.
+        batch_size: the most answers in one pass of the model.
         dtype: ``auto`` (bf16 on a GPU, fp32 on a CPU), ``fp32``, ``bf16`` or ``f16``.
-        end: where an answer ends: with its end-of-turn token (``turn``) or with all that the ``template`` writes.
+        end: where an answer ends: at its end-of-turn token (``turn``) or with all that the ``template`` writes.
         trust_remote_code: run code that comes with the folder.
         settings: how the model's chat template is used.
-        where: what an error names.
+        where: the parameter that an error names.
 
     Raises:
-        ArenaError: no such folder, no GPU where one is asked for, or the model has no single output.
+        ArenaError: no such folder, no GPU although requested, or the model does not have exactly one output.
 
     Example:
         judge = RewardJudge(Path("models/ppo-i1/reward_model"), Calibration(center=-0.3, scale=0.5))
@@ -122,11 +127,11 @@ class RewardJudge:
         }
 
     def score(self, presentations: Sequence[Presentation]) -> list[Verdict]:
-        """Score each presentation; what does not fit the model's context is unscored."""
+        """Score each presentation; one that is longer than the model's context is unscored."""
         return [verdict for group in self.stream(presentations) for _, verdict in group]
 
     def stream(self, presentations: Sequence[Presentation]) -> Iterator[list[Scored]]:
-        """Yield verdicts in order, some passes of the model at a time; see `base.StreamingJudge`."""
+        """Yield verdicts in order, those of `batch_size` presentations at a time; see `base.StreamingJudge`."""
         for start in range(0, len(presentations), self.batch_size):
             places = range(start, min(start + self.batch_size, len(presentations)))
             began = time.perf_counter()
@@ -138,10 +143,10 @@ class RewardJudge:
             yield [(i, self._verdict(one, two, each)) for i, (one, two) in zip(places, pairs, strict=True)]
 
     def reward(self, instruction: Instruction, response: Response) -> float:
-        """Return the model's own number for a response.
+        """Return the model's reward for a response.
 
         Raises:
-            ValueError: it does not fit the model's context.
+            ValueError: it is longer than the model's context.
         """
         (known,) = self._know([(instruction, response)])
         if known.reward is None:
@@ -149,11 +154,11 @@ class RewardJudge:
         return known.reward
 
     def close(self) -> None:
-        """Give back the memory."""
+        """Free the memory."""
         self._model.close()
 
     def _verdict(self, one: _Known, two: _Known, seconds: float) -> Verdict:
-        """Return the verdict on two answers; ``seconds`` is what a token took."""
+        """Return the verdict on two answers; ``seconds`` is the time per token."""
         tokens = one.tokens + two.tokens
         if one.reward is None or two.reward is None:
             return Verdict(None, None, "", unscored=_TOO_LONG)
@@ -162,7 +167,7 @@ class RewardJudge:
         return Verdict(scores[0], scores[1], why, tokens=tokens, seconds=tokens * seconds)
 
     def _know(self, answers: Sequence[tuple[Instruction, Response]]) -> list[_Known]:
-        """Return the rewards of answers; the model reads each distinct one once, in this call and across calls."""
+        """Return the rewards of answers; the model reads each distinct answer once, across calls too."""
         keys = [_key(*answer) for answer in answers]
         new = {key: answer for key, answer in zip(keys, answers, strict=True) if key not in self._known}
         if len(self._known) + len(new) > _KEPT:
@@ -176,7 +181,7 @@ class RewardJudge:
 
 
 class _Known(NamedTuple):
-    """An answer's reward, None where it does not fit, and its tokens with the conversation."""
+    """An answer's reward (None if it is too long), and the tokens of conversation and answer."""
 
     reward: float | None
     tokens: int

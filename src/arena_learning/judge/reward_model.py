@@ -1,4 +1,4 @@
-"""A reward model: one number for an answer to a conversation, from a sequence-classification model."""
+"""A reward model: a sequence-classification model that gives an answer to a conversation one number."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from arena_learning.engines import (
 from arena_learning.schema import Instruction, Response, Turn
 
 _MOST_TOKENS = 16_384  # in one pass, padding included
-_UNSET = 100_000_000  # a tokenizer that knows no length says a very large one
+_UNSET = 100_000_000  # tokenizers without a maximum length report a very large one
 
 Dtype = Literal["auto", "fp32", "bf16", "f16"]
 End = Literal["turn", "template"]
 
 
 class RewardInput(NamedTuple):
-    """An answer as the model reads it: its tokens, and to which of two texts each belongs (an encoder's only)."""
+    """An answer as the model reads it: token ids, and for an encoder the text (0 or 1) that each token belongs to."""
 
     ids: tuple[int, ...]
     types: tuple[int, ...] = ()
@@ -34,26 +34,26 @@ class RewardInput(NamedTuple):
 class RewardModel:
     """A sequence-classification model with one output, and its tokenizer.
 
-    With a chat template, the conversation is rendered by it. An encoder without one (DeBERTa reward models) reads the
-    question and the answer as its tokenizer's pair of texts.
+    A chat template, if there is one, renders the conversation. An encoder without a template (DeBERTa reward models)
+    reads question and answer as a pair of texts.
 
     Args:
         folder: safetensors and tokenizer.
         dtype: type of the weights; ``auto`` is bf16 on a GPU and fp32 on a CPU.
-        device: ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
-        rows: answers in one pass, at most.
-        end: where an answer ends. ``turn``: with its end-of-turn token, as this project trains its own. ``template``:
-            with all that the chat template writes, as published reward models are used.
-        trust_remote_code: run code that comes with the folder: for models with a head of their own.
+        device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
+        rows: the most answers in one pass.
+        end: where an answer ends. ``turn``: at its end-of-turn token, as this project trains reward models.
+            ``template``: with all that the chat template writes, as published reward models are used.
+        trust_remote_code: run code that comes with the folder, for models with a head of their own.
         settings: how the chat template is used.
-        where: what an error names.
+        where: the parameter that an error names.
 
     Attributes:
-        exact: whether a reward is the same in any batch. In fp32 on a CPU each row has a pass of its own: there a
-            batch gains little, and would change the last digits. Elsewhere rows of like length share a pass.
+        exact: whether a reward does not depend on its batch. In fp32 on a CPU each row has its own pass, because a
+            batch gains little there and changes the last digits. Elsewhere rows of similar length share a pass.
 
     Raises:
-        ArenaError: no such folder, no GPU where one is asked for, or no model that gives one number.
+        ArenaError: no such folder, no GPU although requested, or the model does not give one number.
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class RewardModel:
         self._model: Any = model.to(self.device).eval()
         self._closing: int | None = getattr(
             model.config, "reward_token_id", None
-        )  # a head that reads a token of its own
+        )  # the token that the model's own head reads
         self.context = self.chat.context if self.chat else _length(model.config, self.tokenizer)
 
     @property
     def reading(self) -> dict[str, str]:
-        """How an answer is read, as far as that is not what it always was: for the keys of verdicts."""
+        """How an answer is read, for the keys of verdicts; values that were the only ones at first are left out."""
         said = {"chat_template": self.chat.digest if self.chat else "none: a pair of texts"}
         if self.dtype != "fp32":
             said["dtype"] = self.dtype
@@ -98,14 +98,14 @@ class RewardModel:
         return said
 
     def encode(self, instruction: Instruction, response: Response) -> RewardInput:
-        """Return the conversation with the answer as tokens; control tokens in what was written are broken."""
+        """Return the tokens of conversation and answer; control tokens in the texts are broken."""
         if self.chat is None:
             return self._pair(instruction, response.text)
         turns = [*instruction.turns, Turn(role="assistant", content=response.text)]
         return RewardInput(self._ids(turns, self._end))
 
     def rewards(self, rows: Sequence[RewardInput]) -> list[float]:
-        """Return the model's number for each row; rows of like length share a pass, unless rewards are exact."""
+        """Return the model's number for each row; rows of similar length share a pass unless `exact`."""
         order = sorted(range(len(rows)), key=lambda place: len(rows[place].ids))
         found: dict[int, float] = {}
         while order:
@@ -115,7 +115,7 @@ class RewardModel:
         return [found[place] for place in range(len(rows))]
 
     def close(self) -> None:
-        """Give back the memory."""
+        """Free the memory."""
         import torch
 
         self._model = None
@@ -123,7 +123,7 @@ class RewardModel:
             torch.cuda.empty_cache()
 
     def _fits(self, lengths: Sequence[int]) -> int:
-        """Return how many of some rows, shortest first, go into one pass."""
+        """Return how many rows, given their lengths in ascending order, go into one pass."""
         return (
             1
             if self.exact
@@ -148,20 +148,20 @@ class RewardModel:
         return self._ids([Turn(role="user", content="Hello"), Turn(role="assistant", content="Goodbye")], end)
 
     def _pair(self, instruction: Instruction, answer: str) -> RewardInput:
-        """Return question and answer as a pair of texts; of several turns, each says whose it is."""
+        """Return question and answer as a pair of texts; several turns are joined, each with its role."""
         turns = instruction.turns
         question = turns[0].content
         if len(turns) > 1:
             question = "\n\n".join(f"{turn.role}: {turn.content}" for turn in turns)
         texts = [break_control_tokens(text, self._controls) for text in (question, answer)]
-        made = self.tokenizer(*texts, verbose=False)  # too long is found by its length
+        made = self.tokenizer(*texts, verbose=False)  # no warning: a text that is too long is unscored later
         return RewardInput(tuple(made["input_ids"]), tuple(made.get("token_type_ids", ())))
 
     def _pass(self, rows: Sequence[RewardInput]) -> list[float]:
         """Run rows padded on the right to one length.
 
-        A decoder's head reads the last token that is no padding: where pad and end of turn are the same, that would be
-        another, so that rows are padded with a token that none of them ends with.
+        A decoder's head reads the last token that is not the pad token. If pad and end of turn were the same token, it
+        would read another one, so the pad token is one that no row ends with.
         """
         import torch
 
@@ -185,16 +185,16 @@ class RewardModel:
         given = out.logits if getattr(out, "logits", None) is not None else out[0]
         if given.numel() != len(rows):
             raise ArenaError(
-                f"the model gives {given.numel() // len(rows)} numbers for an answer, and a reward is one",
+                f"the model gives {given.numel() // len(rows)} numbers for an answer; a reward is one number",
                 where=self._where,
-                hint="give a reward model with a single output",
+                hint="use a reward model with a single output",
             )
         numbers: list[float] = given.float().reshape(-1).tolist()
         return numbers
 
 
 def _tokenizer(folder: Path, trust_remote_code: bool, settings: ChatSettings) -> tuple[Chat | None, Any]:
-    """Return the folder's chat, or None where an encoder's tokenizer takes pairs of texts, and its tokenizer."""
+    """Return chat and tokenizer of the folder; no chat for an encoder whose tokenizer takes pairs of texts."""
     try:
         tokenizer = load_tokenizer(folder, trust_remote_code)
     except (OSError, ValueError) as error:
@@ -209,13 +209,13 @@ def _tokenizer(folder: Path, trust_remote_code: bool, settings: ChatSettings) ->
 
 
 def _length(config: Any, tokenizer: Any) -> int:
-    """Return how many tokens an encoder takes: some count positions that it cannot use, and the tokenizer knows."""
+    """Return an encoder's context in tokens: the smaller of the model's and the tokenizer's limits, else 512."""
     known = [getattr(config, "max_position_embeddings", None), tokenizer.model_max_length]
     return min((length for length in known if length and 0 < length < _UNSET), default=512)
 
 
 def _load(folder: Path, dtype: str, trust_remote_code: bool, where: str) -> Any:
-    """Load the model with its own head; a head that would be drawn at random is an error."""
+    """Load the model with its own head; a head with missing weights would be random, so it is an error."""
     import torch
     import transformers
 
@@ -238,21 +238,21 @@ def _load(folder: Path, dtype: str, trust_remote_code: bool, where: str) -> Any:
         raise ArenaError(
             f"cannot load the reward model: {str(error).strip().splitlines()[0]}",
             where=where,
-            hint="it brings code of its own: where you trust its author, trust_remote_code: true"
+            hint="the model comes with its own code: if you trust its author, set trust_remote_code: true"
             if asks
             else "",
         ) from error
     is_own_head = kind is transformers.AutoModel or "AutoModelForSequenceClassification" in own
     if not is_own_head and model.config.num_labels != 1:
         raise ArenaError(
-            f"the model has {model.config.num_labels} outputs, and a reward is one number",
+            f"the model has {model.config.num_labels} outputs; a reward is one number",
             where=where,
-            hint="give a reward model, such as a ppo round's models/ROUND/reward_model",
+            hint="use a reward model, such as a ppo round's models/ROUND/reward_model",
         )
     if missing := sorted(loaded["missing_keys"]):
         raise ArenaError(
-            f"the weights hold no {missing[0]}: it would be drawn at random",
+            f"the weights lack {missing[0]}: it would be random",
             where=where,
-            hint="give a reward model with its own head, not the model that it was made from",
+            hint="use a reward model with trained head weights, not the model that it was made from",
         )
     return model

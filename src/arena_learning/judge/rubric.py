@@ -1,7 +1,7 @@
-"""The embedded judge: each instruction's checkable criteria, held against each response.
+"""The embedded judge: it checks each response against the criteria of the instruction's rubric.
 
-It is no language model. It sees what the rubric's author thought of, so its agreement with people is measured
-(docs/lab/audits.md) and not assumed. Score = 1 + 9 x (weighted share of the criteria met) x quality, in halves.
+It is not a language model, and it checks only what the rubric's author wrote down; docs/lab/audits.md measures its
+agreement with people. Score = 1 + 9 x (weighted share of the criteria met) x penalties, rounded to halves.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from arena_learning.schema import (
 
 VERSION = "1"
 
-# Cosines between a semantic criterion and unrelated, related and paraphrasing sentences, as measured on the pool:
-# coverage rises linearly between the two.
+# A semantic criterion is met to a degree that rises linearly between these two cosines, measured on the pool:
+# unrelated sentences lie below the first, paraphrases above the second.
 _COSINE_NONE, _COSINE_FULL = 0.30, 0.72
 
 
 class Score(NamedTuple):
-    """A response's score from 1 to 10 in halves, and the rationale, criterion by criterion."""
+    """A response's score from 1 to 10 in halves, and the rationale, one line a criterion."""
 
     value: float
     rationale: str
 
 
 class RubricJudge:
-    """Scores each response by its instruction's rubric; the order of a presentation changes nothing.
+    """Scores each response by its instruction's rubric; the order of a presentation has no effect.
 
     Args:
-        points: ``all``, or ``content`` to leave out length, format and truncation.
-        embedder: of semantic criteria; the process's own by default.
-        cosines: similarities from which a semantic criterion begins to be met, and is met in full.
+        points: criteria to use: ``all``, or ``content`` to leave out length, format and truncation.
+        embedder: embeds semantic criteria; by default the one that the process shares.
+        cosines: similarities at which a semantic criterion starts to be met and is fully met.
     """
 
     batch_size = 64
@@ -77,14 +77,14 @@ class RubricJudge:
         return [self._verdict(p) for p in presentations]
 
     def close(self) -> None:
-        """Nothing to give back: the embedder is shared by the process."""
+        """Nothing to free: the process shares the embedder."""
 
     def score_response(self, instruction: Instruction, response: Response) -> Score:
         """Score one response.
 
         Args:
             instruction: must have a rubric.
-            response: any text; it is only ever compared, never interpreted.
+            response: any text; it is only compared, never interpreted.
         """
         text = response.text
         criteria = _criteria(instruction)
@@ -128,7 +128,7 @@ class RubricJudge:
         return CriterionResult(round(min(1.0, max(0.0, met)), 2), f"cosine {cosine:.2f}")
 
     def _embed_ahead(self, presentations: Sequence[Presentation]) -> None:
-        """Embed all texts of a batch at once: many short texts in one call are several times faster."""
+        """Embed all texts of a batch in one call, which is several times faster."""
         texts = []
         for instruction, first, second in presentations:
             wanted = [p.text for p in _criteria(instruction) if p.kind == "semantic"]
@@ -143,7 +143,7 @@ def _criteria(instruction: Instruction) -> list[Criterion]:
 
 @lru_cache(maxsize=4096)
 def _windows(text: str) -> tuple[str, ...]:
-    """Return the single sentences, the pairs of neighbours and the whole (short) text; at most 80 windows."""
+    """Return the sentences, the pairs of neighbouring sentences and the whole text; at most 80 windows."""
     parts = sentences(text)[:40]
     pairs = [f"{a} {b}" for a, b in pairwise(parts)]
     whole = [text] if len(parts) > 2 else []
@@ -151,7 +151,7 @@ def _windows(text: str) -> tuple[str, ...]:
 
 
 def _credit(criterion: Criterion, substance: float) -> float:
-    """Return how much of a criterion counts: what is not content counts only as far as something is said."""
+    """Return how much of a criterion counts: form counts only as far as the content criteria are met."""
     if criterion.kind == "avoids":
         return substance
     return 1.0 if criterion.is_content else min(1.0, 2 * substance)

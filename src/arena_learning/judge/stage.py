@@ -17,9 +17,9 @@ from arena_learning.store import Store
 def judge_round(
     name: str, params: Params, paths: Paths, *, fresh: bool = False, retry: bool = False
 ) -> dict[str, Any]:
-    """Judge a round's battles and return the stage's metrics. A round without a target plays none.
+    """Judge a round's battles and return the stage's metrics. A round without a target has no battles.
 
-    ``retry`` asks again what was unscored before.
+    ``retry`` judges again what was unscored before.
     """
     this = params.rounds[name]
     instructions = by_id(read_rows(paths.split(this.split), Instruction))

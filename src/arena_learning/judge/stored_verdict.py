@@ -1,4 +1,4 @@
-"""What the store remembers of verdicts: under which key, in which form, and how it is read again."""
+"""Verdicts in the store: their key, their stored form, and how they are read back."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from arena_learning.store import store_key
 def verdict_key(
     judge: Judge, presentation: Presentation, fingerprint: Mapping[str, str] | None = None
 ) -> bytes:
-    """Return the game's key: contents only, so that a renamed contestant is judged by what is remembered.
+    """Return a game's store key: contents only, so that renaming a contestant keeps its verdicts.
 
-    ``fingerprint``: the judge's, where it is not the present one.
+    ``fingerprint``: an earlier fingerprint of the judge; by default the current one.
     """
     instruction, first, second = presentation
     variant = judge.variant(presentation) if isinstance(judge, VersionedJudge) else ""
@@ -30,7 +30,7 @@ def verdict_key(
 
 
 def stored_value(verdict: Verdict, parser_version: str) -> dict[str, Any]:
-    """Return what the store remembers of a verdict, and how its replies were read."""
+    """Return a verdict's stored form, with the version of the parser that read its replies."""
     fields = verdict._asdict()
     if not verdict.replies:
         del fields["replies"]
@@ -41,7 +41,7 @@ def stored_value(verdict: Verdict, parser_version: str) -> dict[str, Any]:
 
 
 def read_verdict(value: Mapping[str, Any], judge: Judge, presentation: Presentation) -> Verdict:
-    """Return a verdict as the store has it; replies that were read by another parser are read again."""
+    """Return a stored verdict; replies read by another parser version are read again."""
     fields = {name: item for name, item in value.items() if name in Verdict._fields}
     verdict = Verdict(**fields)
     verdict = verdict._replace(replies=tuple((text, reason) for text, reason in verdict.replies))
@@ -51,7 +51,7 @@ def read_verdict(value: Mapping[str, Any], judge: Judge, presentation: Presentat
         or verdict.refused
     ):
         return verdict
-    # Before replies were kept, the rationale was the last one whole; it had a verdict, so it was not cut off before it.
+    # Before replies were kept, the rationale was the whole last reply, and it was not cut off before its verdict.
     replies = verdict.replies or ((verdict.rationale, "stop"),)
     again = judge.reread(presentation, replies)
     return again._replace(

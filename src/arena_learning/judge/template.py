@@ -1,4 +1,4 @@
-"""Judge prompts: templates in files, filled in a sandbox with model text as data."""
+"""Judge prompts: Jinja templates, rendered in a sandbox with model text as data only."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from arena_learning.judge.base import Presentation
 from arena_learning.judge.parse import Found, Scores, find_json_scores, find_scores, none_found
 from arena_learning.judge.verdict_text import split_verdict
 
-# What a template's head may say: how its verdict is written (`lines` or `json`), and that it comes last.
+# A template's head may state the verdict's form (`lines` or `json`) and that the verdict comes last.
 _HEAD = re.compile(r"\A\{#-?(.*?)-?#\}", re.DOTALL)
 _VERDICT = re.compile(r"\bverdict:\s*(lines|json)(\s+last)?\b")
-# Score lines in a text (`Score-A: 10`, `"Score-A": 10`): a judge that quotes them must not be read as saying them.
+# Score lines in a text (`Score-A: 10`, `"Score-A": 10`): where a judge quotes one, it must not count as its verdict.
 _SCORE_LINES = re.compile(r"""Score[ \t_-]*(?=[AB]["'`*_ \t]*[:=：＝])""", re.IGNORECASE)
 _TAGS = re.compile(r"<(?=\s*/?\s*(?:conversation|reference_answer|response_[ab])\b)", re.IGNORECASE)
-# What opens or closes a thought: a judge that quotes it in its own thought must not end that thought by it.
+# Marks of thoughts: where a judge quotes one in its own thought, it must not end that thought.
 _THOUGHTS = re.compile(
     "|".join(re.escape(word) for word in (*(w for m in MARKS for w in m), CHANNEL, MESSAGE, END_OF_MESSAGE)),
     re.IGNORECASE,
@@ -31,14 +31,14 @@ _NO_BREAK = "\u00a0"
 
 
 class JudgeTemplate:
-    """A judge prompt, and how the verdict that it asks for is read.
+    """A judge prompt, and how its verdict is read.
 
     The comment at the head of a template may say ``verdict: lines`` (the default) or ``verdict: json``, followed by
-    ``last`` where the reasons come before it: then a verdict that was cut off is none.
+    ``last`` if the explanation comes before the scores: then a reply that was cut off has no verdict.
 
     Args:
         name: a shipped template's name, or a path to a ``.jinja`` file.
-        root: folder that a relative path starts from.
+        root: the folder that a relative path starts from.
 
     Raises:
         ArenaError: no such template, or it does not parse or render.
@@ -51,7 +51,7 @@ class JudgeTemplate:
         head = _HEAD.match(self.source)
         said = _VERDICT.search(head[1]) if head else None
         self.is_json, self.is_last = bool(said and said[1] == "json"), bool(said and said[2])
-        # No autoescape: the prompt is plain text. A value is never parsed as a template, so braces in it stay braces.
+        # No autoescape: the prompt is plain text. Values are never parsed as templates: their braces stay braces.
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
         try:
             self._template = environment.from_string(self.source)
@@ -59,7 +59,7 @@ class JudgeTemplate:
             raise ArenaError(f"the template does not parse: {error}", where=name) from None
 
     def render(self, presentation: Presentation) -> str:
-        """Return the prompt for ``presentation``; delimiters in what people or models wrote are neutralised."""
+        """Return the prompt for ``presentation``; delimiters in texts of people or models are neutralised."""
         instruction, first, second = presentation
         try:
             return self._template.render(
@@ -74,15 +74,15 @@ class JudgeTemplate:
             TypeError,
             ValueError,
             ArithmeticError,
-        ) as error:  # what a template's own sums raise
+        ) as error:  # raised by expressions in a template
             raise ArenaError(f"the template does not render: {error}", where=self.name) from None
 
     def read(self, text: str, *, cut_off: bool = False) -> Scores:
-        """Return the scores in what a judge wrote by this prompt; ``cut_off``: it ran out of tokens."""
+        """Return the scores in a reply to this prompt; ``cut_off``: the reply ran out of tokens."""
         return self.find(text, cut_off=cut_off).scores
 
     def find(self, text: str, *, cut_off: bool = False) -> Found:
-        """Return the scores as `read` does, and where they stand: behind the last thought, never in one."""
+        """Return the scores as `read` does, with their indices; only the text after the last thought counts."""
         said = split_verdict(text, cut_off=cut_off)
         if not said.ended:
             return none_found("cut off in its thought" if cut_off else "its thought never ended")
@@ -97,18 +97,17 @@ class JudgeTemplate:
 
 
 def escape_delimiters(text: str) -> str:
-    """Break what looks like one of the prompt's tags, a verdict's score or a mark of thought.
+    """Break prompt tags, score lines and thought marks in ``text`` so that they look the same but have no effect.
 
-    It reads the same, and is none: a tag and a mark lose their first character to a look-alike, ``Score-A:`` becomes
-    ``Score·A:``.
+    A tag or mark's first character is replaced by a look-alike; ``Score-A:`` becomes ``Score·A:``.
     """
     return _SCORE_LINES.sub("Score·", _TAGS.sub("‹", break_marks(text)))
 
 
 def break_marks(text: str) -> str:
-    """Break what opens or closes a thought, so that it reads the same and is no mark.
+    """Break the marks that open or close a thought, so that they look the same but have no effect.
 
-    Where a family marks its thoughts by words, their first space becomes one that does not break.
+    In marks that are words, the first space becomes a no-break space.
     """
     return _THOUGHTS.sub(lambda found: _broken(found[0]), text)
 

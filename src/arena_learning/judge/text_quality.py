@@ -1,4 +1,4 @@
-"""Signs that a text is not an answer: loops, keyword lists, echoes, another language. Pure text, no model."""
+"""Measures that show a text is no answer: loops, keyword lists, echoes, another language. They use no model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from arena_learning.core import sentences, words
 
-# The commonest English words that carry grammar rather than substance.
+# The most common English words of grammar rather than content.
 FUNCTION_WORDS = frozenset(
     "a about after all also an and any are as at be because been before being both but by can could did do does each "
     "for from had has have he her here him his how i if in into is it its just like may me more most my no not now of "
@@ -18,7 +18,7 @@ FUNCTION_WORDS = frozenset(
     "would you your i'm it's don't i'll you're that's can't isn't let's".split()
 )
 
-# After these a noun phrase must follow; what cannot open one, or end a sentence, shows words out of order.
+# A noun phrase must follow these words; a word that cannot open one, or the end of a sentence, shows a wrong order.
 _DETERMINERS = frozenset("an the my your his its our their every".split())
 _PREPOSITIONS = frozenset("of from at into".split())
 _NO_OPENERS = frozenset(
@@ -30,11 +30,11 @@ _NO_NOUNS = (
     | frozenset("to at for with from by he we they it you that these those".split())
 )
 _STARTS = re.compile(r"[^\W\d_]{3,}[.!?] +([^\W\d_])")
-_FEWEST = 5  # words from which a share says something
+_FEWEST = 5  # least number of words for a meaningful share
 
 
 def repetition(text: str, size: int = 4) -> float:
-    """Return the share of word ``size``-grams that occurred already: 0 for varied text, near 1 for a loop."""
+    """Return the share of word ``size``-grams that repeat an earlier one: 0 for varied text, near 1 for a loop."""
     tokens = words(text)
     if len(tokens) < 2 * size:
         return 0.0
@@ -43,13 +43,13 @@ def repetition(text: str, size: int = 4) -> float:
 
 
 def function_word_share(text: str) -> float:
-    """Return the share of grammatical English words: about 0.35-0.55 in prose, near 0 in lists or other languages."""
+    """Return the share of function words of English: about 0.35-0.55 in prose, near 0 in lists or other languages."""
     tokens = words(text)
     return sum(t in FUNCTION_WORDS for t in tokens) / len(tokens) if tokens else 0.0
 
 
 def overlap(text: str, sources: Sequence[str], size: int = 5) -> float:
-    """Return the share of the words of ``text`` that stand in a run of ``size`` words copied from a source."""
+    """Return the share of the words of ``text`` that are in a run of ``size`` words copied from a source."""
     tokens = words(text)
     if len(tokens) < size:
         return 0.0
@@ -65,10 +65,10 @@ def overlap(text: str, sources: Sequence[str], size: int = 5) -> float:
 
 
 def jumble(text: str) -> float:
-    """Return the share of places where words stand out of order: near 0 in prose.
+    """Return the share of places with words out of order: near 0 in prose.
 
-    Looked at are determiners and prepositions without what must follow, and sentences that start in lower case.
-    A single place out of order is taken for a slip.
+    Counted are determiners and prepositions, and starts of sentences in lower case. A single wrong place counts as a
+    slip: the share is then 0.
     """
     starts = _STARTS.findall(text)
     places, wrong = len(starts), sum(letter.islower() for letter in starts)
@@ -81,7 +81,7 @@ def jumble(text: str) -> float:
 
 
 def drawn_share(text: str, source: str) -> float:
-    """Return the share of the content words of ``text`` that stand in ``source``, in any order (0 if it has few).
+    """Return the share of the content words of ``text`` that occur in ``source``; 0 for texts of fewer than five.
 
     A ``*`` in the source stands for any ending of the word before it.
     """

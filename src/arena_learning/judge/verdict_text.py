@@ -1,8 +1,8 @@
-"""What a judge says, apart from what it thinks: its verdict stands behind its last thought.
+"""Separate a judge's verdict from its thought: the verdict follows the last thought.
 
-A model that thinks writes drafts of a verdict, and what it rejects. Where an engine knows the model's marks, the
-thought comes apart from the answer (`Completion.thought`). Here the marks are found in text, more strictly than in a
-contestant's answer: the last mark counts wherever it stands, unless a sentence speaks of it.
+A thinking model drafts verdicts and rejects some of them. Where an engine knows the model's marks, it returns the
+thought separately (`Completion.thought`). Here the marks are found in text, more strictly than in a contestant's
+answer: the last mark counts wherever it is, unless a sentence is about the mark.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ _CLOSES = {mark.close: mark.open for mark in MARKS}
 _MARK = re.compile(
     "|".join(sorted((re.escape(word) for mark in MARKS for word in mark), key=len, reverse=True))
 )
-# A judge that was told of its marks in words may write them in another case.
+# A judge that was told in words to use marks may write them in another case.
 _IN_ONE_CASE = {word.lower(): word for mark in MARKS for word in mark if not word[0].isalpha()}
 _IN_ANY_CASE = re.compile("|".join(map(re.escape, _IN_ONE_CASE)), re.I)
-# gpt-oss names a channel at the start, behind the end of a message, or on a line of its own.
+# gpt-oss names a channel at the start, after the end of a message, or on a line of its own.
 _CHANNEL = re.compile(
     r"(?:\A|<\|end\|>|<\|start\|>\w*|\n)\s*" + re.escape(CHANNEL) + r"[ \t]*\w+[^<\n]*(?:<\|message\|>|\Z)"
 )
-_NEAR = 200  # characters around a mark that say whether a sentence speaks of it
+_NEAR = 200  # characters around a mark that decide whether a sentence is about it
 _QUOTES = frozenset("`'\"“”‘’«»\\")
 _BRACKETS = {"(": ")", "[": "]"}
 
 
 class SplitVerdict(NamedTuple):
-    """What stands behind the last thought.
+    """The text after the last thought.
 
     Attributes:
-        text: as it was written; all of it where there is no thought.
-        readable: the same, of the same length, where a thought within a line is blank.
-        begin: where ``text`` begins in the whole.
-        ended: false where a thought was opened and never closed.
-        thought: whether there was one.
+        text: the text as written; the whole reply if there is no thought.
+        readable: the text with thoughts inside a line replaced by blanks; same length.
+        begin: index of ``text`` in the whole reply.
+        ended: false if a thought was opened and never closed.
+        thought: whether there was a thought.
     """
 
     text: str
@@ -48,11 +48,10 @@ class SplitVerdict(NamedTuple):
 
 
 def split_verdict(whole: str, *, cut_off: bool = False) -> SplitVerdict:
-    """Return what a judge said behind its last thought.
+    """Return the part of a judge's reply after its last thought.
 
-    Some families mark a thought by words that others write too (``Here is my thought process:``). Such words open a
-    thought where their partner closes it, or where the text was ``cut_off``; they close one that they opened, or at the
-    start of a line.
+    Some model families mark a thought by ordinary words (``Here is my thought process:``). Such words open a thought if
+    their closing words follow or the text was ``cut_off``; closing words count after opening ones or at a line's start.
 
     Example:
         >>> split_verdict("<think>Score-A: 2</think>Score-A: 8").text
@@ -75,7 +74,7 @@ def split_verdict(whole: str, *, cut_off: bool = False) -> SplitVerdict:
 
 
 def _scan(whole: str, cut_off: bool) -> tuple[str, re.Match[str] | None]:
-    """Return the text with blanks for thoughts within a line, and the last mark that no sentence speaks of."""
+    """Return the text with thoughts inside a line blanked, and the last mark that no sentence is about."""
     marks = list(_MARK.finditer(whole))
     parts: list[str] = []
     copied = behind = number = 0
@@ -98,7 +97,7 @@ def _scan(whole: str, cut_off: bool) -> tuple[str, re.Match[str] | None]:
 
 
 def _is_words(marks: Sequence[re.Match[str]], number: int, within: bool, cut_off: bool) -> bool:
-    """Whether a mark is but words that anybody may write: without their partner, and closing ones not on a new line."""
+    """Whether a mark is ordinary words: opening words without closing ones, or closing words alone inside a line."""
     word = marks[number][0]
     if not word[0].isalpha():
         return False
@@ -113,7 +112,7 @@ def _is_pair(whole: str, one: re.Match[str], two: re.Match[str]) -> bool:
 
 
 def _is_prose(whole: str, mark: re.Match[str], within: bool) -> bool:
-    """Whether a sentence speaks of the mark: it stands in quotes, or in the midst of a line that goes on with it."""
+    """Whether a sentence is about the mark: it is in quotes, or inside a line whose sentence goes on after it."""
     before, after = whole[mark.start() - 1 : mark.start()], whole[mark.end() : mark.end() + 1]
     if before and after and ((before in _QUOTES and after in _QUOTES) or _BRACKETS.get(before) == after):
         return True

@@ -1,9 +1,9 @@
-"""The leaderboard: all answers to the test set against each other, rated under every judge.
+"""The leaderboard: contestants' answers to the test set, compared with each other and rated under every judge.
 
-Monitors say where a round goes wrong while its rating rises.
+Monitors show where a round goes wrong even though its rating rises.
 """
 
 import lazy_loader
 
-# The names stand in __init__.pyi, with the files that they come from; a file is loaded when one is used.
+# __init__.pyi lists the public names and their modules; a module is imported when a name of it is first used.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

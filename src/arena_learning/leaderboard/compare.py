@@ -1,4 +1,4 @@
-"""Paired comparison on held-out instructions: what tuning looks at instead of the test set."""
+"""Paired comparison on held-out instructions, which tuning uses instead of the test set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RESAMPLES = 2000
 def compare_split(
     split: str, contestants: Sequence[str] | None, params: Params, paths: Paths, *, fresh: bool = False
 ) -> dict[str, Any]:
-    """Answer and judge ``split`` and compare every contestant with the anchor.
+    """Answer and judge ``split``, and compare every contestant with the anchor.
 
     Returns:
         By judge, by contestant: the mean score (1 to 10), the mean paired score difference to the anchor with a 95 %

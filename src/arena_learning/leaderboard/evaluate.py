@@ -1,4 +1,4 @@
-"""The `evaluate` stage: the contestants meet on the test instructions, under every judge."""
+"""The `evaluate` stage: judge the contestants' answers to the test set under every judge."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Responses = Mapping[tuple[str, str], Response]
 def evaluate_test(
     params: Params, paths: Paths, *, fresh: bool = False, retry: bool = False
 ) -> dict[str, Any]:
-    """Play the test set between all contestants of params.yaml and return the stage's metrics.
+    """Judge the battles of all contestants of params.yaml on the test set and return the stage's metrics.
 
-    ``retry`` asks again what was unscored before.
+    ``retry`` judges again what was unscored before.
     """
     instructions = read_rows(paths.split("test"), Instruction)
     responses = read_arena_responses(params.contestants, paths)
@@ -41,12 +41,12 @@ def evaluate_test(
 
 
 def judge_names(paths: Paths) -> dict[str, str]:
-    """Return the name in params.yaml of each judge whose label stands on the test set's games."""
+    """Return judges' names in params.yaml by the label on the test set's games."""
     return {metrics["judge"]: name for name, metrics in read_json(paths.arena_metrics).items()}
 
 
 def read_arena_battles(paths: Paths) -> dict[str, list[Battle]]:
-    """Read the battles of the test set by the judge's name (sorted by it, as the metrics' file is)."""
+    """Read the test set's battles by judge name, sorted by name like the metrics file."""
     names = judge_names(paths)
     battles: dict[str, list[Battle]] = {name: [] for name in names.values()}
     for battle in read_rows(paths.arena_battles, Battle):
@@ -55,7 +55,7 @@ def read_arena_battles(paths: Paths) -> dict[str, list[Battle]]:
 
 
 class HeldOutBattles(NamedTuple):
-    """Battles on held-out instructions that are no DVC out: by judge, with the responses they judge."""
+    """Battles on held-out instructions, by judge, with the judged responses; they are no output of a DVC stage."""
 
     battles: dict[str, list[Battle]]
     games: dict[str, list[Game]]
@@ -65,7 +65,7 @@ class HeldOutBattles(NamedTuple):
 def evaluate_split(
     split: str, contestants: Sequence[str], params: Params, paths: Paths, *, fresh: bool = False
 ) -> HeldOutBattles:
-    """Answer and play any split between ``contestants`` without writing an out: what tuning looks at."""
+    """Answer and judge any split between ``contestants`` without writing a stage's output; tuning uses this."""
     instructions = read_rows(paths.split(split), Instruction)
     responses = {
         (r.instruction_id, name): r
@@ -102,8 +102,8 @@ def each_judge(
     """Open the judges of ``evaluate.judges`` one after the other.
 
     Yields:
-        The judge's name, its label, and what plays pairings under it (`play_in_portions`): all is to be played
-        before the next judge is opened.
+        The judge's name, its label, and a function that judges pairings (`play_in_portions`); all its results must be
+        read before the next judge is opened.
     """
     known = by_id(instructions)
     labels: dict[str, str] = {}
@@ -112,9 +112,9 @@ def each_judge(
         try:
             if judge.label in labels:
                 raise ArenaError(
-                    f"two judges are the same one ({labels[judge.label]} and {name}: {judge.label})",
+                    f"{labels[judge.label]} and {name} are the same judge ({judge.label})",
                     where="params.yaml, evaluate.judges",
-                    hint="name each judge once",
+                    hint="remove one of the two",
                 )
             labels[judge.label] = name
             with Store(paths.store, fresh=fresh) as store:

@@ -1,6 +1,6 @@
-"""Monitors: what says that a round goes wrong while its rating may still rise.
+"""Monitors: signs that a round goes wrong although its rating may still rise.
 
-Here alone they are computed; the leaderboard and MLflow both show them. docs/guide/results.md says when to look closer.
+They are computed only here; the leaderboard and MLflow show them. docs/guide/results.md says when to look closer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from arena_learning.params import NONE, Params
 from arena_learning.schema import Battle
 
 _BY_REWARD = ("ppo", "rloo", "grpo")  # phases that have a reward
-AGREEMENT = "agreement_"  # followed by the judge who is held against the first one
+AGREEMENT = "agreement_"  # followed by the name of the judge that is compared with the first one
 Monitors = dict[str, float | None]
 Arena = Mapping[str, Sequence[Battle]]
 
@@ -27,14 +27,14 @@ Arena = Mapping[str, Sequence[Battle]]
 def all_monitors(
     rounds: Mapping[str, RoundFiles], answers: Document, arena: Arena, anchor: str
 ) -> list[dict[str, str | float | None]]:
-    """Return the monitors of the anchor, from where the rounds start, and of each round that has left a file.
+    """Return the monitors of the anchor, where the rounds start, and of each round with files.
 
-    One record each, in order, whose name is its ``model``. All have the same keys; what does not apply is None.
+    There is one record each, in order, with its name as ``model``. All have the same keys; what does not apply is None.
 
     Args:
-        rounds: their files, in order.
-        answers: what the leaderboard says of each contestant's answers to the test set.
-        arena: the battles on the test set by judge, the first judge first.
+        rounds: the rounds' files, in order.
+        answers: the leaderboard's figures of each contestant's answers to the test set.
+        arena: the test set's battles by judge, the first judge first.
         anchor: the contestant whose rating is fixed.
     """
     found = {name: round_monitors(this, answers, arena) for name, this in rounds.items() if not this.empty}
@@ -45,9 +45,9 @@ def all_monitors(
 
 
 def round_monitors(this: RoundFiles, answers: Document, arena: Arena) -> Monitors:
-    """Return a round's monitors by name; None where one does not apply, as PPO's divergence to a fine-tuning.
+    """Return a round's monitors by name; one that does not apply is None (PPO's divergence after fine-tuning).
 
-    Shares are of 1. Arguments as those of `all_monitors`.
+    Shares are from 0 to 1. The arguments are those of `all_monitors`.
     """
     points = [point for point in training_curve(this.train) if point.get("phase", "ppo") in _BY_REWARD]
     kl = [value for point in points if (value := number_at(point, "kl")) is not None]
@@ -73,7 +73,7 @@ def round_monitors(this: RoundFiles, answers: Document, arena: Arena) -> Monitor
 
 
 def answer_monitors(contestant: str, answers: Document, arena: Arena) -> Monitors:
-    """Return what a contestant's answers to the test set say, and how far the judges agree about them."""
+    """Return the monitors of a contestant's answers to the test set, and how far the judges agree on them."""
     own = mapping_at(answers, contestant)
     count, cut_off = number_at(own, "answers"), number_at(own, "cut_off")
     return {
@@ -85,9 +85,9 @@ def answer_monitors(contestant: str, answers: Document, arena: Arena) -> Monitor
 
 
 def judge_agreement(contestant: str, arena: Arena) -> dict[str, float | None]:
-    """Return how often each further judge names the first judge's winner.
+    """Return the share of the first judge's decisions that each further judge makes too.
 
-    Counted are the contestant's battles that both decided; None where there are none.
+    It is over the contestant's battles that both judges decided; None if there are none.
     """
     winners = {
         judge: {
@@ -107,7 +107,7 @@ def judge_agreement(contestant: str, arena: Arena) -> dict[str, float | None]:
 
 
 def first_judge_first(found: Arena, params: Params) -> dict[str, Sequence[Battle]]:
-    """Return the battles by judge in the order of ``evaluate.judges``: the first is who the others are held against."""
+    """Return the battles by judge in the order of ``evaluate.judges``; the others are compared with the first."""
     return {j: found[j] for j in dict.fromkeys([*params.evaluate.judges, *found]) if j in found}
 
 

@@ -1,4 +1,4 @@
-"""The `leaderboard` stage: from the battles of the test set to ratings with intervals, one board a judge."""
+"""The `leaderboard` stage: rate the test set's battles, with intervals, under each judge."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from arena_learning.params import Params
 from arena_learning.rating import RatingParams, RatingResult, Stop, rate
 from arena_learning.schema import Battle
 
-# What the intervals of a board hold for, as reports/leaderboard.json says it.
+# What the intervals of a leaderboard hold for, as reports/leaderboard.json states it.
 _KINDS: Mapping[Stop, str] = {
     "fixed": "95 %, battles chosen beforehand",
     "adaptive": "95 % at the adaptive schedule's own stop",
@@ -28,8 +28,8 @@ _KINDS: Mapping[Stop, str] = {
 def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
     """Rate the contestants on the test set, write the leaderboard and return it.
 
-    The keys ``ratings`` and ``gain`` are those of the first judge; ``boards`` holds all judges', ``monitors`` what
-    `monitors.all_monitors` gives.
+    ``ratings`` and ``gain`` are the first judge's; ``boards`` holds all judges'; ``monitors`` the records of
+    `monitors.all_monitors`.
     """
     responses = read_arena_responses(params.contestants, paths)
     health = read_json(paths.arena_metrics)
@@ -58,14 +58,14 @@ def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
 
 
 def judge_leaderboard(battles: Sequence[Battle], params: Params, stop: Stop = "fixed") -> dict[str, Any]:
-    """Return one judge's board: ratings, gain from the anchor to the last round, steps, win rates, categories.
+    """Return one judge's leaderboard: ratings, gain from the anchor to the last round, steps, win rates, categories.
 
-    Intervals are by instruction, not by battle: battles of one instruction are not independent.
+    Intervals are clustered by instruction: battles of one instruction are not independent.
 
     Args:
-        battles: one judge's.
-        params: who plays, and the anchor.
-        stop: ``adaptive`` if the adaptive schedule chose the battles; the board's ``intervals`` says which.
+        battles: the battles of one judge.
+        params: the contestants and the anchor.
+        stop: ``adaptive`` if the adaptive schedule chose the battles; ``intervals`` in the result states it.
     """
     result = rate_battles(battles, params, stop)
     contestants = [r.model for r in result.ratings]
@@ -91,7 +91,7 @@ def rate_battles(battles: Sequence[Battle], params: Params, stop: Stop = "fixed"
         anchor=(params.evaluate.anchor, params.evaluate.anchor_rating),
         bootstrap=params.evaluate.bootstrap,
         cluster="prompt",
-        # So far out, percentiles of a thousand resamples rest on a handful of them.
+        # At the levels that an adaptive stop needs, a thousand resamples leave only a handful beyond a percentile.
         interval="sandwich" if stop == "adaptive" else "bootstrap",
         seed=params.seed,
         stop=stop,
@@ -100,7 +100,7 @@ def rate_battles(battles: Sequence[Battle], params: Params, stop: Stop = "fixed"
 
 
 def difference(result: RatingResult, start: str, end: str) -> dict[str, Any]:
-    """Return the rating difference of ``end`` over ``start`` with its interval, and in words what it shows."""
+    """Return the rating difference of ``end`` over ``start`` with its interval, and what it shows in words."""
     found = result.difference(start, end)
     if found.lower > 0:
         words_ = "gain"
@@ -119,7 +119,7 @@ def difference(result: RatingResult, start: str, end: str) -> dict[str, Any]:
 
 
 def _win_rates(battles: Sequence[Battle], contestants: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Return the row contestant's win rate against the column's, ties as halves."""
+    """Return the win rate of the row's contestant against the column's; a tie counts half."""
     points: dict[tuple[str, str], list[float]] = defaultdict(list)
     for b in battles:
         if b.winner != "unscored":
@@ -161,7 +161,7 @@ def _answer_stats(contestant: str, responses: Responses) -> dict[str, float]:
 
 
 def _write_tables(first: Mapping[str, Any], params: Params, paths: Paths) -> None:
-    """Write what `dvc plots` draws: ratings by round index, and the win-rate matrix."""
+    """Write the tables that `dvc plots` draws: ratings by round, and the win-rate matrix."""
     index = {
         params.evaluate.anchor: -1,
         **{name: params.rounds[name].index for name in params.ordered_rounds},

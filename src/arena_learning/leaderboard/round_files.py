@@ -1,4 +1,4 @@
-"""What the stages of a round say of themselves: their metrics files and cards, as far as they are there."""
+"""The metrics files and cards that the stages of a round have written so far."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Document = Mapping[str, Any]
 
 
 class RoundFiles(NamedTuple):
-    """The files of one round; an empty mapping where a stage has not run."""
+    """The files of one round; an empty mapping for a stage that has not run."""
 
     name: str
     this: Round
@@ -33,7 +33,7 @@ def read_rounds(params: Params, paths: Paths) -> dict[str, RoundFiles]:
     """Read the files of all rounds, in order.
 
     Raises:
-        ArenaError: a file that is there is malformed.
+        ArenaError: an existing file is malformed.
     """
     return {name: _read_round(name, params.rounds[name], paths) for name in params.ordered_rounds}
 
@@ -53,7 +53,7 @@ def phases(train: Document) -> list[Document]:
 
 
 def training_curve(train: Document) -> list[Document]:
-    """Return the training curve: points with their `phase`, from one list or from the phases' own."""
+    """Return the training curve: points with their ``phase``, from one list or from the lists of the phases."""
     if "curve" in train:
         return records_at(train, "curve")
     return [
@@ -67,7 +67,7 @@ def read_document(path: Path) -> Document:
     """Return a JSON object, or an empty mapping if there is no such file.
 
     Raises:
-        ArenaError: the file is not JSON, or no object.
+        ArenaError: the file is not JSON or not an object.
     """
     if not path.is_file():
         return {}
@@ -76,13 +76,13 @@ def read_document(path: Path) -> Document:
         raise ArenaError(
             f"expected a JSON object, found {type(value).__name__}",
             where=str(path),
-            hint="run the stage that makes it again: `dvc repro --force` with the stage's name",
+            hint="make it again: `dvc repro --force` with the name of its stage",
         )
     return value
 
 
 def number_at(value: object, *keys: str) -> float | None:
-    """Return the finite number below ``keys``, or None: absent, empty and infinite figures are not shown."""
+    """Return the finite number below ``keys``; None for absent, empty and infinite figures, which are not shown."""
     for key in keys:
         if not isinstance(value, Mapping):
             return None

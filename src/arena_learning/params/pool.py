@@ -1,4 +1,4 @@
-"""The instruction pool: what is dropped, and how it is split."""
+"""Sections about the instruction pool: its filters and splits."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from arena_learning.params.section import SPLITS, Positive, Section
 
 
 class Filters(Section):
-    """Which instructions enter the pool (paper, section 4.1).
+    """Which instructions are dropped from the pool (paper, section 4.1).
 
     Attributes:
-        min_chars: shorter instructions are dropped (0: none).
-        same_prefix: drop an instruction that starts like an earlier one for this many characters (0: off).
-        near_duplicate: estimated Jaccard similarity of word 3-grams from which two instructions are one (0: off).
-        contamination: cosine similarity to a validation or test item from which an instruction is dropped (0: off).
-        nearest: also drop this many nearest neighbours of each validation and test item (paper: 5; 0: off).
-        languages: language codes that are kept.
-        blocked: words or phrases that drop an instruction (toxicity lists go here).
+        min_chars: drop instructions with fewer characters (0: off).
+        same_prefix: drop an instruction whose first N characters equal those of an earlier one (0: off).
+        near_duplicate: drop an instruction whose estimated Jaccard similarity (word 3-grams) to an earlier one is at
+            least this (0: off).
+        contamination: drop an instruction whose cosine similarity to a validation or test item is at least this
+            (0: off).
+        nearest: also drop the N nearest neighbours of each validation and test item (paper: 5; 0: off).
+        languages: codes of the languages that are kept.
+        blocked: drop instructions that contain one of these words or phrases (such as a toxicity list).
     """
 
     min_chars: int = Field(default=10, ge=0)
@@ -36,12 +38,12 @@ class Pool(Section):
     """The instruction pool and how it is split.
 
     Attributes:
-        instructions: the pool's file, JSON Lines of `rows.Instruction`.
-        references: a recorded opponent's file whose answers become the references; empty for none.
-        filters: what is dropped.
-        splits: size of each split d0 to d9; splits not named are empty.
-        validation: instructions held out for tuning.
-        test: instructions held out for the leaderboard, stratified by category.
+        instructions: file of the pool, JSON Lines of `Instruction` rows.
+        references: file of recorded answers that become the references of instructions without one; empty for none.
+        filters: which instructions are dropped.
+        splits: number of instructions in each training split, d0 to d9; a split that is not named is empty.
+        validation: number of instructions held out for tuning, stratified by category.
+        test: number of instructions held out for the leaderboard, stratified by category.
     """
 
     instructions: str = "data/pool.jsonl"

@@ -1,4 +1,4 @@
-"""The chain of rounds, checked before anything runs: what a round refers to is there, earlier, and fits."""
+"""Checks the chain of rounds before anything runs: each reference exists, is earlier, and fits."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ from arena_learning.core import ArenaError, suggest
 from arena_learning.params import NONE, SPLITS, Params, Rl, Round
 
 BASE = "base"
-SCORES_ALONE = (
-    "rubric",
-    "reference",
-    "reward",
-)  # kinds of judges whose score of an answer hangs on no other answer
+# Kinds of judges that score one answer by itself.
+SCORES_ALONE = ("rubric", "reference", "reward")
 _REFERENCES = ("target", "init", "adds_to")
 
 
@@ -27,7 +24,7 @@ def check_rounds(params: Params) -> None:
     """Check that the rounds can run one after the other.
 
     Raises:
-        ArenaError: one line a problem, with its place and how to fix it; all problems at once.
+        ArenaError: all problems, one per line, each with its key and how to fix it.
     """
     problems = [*_shared(params, "index"), *_shared(params, "split"), *_cycle(params)]
     for name in params.ordered_rounds:
@@ -45,12 +42,12 @@ def check_rounds(params: Params) -> None:
 
 
 def _shared(params: Params, field: str) -> Iterator[str]:
-    """Indices order the rounds; a split played twice would be learnt twice and called new."""
+    """Yield duplicate values: indices must order the rounds, and a split must not be trained on twice."""
     owners: dict[object, str] = {}
     for name, this in params.rounds.items():
         value = getattr(this, field)
         if value in owners:
-            yield f"rounds.{name}.{field}: {value} is {owners[value]}'s already; give each round its own"
+            yield f"rounds.{name}.{field}: {value} is already used by {owners[value]}; give each round its own"
         owners.setdefault(value, name)
 
 
@@ -60,7 +57,7 @@ def _cycle(params: Params) -> Iterator[str]:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         way = " -> ".join(reversed(error.args[1]))
-        yield f"rounds: a cycle, {way}; let each round refer to earlier ones only"
+        yield f"rounds: the rounds form a cycle, {way}; let each round refer to earlier ones only"
 
 
 def _named(this: Round) -> list[tuple[str, str]]:
@@ -87,26 +84,26 @@ def _split(this: Round, params: Params) -> Iterator[str]:
     if this.split not in SPLITS:
         yield f"split: no training split '{this.split}'; {suggest(this.split, SPLITS)}"
     elif not params.pool.splits.get(this.split):
-        yield f"split: {this.split} holds no instructions; give it a size in pool.splits"
+        yield f"split: {this.split} has no instructions; give it a size in pool.splits"
 
 
 def _labels(name: str, params: Params) -> Iterator[str]:
     this = params.rounds[name]
     if this.target != NONE:
         if this.labels != NONE:
-            yield f"labels: '{this.labels}' beside the target '{this.target}'; set one of the two to none"
+            yield f"labels: '{this.labels}' is given beside the target '{this.target}'; set one of the two to none"
         if not params.opponents_of(name):
-            yield "target: there is nobody to battle; add a contestant to opponents (or let one join earlier)"
+            yield "target: no opponent has joined by this round; add one to opponents, or let one join earlier"
     elif this.online:
-        if meeting := [f"{role} '{name}'" for role, name in _meets_opponents(this, params)]:
+        if compared := [f"{role} '{name}'" for role, name in _compares_opponents(this, params)]:
             yield (
-                f"target: the {' and the '.join(meeting)} let answers meet the recorded opponents', which only a round "
-                f"with a target has; name one, or set train.{this.method}.against to group"
+                f"target: the {' and the '.join(compared)} compares answers with those of the opponents, and only a "
+                f"round with a target has these; name a target, or set train.{this.method}.against to group"
             )
     elif this.method != "sft":
-        yield f"target: {this.method} learns from battles and needs one; name a model, or use method sft"
+        yield f"target: {this.method} learns from battles and needs a target; name a model, or use method sft"
     elif this.labels == NONE:
-        yield "target: neither a target nor labels, so there is nothing to learn; name one of the two"
+        yield "target: with neither target nor labels there is nothing to learn; name one of the two"
     if this.labels not in (NONE, *params.opponents):
         yield f"labels: no opponent '{this.labels}'; {suggest(this.labels, params.opponents)}"
 
@@ -121,35 +118,34 @@ def _continued(this: Round, params: Params) -> Iterator[str]:
 
 
 def _rewarded(this: Round, params: Params) -> Iterator[str]:
-    """Check the judges of a round that learns from their word."""
+    """Check the judges of an online round."""
     if not this.online:
         return
     place = f"train.{this.method}"
     found = _settings(this, params)
     for role, name in (("judge", found.judge), ("monitor", found.monitor)):
         if not name:
-            what = "rewards its answers" if role == "judge" else "watches the reward"
-            yield f"method: {this.method} needs a judge that {what}; name one in {place}.{role}: {_listed(params)}"
+            what = "a judge that rewards its answers" if role == "judge" else "a second judge as a monitor"
+            yield f"method: {this.method} needs {what}; name one in {place}.{role}: {', '.join(params.judges)}"
         elif name not in params.judges:
-            yield f"method: {place}.{role} names no judge, '{name}'; {suggest(name, params.judges)}"
+            yield f"method: no judge '{name}' in judges ({place}.{role}); {suggest(name, params.judges)}"
         elif params.judges[name].kind == "replay":
             yield (
-                f"method: {place}.{role} '{name}' has recorded verdicts alone, and none on new answers; name another "
-                "judge"
+                f"method: {place}.{role} '{name}' only has recorded verdicts, none on new answers; name another judge"
             )
     if found.judge and found.judge == found.monitor:
         yield (
-            f"method: {place}.monitor is the reward's own judge, '{found.judge}'; name another one, so that a rise of "
-            "the reward alone is seen"
+            f"method: {place}.monitor is '{found.judge}', which gives the reward; name another judge, which can show "
+            "that the reward is hacked"
         )
     if this.adds_to != NONE:
-        yield f"adds_to: {this.method} learns from no rows, so there is nothing to add to; set it to none"
+        yield f"adds_to: {this.method} does not train on rows; set it to none"
     if this.labels != NONE:
-        yield f"labels: {this.method} learns from no labels; set it to none"
+        yield f"labels: {this.method} does not train on labels; set it to none"
 
 
 def shared_criteria(this: Round, params: Params) -> bool:
-    """Whether a round's reward and its monitor read the same rubrics: then they rise and fall together."""
+    """Whether an online round's judge and monitor both score by the rubrics, so that they rise and fall together."""
     found = _settings(this, params)
     return {params.judges[name].kind for name in (found.judge, found.monitor)} == {"rubric"}
 
@@ -158,8 +154,8 @@ def _settings(this: Round, params: Params) -> Rl:
     return params.train.rloo if this.method == "rloo" else params.train.grpo
 
 
-def _meets_opponents(this: Round, params: Params) -> list[tuple[str, str]]:
-    """Return the judges, by role, that hold an online round's answers against the opponents'."""
+def _compares_opponents(this: Round, params: Params) -> list[tuple[str, str]]:
+    """Return role and name of the judges that compare an online round's answers with the opponents'."""
     found = _settings(this, params)
     roles = (("judge", found.judge, found.reward), ("monitor", found.monitor, "score"))
     return [
@@ -169,7 +165,3 @@ def _meets_opponents(this: Round, params: Params) -> list[tuple[str, str]]:
         and found.against != "group"
         and not (reward == "score" and params.judges[name].kind in SCORES_ALONE)
     ]
-
-
-def _listed(params: Params) -> str:
-    return ", ".join(params.judges)

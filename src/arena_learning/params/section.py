@@ -1,4 +1,4 @@
-"""What all sections of params.yaml share."""
+"""The base class and types that all sections of params.yaml share."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ NONE = "none"
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen, unknown keys are refused."""
+    """Base of all sections: frozen; unknown keys, infinities and NaN are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

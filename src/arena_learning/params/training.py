@@ -1,4 +1,4 @@
-"""Which battles become rows, and how models are trained on them."""
+"""Sections about training: which battles become rows, and how models are trained on them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Dataset(Section):
     """Which battles become training rows.
 
     Attributes:
-        pairs: preference pairs from ``all`` battles, or only those of the ``target``.
-        max_words: longest answer that is trained on, in words (0: any).
-        max_rows: most rows a round keeps, those with the widest gaps (0: all).
-        opponents: whose battles become rows, beside the target's own; empty for all.
+        pairs: battles that preference pairs come from: ``all``, or only those of the ``target``.
+        max_words: drop winners' answers with more words than this (0: no limit).
+        max_rows: keep at most this many rows per round, those with the largest score gaps (0: all).
+        opponents: use only battles among these opponents and the target; empty for all opponents.
     """
 
     pairs: Literal["all", "target"] = "all"
@@ -26,17 +26,17 @@ class Dataset(Section):
 
 
 class Optimiser(Section):
-    """What every kind of training shares.
+    """Settings that every training method shares.
 
     Attributes:
         epochs: passes over the rows.
-        learning_rate: peak rate of AdamW.
-        batch_size: rows a step; reached by accumulation.
-        device_batch_size: rows at once on the device.
-        max_length: longest row in tokens; what is longer is cut or dropped, and counted.
-        warmup_ratio: share of the steps with a rising rate.
-        lora_rank: 0 trains all weights; else LoRA adapters, merged at the end.
-        lora_alpha: LoRA's scale.
+        learning_rate: peak learning rate of AdamW.
+        batch_size: rows per optimiser step, reached by gradient accumulation.
+        device_batch_size: rows per forward pass on the device; changes memory and speed.
+        max_length: limit of a row's length in tokens; longer rows are truncated or dropped, and counted.
+        warmup_ratio: share of the steps in which the learning rate rises linearly.
+        lora_rank: rank of LoRA adapters, which are merged at the end; 0 trains all weights.
+        lora_alpha: scaling factor of LoRA (its update is multiplied by alpha / rank).
     """
 
     epochs: float = Field(default=1, gt=0)
@@ -57,9 +57,9 @@ class Dpo(Optimiser):
     """Direct preference optimisation.
 
     Attributes:
-        beta: weight of the divergence from the start.
-        sft_weight: weight of the chosen answer's own likelihood beside the preference loss (0: none, the paper's).
-            Without it a small model may lower both likelihoods and fall back into loops.
+        beta: strength of the pull towards the starting model (DPO's beta).
+        sft_weight: weight of the chosen answer's negative log-likelihood, added to the preference loss (paper: 0).
+            Without it a small model may lower the likelihood of both answers and start to repeat itself.
     """
 
     beta: float = Field(default=0.3, gt=0)
@@ -67,17 +67,17 @@ class Dpo(Optimiser):
 
 
 class Ppo(Optimiser):
-    """Reward model, then PPO.
+    """Training of a reward model, then PPO against it.
 
     Attributes:
-        reward: training of the reward model.
-        value: what predicts the score: a ``model`` of its own that starts as the reward model, or a ``head`` on the
-            policy (a third less memory; the policy's weights learn both).
-        kl: coefficient of the divergence from the start in the reward.
-        max_tokens: longest sampled response.
-        temperature: of the sampled responses.
+        reward: settings of the reward model's training.
+        value: what predicts the score: a separate ``model``, initially the reward model, or a ``head`` on the policy
+            (a third less memory, but the policy's weights learn both).
+        kl: coefficient of the KL divergence from the starting model in the reward.
+        max_tokens: limit of a sampled response's length in tokens.
+        temperature: sampling temperature of the responses.
         ppo_epochs: optimisation passes over each batch of samples.
-        missing_eos_penalty: taken off the reward of a response that does not end (0: none).
+        missing_eos_penalty: subtracted from the reward of a response without an end token (0: off).
     """
 
     reward: Optimiser = Optimiser()
@@ -90,28 +90,27 @@ class Ppo(Optimiser):
 
 
 class Rl(Optimiser):
-    """Online reinforcement learning: the start answers each prompt several times, and a judge's word is the reward.
+    """Online reinforcement learning: several answers are sampled for each prompt, and a judge rewards them.
 
     Attributes:
-        judge: a judge of `judges` whose word is the reward. Must be named.
-        monitor: another judge, whose score is watched beside the reward and never learnt from. Must be named: a rise
-            of the reward alone is what reward hacking looks like.
-        reward: the judge's ``score`` of an answer (1 to 10), or its ``win_rate`` (0 to 1): the mean of win, tie and
-            loss (1, 0.5, 0) over the answers that it meets.
-        against: whom an answer meets where answers are compared: the recorded ``opponents`` of the round, the other
-            answers of its ``group``, or ``both``. Under a judge that scores one answer by itself, a ``score`` needs no
-            meeting.
-        group: answers sampled to each prompt.
-        batch_size: prompts a step; each is answered ``group`` times.
-        device_batch_size: answers at once on the device.
-        max_length: longest prompt and answer in tokens; a prompt that leaves less than ``max_tokens`` is dropped, and
-            counted.
-        kl: coefficient of the divergence from the start: in the reward (rloo), in the loss (grpo). Mind the reward's
-            range.
-        max_tokens: longest sampled answer.
-        temperature: of the sampled answers.
-        max_judge_calls: most games that the reward's judge and the monitor may be asked in a training; one that could
-            need more stops before it starts (0: any number). What the store remembers is counted too.
+        judge: judge (a name in ``judges``) whose verdicts are the reward; required.
+        monitor: another judge, whose scores are logged and never trained on; required. If the reward rises and the
+            monitor falls, the reward is being hacked.
+        reward: the judge's ``score`` of an answer (1 to 10), or its ``win_rate`` (0 to 1): mean of win (1), tie (0.5)
+            and loss (0) against other answers.
+        against: answers that each answer is compared with: those of the round's ``opponents``, the others of its
+            ``group``, or ``both``. Not used for a ``score`` of a judge that scores one answer by itself.
+        group: number of answers sampled for each prompt.
+        batch_size: prompts in one step; each has ``group`` answers.
+        device_batch_size: answers processed at once on the device.
+        max_length: limit of prompt and answer together in tokens; prompts longer than this less ``max_tokens`` are
+            dropped and counted.
+        kl: coefficient of the KL divergence from the starting model, in the reward (rloo) or the loss (grpo). Its
+            effect depends on the range of the reward.
+        max_tokens: limit of a sampled answer's length in tokens.
+        temperature: sampling temperature of the answers.
+        max_judge_calls: limit of the games that judge and monitor may have to judge in one training (0: none). A
+            training that may need more stops before it starts. Games in the store count too.
     """
 
     learning_rate: Rate = 1e-6
@@ -130,17 +129,17 @@ class Rl(Optimiser):
 
 
 class Rloo(Rl):
-    """REINFORCE, an answer's baseline being the mean reward of the others of its group (arXiv 2402.14740)."""
+    """REINFORCE with the mean reward of the other answers of the group as the baseline (arXiv 2402.14740)."""
 
 
 class Grpo(Rl):
     """Group-relative policy optimisation (arXiv 2402.03300).
 
     Attributes:
-        scale: divide an answer's advantage by the standard deviation of the rewards of its ``group``, of the ``batch``,
-            or by nothing (``none``; arXiv 2503.20783).
-        loss: how tokens are weighed, by TRL's name: ``grpo`` (a mean over each answer), ``dapo`` or ``bnpo`` (a mean
-            over all tokens), ``dr_grpo`` (a sum over a constant length).
+        scale: divisor of the advantages: standard deviation of the rewards in the ``group`` or in the ``batch``, or
+            ``none`` (arXiv 2503.20783).
+        loss: aggregation over tokens, by TRL's name: ``grpo`` (mean over each answer), ``dapo`` or ``bnpo`` (mean over
+            all tokens), ``dr_grpo`` (sum divided by a constant length).
     """
 
     kl: float = Field(default=0.0, ge=0)
@@ -149,16 +148,16 @@ class Grpo(Rl):
 
 
 class Train(Section):
-    """Training.
+    """How models are trained, by method.
 
     Attributes:
-        device: ``auto`` takes a GPU where there is one.
-        precision: ``fp32``, or ``bf16`` autocast (slower than fp32 on most CPUs). Weights are kept in fp32.
-        sft: of rounds with method ``sft``.
-        dpo: of rounds with method ``dpo``.
-        ppo: of rounds with method ``ppo``.
-        rloo: of rounds with method ``rloo``.
-        grpo: of rounds with method ``grpo``.
+        device: device of the training; ``auto`` uses a GPU if there is one.
+        precision: ``fp32``, or ``bf16`` autocast (slower than fp32 on most CPUs). Weights stay in fp32.
+        sft: settings of rounds with method ``sft``.
+        dpo: settings of rounds with method ``dpo``.
+        ppo: settings of rounds with method ``ppo``.
+        rloo: settings of rounds with method ``rloo``.
+        grpo: settings of rounds with method ``grpo``.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"

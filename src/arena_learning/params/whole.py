@@ -1,4 +1,4 @@
-"""The whole of params.yaml, its rounds and its leaderboard."""
+"""The top level of params.yaml, and its sections about rounds and the leaderboard."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from arena_learning.params.training import Dataset, Train
 
 
 class Round(Section):
-    """One round: battle, judge, dataset, train, evaluate. ``none`` stands for nothing.
+    """One round of training: battle, judge, dataset, train. Models are named ``base`` or by their round.
 
     Attributes:
-        index: place in the order of rounds, from 0; the x of the plots.
-        method: ``sft``, ``dpo``, ``ppo``, or ``rloo`` or ``grpo``: a judge rewards what is sampled to the split.
-        split: whose instructions are played.
-        target: the model that battles and whose losses are collected, or ``none`` (then ``labels`` are learnt).
-        init: the model that training starts from.
-        threshold: smallest gap K of a battle that becomes a row.
-        adds_to: the earlier round whose accumulated rows this one adds to, or ``none``.
-        labels: an opponent whose answers are learnt without battles (the paper's SFT-I0), or ``none``.
+        index: position in the order of rounds, from 0; x-axis of the plots.
+        method: training method: ``sft``, ``dpo``, ``ppo``, ``rloo`` or ``grpo`` (these two: a judge's scores of new
+            answers to the split are the reward).
+        split: split of the pool whose instructions are used, d0 to d9.
+        target: model that battles and whose losses become training rows; ``none``: train on ``labels`` instead.
+        init: model that training starts from.
+        threshold: smallest score gap K (0 to 9) with which a battle becomes a row.
+        adds_to: earlier round whose rows are added to this round's, or ``none``.
+        labels: opponent whose answers are trained on without battles (SFT-I0 in the paper), or ``none``.
     """
 
     index: int = Field(ge=0)
@@ -38,7 +39,7 @@ class Round(Section):
 
     @property
     def online(self) -> bool:
-        """Whether the model learns from what a judge says of its own new answers, and not from rows."""
+        """Whether training samples new answers and a judge rewards them; no rows are read."""
         return self.method in ("rloo", "grpo")
 
 
@@ -46,14 +47,14 @@ class Evaluate(Section):
     """The leaderboard.
 
     Attributes:
-        judges: judges of the test set; the first one's board comes first.
-        anchor: the contestant whose rating is fixed.
-        anchor_rating: its rating.
-        bootstrap: resamples of the test instructions.
-        schedule: which battles are played on the test set: ``all`` pairs on every instruction, everybody against the
-            anchor (``anchored``), or where they tell most about the ranking (``adaptive``; for an expensive judge).
-        budget: adaptive: most battles that each contestant brings along (0: until neighbours are told apart).
-        gap: adaptive: neighbours in the ranking this many Elo points apart must be told apart.
+        judges: judges of the test set, keys of ``judges``; the first one's leaderboard is shown first.
+        anchor: contestant whose rating is fixed.
+        anchor_rating: the anchor's rating in Elo points.
+        bootstrap: number of bootstrap resamples of the test instructions.
+        schedule: battles on the test set: ``all`` pairs on every instruction, all contestants against the anchor
+            (``anchored``), or the most informative battles for the ranking (``adaptive``, for an expensive judge).
+        budget: adaptive: limit of battles per contestant (0: go on until neighbours in the ranking are distinguished).
+        gap: adaptive: difference in Elo points from which neighbours in the ranking must be distinguished.
     """
 
     judges: tuple[Name, ...] = ("rubric",)
@@ -69,20 +70,20 @@ class Params(Section):
     """The whole of params.yaml.
 
     Attributes:
-        seed: of everything random: splits, draws, training, resamples.
-        files_outside: whether the pool, recorded answers and recorded verdicts may lie outside of the project.
+        seed: seed of everything random: splits, draws, training, resamples.
+        files_outside: whether the pool, recorded answers and recorded verdicts may lie outside the project.
         weights: the base model.
-        serving: how the base and trained models answer.
-        sampling: how contestants sample.
+        serving: how the base model and trained models are served.
+        sampling: how contestants sample; an opponent can have its own.
         pool: the instructions and their splits.
         opponents: contestants that are not trained, by name.
-        battle: who meets whom.
-        judges: by name.
-        judge: the judge of the rounds.
-        dataset: which battles become rows.
+        battle: who battles whom.
+        judges: settings of each judge, by name.
+        judge: which judge the rounds use.
+        dataset: which battles become training rows.
         train: how models are trained.
         evaluate: the leaderboard.
-        rounds: by name.
+        rounds: the rounds of training, by name.
     """
 
     seed: int = 0
@@ -102,20 +103,20 @@ class Params(Section):
 
     @property
     def ordered_rounds(self) -> list[str]:
-        """The rounds' names by index."""
+        """Names of the rounds, sorted by index."""
         return sorted(self.rounds, key=lambda name: self.rounds[name].index)
 
     @property
     def contestants(self) -> list[str]:
-        """All contestants of the leaderboard: the base, the opponents, the rounds."""
+        """All contestants of the leaderboard: base, opponents, rounds."""
         return ["base", *self.opponents, *self.ordered_rounds]
 
     @property
     def joining(self) -> list[list[str]]:
-        """Contestants in the order in which they come: who is there from the start, then one after the other.
+        """Contestants in the order in which they join: first those present from the start, then one by one.
 
-        A round's model and an opponent that joins late come by their index, the opponent before the round. Who is added
-        at the end leaves all before as they are.
+        Rounds' models and late opponents are sorted by index, an opponent before the round with the same index. So a
+        contestant that is added last does not change the groups before it.
         """
         founders = ["base", *(name for name, one in self.opponents.items() if not one.joins)]
         late = [(one.joins, 0, name) for name, one in self.opponents.items() if one.joins]
@@ -123,6 +124,6 @@ class Params(Section):
         return [founders, *([name] for *_, name in sorted(late))]
 
     def opponents_of(self, round_name: str) -> list[str]:
-        """Return the opponents that fight in a round: those who have joined by then, sorted."""
+        """Return the sorted names of the opponents that have joined by a round."""
         index = self.rounds[round_name].index
         return sorted(name for name, opponent in self.opponents.items() if opponent.joins <= index)

@@ -1,6 +1,6 @@
 """The instruction pool: read, filter, deduplicate, decontaminate, split.
 
-Embeddings of texts are made here, too.
+This room also computes text embeddings.
 """
 
 import lazy_loader

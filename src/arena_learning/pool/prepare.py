@@ -1,4 +1,4 @@
-"""The `prepare` stage: from the pool to disjoint splits, validation and test set, every drop accounted for."""
+"""The `prepare` stage: divides the pool into disjoint splits, a validation and a test set; every drop is counted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,14 @@ HELD_OUT = ("validation", "test")
 
 
 class PreparedPool(NamedTuple):
-    """The splits by name (``d0`` to ``d9``, ``validation``, ``test``), what was dropped, and how many were read."""
+    """The prepared pool.
+
+    Attributes:
+        splits: instructions by split (``d0`` to ``d9``, ``validation``, ``test``).
+        dropped: dropped instructions with reasons.
+        read: number of instructions that were read.
+        unused: ids of instructions that are left over.
+    """
 
     splits: dict[str, list[Instruction]]
     dropped: list[Dropped]
@@ -28,7 +35,7 @@ class PreparedPool(NamedTuple):
     unused: list[str]
 
     def card(self) -> dict[str, Any]:
-        """Return the accounting: read = dropped + in splits + unused."""
+        """Return the counts of the data card: read = dropped + in splits + unused."""
         return {
             "read": self.read,
             "dropped": dict(sorted(Counter(d.reason for d in self.dropped).items())),
@@ -45,10 +52,10 @@ class PreparedPool(NamedTuple):
 
 
 def prepare_pool(params: Params, paths: Paths) -> dict[str, Any]:
-    """Make the prepared files and return the card.
+    """Write the prepared files and return the data card.
 
     Raises:
-        ArenaError: a bad row in the pool, or fewer instructions left than the splits ask for.
+        ArenaError: a malformed row in the pool, or too few instructions for the splits.
     """
     pool = params.pool
     outside = params.files_outside
@@ -67,7 +74,7 @@ def prepare_pool(params: Params, paths: Paths) -> dict[str, Any]:
 
 
 def split_pool(instructions: Sequence[Instruction], params: Params) -> PreparedPool:
-    """Filter, draw the test and validation sets, decontaminate the rest against them, draw the splits."""
+    """Filter the pool, draw test and validation set, decontaminate the rest against them, draw the splits."""
     pool, seed = params.pool, params.seed
     kept, dropped = filter_instructions(instructions, pool.filters)
     splits: dict[str, list[Instruction]] = {}
@@ -86,7 +93,7 @@ def split_pool(instructions: Sequence[Instruction], params: Params) -> PreparedP
 def decontaminate(
     instructions: Sequence[Instruction], held_out: Sequence[Instruction], threshold: float, nearest: int
 ) -> tuple[list[Instruction], list[Dropped]]:
-    """Drop what is too close to a held-out item: cosine from ``threshold`` on (0: off), or among its ``nearest``."""
+    """Drop instructions with a cosine of at least ``threshold`` to a held-out one or among its ``nearest`` (0: off)."""
     if not instructions or not held_out or not (threshold or nearest):
         return list(instructions), []
     embedder = shared_embedder()
@@ -108,7 +115,7 @@ def decontaminate(
 def _demand(name: str, wanted: int, drawn: int) -> None:
     if drawn < wanted:
         raise ArenaError(
-            f"the pool has only {drawn} instructions left for '{name}', which wants {wanted}",
+            f"the pool has only {drawn} instructions left for '{name}', which needs {wanted}",
             where="params.yaml, pool",
-            hint="add instructions to the pool, relax pool.filters, or ask for smaller splits",
+            hint="add instructions to the pool, relax pool.filters, or make the splits smaller",
         )

@@ -1,4 +1,4 @@
-"""Reading the pool's file: every row checked, duplicate ids refused, references joined."""
+"""Reads the pool and recorded answers: checks each row, refuses duplicate ids, adds references."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from arena_learning.schema import Instruction, Row, numbered_rows, parse_criteri
 
 
 class RecordedAnswer(Row):
-    """One line of a file of recorded answers; other keys may stand beside these.
+    """One line of a file of recorded answers; other keys are ignored.
 
-    A thought stands in ``thought``, or before the answer in ``text``, between the marks of its model's family.
+    A thought is in ``thought``, or in ``text`` before the answer, between the marks that its model uses.
     """
 
     model_config = ConfigDict(extra="ignore")
-    HINT = 'one {"id": ..., "text": ...} a line'
+    HINT = 'each line must be {"id": ..., "text": ...}'
 
     id: str = Field(min_length=1)
     text: str
@@ -34,7 +34,14 @@ def read_pool(path: Path) -> list[Instruction]:
     """Read and check the instructions of ``path``.
 
     Raises:
-        ArenaError: a malformed row or rubric criterion, or an id used twice; names file and line.
+        ArenaError: a malformed row or rubric criterion, a duplicate id, or no rows; with file and line.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "pool.jsonl"
+        >>> _ = file.write_text('{"id": "q1", "turns": [{"role": "user", "content": "Why is the sky blue?"}]}')
+        >>> read_pool(file)[0].category
+        'other'
     """
     seen: dict[str, int] = {}
     instructions = []
@@ -42,16 +49,16 @@ def read_pool(path: Path) -> list[Instruction]:
         where = f"{path}, line {number}"
         if instruction.id in seen:
             raise ArenaError(
-                f"the id {instruction.id!r} is used already in line {seen[instruction.id]}",
+                f"the id {instruction.id!r} is already used in line {seen[instruction.id]}",
                 where=where,
-                hint="give each instruction an id of its own",
+                hint="give each instruction its own id",
             )
         seen[instruction.id] = number
         for place, raw in enumerate(instruction.rubric, 1):
             parse_criterion(raw, f"{where}, rubric criterion {place}")
         instructions.append(instruction)
     if not instructions:
-        raise ArenaError("no instructions in it", where=str(path))
+        raise ArenaError("the file contains no instructions", where=str(path))
     return instructions
 
 
@@ -59,7 +66,7 @@ def read_recorded(path: Path) -> dict[str, RecordedAnswer]:
     """Read a file of recorded answers, by instruction id.
 
     Raises:
-        ArenaError: no such file, a malformed line or an id answered twice; names file and line.
+        ArenaError: the file is missing, a line is malformed or an id is answered twice; with file and line.
     """
     if not path.is_file():
         raise ArenaError("no such file of recorded answers", where=str(path))
@@ -76,12 +83,12 @@ def read_recorded(path: Path) -> dict[str, RecordedAnswer]:
 
 
 def read_answers(path: Path) -> dict[str, str]:
-    """Read recorded answers as `read_recorded` does; return their texts, without thoughts, by instruction id."""
+    """Return the texts of recorded answers, without thoughts, by instruction id; see `read_recorded`."""
     return {name: answer.said.text for name, answer in read_recorded(path).items()}
 
 
 def with_references(instructions: list[Instruction], answers: Mapping[str, str]) -> list[Instruction]:
-    """Return the instructions with the answer of the same id as their reference, where they have none."""
+    """Return the instructions; those without a reference get the answer of the same id as their reference."""
     return [
         i if i.reference or i.id not in answers else i.model_copy(update={"reference": answers[i.id]})
         for i in instructions

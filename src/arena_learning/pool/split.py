@@ -10,16 +10,16 @@ from arena_learning.schema import Instruction
 
 
 def seeded_rank(seed: int, *parts: str) -> str:
-    """Return a hash to sort by: a shuffle that depends on the seed and the ids alone, never on the order read."""
+    """Return a hash to sort by: a shuffle that depends only on the seed and the ids, not on the order in the file."""
     return hashlib.sha256("\x1f".join((str(seed), *parts)).encode()).hexdigest()
 
 
 def draw(
     instructions: Sequence[Instruction], count: int, seed: int, purpose: str
 ) -> tuple[list[Instruction], list[Instruction]]:
-    """Draw ``count`` instructions, each category by its share (largest remainders), and return (drawn, rest).
+    """Draw ``count`` instructions (or all, if there are fewer), stratified by category; return (drawn, rest).
 
-    Fewer are drawn if there are fewer. Both lists keep the seeded order.
+    Each category contributes by its share (largest remainder method). Both lists are in seeded order.
     """
     groups: dict[str, list[Instruction]] = defaultdict(list)
     for instruction in sorted(instructions, key=lambda i: seeded_rank(seed, purpose, i.id)):

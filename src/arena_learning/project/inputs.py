@@ -1,8 +1,8 @@
-"""The `inputs` stage: digests of the files that params.yaml names, for DVC to watch.
+"""The `inputs` stage: write digests of the files that params.yaml names, for DVC to watch.
 
-DVC fixes a stage's dependencies before it runs and knows no conditional ones, and params.yaml may name any file: a
-pool, recorded answers, a judge's template, a folder of weights. This stage always runs and writes one small file for
-each consumer; the stages depend on these. A hub id has no file: its revision stands there.
+DVC fixes a stage's dependencies before it runs and has no conditional ones, but params.yaml may name any file: a pool,
+recorded answers, a judge's template, a folder of weights. This stage always runs and writes one small file for each
+consumer, on which the other stages depend. For a Hugging Face id, the file holds its revision.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from arena_learning.core import ArenaError, Paths, canonical, read_json, write_j
 from arena_learning.engines import FETCHED, resolve
 from arena_learning.params import JudgeParams, LocalModel, Opponent, Params, Round
 
-MISSING = "missing"  # the stage that reads it says so in words
+MISSING = "missing"  # the stage that reads the file reports the error
 
 
 def write_inputs(params: Params, paths: Paths) -> dict[str, Any]:
-    """Write the digests of all files that params.yaml names; return how many there are."""
+    """Write the digests of all files that params.yaml names; return their number."""
     digests = _Digests(paths)
-    shutil.rmtree(paths.inputs, ignore_errors=True)  # a judge or opponent that is gone leaves none
+    shutil.rmtree(paths.inputs, ignore_errors=True)  # removes the digests of former judges and opponents
     for folder in (paths.input(f"{kind}/x").parent for kind in ("opponents", "judges", "rewards")):
-        folder.mkdir(parents=True)  # DVC wants them, empty or not
+        folder.mkdir(parents=True)  # DVC needs the folders even if they are empty
     files = 0
     pool = dict.fromkeys((params.pool.instructions, params.pool.references))
     found = {"pool": {name: digests.file(paths.root / name) for name in pool if name}}
@@ -70,9 +70,9 @@ def _judge(one: JudgeParams, digests: _Digests, paths: Paths) -> dict[str, str]:
 def _rewards(
     this: Round, params: Params, found: Mapping[str, dict[str, str]], digests: _Digests, paths: Paths
 ) -> dict[str, str]:
-    """Return digests of what the rewards of an online round depend on: its two judges, and how they are asked.
+    """Return digests of what an online round's rewards depend on: its two judges' settings, files and code.
 
-    For other rounds nothing: their training asks no judge, and a judge that is edited leaves their models as they are.
+    Empty for other rounds: their training asks no judge and need not run again when a judge changes.
     """
     if not this.online:
         return {}
@@ -90,7 +90,7 @@ def _rewards(
 
 
 def _local(one: Opponent | JudgeParams, digests: _Digests, paths: Paths) -> dict[str, str]:
-    """Return the digests of a model that runs here: its weights, its adapter, its chat template."""
+    """Return the digests of a local model: its weights, adapter and chat template."""
     found = {one.model: digests.model(one.model, one.revision), **_chat(one, digests, paths)}
     return found | ({one.vllm.lora: digests.folder(paths.root / one.vllm.lora)} if one.vllm.lora else {})
 
@@ -100,16 +100,16 @@ def _chat(one: LocalModel, digests: _Digests, paths: Paths) -> dict[str, str]:
 
 
 class _Digests:
-    """Digests of files, computed once for each content: large weights are not read again at every run.
+    """Digests of files, cached so that large weights are not read in every run.
 
-    As in DVC, a file whose path, size and time of change are the same is taken to be the same.
+    Like DVC, it takes a file with the same path, size and modification time as unchanged.
     """
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
         try:
             self._known: dict[str, str] = read_json(paths.input_digests)
-        except ArenaError:  # there is none yet, or a kill cut it: all is computed anew
+        except ArenaError:  # no cache yet, or a cache that a kill has cut: all digests are computed again
             self._known = {}
         self._used: dict[str, str] = {}
 
@@ -135,7 +135,7 @@ class _Digests:
         return hashlib.sha256(canonical(listed).encode()).hexdigest()
 
     def model(self, source: str, revision: str) -> str:
-        """Return a digest of what a model's source names."""
+        """Return a digest of a model's source: of its files, or of its id and revision."""
         local = self._paths.root / source
         try:
             found = resolve(str(local) if local.exists() else source)
@@ -146,7 +146,7 @@ class _Digests:
         return self.folder(found.path) if found.path.is_dir() else self.file(found.path)
 
     def save(self) -> None:
-        """Keep the digests of the files that are there now."""
+        """Save the digests of the files that exist now."""
         write_json(self._paths.input_digests, self._used)
 
 

@@ -1,7 +1,7 @@
-"""Adding rounds to params.yaml: the next stage of an iteration, or all of it, with the links filled in.
+"""Add rounds to params.yaml: the next stage of an iteration, or all of it, with its links.
 
-The links are the paper's (Table 1): every SFT restarts from the base and fights as the last model did, DPO goes on from
-its iteration's SFT, PPO from its DPO; each adds its rows to those of the earlier round of its kind.
+The links are those of the paper's Table 1. Every SFT starts from the base, with battles of the last model; DPO
+continues from its iteration's SFT, PPO from its DPO. Each adds its rows to those of the last round of its kind.
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ from arena_learning.params import BASE, NONE, SPLITS, Params, Round, check_round
 
 Method = Literal["sft", "dpo", "ppo"]
 METHODS: tuple[Method, ...] = ("sft", "dpo", "ppo")
-_THRESHOLDS: dict[Method, float] = {"sft": 1.0, "dpo": 2.0, "ppo": 1.0}  # where no earlier round has one
+_THRESHOLDS: dict[Method, float] = {
+    "sft": 1.0,
+    "dpo": 2.0,
+    "ppo": 1.0,
+}  # without an earlier round of that kind
 _NAME = re.compile(r"(sft|dpo|ppo)-i(\d+)")
 
 
 class AddedRounds(NamedTuple):
-    """A round to add: its name, its fields, and the size its split is given where it had none (else 0)."""
+    """A round to add: its name, its fields, and the size of its split if that is new (else 0)."""
 
     name: str
     fields: Round
@@ -36,26 +40,26 @@ class AddedRounds(NamedTuple):
 def add_rounds(
     path: Path, *, whole: bool, thresholds: Sequence[float] = (), size: int = 0
 ) -> list[AddedRounds]:
-    """Plan the rounds that come next after those of the params.yaml at ``path``; writes nothing.
+    """Plan the rounds that follow those of the params.yaml at ``path``; writes nothing.
 
     Args:
         path: params.yaml.
-        whole: up to the iteration's end (a whole one, where the last is complete), instead of one stage.
-        thresholds: K of each added round, in order; those not given are taken from the last round of the same kind.
-        size: instructions of a split that has none yet; 0: as many as the last round's split.
+        whole: plan the rest of the iteration (a whole one, if the last is complete) instead of one stage.
+        thresholds: K of each added round, in order; the others take that of the last round of the same kind.
+        size: instructions of a new split; 0: as many as the last round's split.
 
     Raises:
-        ArenaError: the names do not follow ``sft-i1, dpo-i1, ppo-i1, sft-i2, ...``, there is no split left, or
-            there are more thresholds than rounds.
+        ArenaError: the names do not follow ``sft-i1, dpo-i1, ppo-i1, sft-i2, ...``, no split is left, or there are
+            more thresholds than rounds.
     """
     params = load_params(path)
     check_rounds(params)
     names = _next_names(params.ordered_rounds, whole)
     if len(thresholds) > len(names):
         raise ArenaError(
-            f"{len(thresholds)} thresholds for {len(names)} rounds ({', '.join(names)})",
+            f"{len(thresholds)} thresholds are given for {len(names)} rounds ({', '.join(names)})",
             where="--threshold",
-            hint="give one a round, in their order",
+            hint="give at most one for each round, in order",
         )
     rounds, sizes = dict(params.rounds), dict(params.pool.splits)
     added = []
@@ -77,9 +81,9 @@ def _next_names(ordered: Sequence[str], whole: bool) -> list[str]:
         found = _NAME.fullmatch(ordered[-1])
         if not found:
             raise ArenaError(
-                f"the last round is called '{ordered[-1]}': what follows it cannot be told",
+                f"the last round is called '{ordered[-1]}', from which the next name does not follow",
                 where="params.yaml, rounds",
-                hint="call it sft-iN, dpo-iN or ppo-iN, or write the next one by hand",
+                hint="call it sft-iN, dpo-iN or ppo-iN, or write the next round by hand",
             )
         method, iteration = _after(found[1], int(found[2]))
     names = [f"{method}-i{iteration}"]
@@ -90,7 +94,7 @@ def _next_names(ordered: Sequence[str], whole: bool) -> list[str]:
 
 
 def _after(method: str, iteration: int) -> tuple[str, int]:
-    """Return the stage after this one (iteration 0 is an SFT alone, as in the paper)."""
+    """Return the stage after this one (iteration 0 has only an SFT, as in the paper)."""
     if method == METHODS[-1] or iteration == 0:
         return METHODS[0], iteration + 1
     return METHODS[METHODS.index(method) + 1], iteration
@@ -104,9 +108,9 @@ def _linked(name: str, split: str, rounds: Mapping[str, Round], threshold: float
     before = {"dpo": f"sft-i{iteration}", "ppo": f"dpo-i{iteration}"}.get(method, last)
     if method != "sft" and before not in rounds:
         raise ArenaError(
-            f"{name} goes on from {before}, which is not there",
+            f"{name} continues from {before}, which is not in params.yaml",
             where="params.yaml, rounds",
-            hint="add it first",
+            hint=f"add {before} first",
         )
     if threshold is None:
         threshold = rounds[same[-1]].threshold if same else _THRESHOLDS[method]  # type: ignore[index]
@@ -122,10 +126,10 @@ def _linked(name: str, split: str, rounds: Mapping[str, Round], threshold: float
 
 
 def _split(rounds: Mapping[str, Round], sizes: Mapping[str, int], size: int) -> tuple[str, int]:
-    """Return an unused split and the size to give it (0: it has one).
+    """Return an unused split and the size to give it (0 if it has one).
 
-    A split without instructions is only taken after all that have some: splits are drawn one after the other, so that
-    one before them would redraw those that were learnt from already.
+    A split without instructions is used only after all others that have some: splits are drawn in order, so an earlier
+    one would redraw the instructions of later splits, which earlier rounds have been trained on.
     """
     used = {this.split for this in rounds.values()}
     filled = [name for name in SPLITS if sizes.get(name)]
@@ -142,18 +146,20 @@ def _split(rounds: Mapping[str, Round], sizes: Mapping[str, int], size: int) -> 
         )
     as_before = sizes[filled[-1]] if filled else 0
     if not (size or as_before):
-        raise ArenaError("how many instructions the split holds is not known", hint="give --size")
+        raise ArenaError(
+            "the size of the new split is unknown", where="params.yaml, pool.splits", hint="give --size"
+        )
     return after[0], size or as_before
 
 
 def write_added(path: Path, added: Sequence[AddedRounds]) -> None:
-    """Write the rounds into params.yaml; its comments, order and forms are kept.
+    """Write the rounds into params.yaml, keeping its comments, order and style.
 
     Raises:
-        ArenaError: the result would not be sound; nothing is written then.
+        ArenaError: the result would be invalid; nothing is written.
     """
     yaml = YAML()
-    yaml.width = 4096  # a round stays on its line
+    yaml.width = 4096  # keeps a round on one line
     yaml.preserve_quotes = True
     tree: Any = yaml.load(path.read_text(encoding="utf-8"))
     for name, fields, new_size in added:
@@ -173,9 +179,9 @@ def _parsed(text: str, path: Path) -> Params:
 
 
 def _append(mapping: CommentedMap, key: str, value: object) -> None:
-    """Add a key at the end, before the comment lines that stand between the last one and the next section.
+    """Add a key at the end, before the comment lines between the last key and the next section.
 
-    ruamel hangs those lines on the last key before them, however deep it stands.
+    ruamel attaches those lines to the last key before them, at any depth.
     """
     holder: CommentedMap = mapping
     while (last := next(reversed(holder), None)) is not None:

@@ -1,4 +1,4 @@
-"""From a profile to params.yaml: engine and type are resolved once, here, for the machine at hand."""
+"""Make params.yaml from a profile: engine and dtype are chosen once, here, for this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arena_learning.params import check_rounds, parse_params
 
 
 class ServingChoice(NamedTuple):
-    """How the models are served here, and why."""
+    """The engine and dtype for this machine, and the reason."""
 
     engine: str
     dtype: str
@@ -29,11 +29,11 @@ def has_cuda() -> bool:
 
 
 def choose_serving(*, cuda: bool) -> ServingChoice:
-    """Choose engine and type by what the machine and the environment have."""
+    """Choose engine and dtype by the machine and the installed packages."""
     if cuda and importlib.util.find_spec("vllm"):
-        return ServingChoice("vllm", "bf16", "a GPU and vllm are here")
+        return ServingChoice("vllm", "bf16", "there is a GPU, and vllm is installed")
     if cuda:
-        return ServingChoice("transformers", "bf16", "a GPU is here, vllm is not installed")
+        return ServingChoice("transformers", "bf16", "there is a GPU, but vllm is not installed")
     if importlib.util.find_spec("openvino_genai"):
         return ServingChoice("openvino", "q8_0", "no GPU; openvino-genai is the fastest engine on a CPU")
     return ServingChoice("transformers", "fp32", "no GPU, and openvino-genai is not installed")
@@ -47,19 +47,19 @@ def profile_names(folder: Path) -> list[str]:
 def write_params(
     profile: str, folder: Path, out: Path, serving: ServingChoice, *, force: bool
 ) -> ServingChoice:
-    """Write ``out`` from a profile with the engine resolved; comments are kept. Return what was resolved.
+    """Write ``out`` from a profile with engine and dtype chosen; comments are kept. Return the choice.
 
-    A profile that asks for vllm keeps it wherever vllm is installed: on a CPU nobody would choose it otherwise.
+    A profile that asks for vllm keeps it if vllm is installed; otherwise it would never be chosen on a CPU.
 
     Raises:
-        ArenaError: no such profile, ``out`` exists and ``force`` is off, or the profile is not valid.
+        ArenaError: no such profile, ``out`` exists without ``force``, or the profile is invalid.
     """
     if profile not in profile_names(folder):
         raise ArenaError(
             f"no profile '{profile}'", where=str(folder), hint=suggest(profile, profile_names(folder))
         )
     if out.exists() and not force:
-        raise ArenaError("the file is there already", where=str(out), hint="use --force to replace it")
+        raise ArenaError("the file exists already", where=str(out), hint="use --force to replace it")
     yaml = YAML()
     yaml.width = 120
     yaml.preserve_quotes = True

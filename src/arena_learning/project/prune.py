@@ -1,4 +1,4 @@
-"""What rounds and opponents that are no longer in params.yaml have left: lock entries, data, models, checkpoints."""
+"""Remove leftovers of rounds and opponents that are no longer in params.yaml: lock entries, data, models."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from arena_learning.project.dvc_stages import drop_from_lock, outs, read_lock, s
 
 
 class LeftOver(NamedTuple):
-    """A file or folder that nothing in params.yaml belongs to any more, and its size."""
+    """A file or folder of a former round or opponent, and its size."""
 
     path: Path
     size: int
 
 
 class Stale(NamedTuple):
-    """What is left behind: stages in dvc.lock, files and folders; and what is kept because it is still named."""
+    """Leftovers: stages in dvc.lock, files and folders; and paths that are kept because params.yaml names them."""
 
     stages: list[str]
     files: list[LeftOver]
@@ -29,10 +29,10 @@ class Stale(NamedTuple):
 
 
 def find_stale(params: Params, paths: Paths) -> Stale:
-    """Find what is left behind; removes nothing.
+    """Find the leftovers; removes nothing.
 
-    A model's folder counts only where its round has left a lock entry or data: one that was put there by hand stays.
-    What params.yaml still names (as an opponent's or a judge's model, or as the weights' source) is kept, and said.
+    A model's folder counts only if its round has left a lock entry or data: one that a user put there is kept. So is
+    what params.yaml names as an opponent's or judge's model or as the weights' source; it is reported.
     """
     lock, live = read_lock(paths), stage_names(paths)
     stages = sorted(lock.keys() - live)
@@ -50,7 +50,7 @@ def find_stale(params: Params, paths: Paths) -> Stale:
 
 
 def remove_stale(stale: Stale, paths: Paths) -> None:
-    """Remove what was found.
+    """Remove the leftovers.
 
     Raises:
         ArenaError: a stage is running.
@@ -66,7 +66,7 @@ def remove_stale(stale: Stale, paths: Paths) -> None:
 
 
 def _gone(params: Params, paths: Paths) -> Iterator[str]:
-    """Yield the names that files are called by and params.yaml does not know."""
+    """Yield the names of files' owners that params.yaml does not contain."""
     known = {NONE, *params.contestants}
     for folder in (paths.round("x").parent, paths.checkpoints("x").parent):
         if folder.is_dir():
@@ -81,7 +81,7 @@ def _below_another(path: Path, found: set[Path]) -> bool:
 
 
 def _named(params: Params, paths: Paths) -> list[Path]:
-    """Return the places that params.yaml names, as absolute paths."""
+    """Return the paths that params.yaml names, as absolute paths."""
     texts = [o.model for o in params.opponents.values()] + [j.model for j in params.judges.values()]
     texts += [params.weights.source, params.pool.instructions, params.pool.references]
     return [(paths.root / text).resolve() for text in texts if text and ":" not in text]

@@ -42,17 +42,17 @@ class Conflict(NamedTuple):
 
 @dataclass(frozen=True)
 class Consistency:
-    """How well a bench agrees with a reference arena; shares of 1.
+    """How well a bench agrees with a reference arena.
 
     Attributes:
-        spearman: rank correlation of the ratings, -1 to 1; None where all ratings of one side are equal.
+        spearman: rank correlation of the ratings, -1 to 1; None if all ratings of one side are equal.
         kendall: Kendall's tau-b, -1 to 1; None likewise.
-        human_agreement: -1 to 1; None where the reference separates no pair.
+        human_agreement: -1 to 1; None if the reference separates no pair.
         differentiation: 0 to 1.
-        mean: mean of Spearman, human agreement and differentiation; None if one of them is.
-        models: contestants rated by both.
-        pairs: pairs of these.
-        separated: pairs that the reference separates.
+        mean: mean of Spearman, human agreement and differentiation; None if one of them is None.
+        models: number of contestants rated by both.
+        pairs: number of pairs of these.
+        separated: number of pairs that the reference separates.
         conflicts: pairs separated in opposite ways.
     """
 
@@ -76,17 +76,23 @@ def consistency(bench: pd.DataFrame | str | Path, reference: pd.DataFrame | str 
 
     Args:
         bench: columns ``model``, ``rating``, ``lower``, ``upper`` (95 % intervals), or a CSV file with them.
-        reference: the same of the reference.
+        reference: the same for the reference.
 
     Raises:
-        ArenaError: a column is missing, a name comes twice, an interval is upside down or a value is no
+        ArenaError: a column is missing, a name comes twice, an interval's ends are swapped or a value is not a
             number (with the row), or fewer than two contestants are rated by both.
+
+    Example:
+        >>> import pandas as pd
+        >>> ratings = {"model": ["x", "y"], "rating": [1100, 900], "lower": [1050, 850], "upper": [1150, 950]}
+        >>> consistency(pd.DataFrame(ratings), pd.DataFrame(ratings)).human_agreement
+        1.0
     """
     first, second = _board(bench, "bench"), _board(reference, "reference")
     names = sorted(first.keys() & second.keys())
     if len(names) < 2:
         raise ArenaError(
-            f"{len(names)} contestants are rated by both, not 2 or more",
+            f"only {len(names)} contestants are rated by both; at least 2 are needed",
             hint="use the same names in both",
         )
     ours, theirs = (np.array([board[name] for name in names]) for board in (first, second))
@@ -115,14 +121,14 @@ def consistency(bench: pd.DataFrame | str | Path, reference: pd.DataFrame | str 
 
 
 def spearman(first: Floats, second: Floats) -> float | None:
-    """Return Spearman's rank correlation (average ranks for ties), or None where one side is constant."""
+    """Return Spearman's rank correlation (average ranks for ties), or None if one side is constant."""
     from scipy.stats import spearmanr
 
     return float(spearmanr(first, second).statistic) if _vary(first, second) else None
 
 
 def kendall(first: Floats, second: Floats) -> float | None:
-    """Return Kendall's tau-b, or None where one side is constant."""
+    """Return Kendall's tau-b, or None if one side is constant."""
     from scipy.stats import kendalltau
 
     return float(kendalltau(first, second).statistic) if _vary(first, second) else None
@@ -133,7 +139,7 @@ def _vary(first: Floats, second: Floats) -> bool:
 
 
 def _separation(bounds: Bounds) -> Floats:
-    """Return +1 where the row is above the column, -1 where below, 0 where intervals overlap."""
+    """Return +1 where the row is above the column, -1 where it is below, 0 where the intervals overlap."""
     above = (bounds.lower[:, None] >= bounds.upper[None, :]).astype(np.float64)
     return np.asarray(above - above.T)
 
@@ -162,7 +168,7 @@ def _board(table: pd.DataFrame | str | Path, name: str) -> dict[str, tuple[float
             raise ArenaError(f"{model!r} comes twice", where=where)
         board[str(model)] = row
     if not board:
-        raise ArenaError("no ratings in it", where=name)
+        raise ArenaError("the table has no rows", where=name, hint="give one row for each contestant")
     return board
 
 

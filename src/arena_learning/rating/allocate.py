@@ -1,11 +1,10 @@
-"""Where the next battles tell most about the ranking: a greedy optimal design for what is still open.
+"""Choose the next battles by their information about the ranking: a greedy optimal design.
 
-Wanted is that true neighbours a gap apart are separated, and who the true neighbours are is not known yet. So
-rankings are drawn from what the fit says of the ratings, and the contestants that stand next to each other in
-enough of them are *likely neighbours*. Of these, whoever is not separated is asked for, the widest first, each
-as wide as it may be by its error. The next battles go, a few at a time, to the pair whose battle lowers the
-errors of these differences most, by the Fisher information of the fit so far: battles with others count as far
-as they tell about the two.
+The aim is to separate true neighbours that are at least a gap apart, although the true neighbours are not known yet. So
+rankings are drawn from the fit's distribution of ratings; contestants that are adjacent in enough of them are *likely
+neighbours*. The differences of likely neighbours that are not separated are targeted, the widest first, each taken as
+wide as its error allows. Battles are then assigned, a few at a time, to the pair whose battle most lowers the errors of
+these differences, by the Fisher information of the fit: battles with others count as far as they inform about the two.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ if TYPE_CHECKING:
     from arena_learning.rating.battles import Battles
     from arena_learning.rating.stopping import Boundary
 
-# Battles are handed out in at least this many portions, each to the pair that tells most by then.
+# Battles are assigned in at least this many portions, each to the then most informative pair.
 _PORTIONS = 40
-# How strongly differences far from what is asked come before those nearer.
+# How much more weight differences get the further they are from their target.
 _SHARPNESS = 4
-# A batch is cut short when it is expected to settle what was asked, but not below this share of it.
+# A batch ends early when it is expected to reach its targets, but not below this share of its size.
 _LEAST_SHARE = 0.1
-# Rankings drawn, and the share of them in which two must stand next to each other to be likely neighbours.
+# Number of rankings drawn, and the share of them in which two must be adjacent to be likely neighbours.
 _DRAWS = 128
 LIKELY = 0.1
-# How many standard errors above its estimate a gap is hoped to be.
+# Standard errors that are added to a gap's estimate for its target.
 OPTIMISM = 1.5
-# Differences at least this share of the widest hoped one are asked for together.
+# Differences at least this share of the widest target are treated together.
 WIDEST = 0.85
 
 
@@ -44,9 +43,9 @@ class Standing(NamedTuple):
     Attributes:
         elo: ratings, ``(models,)``.
         covariance: their robust covariance, Elo points squared, ``(models, models)``.
-        inverse: inverse of the fit's information, log units, ``(models, models)``: what more battles lower.
-        information: Fisher information of one more battle of each two, ``(models, models)``.
-        groups: group of contestants that met, at least through others, ``(models,)``.
+        inverse: inverse of the fit's information, log units, ``(models, models)``; more battles lower it.
+        information: Fisher information of one more battle of each pair, ``(models, models)``.
+        groups: group of contestants connected by battles, ``(models,)``.
     """
 
     elo: Floats
@@ -57,7 +56,7 @@ class Standing(NamedTuple):
 
     @property
     def gap(self) -> Floats:
-        """Rating of the row's contestant less the column's, Elo points, ``(models, models)``."""
+        """Rating of the row's contestant minus the column's, Elo points, ``(models, models)``."""
         return np.asarray(self.elo[:, None] - self.elo[None, :])
 
     @property
@@ -75,8 +74,8 @@ def stand(battles: Battles, scale: float) -> Standing:
     """Rate the battles so far.
 
     Args:
-        battles: of all contestants to rank.
-        scale: Elo points of a tenfold change of the odds.
+        battles: the battles of all contestants to rank.
+        scale: Elo points for tenfold odds.
     """
     chosen = RatingParams(scale=scale, interval="sandwich")
     fit = fit_battles(battles, chosen)
@@ -87,7 +86,7 @@ def stand(battles: Battles, scale: float) -> Standing:
 
 
 def battle_information(elo: Floats, scale: float) -> Floats:
-    """Return the Fisher information of one battle of each two, log units, ``(models, models)``."""
+    """Return the Fisher information of one battle of each pair, log units, ``(models, models)``."""
     share = 1 / (1 + 10.0 ** ((elo[None, :] - elo[:, None]) / scale))
     information = share * (1 - share)
     np.fill_diagonal(information, 0)
@@ -95,10 +94,10 @@ def battle_information(elo: Floats, scale: float) -> Floats:
 
 
 def likely_neighbours(standing: Standing, generator: np.random.Generator) -> Bools:
-    """Say who may stand next to whom, ``[i, j]`` with i rated above j, ``(models, models)``.
+    """Return which pairs may be adjacent, ``[i, j]`` with i rated above j, ``(models, models)``.
 
-    Rankings are drawn from a normal distribution about the ratings; those who are neighbours by the ratings
-    themselves always count.
+    Rankings are drawn from a normal distribution around the ratings. Pairs adjacent by the ratings themselves always
+    count.
     """
     size = len(standing.elo)
     values, vectors = np.linalg.eigh(standing.covariance)
@@ -124,20 +123,20 @@ def allocate(
     generator: np.random.Generator,
     newcomers: Bools | None = None,
 ) -> Ints:
-    """Hand out battles to the pairs that tell most about the ranking.
+    """Assign battles to the pairs that are most informative about the ranking.
 
     Args:
         standing: the ranking so far.
-        above: ``above[i, j]`` says that i was separated from j, and is the better, ``(models, models)``.
-        room: battles that each two can still play, ``(models, models)``, upper triangle.
-        batch: how many to hand out at most.
+        above: ``above[i, j]``: i is separated from j and better, ``(models, models)``.
+        room: battles that each pair can still play, ``(models, models)``, upper triangle.
+        batch: the most battles to assign.
         boundary: the reach of intervals.
-        scale: Elo points of a tenfold change of the odds.
+        scale: Elo points for tenfold odds.
         generator: draws the rankings.
-        newcomers: whether each contestant is new, ``(models,)``; then only their differences are asked for.
+        newcomers: whether each contestant is new, ``(models,)``; then only their differences are targeted.
 
     Returns:
-        Battles of each two, ``(models, models)``, upper triangle.
+        Number of battles of each pair, ``(models, models)``, upper triangle.
     """
     likely = likely_neighbours(standing, generator)
     if newcomers is not None:
@@ -150,9 +149,9 @@ def allocate(
     upper, lower, error, gap = upper[widest], lower[widest], error[widest], gap[widest]
     unit = scale / math.log(10)
     fitted = _difference_variances(standing.inverse)[upper, lower]
-    # Battles of one prompt are alike, so that errors are larger than the fit says: by as much as hitherto.
+    # Battles of one prompt are alike, so errors are larger than the fit's: scale by the ratio observed so far.
     inflation = error**2 / np.maximum(fitted * unit**2, 1e-12)
-    # Each is to be told from 0 if it is one error wider than it looks, but none finer than the gap that matters.
+    # Target: separate each difference from 0 if it is one error wider than estimated, but none finer than the gap.
     told = [boundary.error_for(max(one, boundary.gap)) for one in gap + error]
     wanted = (np.array(told) / unit) ** 2 / inflation
     return spread_counts(standing.inverse, standing.information, (upper, lower), wanted, room, batch)
@@ -166,15 +165,15 @@ def spread_counts(
     room: Ints,
     batch: int,
 ) -> Ints:
-    """Hand out battles where they lower most the variances that are furthest from those wanted.
+    """Assign battles to lower the variances that are furthest above their targets.
 
     Args:
         inverse: covariance of log-strengths so far, ``(models, models)``.
-        information: Fisher information of one battle of each two, ``(models, models)``.
+        information: Fisher information of one battle of each pair, ``(models, models)``.
         asked: indices of both contestants of each difference, ``(differences,)`` each.
-        wanted: variance to reach for each, ``(differences,)``.
-        room: battles that each two can still play, upper triangle.
-        batch: most battles to hand out; fewer if they are expected to do.
+        wanted: target variance of each difference, ``(differences,)``.
+        room: battles that each pair can still play, upper triangle.
+        batch: the most battles to assign; fewer if they are expected to reach the targets.
     """
     upper, lower = asked
     covariance, room = inverse.copy(), np.triu(room, 1).copy()
@@ -185,7 +184,7 @@ def spread_counts(
         reach = covariance[:, upper] - covariance[:, lower]
         variance = reach[upper, np.arange(len(upper))] - reach[lower, np.arange(len(upper))]
         if handed >= least and (variance <= wanted).all():
-            break  # enough for another look; more would only be guessed
+            break  # enough until the next look
         urgency = (variance / wanted) ** _SHARPNESS
         pull = reach * np.sqrt(urgency / variance)
         # One battle of i and j lowers log variance of k by information_ij * (reach_ik - reach_jk)^2 /

@@ -1,4 +1,4 @@
-"""The array types that the room's files share."""
+"""The array types of the rating package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Battles as integer columns: what every fit starts from, checked once and with row numbers."""
+"""Battles as integer columns: the checked input of every fit."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Battles:
-    """Battles with their names turned into codes.
+    """Battles with contestants' names replaced by codes.
 
     Attributes:
-        models: the contestants' names, sorted; codes index into it.
+        models: the contestants' names, sorted; codes are indices into it.
         a: code of the first contestant, ``(rows,)``.
         b: code of the second contestant, ``(rows,)``.
         points: half-points of the first contestant: 2 won, 1 tied, 0 lost, ``(rows,)``.
-        count: how many equal battles a row stands for (whole numbers), or None for one each.
-        weight: how much each battle of a row counts in the fit (0 or more), or None for 1.
-        prompt: code of the prompt, ``(rows,)``, or None where prompts are not known.
-        prompts: number of distinct prompts (0 where they are not known).
-        sides: what was measured of both answers (``score``, ``length``, ``headers``, ``lists``, ``bold``).
-        passed: how many rows were passed over, by the reason.
+        count: number of equal battles that a row stands for, or None for one each.
+        weight: weight of each battle of a row in the fit (0 or more), or None for 1.
+        prompt: code of the prompt, ``(rows,)``, or None if prompts are unknown.
+        prompts: number of distinct prompts (0 if they are unknown).
+        sides: measures of both answers (``score``, ``length``, ``headers``, ``lists``, ``bold``).
+        passed: number of skipped rows, by reason.
     """
 
     models: tuple[str, ...]
@@ -61,12 +61,12 @@ class Battles:
 
     @property
     def repeats(self) -> Floats:
-        """How many battles each row stands for, ``(rows,)``."""
+        """Number of battles of each row, ``(rows,)``."""
         return np.ones(len(self)) if self.count is None else self.count
 
     @property
     def mass(self) -> Floats | None:
-        """Count times weight of each row, ``(rows,)``, or None where all are 1."""
+        """Count times weight of each row, ``(rows,)``, or None if all are 1."""
         if self.count is None:
             return self.weight
         return self.count if self.weight is None else self.count * self.weight
@@ -80,18 +80,18 @@ def battles_from_frame(table: pd.DataFrame, source: str = "battles", *, skip_bad
             ``winner_model_a``, ``winner_model_b`` and ``winner_tie`` of 0 and 1); optional ``count``, ``weight``,
             ``prompt_id``, and in pairs ``score_a`` / ``score_b``, ``length_a`` / ``length_b``, ``headers_*``,
             ``lists_*``, ``bold_*``.
-        source: what errors call the table.
-        skip_bad: pass over malformed rows and count them; else the first is an error.
+        source: the table's name in errors.
+        skip_bad: skip and count malformed rows; otherwise the first one is an error.
 
     Returns:
-        The battles; rows whose count is 0 are left out, and rows without a winner, which are counted.
+        The battles, without rows whose count is 0 and without rows that have no winner, which are counted.
 
     Raises:
-        ArenaError: a column is missing, the table is empty, a verdict is unknown, a contestant meets itself,
-            a name or prompt is missing, or a number is negative or not a number; with the row (1 is the
-            first).
+        ArenaError: a column is missing, the table is empty, a winner is unknown, a contestant meets itself, a name or
+            prompt is missing, or a number is negative or not a number; with the row (the first is 1).
 
     Example:
+        >>> import pandas as pd
         >>> battles_from_frame(pd.DataFrame({"model_a": ["x"], "model_b": ["y"], "winner": ["Tie (bothbad)"]})).points
         array([1], dtype=int8)
     """
@@ -103,7 +103,7 @@ def battles_from_frame(table: pd.DataFrame, source: str = "battles", *, skip_bad
     for name in wanted:
         column = table[name]
         if name in (*REQUIRED, "prompt_id") and column.dtype == object:
-            # Arrow takes no mixed column; ids may well be 7 in one row and "7b" in the next.
+            # Arrow has no mixed columns, but ids may be 7 in one row and "7b" in the next.
             column = column.map(str, na_action="ignore")
         try:
             columns[name] = pa.chunked_array([pa.array(column, from_pandas=True)])
@@ -115,18 +115,18 @@ def battles_from_frame(table: pd.DataFrame, source: str = "battles", *, skip_bad
 
 
 def battles_from_arrow(table: pa.Table, where: Where, present: list[str] | None = None) -> Battles:
-    """Read battles from an Arrow table; columns and errors as in `battles_from_frame`.
+    """Read battles from an Arrow table; columns and errors are those of `battles_from_frame`.
 
     Args:
-        table: the columns that the room knows (others are ignored).
+        table: the columns to read; unknown ones are ignored.
         where: names rows in errors.
-        present: the names of all columns of the source, for the error about a missing one.
+        present: names of all columns of the source, for the error about a missing one.
     """
     present = table.column_names if present is None else present
     check_required(present, where.source)
     if table.num_rows == 0:
-        raise ArenaError("no battles in it", where=where.source, hint="give at least one row")
-    points = read_points(table, where)  # first: a row without a winner may lack the rest too
+        raise ArenaError("there are no battles in it", where=where.source, hint="give at least one row")
+    points = read_points(table, where)  # first, because a row without a winner may lack other values too
     models, a, b = read_contestants(table, where)
     prompt, prompts = read_prompts(table, where)
     battles = Battles(
@@ -143,7 +143,9 @@ def battles_from_arrow(table: pa.Table, where: Where, present: list[str] | None 
     )
     if where.good is not None:
         if not where.good.any():
-            raise ArenaError("no battles in it", where=where.source, hint=f"passed over: {battles.passed}")
+            raise ArenaError(
+                "there are no battles in it", where=where.source, hint=f"passed over: {battles.passed}"
+            )
         battles = replace(take_rows(battles, where.good), passed=dict(sorted(where.passed.items())))
     return _without_empty_rows(battles, where)
 
@@ -154,12 +156,14 @@ def _without_empty_rows(battles: Battles, where: Where) -> Battles:
         return battles
     rows = np.flatnonzero(mass > 0)
     if not len(rows):
-        raise ArenaError("every count or weight in it is 0", where=where.source)
+        raise ArenaError(
+            "all counts or weights are 0", where=where.source, hint="give at least one that is not"
+        )
     return replace(take_rows(battles, rows), passed=battles.passed)
 
 
 def take_rows(battles: Battles, rows: NDArray[np.intp] | Bools) -> Battles:
-    """Return the battles of some rows, with contestants and prompts that no longer occur left out."""
+    """Return the battles of some rows, without contestants and prompts that no longer occur."""
     a, b = battles.a[rows], battles.b[rows]
     kept = np.unique(np.concatenate([a, b]))
     place = np.full(len(battles.models), -1, dtype=np.int32)

@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BattleBias:
-    """How verdicts depend on position and length; shares of 1, None where nothing tells.
+    """How verdicts depend on position and length; shares from 0 to 1, None if there is nothing to count.
 
     Attributes:
-        games: verdicts looked at.
+        games: number of verdicts.
         first_wins: share won by the answer in first position (``model_a``).
         second_wins: share won by the second.
         ties: share of ties.
-        swapped: pairs of verdicts on the same answers in both orders.
-        survives: share of these whose verdict is the same contestant, or a tie, in both orders.
-        flip_rate: share whose verdict differs between the orders: ``1 - survives``.
-        reversal_rate: share in which each order names another winner (the same position wins twice).
+        swapped: number of pairs of verdicts on the same answers in both orders.
+        survives: share of these with the same result (contestant or tie) in both orders.
+        flip_rate: share with different results: ``1 - survives``.
+        reversal_rate: share in which the two orders name different winners (the same position wins twice).
         first_twice: share in which the first position wins both times.
         second_twice: share in which the second does.
         longer_wins: share of decided verdicts won by the longer answer, where lengths differ.
         decided_by_length: number of these verdicts.
-        score_gap: mean score in first position less mean score in second.
+        score_gap: mean score in first position minus mean score in second.
     """
 
     games: int
@@ -59,12 +59,18 @@ def position_bias(table: pd.DataFrame | Battles) -> BattleBias:
     """Measure position and length bias.
 
     Args:
-        table: one row a judged game, first position in ``model_a`` (`battles_from_frame`). Flips need
-            ``prompt_id`` and both orders of a pair on a prompt; where an order was judged several times,
-            verdicts are matched in the order of rows. Length bias needs ``length_a`` and ``length_b``.
+        table: one row for each judged game, first position in ``model_a`` (see `battles_from_frame`). Flips need
+            ``prompt_id`` and both orders of a pair on a prompt; several verdicts in one order are matched in the
+            order of rows. Length bias needs ``length_a`` and ``length_b``.
 
     Raises:
-        ArenaError: the table is not as it must be.
+        ArenaError: a malformed table.
+
+    Example:
+        >>> import pandas as pd
+        >>> games = pd.DataFrame({"model_a": ["x", "y"], "model_b": ["y", "x"], "winner": ["model_a", "model_a"]})
+        >>> position_bias(games.assign(prompt_id="q")).flip_rate
+        1.0
     """
     battles = table if isinstance(table, Battles) else battles_from_frame(table)
     repeats = battles.repeats
@@ -97,12 +103,12 @@ def position_bias(table: pd.DataFrame | Battles) -> BattleBias:
 
 
 def _both_orders(battles: Battles) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of the verdicts in one order and, beside them, of those in the other."""
+    """Return the rows of the verdicts in one order, and beside them the rows of those in the other order."""
     if battles.prompt is None:
         return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
     if battles.count is not None:
         raise ArenaError(
-            "verdicts with a count cannot be matched with their swaps", hint="give one row a game"
+            "rows with a count cannot be matched with their swapped order", hint="give one row for each game"
         )
     size = len(battles.models)
     low, high = np.minimum(battles.a, battles.b), np.maximum(battles.a, battles.b)

@@ -1,4 +1,4 @@
-"""Ratings of contestants from battles: fold, fit, resample, diagnose."""
+"""Rate contestants from battles: fold, fit, resample, diagnose."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Fit(NamedTuple):
 
     Attributes:
         folded: the data.
-        games: the data as the fit saw them, one problem, with the even battles of the prior.
-        prior: these even battles, ``(pairs, 1)``; all 0 where none were needed.
+        games: the data as fitted: one problem, with the prior's even battles.
+        prior: these even battles, ``(pairs, 1)``; all 0 if none were needed.
         parts: strongly connected part of each contestant, ``(models,)``.
-        groups: group of contestants that met, ``(models,)``.
-        theta: log-strengths, each group's mean 0, and below them the log tie parameter, ``(parameters,)``.
+        groups: group of contestants connected by battles, ``(models,)``.
+        theta: log-strengths, each group's mean 0, then the log tie parameter, ``(parameters,)``.
         inverse: inverse of the grounded information, ``(parameters, parameters)``.
     """
 
@@ -60,30 +60,39 @@ class Fit(NamedTuple):
 def rate(table: pd.DataFrame | Battles, params: RatingParams | None = None) -> RatingResult:
     """Rate contestants by a Bradley-Terry model of their battles.
 
-    The probability that a beats b is ``1 / (1 + 10 ** ((rating_b - rating_a) / scale))``; ratings are the
-    maximum likelihood estimate (Hunter 2004), and finite also for undefeated and winless contestants, by a
-    prior that connected data do not get (`arena_learning.rating.graph`).
+    The probability that a beats b is ``1 / (1 + 10 ** ((rating_b - rating_a) / scale))``. Ratings are the maximum
+    likelihood estimate (Hunter 2004). They are finite for undefeated and winless contestants too, by a prior that
+    connected data do not get (`arena_learning.rating.graph`).
 
     Args:
-        table: battles, as `battles_from_frame` takes them, or as read by `read_battles`.
-        params: how to rate; the defaults if None.
+        table: battles as a table (see `battles_from_frame`) or as read by `read_battles`.
+        params: how to rate; by default `RatingParams()`.
 
     Returns:
-        Ratings in Elo points with intervals, and what to know before trusting them.
+        Ratings in Elo points with intervals, and a diagnosis of what limits them.
 
     Raises:
-        ArenaError: the table or the parameters are not as they must be.
+        ArenaError: a malformed table or invalid parameters.
+
+    Example:
+        >>> import pandas as pd
+        >>> battles = pd.DataFrame({"model_a": ["x", "x", "x"], "model_b": ["y", "y", "y"]})
+        >>> result = rate(battles.assign(winner=["model_a", "model_a", "model_b"]), RatingParams(anchor=("y", 1000)))
+        >>> round(result["x"].rating)  # won 2 of 3: 1000 + 400 * log10(2)
+        1120
     """
     params = params or RatingParams()
     battles = table if isinstance(table, Battles) else battles_from_frame(table)
     if params.anchor is not None and params.anchor[0] not in battles.models:
         name = params.anchor[0]
-        raise ArenaError(f"the anchor {name!r} fought no battle", hint=suggest(name, battles.models))
+        raise ArenaError(f"the anchor {name!r} has no battle", hint=suggest(name, battles.models))
     if params.cluster == "prompt" and battles.prompt is None:
-        raise ArenaError("no column 'prompt_id' to cluster by", hint="add it, or use cluster: battle")
+        raise ArenaError(
+            "there is no column 'prompt_id' to cluster by", hint="add it, or use cluster: battle"
+        )
     by_prompt = battles.prompt is not None and params.cluster != "battle"
     fit = fit_battles(battles, params)
-    if params.interval == "bootstrap" and params.bootstrap:  # 0 resamples ask for the sandwich
+    if params.interval == "bootstrap" and params.bootstrap:  # with 0 resamples: the sandwich interval
         return _by_bootstrap(battles, fit, params, by_prompt)
     return by_sandwich(battles, fit, params, by_prompt)
 
@@ -128,7 +137,7 @@ def bootstrap_thetas(battles: Battles, fit: Fit, params: RatingParams, by_prompt
     """Fit every resample.
 
     Returns:
-        Parameters ``(parameters, bootstrap)``, and the number of clusters drawn from.
+        Parameters ``(parameters, bootstrap)``, and the number of clusters.
     """
     folded = fit.folded
     resampler: Resampler = PromptResampler(battles, folded) if by_prompt else BattleResampler(battles, folded)
@@ -158,7 +167,7 @@ def _by_bootstrap(battles: Battles, fit: Fit, params: RatingParams, by_prompt: b
 
 
 def by_sandwich(battles: Battles, fit: Fit, params: RatingParams, by_prompt: bool) -> RatingResult:
-    """Rate battles whose fit is known, with the sandwich interval; ``by_prompt`` says what is independent."""
+    """Rate battles with a known fit by the sandwich interval; ``by_prompt``: cluster by prompt, else by battle."""
     meat = (meat_by_prompt if by_prompt else meat_by_battle)(battles, fit.folded, fit.theta, params.ties)
     size = len(battles.models)
     return sandwich_result(battles, fit, params, (fit.inverse @ meat @ fit.inverse)[:size, :size], by_prompt)
@@ -167,7 +176,7 @@ def by_sandwich(battles: Battles, fit: Fit, params: RatingParams, by_prompt: boo
 def sandwich_result(
     battles: Battles, fit: Fit, params: RatingParams, covariance: Floats, by_prompt: bool
 ) -> RatingResult:
-    """Make the result of a fit and the covariance of its log-strengths, ``(models, models)``."""
+    """Return the result for a fit and the covariance of its log-strengths, ``(models, models)``."""
     clusters = battles.prompts if by_prompt else round(float(battles.repeats.sum()))
     size = len(battles.models)
     covariance = covariance * (params.scale / math.log(10)) ** 2

@@ -1,4 +1,4 @@
-"""The columns of a battle log, each checked as it is read: what is wrong is named with its row."""
+"""Read and check the columns of a battle log; errors name the row."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 REQUIRED = ("model_a", "model_b", "winner")
-# An outcome and the half-points it gives to model_a.
+# Outcomes and the half-points that they give to model_a.
 _POINTS: dict[VotedWinner, int] = {"model_a": 2, "model_b": 0, "tie": 1}
-# What a side brings along; each stands in two columns, `<name>_a` and `<name>_b`.
+# Measures of the answers; each has two columns, `<name>_a` and `<name>_b`.
 SIDE_COLUMNS = ("score", "length", "headers", "lists", "bold")
 
 
 class Sides(NamedTuple):
-    """One measured quantity of both answers, a row a battle."""
+    """One measure of both answers, by row."""
 
     a: Floats
     b: Floats
 
 
 class Where:
-    """Names the rows of a table in the words of the file it came from, and holds what becomes of bad ones.
+    """Names the rows of a table for errors, and keeps track of skipped rows.
 
     Args:
         source: the file's name.
-        first_line: the line of the first row, where every row is one line; 0 where lines are not known.
-        lines: the line of each row, where they are known one by one.
-        skip_bad: pass over malformed rows and count them; else the first is an error.
+        first_line: the line of the first row if every row is one line; 0 if lines are unknown.
+        lines: the line of each row, if known individually.
+        skip_bad: skip and count malformed rows; otherwise the first one is an error.
     """
 
     def __init__(
@@ -57,19 +57,19 @@ class Where:
         self._bad: Bools | None = None
 
     def row(self, index: int) -> str:
-        """Return ``source: row N`` for the 0-based ``index``, and the line of the file if known."""
+        """Return ``source: row N`` for the 0-based ``index``, with the line of the file if known."""
         number = self.lines[index] if self.lines else index + self.first_line if self.first_line else 0
         return f"{self.source}: row {index + 1}{f' (line {number})' if number else ''}"
 
     def pass_over(self, rows: Bools, reason: str) -> None:
-        """Leave ``rows`` out, and count those that were not left out already."""
+        """Skip ``rows``, and count those that were not skipped already."""
         new = rows if self._bad is None else rows & ~self._bad
         if new.any():
             self.passed[reason] += int(new.sum())
             self._bad = new if self._bad is None else self._bad | new
 
     def refuse(self, rows: Bools, reason: str, what: Callable[[int], str], hint: str = "") -> None:
-        """Leave malformed ``rows`` out, or raise the error of the first that was not left out already."""
+        """Skip malformed ``rows``, or raise the error of the first that was not skipped already."""
         new = rows if self._bad is None else rows & ~self._bad
         if not new.any():
             return
@@ -80,21 +80,21 @@ class Where:
 
     @property
     def good(self) -> Bools | None:
-        """The rows that are not left out, or None where that is all."""
+        """The rows that are not skipped, or None if none is."""
         return None if self._bad is None else ~self._bad
 
 
 def known_columns() -> list[str]:
-    """Return the names of all columns that the room reads."""
+    """Return the names of all columns that are read."""
     sides = [f"{name}_{side}" for name in SIDE_COLUMNS for side in "ab"]
     return [*REQUIRED, *ONE_HOT, "count", "weight", "prompt_id", *sides]
 
 
 def check_required(present: Sequence[str], source: str) -> None:
-    """Hold that the contestants' columns are there, and the winner's or one for each outcome.
+    """Check that the contestants' columns exist, and the winner's column or one for each outcome.
 
     Raises:
-        ArenaError: one is not.
+        ArenaError: one is missing.
     """
     for name in REQUIRED:
         if name not in present and not (name == "winner" and one_hot_columns(present)):
@@ -103,13 +103,15 @@ def check_required(present: Sequence[str], source: str) -> None:
 
 
 def _codes(table: pa.Table, name: str, where: Where) -> tuple[pa.Array, Codes]:
-    """Return a column's distinct values, and each row's index into them, -1 where none is given."""
+    """Return a column's distinct values, and each row's index into them, -1 for a missing value."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     column = table.column(name)
     if pa.types.is_nested(column.type):
-        raise ArenaError(f"{name} holds lists or objects, not texts", where=where.source)
+        raise ArenaError(
+            f"{name} contains lists or objects", where=where.source, hint="give texts or numbers"
+        )
     if pa.types.is_null(column.type):
         column = column.cast(pa.string())
     if not pa.types.is_dictionary(column.type):
@@ -118,18 +120,18 @@ def _codes(table: pa.Table, name: str, where: Where) -> tuple[pa.Array, Codes]:
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks)
     indices = array.indices
-    # Not to_numpy: it loads pandas, which takes longer than all of a fit. Indices are int8 to int64.
+    # Not to_numpy, which loads pandas; that takes longer than a fit. Indices are int8 to int64.
     kind = np.dtype(str(indices.type))
     codes = np.frombuffer(
         indices.buffers()[1], dtype=kind, count=len(indices), offset=indices.offset * kind.itemsize
     )
     codes = codes.astype(np.int32, copy=False)
-    if indices.null_count:  # what stands in the buffer there is not defined
+    if indices.null_count:  # the buffer is undefined there
         codes = np.where(np.array(indices.is_null().to_pylist(), dtype=bool), np.int32(-1), codes)
     values = array.dictionary
     if pa.types.is_binary(values.type) or pa.types.is_large_binary(
         values.type
-    ):  # of a writer that marks no texts
+    ):  # from a writer that does not mark texts as such
         try:
             values = values.cast(pa.string())
         except pa.ArrowInvalid:
@@ -142,7 +144,7 @@ def _texts(values: pa.Array) -> list[str | None]:
 
 
 def _given(values: pa.Array, codes: Codes, name: str, where: Where) -> None:
-    """Refuse the rows in which a column that must be there says nothing."""
+    """Refuse the rows in which a required column has no value."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -186,7 +188,7 @@ def read_contestants(table: pa.Table, where: Where) -> tuple[tuple[str, ...], Co
 def read_points(table: pa.Table, where: Where) -> NDArray[np.int8]:
     """Return the half-points of each row's first contestant: 2 won, 1 tied, 0 lost.
 
-    Rows without a winner are left out, and counted.
+    Rows without a winner are skipped and counted.
     """
     if "winner" not in table.column_names:
         return _one_hot_points(table, where)
@@ -212,7 +214,7 @@ def _first_unknown(values: Sequence[str | None], winners: Sequence[VotedWinner |
 
 
 def _one_hot_points(table: pa.Table, where: Where) -> NDArray[np.int8]:
-    """Return the half-points by one column for each outcome: 1 in one of them, 0 or nothing in the others."""
+    """Return the half-points from one column for each outcome: 1 in one of them, 0 or empty in the others."""
     names = one_hot_columns(table.column_names)
     flags = np.stack([_flags(table, name, where) for name in names])
     won = (flags == 1).sum(axis=0)
@@ -238,7 +240,7 @@ def _flags(table: pa.Table, name: str, where: Where) -> Floats:
 
 
 def read_prompts(table: pa.Table, where: Where) -> tuple[Codes | None, int]:
-    """Return prompt codes without gaps and their number."""
+    """Return prompt codes without gaps, and their number."""
     if "prompt_id" not in table.column_names:
         return None, 0
     import pyarrow.compute as pc
@@ -246,7 +248,7 @@ def read_prompts(table: pa.Table, where: Where) -> tuple[Codes | None, int]:
     column = table.column("prompt_id")
     if str(column.type).startswith("dictionary") and column.num_chunks == 1:
         dictionary = column.chunk(0).dictionary
-        # A writer may repeat values in it; a prompt is one cluster.
+        # A writer may repeat values in its dictionary; equal values are one prompt.
         if len(pc.unique(dictionary)) != len(dictionary):
             table = table.set_column(
                 table.schema.get_field_index("prompt_id"), "prompt_id", column.cast("string")
@@ -263,7 +265,7 @@ def read_prompts(table: pa.Table, where: Where) -> tuple[Codes | None, int]:
 def read_numbers(
     table: pa.Table, name: str, where: Where, *, whole: bool = False, signed: bool = False
 ) -> Floats | None:
-    """Return a column of finite numbers, or None where it is absent or all ones."""
+    """Return a column of finite numbers, or None if it is absent or all ones."""
     if name not in table.column_names:
         return None
     import pyarrow as pa
@@ -301,7 +303,7 @@ def _number(value: object) -> float:
 
 
 def read_sides(table: pa.Table, where: Where) -> dict[str, Sides]:
-    """Return what was measured of both answers, by name; one side without the other is an error."""
+    """Return the measures of both answers, by name; one side without the other is an error."""
     sides = {}
     for name in SIDE_COLUMNS:
         both = [f"{name}_a", f"{name}_b"]

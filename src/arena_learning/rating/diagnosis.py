@@ -1,4 +1,4 @@
-"""What a reader must know before trusting ratings."""
+"""Findings that limit how far ratings can be trusted."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def diagnose(
     by_prompt: bool,
     params: RatingParams,
 ) -> list[Finding]:
-    """Name whatever makes ratings doubtful.
+    """Return the findings that make ratings doubtful.
 
     Args:
         models: names.
-        groups: group of contestants that met, ``(models,)``.
+        groups: group of contestants connected by battles, ``(models,)``.
         parts: strongly connected part of the graph of wins, ``(models,)``.
         outcomes: wins, ties and losses, ``(models,)`` each.
         clusters: number of independent prompts or battles.
@@ -38,7 +38,7 @@ def diagnose(
         params: how ratings were made.
 
     Returns:
-        Findings, the gravest first.
+        Findings, the most serious first.
     """
     findings = _unconnected(models, groups, params)
     wins, ties, losses = outcomes
@@ -108,7 +108,7 @@ def _unconnected(models: tuple[str, ...], groups: Ints, params: RatingParams) ->
 
 
 def _one_sided(models: tuple[str, ...], groups: Ints, parts: Ints, named: np.ndarray) -> list[Finding]:
-    """Name the parts that won or lost all battles against the rest, but for contestants named before."""
+    """Name the parts that won or lost all battles against the rest, except contestants named before."""
     findings = []
     for group in range(int(groups.max()) + 1):
         inside = [part for part in np.unique(parts[groups == group]) if not named[parts == part].all()]

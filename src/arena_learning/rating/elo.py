@@ -1,4 +1,4 @@
-"""Online Elo: ratings updated battle by battle, for those who want to see the climb as it happened."""
+"""Online Elo: ratings updated after each battle, which show how they changed over time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EloParams:
-    """How to update.
+    """Parameters of online Elo.
 
     Attributes:
-        k: largest change of one battle, Elo points (4 in the first LMSYS boards, 32 in chess).
+        k: largest change by one battle, Elo points (4 in the first LMSYS leaderboards, 32 in chess).
         start: everybody's first rating.
-        scale: Elo points of a tenfold change of the odds.
-        permutations: 0 takes the battles in the order of the rows; a number averages over that many shuffles,
-            since the result depends on the order.
+        scale: Elo points for tenfold odds.
+        permutations: 0 takes the battles in the order of rows; n averages over n shuffles, because the result depends
+            on the order.
         seed: seed of the shuffles.
     """
 
@@ -39,19 +39,25 @@ class EloParams:
 def online_elo(table: pd.DataFrame | Battles, params: EloParams | None = None) -> dict[str, float]:
     """Return online Elo ratings, highest first.
 
-    After a battle ``rating_a += k * weight * (points_a - 1 / (1 + 10 ** ((rating_b - rating_a) / scale)))``,
-    and ``rating_b`` loses the same (Elo 1978). A row with a count is that many battles in a row.
+    After a battle ``rating_a += k * weight * (points_a - 1 / (1 + 10 ** ((rating_b - rating_a) / scale)))``, and
+    ``rating_b`` loses the same (Elo 1978). A row with a count is that many battles in a row.
 
     Args:
-        table: battles, as `battles_from_frame` takes them.
-        params: how to update; the defaults if None.
+        table: battles; see `battles_from_frame`.
+        params: how to update; by default `EloParams()`.
 
     Raises:
-        ArenaError: the table is not as it must be, or k or scale is not positive.
+        ArenaError: a malformed table, or k or scale is not positive.
+
+    Example:
+        >>> import pandas as pd
+        >>> battles = pd.DataFrame({"model_a": ["x"], "model_b": ["y"], "winner": ["model_a"]})
+        >>> online_elo(battles, EloParams(k=4, start=1000, permutations=0))  # even odds: 4 * (1 - 0.5) points
+        {'x': 1002.0, 'y': 998.0}
     """
     params = params or EloParams()
     if params.k <= 0 or params.scale <= 0 or params.permutations < 0:
-        raise ArenaError(f"k, scale and permutations must be positive: {params}")
+        raise ArenaError(f"k, scale and permutations must be positive: {params}", hint="use k=4, scale=400")
     battles = table if isinstance(table, Battles) else battles_from_frame(table)
     repeats = battles.repeats.astype(np.int64)
     rows = np.repeat(np.arange(len(battles)), repeats)
@@ -76,7 +82,7 @@ def _play(
     params: EloParams,
     models: int,
 ) -> Floats:
-    """Play all orders at once, battle by battle; returns ratings ``(orders, models)``."""
+    """Play all orders at once, battle by battle; return ratings ``(orders, models)``."""
     if len(orders) == 1:
         return _play_one(a, b, points, step, orders[0], params, models)
     ratings = np.full((len(orders), models), params.start)
@@ -99,7 +105,7 @@ def _play_one(
     params: EloParams,
     models: int,
 ) -> Floats:
-    """Play one order in plain Python, several times faster than arrays of one."""
+    """Play one order in plain Python, which is several times faster than arrays of one element."""
     ratings = [params.start] * models
     columns = (values[order].tolist() for values in (a, b, points, step))
     for first, second, won, k in zip(*columns, strict=True):

@@ -1,14 +1,13 @@
-"""Who can be compared: unconnected groups, one-sided pairs, and the small prior that keeps ratings finite.
+"""Which contestants can be compared: unconnected groups, one-sided pairs, and a small prior that keeps ratings finite.
 
-The likelihood of a Bradley-Terry model has a finite maximum only if, within each group of contestants that
-met, everybody has beaten (or tied with) everybody else by some chain of battles (Ford 1957): the graph of
-wins is strongly connected. Where it is not, its strong parts are linked by even battles (half won, half
-lost): one between each two parts that met, shared over their pairs in proportion to the pairs' battles. So a
-contestant that won all its n battles is rated as if it had won n + 1/2 of n + 1. Connected data get no prior
-at all.
+The likelihood of a Bradley-Terry model has a finite maximum only if the graph of wins is strongly connected within each
+group of contestants connected by battles (Ford 1957): everybody has beaten (or tied with) everybody else by some chain
+of battles. Where it is not, its strong parts are linked by even battles (half won, half lost): one between each two
+parts that met, shared over their pairs in proportion to the pairs' battles. A contestant that won all its n battles is
+thus rated as if it had won n + 1/2 of n + 1. Connected data get no prior at all.
 
-In Davidson's model ties say nothing of who is stronger, so that they connect nobody; there an even battle is
-a third won, lost and tied, and data without any tie get half a tied battle.
+In Davidson's model ties do not say who is stronger, so they connect nobody; there an even battle is a third won, lost
+and tied, and data without any tie get half a tied battle.
 """
 
 from __future__ import annotations
@@ -63,12 +62,10 @@ def bridges(pairs: Pairs, games: Games, met: Floats) -> tuple[Floats, Ints]:
     Args:
         pairs: who met whom.
         games: the problem, one column.
-        met: each pair's battles in the whole data (a resample may have lost some), by which a battle is
-            shared out.
+        met: each pair's battles in the whole data (a resample may have lost some), by which a battle is shared out.
 
     Returns:
-        Even battles to add to each pair ``(pairs, 1)``, all 0 if none are needed; and each contestant's
-        strong part.
+        Even battles to add to each pair ``(pairs, 1)``, all 0 if none are needed; and each contestant's strong part.
     """
     lo_beat, hi_beat = (side[:, 0] for side in games.beaten())
     winners = np.concatenate([pairs.lo[lo_beat], pairs.hi[hi_beat]])
@@ -88,10 +85,9 @@ def bridges(pairs: Pairs, games: Games, met: Floats) -> tuple[Floats, Ints]:
 class ConnectingBattles:
     """Finds, among many resamples of one data set, the few whose maximum is not finite.
 
-    From the data's graph of wins it keeps the widest trees from one contestant of each group to all and back.
-    A resample in which no branch is lost is strongly connected, which costs one look at few numbers; only the
-    others are searched. The data must be strongly connected within each group (after `bridges`).
-
+    It keeps the widest trees of the graph of wins, from one contestant of each group to all others and back. A resample
+    that keeps all their edges is strongly connected, which is cheap to check; only the others are searched. The data
+    must be strongly connected within each group (after `bridges`).
     Args:
         pairs: who met whom.
         games: the data, one problem, with the even battles of `bridges`.
@@ -130,7 +126,7 @@ class ConnectingBattles:
 
 
 def _widest_tree(strength: Floats) -> list[tuple[int, int]]:
-    """Return the edges of the tree from contestant 0 to all whose thinnest edge is thickest (Prim)."""
+    """Return the edges of the spanning tree from contestant 0 whose weakest edge is strongest (Prim)."""
     size = len(strength)
     inside = np.zeros(size, dtype=bool)
     inside[0] = True

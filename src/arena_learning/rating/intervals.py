@@ -36,14 +36,14 @@ def t_quantile(share: float, degrees: int) -> float:
 def tail(level: float, clusters: int, small_sample: bool) -> float:
     """Return the share of bootstrap draws to leave out below and above.
 
-    Percentile intervals of n clusters are too narrow, for two reasons: resampling n of n has (n - 1) / n of
-    the variance, and the normal quantile takes the place of Student's t with n - 1 degrees of freedom. Both
-    are mended by going further out among the draws (the expanded percentile interval of Hesterberg 2015,
-    section 5.3): ``Phi(-t * sqrt(n / (n - 1)))`` in place of ``Phi(-z)``. At 40 clusters a 95 % interval goes
-    from 2.5 % to 2.0 % on either side, at 150 to 2.4 %.
+    Percentile intervals of n clusters are too narrow, for two reasons: resampling n of n has (n - 1) / n of the
+    variance, and the normal quantile takes the place of Student's t with n - 1 degrees of freedom. Both are corrected
+    by going further out among the draws (the expanded percentile interval of Hesterberg 2015, section 5.3): ``Phi(-t *
+    sqrt(n / (n - 1)))`` in place of ``Phi(-z)``. A 95 % interval leaves out 2.0 % on either side at 40 clusters, 2.4 %
+    at 150.
 
     Args:
-        level: nominal coverage, as 0.95.
+        level: nominal coverage, such as 0.95.
         clusters: number of independent clusters, 2 or more for the correction.
         small_sample: whether to correct.
     """
@@ -56,9 +56,9 @@ def tail(level: float, clusters: int, small_sample: bool) -> float:
 def half_width(level: float, clusters: int, small_sample: bool) -> float:
     """Return how many sandwich standard errors an interval reaches to either side.
 
-    With ``small_sample`` it is Student's t with n - 1 degrees of freedom times ``n / (n - 1)``: the square
-    root of that is for the residuals' lost degree of freedom, the other for the leverage of each of n equal
-    clusters (what the jackknife variance, CR3, comes to here).
+    With ``small_sample`` it is Student's t with n - 1 degrees of freedom times ``n / (n - 1)``: its square root
+    accounts for the residuals' lost degree of freedom, the rest for the leverage of each of n equal clusters (here
+    equal to the jackknife variance, CR3).
     """
     share = 1 - (1 - level) / 2
     if not small_sample or clusters < 2:
@@ -88,7 +88,7 @@ def ranks(above: np.ndarray, groups: Ints) -> RankRange:
     """Return rank ranges within each group.
 
     Args:
-        above: ``above[i, j]`` says that i is rated above j with an interval that leaves out 0.
+        above: ``above[i, j]``: i is rated above j with an interval that excludes 0.
         groups: group of each contestant; only those of one group are compared.
     """
     same = groups[:, None] == groups[None, :]
@@ -99,7 +99,7 @@ def ranks(above: np.ndarray, groups: Ints) -> RankRange:
 
 
 def above_by_draws(draws: Floats, outside: float) -> np.ndarray:
-    """Say which differences of draws have an interval above 0.
+    """Return which differences of draws have an interval above 0.
 
     Args:
         draws: ``(draws, models)``.
@@ -109,8 +109,8 @@ def above_by_draws(draws: Floats, outside: float) -> np.ndarray:
         ``above[i, j]``: the lower end of i less j is above 0; ``(models, models)``.
     """
     number, size = draws.shape
-    # The lower end is interpolated between the sorted differences k and k + 1; counting those not above 0
-    # tells its sign without sorting, but for the one case that the two differ in sign.
+    # The lower end is interpolated between the sorted differences k and k + 1; counting those not above 0 gives its
+    # sign without sorting, except where the two differ in sign.
     position = int(outside * (number - 1))
     above = np.zeros((size, size), dtype=bool)
     for i in range(size):

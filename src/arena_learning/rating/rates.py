@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class WinRate(NamedTuple):
-    """How often a contestant wins, a tie as half a win.
+    """A contestant's win rate, a tie as half a win.
 
     Attributes:
         model: its name.
@@ -39,22 +39,26 @@ class WinRate(NamedTuple):
 def win_rate_against(table: pd.DataFrame | Battles, baseline: str, *, level: float = 0.95) -> list[WinRate]:
     """Return each contestant's win rate against a baseline, the best first.
 
-    The interval is the mean's by clusters: ``rate ± t * n / (n - 1) * sqrt(sum_g (points_g - rate *
-    weight_g)^2) / weight``, over the n prompts (or battles) g, cut off at 0 and 1.
+    The interval is clustered: ``rate ± t * n / (n - 1) * sqrt(sum_g (points_g - rate * weight_g)^2) / weight``, over
+    the n prompts (or battles) g, limited to 0 and 1.
 
     Args:
-        table: battles, as `battles_from_frame` takes them.
-        baseline: the contestant to hold against.
+        table: battles; see `battles_from_frame`.
+        baseline: the contestant to compare with.
         level: nominal coverage.
 
     Raises:
-        ArenaError: the table is not as it must be, or the baseline fought no battle.
+        ArenaError: a malformed table, or the baseline has no battle.
+
+    Example:
+        >>> import pandas as pd
+        >>> battles = pd.DataFrame({"model_a": ["x", "x"], "model_b": ["y", "y"], "winner": ["model_a", "tie"]})
+        >>> win_rate_against(battles, "y")[0].rate
+        0.75
     """
     battles = table if isinstance(table, Battles) else battles_from_frame(table)
     if baseline not in battles.models:
-        raise ArenaError(
-            f"the baseline {baseline!r} fought no battle", hint=suggest(baseline, battles.models)
-        )
+        raise ArenaError(f"the baseline {baseline!r} has no battle", hint=suggest(baseline, battles.models))
     base = battles.models.index(baseline)
     first, second = battles.a == base, battles.b == base
     model = np.where(first, battles.b, battles.a)
@@ -86,10 +90,10 @@ def _rate(battles: Battles, rows: np.ndarray, points: Floats, model: str, level:
 
 
 def average_win_rates(table: pd.DataFrame | Battles) -> dict[str, float]:
-    """Return each contestant's win rate averaged over the opponents it met, each opponent alike, best first.
+    """Return each contestant's win rate averaged over its opponents with equal weights, best first.
 
     Raises:
-        ArenaError: the table is not as it must be.
+        ArenaError: a malformed table.
     """
     battles = table if isinstance(table, Battles) else battles_from_frame(table)
     folded = fold(battles)

@@ -1,4 +1,4 @@
-"""Reading battles from CSV, JSON Lines, JSON and Parquet files."""
+"""Read battles from CSV, JSON Lines, JSON and Parquet files."""
 
 from __future__ import annotations
 
@@ -36,10 +36,14 @@ def read_battles(path: str | Path, *, skip_bad: bool = False) -> Battles:
         path: a ``.csv`` (separated by commas, semicolons, tabs or bars), ``.tsv``, ``.jsonl`` (or ``.ndjson``),
             ``.json`` or ``.parquet`` file, all but the last also as ``.gz``; columns as in `battles_from_frame`. Names
             and prompts in Parquet are fastest as dictionaries.
-        skip_bad: pass over malformed rows and count them in ``Battles.passed``; else the first is an error.
+        skip_bad: skip malformed rows and count them in ``Battles.passed``; otherwise the first one is an error.
 
     Raises:
-        ArenaError: the file cannot be read, or a row is not as it must be; with its number.
+        ArenaError: the file cannot be read, or a row is malformed; with its number.
+
+    Example:
+        result = rate(read_battles("votes.csv"))
+        print(result.to_frame())
     """
     path = Path(path)
     if not path.is_file():
@@ -64,10 +68,10 @@ def _read_parquet(path: Path, skip_bad: bool) -> Battles:
     import pyarrow.parquet as pq
 
     try:
-        # Not pq.read_table: it loads the whole of pyarrow.dataset for a plain file.
+        # Not pq.read_table, which loads all of pyarrow.dataset for a plain file.
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
-            # To name one that is not there, or holds lists, is a KeyError.
+            # Naming a missing column, or one of lists, raises a KeyError.
             texts = [
                 f.name for f in file.schema_arrow if f.name in _ID_COLUMNS and not pa.types.is_nested(f.type)
             ]
@@ -80,7 +84,7 @@ def _read_parquet(path: Path, skip_bad: bool) -> Battles:
 
 def _read_csv(path: Path, skip_bad: bool) -> Battles:
     dialect = csv_dialect(path)
-    # Arrow decodes UTF-8 alone; spreadsheets' UTF-16 is small enough for a copy.
+    # Arrow decodes only UTF-8; spreadsheets' UTF-16 files are small enough to be re-encoded in memory.
     plain = encoding_of(path).startswith("utf-8")
     source = path if plain else read_whole_text(path).encode()
     bad: list[tuple[int | None, int]] = []
@@ -98,7 +102,7 @@ def _read_csv(path: Path, skip_bad: bool) -> Battles:
 def _csv_table(
     path: Path, source: Path | bytes, dialect: Dialect, skip_bad: bool, bad: list[tuple[int | None, int]]
 ) -> pa.Table:
-    """Return the columns that are read; rows of another width are put into ``bad`` or an error."""
+    """Return the columns to read; rows of another width are added to ``bad`` or raise an error."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
@@ -125,22 +129,22 @@ def _csv_table(
                     stream, read_options=read, parse_options=parse, convert_options=convert
                 )
         except (pa.ArrowException, OSError) as error:
-            last = error  # again: threads do not know which row it was, and a row may be longer than a block
+            last = error  # try again: threads do not know the row, and a row may be longer than a block
             if not bad and "straddling" not in str(error):
                 break
     if bad:
         number, width = bad[0]
         raise ArenaError(
-            f"{width} columns, and {len(dialect.names)} in the head, by {SEPARATOR_NAMES[dialect.separator]}",
+            f"the row has {width} columns, the header {len(dialect.names)}, by {SEPARATOR_NAMES[dialect.separator]}",
             where=f"{path}: row {(number or 1) - 1}",
-            hint="repair the row, or pass such rows over with --skip-bad",
+            hint="correct the row, or skip such rows with --skip-bad",
         ) from None
     what = "not UTF-8" if "UTF8" in str(last) else f"not a readable CSV file: {str(last).splitlines()[0]}"
     raise ArenaError(what, where=str(path), hint="save it as UTF-8" if what == "not UTF-8" else "") from last
 
 
 def _lines_and_quotes(source: Path | bytes) -> tuple[int, int]:
-    """Count line ends, so that errors name a line only where rows and lines agree, and quotes."""
+    """Count line ends, so that errors name a line only if rows and lines agree, and quotes."""
     import pyarrow as pa
 
     lines = quotes = 0
@@ -152,10 +156,10 @@ def _lines_and_quotes(source: Path | bytes) -> tuple[int, int]:
 
 
 def _check_quotes(path: Path, dialect: Dialect) -> None:
-    """Hold that the last quote is closed: if not, Arrow takes the rest of the file for one cell without a word.
+    """Check that the last quote is closed; otherwise Arrow silently takes the rest of the file as one cell.
 
     Raises:
-        ArenaError: it is not.
+        ArenaError: it is not closed.
     """
     with open_text(path, newline="") as file:
         reader, start = csv.reader(file, delimiter=dialect.separator, strict=True), 1
@@ -170,7 +174,7 @@ def _check_quotes(path: Path, dialect: Dialect) -> None:
 
 
 def _read_json(path: Path, unit: str, items: Iterator[tuple[int, Any]], skip_bad: bool) -> Battles:
-    """Read numbered objects; the number is that of the ``unit``: a line or an item."""
+    """Read numbered objects; ``unit`` says what the number counts: lines or items."""
     import pyarrow as pa
 
     wanted = known_columns()
@@ -191,7 +195,9 @@ def _read_json(path: Path, unit: str, items: Iterator[tuple[int, Any]], skip_bad
             held[name].append(row.get(name))
     if not lines:
         raise ArenaError(
-            "no battles in it", where=str(path), hint=f"passed over: {dict(where.passed) or 'nothing'}"
+            "there are no battles in it",
+            where=str(path),
+            hint=f"passed over: {dict(where.passed) or 'nothing'}",
         )
     columns = {name: _json_column(name, held[name]) for name in wanted if name in present}
     return battles_from_arrow(pa.table(columns), where, present=list(present))
@@ -209,7 +215,7 @@ def _json_items(path: Path) -> Iterator[tuple[int, Any]]:
     try:
         items = json.loads(read_whole_text(path))
     except (ValueError, RecursionError) as error:
-        if "Extra data" in str(error):  # a row a line, whatever the file is called
+        if "Extra data" in str(error):  # one object a line, despite the file's name
             yield from _json_lines(path)
             return
         raise ArenaError(f"not JSON: {error}", where=str(path)) from None
@@ -230,12 +236,12 @@ def _json_column(name: str, values: list[object]) -> pa.Array:
         try:
             return pa.array(values, type=pa.float64())
         except (pa.ArrowException, OverflowError):
-            pass  # a whole number that no float holds: the check of numbers names its row
+            pass  # an integer too large for a float; the check of numbers names its row
     return pa.array([_cell(value) for value in values], type=pa.string())
 
 
 def _cell(value: object) -> str | None:
-    """Return a value as a text; NaN is none, and half a character, which no file can hold, is replaced."""
+    """Return a value as a text; NaN becomes None, and lone surrogates are replaced, as no file can hold them."""
     if value is None or value != value:
         return None
     return str(value).encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""Ratings of a file as a table, JSON or CSV, for the command line."""
+"""The ratings of a file as a table, JSON or CSV, for the command line."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _ELO_SHUFFLES = 20
 
 @dataclass(frozen=True)
 class Extras:
-    """What to report beside the ratings.
+    """Extra results to report besides the ratings.
 
     Attributes:
-        style: ratings with style held equal.
+        style: ratings with style controlled for.
         elo: online Elo.
         baseline: win rates against this contestant.
         bias: position and length bias.
@@ -43,7 +43,7 @@ class Extras:
 
 @dataclass(frozen=True)
 class Report:
-    """Ratings and what was asked for beside them (None if not), and how many rows were passed over, by the reason."""
+    """Ratings and the requested extras (None if not requested), and the number of skipped rows by reason."""
 
     result: RatingResult
     average_win_rates: dict[str, float]
@@ -55,10 +55,10 @@ class Report:
 
 
 def parse_anchor(text: str | None) -> tuple[str, float] | None:
-    """Return the name and rating of ``NAME=ELO``; the name may hold equals signs.
+    """Return name and rating from ``NAME=ELO``; the name may contain equals signs.
 
     Raises:
-        ArenaError: there is no name or no number.
+        ArenaError: the name or the number is missing.
     """
     if text is None:
         return None
@@ -69,7 +69,7 @@ def parse_anchor(text: str | None) -> tuple[str, float] | None:
         rating = float("nan")
     if not name or rating != rating:
         raise ArenaError(
-            f"{text!r} is not NAME=ELO", where="--anchor", hint="as in --anchor mixtral-8x7b=1114"
+            f"{text!r} is not NAME=ELO", where="--anchor", hint="write it like --anchor mixtral-8x7b=1114"
         )
     return name, rating
 
@@ -80,11 +80,11 @@ def rate_file(
     """Rate a battle log.
 
     Args:
-        path: the file, as `read_battles` takes it.
+        path: the file; see `read_battles`.
         anchor: ``NAME=ELO`` or None.
         params: other fields of `RatingParams`.
-        extras: what to report beside the ratings.
-        skip_bad: pass over malformed rows and count them.
+        extras: extra results to report.
+        skip_bad: skip and count malformed rows.
     """
     chosen = RatingParams(anchor=parse_anchor(anchor), **params)
     battles = read_battles(path, skip_bad=skip_bad)
@@ -131,7 +131,7 @@ def to_dict(report: Report) -> dict[str, Any]:
 
 
 def passed_over_lines(report: Report) -> list[str]:
-    """Return a line for each reason why rows were passed over."""
+    """Return a line for each reason why rows were skipped."""
     return [f"passed over: {count} rows, {reason}" for reason, count in report.passed_over.items()]
 
 

@@ -1,7 +1,7 @@
-"""Bootstrap resamples of battles or of whole prompts, folded without touching the rows again.
+"""Bootstrap resamples of battles or of whole prompts, without touching the rows again.
 
-A resample of battles is one multinomial draw over the cells. A resample of prompts weighs each prompt by how
-often it was drawn; rows sorted by cell turn that into sums of runs, for many resamples at a time.
+A resample of battles is one multinomial draw over the cells. A resample of prompts weights each prompt by the number of
+times that it was drawn; with rows sorted by cell, this becomes sums of runs, for many resamples at a time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from arena_learning.rating.battles import Battles
     from arena_learning.rating.fold import Folded
 
-# Resamples drawn together: draws depend on it, so that it is no option.
+# Number of resamples drawn together. It is no parameter, because the draws depend on it.
 BLOCK = 64
 _ROWS_AT_ONCE = 1 << 15
 
@@ -87,15 +87,13 @@ class PromptResampler:
         for column in range(number):
             drawn = generator.integers(0, self.clusters, self.clusters, dtype=np.int32)
             counts = np.bincount(drawn, minlength=self.clusters)
-            if (
-                times.dtype == np.uint8 and counts.max() > 255
-            ):  # out of reach of chance, but not of a small world
+            if times.dtype == np.uint8 and counts.max() > 255:  # only possible for very few prompts
                 times = times.astype(np.uint32)
             times[:, column] = counts
         return self._cells_of(times)
 
     def _cells_of(self, times: NDArray[np.uint8 | np.uint32 | np.float64]) -> Floats:
-        """Sum each cell's rows, each as often as its prompt was drawn, a slice of cells at a time."""
+        """Sum each cell's rows, each times the draws of its prompt, a slice of cells at a time."""
         out = np.zeros((self._cells, times.shape[1]))
         exact: type[np.generic] = np.float64
         if self._mass is None:

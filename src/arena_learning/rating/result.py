@@ -1,4 +1,4 @@
-"""What `rate` takes and returns."""
+"""The parameters and the result of `rate`."""
 
 from __future__ import annotations
 
@@ -24,24 +24,21 @@ Stop = Literal["fixed", "adaptive"]
 
 @dataclass(frozen=True)
 class RatingParams:
-    """How to rate.
+    """Parameters of `rate`.
 
     Attributes:
-        anchor: a contestant and the rating it keeps; without one the mean rating is 1000. Groups that never
-            met the anchor's have a mean of 1000 each.
-        scale: Elo points of a tenfold change of the odds; 400 by convention.
-        ties: ``half`` counts a tie as half a win for both, ``drop`` leaves ties out, ``davidson`` models
-            them.
-        bootstrap: number of resamples; 0 chooses the sandwich interval.
-        cluster: what is drawn independently: ``prompt``, ``battle``, or ``auto``, prompts where they are
-            known.
+        anchor: a contestant and its fixed rating; by default the mean rating is 1000. Each group that never met the
+            anchor's has a mean of 1000.
+        scale: Elo points for tenfold odds; 400 by convention.
+        ties: ``half`` counts a tie as half a win for both, ``drop`` leaves ties out, ``davidson`` models them.
+        bootstrap: number of resamples; 0 selects the sandwich interval.
+        cluster: unit of resampling: ``prompt``, ``battle``, or ``auto`` (prompts if they are known).
         interval: ``bootstrap`` for percentiles of resamples, ``sandwich`` for the estimator without them.
         level: nominal coverage of intervals, between 0 and 1.
         seed: seed of the resamples; equal seeds give equal intervals.
         small_sample: widen intervals for few clusters (`arena_learning.rating.intervals.tail`).
-        stop: ``fixed`` if no verdict had a say in which battles were played, ``adaptive`` if the adaptive
-            schedule chose them: intervals then allow for its stop
-            (`arena_learning.rating.stopping.level_at_stop`), at level 0.95 only.
+        stop: ``fixed`` if the battles were chosen beforehand, ``adaptive`` if the adaptive schedule chose them:
+            intervals then account for its stop (`arena_learning.rating.stopping.level_at_stop`), at level 0.95 only.
     """
 
     anchor: tuple[str, float] | None = None
@@ -57,9 +54,9 @@ class RatingParams:
 
     def __post_init__(self) -> None:
         if not 0 < self.scale < math.inf:
-            raise ArenaError(f"scale is {self.scale!r}, not a positive number", hint="400 is the custom")
+            raise ArenaError(f"scale is {self.scale!r}, not a positive number", hint="the usual scale is 400")
         if not 0 < self.level < 1:
-            raise ArenaError(f"level is {self.level!r}, not between 0 and 1", hint="0.95 is the custom")
+            raise ArenaError(f"level is {self.level!r}, not between 0 and 1", hint="the usual level is 0.95")
         if self.bootstrap < 0:
             raise ArenaError(f"bootstrap is {self.bootstrap!r}", hint="give 0 (sandwich interval) or more")
         choices = {
@@ -76,16 +73,15 @@ class RatingParams:
             raise ArenaError(f"the anchor's rating is {self.anchor[1]!r}", hint="give a number")
         if self.stop == "adaptive" and self.level != LEVEL_AT_STOP:
             raise ArenaError(
-                f"level is {self.level!r}, and what the adaptive schedule's stop costs is known for "
-                f"{LEVEL_AT_STOP} only",
+                f"level is {self.level!r}, but with stop: adaptive only {LEVEL_AT_STOP} is supported",
                 hint=f"use level {LEVEL_AT_STOP}",
             )
 
     def level_for(self, contestants: int) -> float:
-        """Return the level at which intervals are computed so that they cover at `level`.
+        """Return the level at which to compute intervals so that they cover at `level`.
 
         Args:
-            contestants: how many are rated, 1 or more.
+            contestants: number of rated contestants, 1 or more.
         """
         return self.level if self.stop == "fixed" else level_at_stop(contestants)
 
@@ -99,14 +95,14 @@ class Rating:
         rating: Elo points.
         lower: lower end of the interval, Elo points.
         upper: upper end.
-        battles: battles it took part in (counts, not weights).
-        wins: of these won.
-        ties: tied.
-        losses: lost.
+        battles: number of its battles (counts, not weights).
+        wins: battles that it won.
+        ties: battles that it tied.
+        losses: battles that it lost.
         rank_lower: best rank that the differences to the others allow, 1 the highest, within its group.
         rank_upper: worst rank.
-        group: number of the group of contestants that met, 0 the anchor's or else the largest; ratings
-            compare only within a group.
+        group: number of its group of contestants connected by battles: 0 is the anchor's or else the largest; only
+            ratings of one group can be compared.
     """
 
     model: str
@@ -124,12 +120,11 @@ class Rating:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about the battles that a reader of the ratings must know.
+    """A fact about the battles that limits the ratings.
 
     Attributes:
-        kind: ``undefeated``, ``winless``, ``one_sided``, ``unconnected``, ``adaptive`` or
-            ``few_clusters``.
-        message: a sentence that names whom it concerns.
+        kind: ``undefeated``, ``winless``, ``one_sided``, ``unconnected``, ``adaptive`` or ``few_clusters``.
+        message: a sentence that names the contestants concerned.
         models: their names.
     """
 
@@ -146,9 +141,9 @@ class Difference:
     """How much higher one contestant is rated than another.
 
     Attributes:
-        from_model: the one subtracted.
-        to_model: the one it is subtracted from.
-        difference: ``to_model``'s rating less ``from_model``'s, Elo points.
+        from_model: the contestant whose rating is subtracted.
+        to_model: the other one.
+        difference: ``to_model``'s rating minus ``from_model``'s, Elo points.
         lower: lower end of the difference's own interval (both ratings from the same resamples).
         upper: upper end.
     """
@@ -161,7 +156,7 @@ class Difference:
 
     @property
     def separated(self) -> bool:
-        """Whether the interval leaves out 0 (one that only touches it does not)."""
+        """Whether the interval excludes 0 (one that only touches 0 does not)."""
         return self.lower > 0 or self.upper < 0
 
 
@@ -170,8 +165,8 @@ class RatingResult:
     """Ratings with their intervals.
 
     Attributes:
-        ratings: highest first; groups that never met one after the other.
-        diagnosis: what to know before trusting them; empty if all is well.
+        ratings: highest first; unconnected groups follow one another.
+        diagnosis: what limits the ratings; empty if nothing does.
         params: how they were made.
         models: names in the order of the arrays below.
         elo: ratings, ``(models,)``.
@@ -210,19 +205,19 @@ class RatingResult:
         return self.models.index(model)
 
     def comparable(self, a: str, b: str) -> bool:
-        """Whether two contestants met, at least through others."""
+        """Whether battles connect two contestants, directly or through others."""
         return bool(self.groups[self._index(a)] == self.groups[self._index(b)])
 
     def difference(self, a: str, b: str) -> Difference:
-        """Return the rating of ``b`` less that of ``a``, with the interval of the difference itself.
+        """Return the rating of ``b`` minus that of ``a``, with the interval of the difference itself.
 
         Raises:
-            ArenaError: one is unknown, or they never met, not even through others.
+            ArenaError: one is unknown, or no chain of battles connects them.
         """
         i, j = self._index(a), self._index(b)
         if self.groups[i] != self.groups[j]:
             raise ArenaError(
-                f"{a!r} and {b!r} never met, not even through others: their ratings do not compare",
+                f"no chain of battles connects {a!r} and {b!r}: their ratings cannot be compared",
                 hint="play battles between their groups",
             )
         gap = float(self.elo[j] - self.elo[i])
@@ -237,13 +232,13 @@ class RatingResult:
         return Difference(a, b, gap, gap - reach, gap + reach)
 
     def win_rates(self, *, expected: bool = False) -> pd.DataFrame:
-        """Return how often the row's contestant wins against the column's, a tie as half a win, 0 to 1.
+        """Return the win rate of the row's contestant against the column's, a tie as half a win, 0 to 1.
 
         Args:
-            expected: as the ratings say, in place of what was observed.
+            expected: the rates that the ratings predict instead of the observed ones.
 
         Returns:
-            A table by rating, highest first; NaN where two never met (and, for ``expected``, cannot be
+            A table sorted by rating, highest first; NaN for pairs that never met (or, if ``expected``, cannot be
             compared).
         """
         import pandas as pd
@@ -265,7 +260,7 @@ class RatingResult:
         return pd.DataFrame(rates[np.ix_(order, order)], index=names, columns=names)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the ratings as a table, a row a contestant."""
+        """Return the ratings as a table, one row for each contestant."""
         import pandas as pd
 
         return pd.DataFrame([asdict(rating) for rating in self.ratings])

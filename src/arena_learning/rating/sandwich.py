@@ -25,8 +25,8 @@ def cell_residuals(folded: Folded, theta: Floats, ties: Ties) -> tuple[Floats, F
         ties: how ties count; under ``drop`` a tie's score is 0.
 
     Returns:
-        Points less expected points of the pair's lower contestant, ``(3 * pairs,)``; and tie less probability
-        of a tie (Davidson only).
+        Points minus expected points of the pair's lower contestant, ``(3 * pairs,)``; and tie minus probability of a
+        tie (Davidson only).
     """
     pairs = folded.pairs
     log_nu = theta[-1:] if ties == "davidson" else None
@@ -74,7 +74,7 @@ def meat_by_prompt(battles: Battles, folded: Folded, theta: Floats, ties: Ties) 
     for rows, prompt, prompts in _prompt_blocks(battles, size):
         place = prompt.astype(np.int64) * size
         count = prompts * size
-        # Both sides in one count: its result is the largest array of all, and is needed only once.
+        # Both sides in one count: its result is the largest array, and is needed only once.
         sides = np.concatenate([place + lo[rows], place + hi[rows]])
         scores = np.bincount(sides, weights=np.concatenate([score[rows], -score[rows]]), minlength=count)
         table = scores.reshape(prompts, size)
@@ -86,7 +86,7 @@ def meat_by_prompt(battles: Battles, folded: Folded, theta: Floats, ties: Ties) 
 
 
 def _prompt_blocks(battles: Battles, size: int) -> list[tuple[slice | np.ndarray, np.ndarray, int]]:
-    """Cut the prompts into blocks whose scores fit into memory: rows, codes within the block, number."""
+    """Divide the prompts into blocks whose scores fit into memory: rows, codes within the block, number."""
     assert battles.prompt is not None
     block = max(1, _SCORE_NUMBERS // size)
     if battles.prompts <= block:

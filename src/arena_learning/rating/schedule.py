@@ -1,7 +1,7 @@
-"""Which battles to play next: all, those with an anchor, or those that tell most about the ranking.
+"""Which battles to play next: all, those with an anchor, or the most informative ones about the ranking.
 
-The adaptive schedule looks at the neighbours in the ranking (`arena_learning.rating.stopping`); while one of
-them is not yet settled, the next battles go where they tell most (`arena_learning.rating.allocate`).
+The adaptive schedule checks the neighbours in the ranking (`arena_learning.rating.stopping`). While some are not
+settled, it plays the most informative battles (`arena_learning.rating.allocate`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Planned(NamedTuple):
-    """A battle to play: both contestants answer the instruction, both orders are judged."""
+    """A battle to play: both contestants answer the instruction, and both orders are judged."""
 
     model_a: str
     model_b: str
@@ -36,18 +36,18 @@ class Planned(NamedTuple):
 
 @dataclass(frozen=True)
 class ScheduleParams:
-    """How to choose battles.
+    """Parameters of the adaptive schedule.
 
     Attributes:
-        gap: neighbours in the ranking at least so many Elo points apart must be separated.
-        level: coverage of their intervals at all looks together.
-        budget: most battles in all, or None.
+        gap: neighbours in the ranking that are at least so many Elo points apart must be separated.
+        level: coverage of their intervals, at all looks together.
+        budget: the most battles in all, or None.
         start: battles of each contestant before the first look.
-        growth: the next batch is at most this share of the battles so far (looking less often costs little,
-            since the interval allows for any number of looks).
-        least: the next batch is at least so many.
-        scale: Elo points of a tenfold change of the odds.
-        seed: seed of what is left to chance: the first battles and the order of instructions.
+        growth: the largest next batch, as a share of the battles so far (fewer looks cost little, because the interval
+            allows for any number of looks).
+        least: the smallest next batch.
+        scale: Elo points for tenfold odds.
+        seed: seed of the first battles and of the order of instructions.
     """
 
     gap: float = 20.0
@@ -66,16 +66,15 @@ class ScheduleParams:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to play next.
+    """The battles to play next.
 
     Attributes:
         battles: the battles, those of one pair together.
         done: whether to stop.
         reason: why, or what is still open, in a sentence.
-        neighbours: the ranking's neighbours as they stand (empty before the first look); indices into
-            ``models``.
+        neighbours: the current neighbours in the ranking (empty before the first look); indices into ``models``.
         models: names, sorted.
-        separated: who is separated from whom, the better first; to hand to the next look.
+        separated: separated pairs, the better first; pass it to the next call.
     """
 
     battles: list[Planned]
@@ -89,7 +88,7 @@ class Plan:
 def all_battles(
     models: Collection[str], instructions: Sequence[str], played: Iterable[Planned] = ()
 ) -> list[Planned]:
-    """Return every pair on every instruction, but for what was played (in whichever order)."""
+    """Return every pair on every instruction, except battles that were played (in either order)."""
     done = {_unordered(battle) for battle in played}
     pairs = combinations(sorted(models), 2)
     planned = (Planned(a, b, instruction) for a, b in pairs for instruction in instructions)
@@ -99,7 +98,7 @@ def all_battles(
 def anchored_battles(
     models: Collection[str], anchor: str, instructions: Sequence[str], played: Iterable[Planned] = ()
 ) -> list[Planned]:
-    """Return everybody against the anchor on every instruction, but for what was played."""
+    """Return everybody against the anchor on every instruction, except battles that were played."""
     return [battle for battle in all_battles(models, instructions, played) if anchor in battle[:2]]
 
 
@@ -121,28 +120,33 @@ def plan_adaptive(
     """Choose the next battles from the results so far.
 
     Args:
-        table: the battles so far, as `rate` takes them, or None for none; with ``prompt_id``, intervals are
-            clustered by it.
+        table: the battles so far, as for `rate`, or None; with ``prompt_id``, intervals are clustered by it.
         models: all contestants.
-        instructions: what can be asked; each pair plays each once.
-        params: how to choose; the defaults if None.
-        played: what was played, also without a verdict: it is not played again.
+        instructions: the instructions; each pair plays each once.
+        params: how to choose; by default `ScheduleParams()`.
+        played: all battles that were played, also those without a verdict: they are not played again.
         newcomers: if given, only their battles are played, and only their neighbours must be settled.
-        separated_before: `Plan.separated` of the last look; intervals hold at all looks together, so that
-            who was separated once stays so.
+        separated_before: `Plan.separated` of the last look; because intervals hold at all looks together, separated
+            pairs stay separated.
 
     Returns:
-        The next batch; empty when done: settled, at the budget, or with nothing left to play. The same
-        arguments give the same batch.
+        The next batch; empty when done: settled, at the budget, or with nothing left to play. The same arguments give
+        the same batch.
 
     Raises:
-        ArenaError: fewer than two contestants, no instructions, or `rate` cannot take the table.
+        ArenaError: fewer than two contestants, no instructions, or a table that `rate` does not accept.
+
+    Example:
+        >>> plan = plan_adaptive(None, ["x", "y"], ["q1", "q2"])
+        >>> len(plan.battles), plan.done
+        (2, False)
     """
     params = params or ScheduleParams()
     names = tuple(sorted(models))
     if len(names) < 2 or not instructions:
         raise ArenaError(
-            f"{len(names)} contestants and {len(instructions)} instructions leave nothing to play"
+            f"there is nothing to play with {len(names)} contestants and {len(instructions)} instructions",
+            hint="give at least 2 contestants and 1 instruction",
         )
     past = {_unordered(battle) for battle in played}
     new = np.array([name in newcomers for name in names]) if newcomers else None
@@ -152,7 +156,7 @@ def plan_adaptive(
     )
     battles = _name(choice.counts, names, instructions, past, params.seed)
     if params.budget is not None and len(battles) > (left := max(0, params.budget - len(past))):
-        # Any of them, or who comes first in the alphabet would have all the rest of the budget.
+        # Draw them at random: otherwise the first names would get all the rest of the budget.
         kept = np.random.default_rng(params.seed).permutation(len(battles))[:left]
         battles = [battles[i] for i in sorted(kept.tolist())]
     above = frozenset((names[i], names[j]) for i, j in zip(*np.nonzero(choice.above), strict=True))
@@ -160,7 +164,7 @@ def plan_adaptive(
 
 
 class _Schedule(NamedTuple):
-    """How things stand: names, battles that each two can still play, those played, who is new, who is separated."""
+    """State of a schedule: names, battles that each pair can still play, played ones, newcomers, separated pairs."""
 
     names: tuple[str, ...]
     room: Ints
@@ -170,7 +174,7 @@ class _Schedule(NamedTuple):
 
 
 class _Choice(NamedTuple):
-    """Battles of each two, ``(models, models)``, and what a look found: see `Plan`."""
+    """Number of battles of each pair, ``(models, models)``, and the findings of a look; see `Plan`."""
 
     counts: Ints
     reason: str
@@ -179,7 +183,7 @@ class _Choice(NamedTuple):
 
 
 def _choose(table: pd.DataFrame | Battles | None, so: _Schedule, params: ScheduleParams) -> _Choice:
-    """Choose how many battles each two play next, at most what is left of the budget where all is known."""
+    """Choose the number of battles of each pair, within the rest of the budget."""
     nothing, total = np.zeros_like(so.room), len(so.past)
     if not so.room.any():
         return _Choice(nothing, "every battle was played", so.above)
@@ -212,10 +216,10 @@ def _choose(table: pd.DataFrame | Battles | None, so: _Schedule, params: Schedul
 def _standing(
     table: pd.DataFrame | Battles | None, names: tuple[str, ...], params: ScheduleParams
 ) -> tuple[Standing | None, Bools]:
-    """Rate the battles so far, or say between whom battles are missing for that, ``(models, models)``.
+    """Rate the battles so far, or return the missing battles that a rating needs, ``(models, models)``.
 
     Raises:
-        ArenaError: somebody fought who is not to be ranked.
+        ArenaError: a battle has a contestant that is not in ``models``.
     """
     size = len(names)
     if table is None or not len(table):
@@ -223,7 +227,10 @@ def _standing(
     battles = table if isinstance(table, Battles) else battles_from_frame(table)
     strangers = sorted(set(battles.models) - set(names))
     if strangers:
-        raise ArenaError(f"the battles have contestants that are not to be ranked: {', '.join(strangers)}")
+        raise ArenaError(
+            f"the battles have contestants that are not to be ranked: {', '.join(strangers)}",
+            hint="add them to models, or leave their battles out",
+        )
     if battles.models != names:
         silent = np.array([name not in battles.models for name in names])
         return None, np.asarray(silent[:, None] | silent[None, :])
@@ -233,7 +240,7 @@ def _standing(
 
 
 def _room(names: tuple[str, ...], instructions: int, past: set[Planned], new: Bools | None) -> Ints:
-    """Count the battles that each two can still play, ``(models, models)``, upper triangle."""
+    """Count the battles that each pair can still play, ``(models, models)``, upper triangle."""
     size = len(names)
     room = np.triu(np.full((size, size), instructions, dtype=np.int64), 1)
     for (i, j), number in _spent(names, past).items():
@@ -244,7 +251,7 @@ def _room(names: tuple[str, ...], instructions: int, past: set[Planned], new: Bo
 
 
 def _spent(names: tuple[str, ...], past: set[Planned]) -> Counter[tuple[int, int]]:
-    """Count the battles played by each two of ``names``, by their places."""
+    """Count the battles that each pair of ``names`` has played, by their indices."""
     place = {name: i for i, name in enumerate(names)}
     return Counter(
         (place[one.model_a], place[one.model_b])
@@ -254,7 +261,7 @@ def _spent(names: tuple[str, ...], past: set[Planned]) -> Counter[tuple[int, int
 
 
 def _first_counts(so: _Schedule, params: ScheduleParams) -> Ints:
-    """Return the battles that bring everybody to the first look, in random rings: all are connected."""
+    """Return the battles before the first look, in random rings, which connect all contestants."""
     size = len(so.names)
     fought = np.zeros(size, dtype=np.int64)
     for pair, number in _spent(so.names, so.past).items():
@@ -277,7 +284,7 @@ def _first_counts(so: _Schedule, params: ScheduleParams) -> Ints:
 def _name(
     counts: Ints, names: tuple[str, ...], instructions: Sequence[str], past: set[Planned], seed: int
 ) -> list[Planned]:
-    """Choose each pair's instructions: those asked least so far, ties by chance."""
+    """Choose each pair's instructions: those used least so far, ties at random."""
     asked = Counter(battle.instruction for battle in past)
     generator = np.random.default_rng(seed)
     chance = dict(zip(instructions, generator.permutation(len(instructions)).tolist(), strict=True))

@@ -1,17 +1,17 @@
-"""When a ranking is settled: intervals that stay valid however often one looks.
+"""When a ranking is settled: intervals that stay valid over any number of looks.
 
-An ordinary 95 % interval holds for one look. Who looks after every batch and stops at the first that leaves
-out 0 is wrong far more often. Here the interval of a difference with standard error ``s`` reaches as far as
-Robbins' normal mixture does (Robbins 1970; Howard et al. 2021, section 3.2): with ``V = 1 / s^2``,
+An ordinary 95 % interval holds for one look. Looking after every batch and stopping at the first interval that excludes
+0 is wrong far more often. Here the interval of a difference with standard error ``s`` has the reach of Robbins' normal
+mixture (Robbins 1970; Howard et al. 2021, section 3.2): with ``V = 1 / s^2``,
 
     reach = sqrt((V + rho) * log((V + rho) / (rho * alpha^2))) / V
 
-which holds at all looks together with probability ``1 - alpha``. ``rho`` is chosen so that it is narrowest
-where it matters: where it reaches just as far as the smallest gap that must be told apart.
+which holds at all looks together with probability ``1 - alpha``. ``rho`` is chosen so that the interval is narrowest
+where its reach equals the smallest gap that must be separated.
 
-What is published when the schedule has stopped is seen once, at the stop, and need not hold at all looks, nor
-can it be an ordinary interval: the stop favours gaps that look large, and battles go where gaps look small. How
-far it must reach is known for this schedule by simulation (`reach_at_stop`).
+The published intervals are seen once, after the schedule's stop, so they need not hold at all looks. Ordinary intervals
+would be too narrow: the stop favours gaps that look large, and battles go where gaps look small. Their reach for this
+schedule is known from simulation (`reach_at_stop`).
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ import numpy as np
 if TYPE_CHECKING:
     from arena_learning.rating.arrays import Bools, Floats
 
-# One-sided 10 % quantile of the normal distribution. To give a pair up as close is no claim that needs an
+# One-sided 10 % quantile of the normal distribution. Treating a pair as close is no claim that needs an
 # interval valid at all looks: it costs at worst a pair that could have been separated.
 UNLIKELY = 1.2816
 State = Literal["separated", "close", "open"]
-# The level that `reach_at_stop` is for.
+# The level of `reach_at_stop`.
 LEVEL_AT_STOP = 0.95
-# Standard errors that hold 95 % of the differences of two contestants at the stop, at the true gap where most are
-# needed (1.5 times the gap to be told apart); and how many more for each e-fold of contestants, whose errors add up
-# along the ranking: by the difference between the highest and the lowest at the worst spacing (docs/lab/ratings.md).
+# Standard errors that cover 95 % of the differences of two contestants at the stop, at the true gap that needs most
+# (1.5 times the gap to be separated); and how many more for each e-fold of contestants, whose errors add up along the
+# ranking: by the difference between the highest and the lowest at the worst spacing (docs/lab/ratings.md).
 _OF_TWO = 2.24
 _OF_MORE = 0.33
 _NORMAL = NormalDist()
@@ -49,8 +49,8 @@ class Adjacent(NamedTuple):
         gap: difference of their ratings, Elo points.
         error: its standard error.
         reach: how far its interval, valid at all looks, reaches to either side.
-        state: ``separated`` if the interval leaves out 0; ``close`` if it leaves out a gap as large as must
-            be told apart, or is so narrow that such a gap would have shown; else ``open``.
+        state: ``separated`` if the interval excludes 0; ``close`` if it excludes a gap that must be separated, or is so
+            narrow that such a gap would have shown; else ``open``.
     """
 
     upper: int
@@ -65,7 +65,7 @@ class Boundary:
     """The reach of intervals that are valid at all looks.
 
     Args:
-        gap: smallest difference that must be told apart, Elo points.
+        gap: smallest difference that must be separated, Elo points.
         level: coverage at all looks together.
     """
 
@@ -87,7 +87,7 @@ class Boundary:
         return np.asarray(np.sqrt(total * np.log(total / (self._rho * self.alpha**2))) / precision)
 
     def error_for(self, gap: float) -> float:
-        """Return the standard error at which a difference of ``gap`` is just told from 0."""
+        """Return the standard error at which a difference of ``gap`` is just separated from 0."""
         low, high = 0.0, gap
         for _ in range(60):
             middle = (low + high) / 2
@@ -96,29 +96,29 @@ class Boundary:
 
 
 def separated(gap: Floats, error: Floats, boundary: Boundary, earlier: Bools | None = None) -> Bools:
-    """Say who is separated from whom, ``[i, j]`` with i the better, ``(models, models)``.
+    """Return which pairs are separated, ``[i, j]`` with i the better, ``(models, models)``.
 
-    The intervals hold at all looks together, and so does their overlap: who was separated at an earlier look
+    The intervals hold at all looks together, and so does their overlap: a pair that was separated at an earlier look
     stays so, unless the ratings have changed places.
 
     Args:
-        gap: rating of the row's contestant less the column's, Elo points, ``(models, models)``.
+        gap: rating of the row's contestant minus the column's, Elo points, ``(models, models)``.
         error: its standard error.
         boundary: the reach of intervals.
-        earlier: what this returned at the last look.
+        earlier: the result at the last look.
     """
     now = gap > boundary.reaches(error)
     return np.asarray(now if earlier is None else now | (earlier & (gap > 0)))
 
 
 def adjacent_pairs(gap: Floats, error: Floats, boundary: Boundary, above: Bools) -> list[Adjacent]:
-    """Look at the neighbours in the ranking, the highest first.
+    """Return the neighbours in the ranking, the highest first.
 
     Args:
-        gap: rating of the row's contestant less the column's, Elo points, ``(models, models)``.
+        gap: rating of the row's contestant minus the column's, Elo points, ``(models, models)``.
         error: its standard error.
         boundary: the reach of intervals.
-        above: who is separated from whom, as `separated` says.
+        above: the separated pairs, as returned by `separated`.
     """
     order = np.argsort(-gap[:, 0], kind="stable").tolist()
     found = []
@@ -135,31 +135,31 @@ def adjacent_pairs(gap: Floats, error: Floats, boundary: Boundary, above: Bools)
 
 
 def settled(found: list[Adjacent]) -> bool:
-    """Whether no pair of neighbours is open: each with a gap that must be told apart is separated."""
+    """Whether no pair of neighbours is open: all gaps that must be separated are."""
     return all(pair.state != "open" for pair in found)
 
 
 def reach_at_stop(contestants: int) -> float:
-    """Return how many standard errors a 95 % interval reaches when the adaptive schedule has stopped.
+    """Return how many standard errors a 95 % interval reaches after the adaptive schedule's stop.
 
-    For two it is what Brownian motion needs under the schedule's rules at the worst true gap. The more there are,
-    the more stopped gaps a difference runs over. The benchmark `benchmarks/rating_stop.py` measures what it covers.
+    For two contestants it is that of Brownian motion under the schedule's rules at the worst true gap. With more, a
+    difference spans more stopped gaps. `benchmarks/rating_stop.py` measures the coverage.
 
     Args:
-        contestants: how many are rated.
+        contestants: number of rated contestants.
     """
     return _OF_TWO + _OF_MORE * math.log(max(contestants, 2) / 2)
 
 
 def level_at_stop(contestants: int) -> float:
-    """Return the nominal level of the ordinary interval that covers 95 % when the adaptive schedule has stopped.
+    """Return the nominal level of the ordinary interval that covers 95 % after the adaptive schedule's stop.
 
     Args:
-        contestants: how many are rated.
+        contestants: number of rated contestants.
     """
     return 2 * _NORMAL.cdf(reach_at_stop(contestants)) - 1
 
 
 def widening_at_stop(contestants: int) -> float:
-    """Return how many times as wide that interval is as one of battles chosen beforehand."""
+    """Return the width of that interval relative to one of battles chosen beforehand."""
     return reach_at_stop(contestants) / _NORMAL.inv_cdf((1 + LEVEL_AT_STOP) / 2)

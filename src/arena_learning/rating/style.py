@@ -1,10 +1,9 @@
-"""Style control: ratings with what answers look like held equal, beside the plain ones.
+"""Style control: ratings adjusted for the answers' length and markdown, beside the plain ones.
 
-The log-odds of a win are ``strength_a - strength_b + sum_k beta_k * x_k``, where ``x_k`` is how much longer
-or more marked up the first answer is, standardised over the battles: for lengths ``(l_a - l_b) / (l_a +
-l_b)``, and for counts of headers, list items and bold text the same of the counts per unit of length plus
-one, as Chatbot Arena does it (LMSYS, "Does style matter?", August 2024). Strengths and betas are fitted
-together by Newton steps.
+The log-odds of a win are ``strength_a - strength_b + sum_k beta_k * x_k``. ``x_k`` says how much longer or more
+formatted the first answer is, standardised over the battles: ``(l_a - l_b) / (l_a + l_b)`` for lengths, and the same of
+the counts of headers, list items and bold text per unit of length plus one, as in Chatbot Arena (LMSYS, "Does style
+matter?", August 2024). Strengths and betas are fitted together by Newton steps.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ if TYPE_CHECKING:
     from arena_learning.rating.arrays import Floats
     from arena_learning.rating.bradley_terry import Fit
 
-# Precision of a normal prior on each effect (in log-odds a standard deviation: its own is 10). It is as
-# nothing beside a few hundred battles, and keeps the effect finite where too few tell it from the strengths.
+# Precision of a normal prior on each effect (its standard deviation is 10, in log-odds). It is negligible beside a few
+# hundred battles, and keeps the effect finite where too few battles separate it from the strengths.
 STYLE_PRIOR = 0.01
 STYLES = tuple(name for name in SIDE_COLUMNS if name != "score")
 
 
 class StyleEffect(NamedTuple):
-    """How much a style moves verdicts.
+    """The effect of a style on verdicts.
 
     Attributes:
         name: ``length``, ``headers``, ``lists`` or ``bold``.
@@ -54,9 +53,9 @@ class StyleRatings(NamedTuple):
     """Ratings with and without style control, side by side.
 
     Attributes:
-        plain: ratings as they are (sandwich intervals).
-        controlled: ratings with style held equal (sandwich intervals).
-        effects: what each style is worth.
+        plain: ratings without style control (sandwich intervals).
+        controlled: ratings with style control (sandwich intervals).
+        effects: the effect of each style.
     """
 
     plain: RatingResult
@@ -65,23 +64,27 @@ class StyleRatings(NamedTuple):
 
 
 def rate_with_style(table: pd.DataFrame | Battles, params: RatingParams | None = None) -> StyleRatings:
-    """Rate contestants with and without style held equal.
+    """Rate contestants with and without style control.
 
     Args:
         table: battles with ``length_a`` and ``length_b``, and any of ``headers_*``, ``lists_*``, ``bold_*``.
         params: how to rate; ``ties`` may be ``half`` or ``drop``, intervals are always the sandwich's.
 
     Raises:
-        ArenaError: no style column is there, or ties are ``davidson``, or what `rate` raises.
+        ArenaError: there is no style column, ties are ``davidson``, or `rate` raises it.
+
+    Example:
+        ratings = rate_with_style(read_battles("votes.jsonl"))
+        ratings.controlled.to_frame(), ratings.effects
     """
     params = params or RatingParams()
     if params.ties == "davidson":
-        raise ArenaError("style control knows no tie parameter", hint="use ties: half or drop")
+        raise ArenaError("style control does not support ties: davidson", hint="use ties: half or drop")
     battles = table if isinstance(table, Battles) else battles_from_frame(table)
     names = [name for name in STYLES if name in battles.sides]
     if not names:
         raise ArenaError(
-            "no column of style", hint="add length_a and length_b (and headers_*, lists_*, bold_*)"
+            "there is no style column", hint="add length_a and length_b (and headers_*, lists_*, bold_*)"
         )
     plain = rate(battles, RatingParams(**{**vars(params), "interval": "sandwich"}))
     fit = fit_battles(battles, params)
@@ -113,7 +116,7 @@ def style_differences(battles: Battles, names: list[str]) -> Floats:
         columns.append(np.divide(a - b, total, out=np.zeros(len(a)), where=total > 0))
     table = np.stack(columns, axis=1)
     mass = battles.repeats
-    # About 0, not about the mean: swapping the sides of a battle must not change the fit.
+    # Around 0, not around the mean: swapping the sides of a battle must not change the fit.
     spread = np.sqrt((mass[:, None] * table**2).sum(axis=0) / mass.sum())
     return np.asarray(table / np.where(spread > 0, spread, 1.0))
 
@@ -133,7 +136,7 @@ def _fit(
     theta, beta = fit.theta.copy(), np.zeros(styles)
     for _ in range(100):
         residual, variance = _row_moments((theta[pairs.lo] - theta[pairs.hi])[pair] + x @ beta, points)
-        # The ties of the prior are battles of equal style.
+        # The ties of the prior are battles with equal style.
         gap = (theta[pairs.lo] - theta[pairs.hi])[:, None]
         prior_residual, prior_variance = _row_moments(gap, np.float64(0.5))
         of_pair = _sum(pair, mass * residual, len(pairs))[:, None] + fit.prior * prior_residual
@@ -150,7 +153,7 @@ def _fit(
         if longest < TOLERANCE:
             break
     else:
-        raise NotConvergedError("the fit with styles still moved after 100 Newton steps")
+        raise NotConvergedError("the fit with styles has not converged after 100 Newton steps")
     inverse = np.linalg.inv(matrix)
     meat, clusters = _meat(battles, fit, x, mass * residual, params)
     return theta, beta, inverse @ meat @ inverse, clusters
@@ -193,7 +196,7 @@ def _meat(battles: Battles, fit: Fit, x: Floats, score: Floats, params: RatingPa
         assert battles.prompt is not None
         cluster, clusters = battles.prompt.astype(np.int64), battles.prompts
     else:
-        # Equal battles of a row with a count are clusters each: their scores are a share of the row's.
+        # Equal battles of a row with a count are separate clusters: each has a share of the row's score.
         cluster, clusters = np.arange(len(battles)), len(battles)
         score = score / np.sqrt(battles.repeats)
     out = np.zeros((size, size))

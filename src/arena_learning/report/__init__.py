@@ -1,9 +1,9 @@
-"""What a reader sees: tables, figures, an HTML page, and single battles in the terminal.
+"""Output for readers: tables, figures, an HTML page, and single battles in the terminal.
 
-Whatever a model wrote is shown as text, never as markup.
+Models' texts are shown as text, never as markup.
 """
 
 import lazy_loader
 
-# The names stand in __init__.pyi, with the files that they come from; a file is loaded when one is used.
+# __init__.pyi lists the public names and their modules; a module is imported when a name of it is first used.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

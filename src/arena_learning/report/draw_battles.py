@@ -34,10 +34,10 @@ _EDGES = [0.5 * i - 9.25 for i in range(38)]
 
 
 class Change(NamedTuple):
-    """A category's mean score before and after, over so many instructions.
+    """A category's mean score before and after, over ``instructions`` instructions.
 
-    ``reach`` is half the width of the 95 % interval of the difference (by instruction, Student's t), or None
-    for fewer than two instructions.
+    ``reach`` is half the width of the difference's 95 % interval (by instruction, Student's t); None for fewer than two
+    instructions.
     """
 
     category: str
@@ -48,7 +48,7 @@ class Change(NamedTuple):
 
 
 def win_rates(judge: str, board: Mapping[str, Any]) -> Figure:
-    """Draw the matrix of win rates, contestants by rating, a tie as half a win."""
+    """Draw the matrix of win rates, contestants sorted by rating, a tie as half a win."""
     import numpy as np
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -78,7 +78,7 @@ def win_rates(judge: str, board: Mapping[str, Any]) -> Figure:
 
 
 def categories(judge: str, views: Sequence[BattleView], before: str, after: str) -> Figure:
-    """Draw each category's mean score of two contestants, and how sure the difference is."""
+    """Draw two contestants' mean scores by category, and the interval of the difference."""
     changes = category_changes(views, before, after)
     figure = new_figure(7.6, 1.9 + 0.42 * max(len(changes), 2))
     axes = figure.add_subplot()
@@ -134,7 +134,7 @@ def category_changes(views: Sequence[BattleView], before: str, after: str) -> li
 
 
 def gaps(rounds: Mapping[str, Sequence[BattleView]], params: Params) -> Figure:
-    """Draw for each round how far its target won or lost its battles."""
+    """Draw for each round by how much its target won or lost its battles."""
     columns = min(3, max(1, len(rounds)))
     lines = max(1, math.ceil(len(rounds) / columns))
     height = 0.9 + 2.9 * lines

@@ -1,4 +1,4 @@
-"""Elo over rounds: the target's ratings with intervals, the opponents as bands behind them."""
+"""Elo over rounds: the target's ratings with intervals, and the opponents as bands behind them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 Rating = Mapping[str, Any]
 
-# The least height of the window: without it a field that is level would look torn apart.
+# Least height of the window; in a smaller one, nearly equal ratings would look far apart.
 _LEAST_SPAN = 120.0
-# Names are written straight up to this many rounds, then slanted.
+# Names are horizontal up to this many rounds, then slanted.
 _STRAIGHT = 6
 
 
@@ -31,8 +31,8 @@ def elo_over_rounds(judge: str, board: Mapping[str, Any], index: Mapping[str, in
 
     Args:
         judge: the judge's name.
-        board: its board.
-        index: each round's index, the x; the base stands one before the first.
+        board: its leaderboard.
+        index: each round's index, the x coordinate; the base is one before the first round.
     """
     ratings = {r["model"]: r for r in board["ratings"]}
     first = min(index.values(), default=1) - 1
@@ -69,8 +69,8 @@ def fit_window(
 ) -> tuple[_Window, list[Rating], list[Rating]]:
     """Return the range of ratings to show, the opponents that fit into it, and those that do not.
 
-    An opponent fits if showing its interval at most doubles the height that the rounds' own intervals take: a
-    strong one would otherwise press the rounds into a flat line.
+    An opponent fits if its interval at most doubles the height of the rounds' own intervals: a strong opponent would
+    otherwise press the rounds into a flat line.
     """
     ends = [value for r in chain for value in (r["lower"], r["rating"], r["upper"])] or [1000.0]
     low, high = min(ends), max(ends)
@@ -115,7 +115,7 @@ def spread_labels(values: Sequence[float], least: float) -> list[float]:
 
 def _points(axes: Axes, xs: Sequence[int], chain: Sequence[Rating]) -> None:
     ys = [r["rating"] for r in chain]
-    # Drawn from the bounds themselves: with few instructions an interval need not hold the point estimate.
+    # Drawn from the bounds, because with few instructions an interval may not contain the point estimate.
     middles = [(r["lower"] + r["upper"]) / 2 for r in chain]
     halves = [(r["upper"] - r["lower"]) / 2 for r in chain]
     axes.plot(xs, ys, color=BLUE, linewidth=1.2, alpha=0.45, zorder=2)
@@ -141,14 +141,14 @@ def _points(axes: Axes, xs: Sequence[int], chain: Sequence[Rating]) -> None:
             ha="center" if is_fixed else "left",
             fontsize=9.5,
             fontweight="bold",
-            # A white edge keeps the number readable where the line or a band passes behind it.
+            # A white edge keeps the number readable on the line or a band.
             bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
             zorder=5,
         )
 
 
 def _outside(axes: Axes, hidden: Sequence[Rating], window: _Window) -> None:
-    """Name at the edge of the axes who is rated outside of them."""
+    """Name the opponents whose ratings are outside the axes at the edge."""
     for sign, y, va in (("▲", 0.985, "top"), ("▼", 0.015, "bottom")):
         beyond = [r for r in hidden if (r["rating"] > (window.low + window.high) / 2) == (sign == "▲")]
         if beyond:

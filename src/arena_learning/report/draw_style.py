@@ -1,4 +1,4 @@
-"""Colours and type of the figures: Okabe and Ito's colours, which any kind of colour vision tells apart."""
+"""Colours and fonts of the figures: Okabe and Ito's colours, which are distinct for all kinds of colour vision."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#8C4F8F"
 GREY, INK, SOFT, FAINT = "#8A8F98", "#1F2430", "#4A5160", "#E4E7EC"
 BANDS = (GREEN, PURPLE, "#B8860B", "#56707F", "#7A5230")
 
-# A matplotlib style sheet, laid over the library's defaults so that a user's own settings change nothing.
+# A matplotlib style sheet on the library's defaults, so that a user's own settings have no effect.
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -35,7 +35,7 @@ STYLE: dict[str, Any] = {
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of ``width`` by ``height`` inches that lays out its axes itself."""
+    """Return an empty figure of ``width`` by ``height`` inches with automatic layout of its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -45,7 +45,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 def title(axes: Axes, text: str, below: str = "") -> None:
     """Set a bold title to the left, with smaller lines below it."""
-    # The lines below are an annotation and not part of the title, so that they can have their own size.
+    # The lines below are an annotation instead of a part of the title, so that they can have their own size.
     lines = below.count("\n") + 1 if below else 0
     axes.set_title(text, loc="left", fontweight="bold", fontsize=12.5, pad=11 + 13.5 * lines)
     axes.annotate(
@@ -61,7 +61,7 @@ def title(axes: Axes, text: str, below: str = "") -> None:
 
 
 def short_name(name: str, longest: int = 18) -> str:
-    """Return a contestant's name, its middle left out if it is too long for a label."""
+    """Return a contestant's name; if it is too long for a label, its middle is left out."""
     if len(name) <= longest:
         return name
     head = (longest - 1) // 2
@@ -69,5 +69,5 @@ def short_name(name: str, longest: int = 18) -> str:
 
 
 def without_math(text: str) -> str:
-    """Return ``text`` such that a dollar sign in it starts no formula."""
+    """Return ``text`` with dollar signs escaped, so that they start no formula."""
     return text.replace("$", r"\$")

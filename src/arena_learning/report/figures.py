@@ -1,4 +1,4 @@
-"""The figures of reports/figures: which there are, and how they are saved. Their looks are in draw_*.py."""
+"""The list of figures in reports/figures, and how they are saved; draw_*.py draws them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from arena_learning.report.views import ARENA, BattleView, read_battle_log, targ
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Resolution of the files: sharp on a phone at half the width, and small enough to stand inside a page.
+# Resolution of the files: sharp on a phone at half the width, and small enough to embed in a page.
 DPI = 160
 
 
 class FigureFile(NamedTuple):
-    """A figure's file, what it is about, and the same in words for those who cannot see it.
+    """A figure's file, its title, and a description for readers who cannot see it.
 
-    `broad` asks for a page's whole width.
+    ``broad`` figures take the page's whole width.
     """
 
     path: Path
@@ -33,7 +33,7 @@ class FigureFile(NamedTuple):
 
 
 def make_figures(params: Params, paths: Paths) -> list[FigureFile]:
-    """Draw all figures from the files of the leaderboard and of the rounds; equal files give equal bytes.
+    """Draw all figures from the files of the leaderboard and the rounds; equal files give equal bytes.
 
     Raises:
         ArenaError: the leaderboard, the test set's battles or a round's battles are missing.
@@ -52,7 +52,7 @@ def make_figures(params: Params, paths: Paths) -> list[FigureFile]:
 
 
 def list_figures(paths: Paths, leaderboard: Mapping[str, Any]) -> list[FigureFile]:
-    """Return the figures that `make_figures` has drawn; those that are not there are left out."""
+    """Return the figures that `make_figures` has drawn."""
     return [file for file in _files(paths, leaderboard) if file.path.is_file()]
 
 
@@ -114,7 +114,7 @@ def _draw(params: Params, paths: Paths, leaderboard: Mapping[str, Any]) -> dict[
 
 
 def _target_views(name: str, params: Params, paths: Paths) -> list[BattleView]:
-    """Return the views of a round's target; a round without one has none."""
+    """Return the battle views of a round's target; none for a round without a target."""
     target = target_of(name, params)
     if target is None:
         return []
@@ -122,7 +122,7 @@ def _target_views(name: str, params: Params, paths: Paths) -> list[BattleView]:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write the figure as PNG, whole or not at all, without the metadata that tell the library's version."""
+    """Write the figure as PNG, whole or not at all, without the metadata that name the library's version."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
     figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})

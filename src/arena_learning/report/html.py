@@ -1,7 +1,7 @@
-"""The report: one HTML page that holds everything and asks the network for nothing.
+"""The report: one self-contained HTML page that makes no network requests.
 
-What a model wrote reaches the page only as escaped text. A Content-Security-Policy forbids every request, and
-every script and style but the two of this page, which it names by their hashes.
+Models' texts appear only as escaped text. A Content-Security-Policy forbids every request, and every script and style
+except the page's own two, which it names by their hashes.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _FOLDER = Path(__file__).parent
 
 
 def make_report(params: Params, paths: Paths) -> Path:
-    """Write the report from the files of the leaderboard and of the rounds, and return its path.
+    """Write the report from the files of the leaderboard and the rounds, and return its path.
 
-    Figures and rounds that are not there yet are left out. Equal files give equal bytes.
+    Figures and rounds that do not exist yet are left out. Equal files give equal bytes.
 
     Raises:
         ArenaError: the leaderboard or the test set's battles are missing.
@@ -64,7 +64,7 @@ def render_page(context: dict[str, Any]) -> str:
     )
     environment.filters |= {"shown": html_context.clipped_text, "percent": percent, "number": format_number}
     environment.globals |= {"plural": plural}
-    # The two files are ours and are given no value: they alone are not escaped.
+    # The page's own script and style contain no values: only they are not escaped.
     style, script = (
         environment.get_template(f"report_{name}.jinja").render() for name in ("style", "script")
     )
@@ -83,5 +83,5 @@ def _figure(file: FigureFile) -> dict[str, Any]:
 
 
 def _hash(text: str) -> str:
-    """Return the source expression by which a Content-Security-Policy knows an inline text."""
+    """Return the source expression that identifies an inline text in a Content-Security-Policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

@@ -1,4 +1,4 @@
-"""What the HTML page shows, as plain values: the template lays out and decides nothing."""
+"""The content of the HTML page as plain values: the template only lays it out."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from arena_learning.report.views import (
 )
 from arena_learning.schema import Instruction
 
-# How many battles of a place stand on the page: the widest losses and wins, and a seeded sample of the rest.
+# Number of battles of each round or test set on the page: the widest losses and wins, and a seeded sample of the rest.
 EXTREMES, SAMPLE = 6, 18
-# Longest text that the page shows of one answer; `arena show battle` shows all of it.
+# Most characters of one answer on the page; `arena show battle` shows all of it.
 LONGEST = 8000
 
 
 class Bar(NamedTuple):
-    """A rating and its interval as places on a line from 0 to 100."""
+    """A rating and its interval as positions on a line from 0 to 100."""
 
     low: float
     middle: float
@@ -38,7 +38,7 @@ class Bar(NamedTuple):
 
 
 class BattleCard(NamedTuple):
-    """One battle to read; `of` is the contestant that `outcome` is told of."""
+    """One battle to read; ``of`` is the contestant that ``outcome`` refers to."""
 
     place: str
     kind: str
@@ -55,7 +55,7 @@ class BattleCard(NamedTuple):
 
 
 def board_views(leaderboard: Mapping[str, Any], params: Params) -> list[dict[str, Any]]:
-    """Return each judge's leaderboard with the interval bars, the gain in words, steps and tables."""
+    """Return each judge's leaderboard with interval bars, the gain in words, steps and tables."""
     return [
         {
             "judge": name,
@@ -81,7 +81,7 @@ def board_views(leaderboard: Mapping[str, Any], params: Params) -> list[dict[str
 
 
 def health_rows(leaderboard: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the judges' health on the test set and in each round, a row each."""
+    """Return one row of diagnostics for each judge on the test set and in each round."""
     found = [("test set", name, board["health"]) for name, board in ordered_boards(leaderboard)]
     found += [(one["name"], one["health"].get("judge", ""), one["health"]) for one in rounds if one["health"]]
     return [
@@ -101,7 +101,7 @@ def health_rows(leaderboard: Mapping[str, Any], rounds: Sequence[Mapping[str, An
 
 
 def round_views(params: Params, paths: Paths) -> list[dict[str, Any]]:
-    """Return what each round took in, learnt and left out; rounds without a card yet are left out."""
+    """Return each round's instructions, training rows and dropped instructions; rounds without a card are left out."""
     views = []
     for name in params.ordered_rounds:
         card = _optional(paths.card(name))
@@ -121,7 +121,7 @@ def round_views(params: Params, paths: Paths) -> list[dict[str, Any]]:
 
 
 def battle_cards(params: Params, paths: Paths, judge: str) -> list[BattleCard]:
-    """Return the battles to read: of each round's target, and of the last round against the base."""
+    """Return the battles to read: those of each round's target, and of the last round against the base."""
     views: list[BattleCard] = []
     for name in params.ordered_rounds:
         target = target_of(name, params)
@@ -182,12 +182,12 @@ def _battle(place: str, kind: str, view: BattleView, of: str, judge: str) -> Bat
 
 
 def clipped_text(text: str) -> str:
-    """Return model text for the page: control characters by their codes, a very long one cut and counted."""
+    """Return model text for the page: control characters as codes, a very long text cut, with the number cut."""
     return sanitized(clip(text, LONGEST))
 
 
 def _record(against: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
-    """Return the target's battles against each opponent in words."""
+    """Return the target's results against each opponent in words."""
     return {
         f"against {other}": f"{n['wins']} won, {n['ties']} tied, {n['losses']} lost"
         + (f", {n['unscored']} unscored" if n["unscored"] else "")
@@ -234,7 +234,7 @@ def _win_rate_rows(board: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _optional(path: Path) -> dict[str, Any]:
-    """Return a JSON file's content, or nothing where the stage has not run yet."""
+    """Return a JSON file's content, or an empty mapping if its stage has not run."""
     try:
         found: dict[str, Any] = read_json(path)
     except ArenaError:

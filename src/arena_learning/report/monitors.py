@@ -1,4 +1,4 @@
-"""The leaderboard's monitors as a table: a row a monitor, a column a round. Figures come from `board.monitors`."""
+"""The leaderboard's monitors as a table: one row for each monitor, one column for each round."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TEST, BATTLES, ROWS, TRAINING = "test answers", "its battles", "its rows", "its 
 
 
 class Monitor(NamedTuple):
-    """How a monitor is shown: its title, what it is of, its form, and when to look closer."""
+    """How a monitor is shown: its title, what it measures, its number format, and when to look closer."""
 
     title: str
     of: str
@@ -23,7 +23,7 @@ class Monitor(NamedTuple):
 
 
 class MonitorRow(NamedTuple):
-    """A monitor of all rounds as text; a cell is empty where the monitor does not apply."""
+    """A monitor over all rounds as text; a cell is empty if the monitor does not apply."""
 
     title: str
     of: str
@@ -49,13 +49,13 @@ SHOWN = {
     "kl_max": Monitor("KL, highest", TRAINING, lambda v: format_number(v, 2), "far above the last: it was unstable"),
     "reward": Monitor("reward, last", TRAINING, _signed, ""),
     "reward_change": Monitor("reward, change", TRAINING, _signed, "it rises while the rating falls"),
-    "monitor_change": Monitor("second judge's score, change", TRAINING, _signed, "it falls while the reward rises"),
-    "monitor_agreement": Monitor("second judge ranks alike", TRAINING, percent, "near 50 %: the reward means little"),
+    "monitor_change": Monitor("monitor's score, change", TRAINING, _signed, "it falls while the reward rises"),
+    "monitor_agreement": Monitor("monitor ranks the same", TRAINING, percent, "near 50 %: the reward means little"),
 }  # fmt: skip
 
 
 def monitor_rows(leaderboard: Mapping[str, Any]) -> tuple[list[str], list[MonitorRow]]:
-    """Return the names of the columns, and the rows; a monitor that applies to none of them is left out.
+    """Return the column names, and the rows of all monitors that apply to at least one of them.
 
     Both are empty for a leaderboard that was written without monitors.
     """
@@ -88,7 +88,7 @@ def _table(leaderboard: Mapping[str, Any]) -> Table:
 
 
 def _forms(first: str, found: Iterable[Mapping[str, Any]]) -> dict[str, Monitor]:
-    """Return how each monitor is shown, in order; those of agreement, a judge each, after the other test answers'."""
+    """Return each monitor's form, in order; agreements with further judges follow the test answers' monitors."""
     judges = dict.fromkeys(
         key.removeprefix(AGREEMENT) for one in found for key in one if key.startswith(AGREEMENT)
     )

@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them, and sentences about them: shared by tables, figures, page and terminal."""
+"""Formatted numbers and sentences about them, for tables, figures, page and terminal."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ ABSENT = "-"
 
 
 def format_number(value: float | None, digits: int) -> str:
-    """Return a number with ``digits`` decimals, or a dash where there is none."""
+    """Return a number with ``digits`` decimals, or a dash for None."""
     return ABSENT if value is None else f"{value:.{digits}f}"
 
 
 def percent(share: float | None) -> str:
-    """Return a share of 1 in per cent, or a dash where there is none."""
+    """Return a share from 0 to 1 in per cent, or a dash for None."""
     return ABSENT if share is None else f"{100 * share:.1f} %"
 
 
 def elo(points: float) -> str:
-    """Return rating points with their sign; a decimal below half a point: an interval may end there."""
+    """Return rating points with their sign; below half a point with a decimal, because an interval may end there."""
     return f"{round(points):+d}" if round(points) else f"{points:+.1f}" if points else "0"
 
 
 def score(value: float | None) -> str:
-    """Return a judge's score, 1 to 10, with two decimals at most, or a dash."""
+    """Return a judge's score, 1 to 10, with at most two decimals, or a dash for None."""
     return ABSENT if value is None else f"{round(value, 2):g}"
 
 
@@ -34,7 +34,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def gain_sentence(gain: Mapping[str, Any]) -> str:
-    """Return in words how far one contestant is above another, and whether the interval believes it."""
+    """Return a sentence on how far one contestant is above another, and whether the interval supports it."""
     points = round(gain["difference"])
     where = f"{abs(points)} Elo {'above' if points > 0 else 'below'}" if points else "level with"
     bounds = f"95 % interval of the difference {elo(gain['lower'])} to {elo(gain['upper'])}"

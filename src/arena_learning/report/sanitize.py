@@ -1,4 +1,4 @@
-"""Text that a model wrote, made safe to look at: it neither acts on the terminal nor turns a line around."""
+"""Make models' texts safe to display: no terminal escapes, no characters that change the direction of a line."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import json
 import re
 import unicodedata
 
-# Joiners that emoji and several scripts need; every other format character is shown by its code.
+# Joiners that emoji and several scripts need; all other format characters are replaced by their codes.
 _HARMLESS = {"\u200c", "\u200d"}
 _SHOWN_AS_CODE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-# The same characters as JSON must escape them: json itself escapes those below U+0020 only.
+# The same characters for JSON, which itself escapes only those below U+0020.
 _UNSAFE_IN_JSON = re.compile(
     "[\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
 
 
 def sanitized(text: str) -> str:
-    """Return ``text`` with control and format characters written as codes; line breaks and tabs stay.
+    """Return ``text`` with control and format characters as codes; line breaks, tabs and letters are kept.
 
-    A terminal escape becomes the four characters of its code, a right-to-left override the six of its own.
-    Letters of any script stay as they are.
+    Example:
+        >>> print(sanitized("\\x1b[31mred"))
+        \\x1b[31mred
     """
     if text.isascii() and text.isprintable():
         return text
@@ -27,13 +28,13 @@ def sanitized(text: str) -> str:
 
 
 def safe_json(value: object) -> str:
-    """Return ``value`` as indented JSON whose strings hold no character that acts on a terminal."""
+    """Return ``value`` as indented JSON without characters that act on a terminal."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     return _UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
 def clip(text: str, longest: int) -> str:
-    """Return ``text``, its end left out and counted if it is longer than ``longest`` characters."""
+    """Return ``text``; if it is longer than ``longest`` characters, cut, with the number of characters left out."""
     if len(text) <= longest:
         return text
     return f"{text[:longest]} [… {len(text) - longest} more characters]"

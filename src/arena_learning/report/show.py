@@ -1,4 +1,4 @@
-"""What `arena show` knows of one battle, one round or one contestant, as plain values ready for JSON."""
+"""The values of `arena show` for a battle, a round or a contestant, ready for JSON."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from arena_learning.schema import Instruction, PreferenceRow, Response, SftRow, 
 def show_battle(
     place: str, instruction_id: str, pair: Sequence[str], params: Params, paths: Paths
 ) -> dict[str, Any]:
-    """Return an instruction's battles: its conversation, the answers, scores and rationale of every order.
+    """Return an instruction's battles: its conversation, the answers, and each game's scores and rationale.
 
     Args:
         place: a round, or ``arena`` for the test set.
-        instruction_id: which instruction.
+        instruction_id: the instruction's id.
         pair: two contestants, or none for all battles on the instruction.
         params: the project's parameters.
         paths: the project's files.
 
     Raises:
-        ArenaError: an unknown round, instruction or contestant, or a file is missing.
+        ArenaError: an unknown round, instruction or contestant, or a missing file.
     """
     found = read_battle_log(place, params, paths)
     instruction = _instruction(found, instruction_id)
@@ -61,29 +61,29 @@ def show_battle(
 
 
 def _of_pair(place: BattleLog, instruction_id: str, pair: Sequence[str]) -> list[BattleView]:
-    """Return an instruction's views, those between ``pair`` alone if it is given."""
+    """Return an instruction's battle views; only those between ``pair`` if it is given."""
     views = [d for d in place.views if d.instruction.id == instruction_id]
     met = sorted({name for d in views for name in (d.battle.a, d.battle.b)})
     for name in pair:
         if name not in met:
             raise ArenaError(
-                f"'{name}' did not battle on '{instruction_id}' in '{place.name}'", hint=suggest(name, met)
+                f"'{name}' has no battle on '{instruction_id}' in '{place.name}'", hint=suggest(name, met)
             )
     if pair:
         views = [d for d in views if {d.battle.a, d.battle.b} == set(pair)]
         if not views:
             raise ArenaError(
-                f"{' and '.join(pair)} did not meet on '{instruction_id}' in '{place.name}'",
-                hint="leave both out to see who did",
+                f"{' and '.join(pair)} have no battle on '{instruction_id}' in '{place.name}'",
+                hint="name no contestants to see all battles on it",
             )
     return views
 
 
 def show_round(name: str, params: Params, paths: Paths) -> dict[str, Any]:
-    """Return what a round learnt from: its card, the target's record, and by category its worst loss.
+    """Return what a round was trained on: its card, the target's results, and the worst loss by category.
 
     Raises:
-        ArenaError: an unknown round, or a file is missing.
+        ArenaError: an unknown round, or a missing file.
     """
     check_battle_log_name(name, params, arena=False)
     target = target_of(name, params)
@@ -102,10 +102,10 @@ def show_round(name: str, params: Params, paths: Paths) -> dict[str, Any]:
 
 
 def show_contestant(name: str, params: Params, paths: Paths) -> dict[str, Any]:
-    """Return a contestant's record on the test set: rating, win rates and category scores by each judge.
+    """Return a contestant's results on the test set: rating, win rates and category scores by each judge.
 
     Raises:
-        ArenaError: an unknown contestant, or the leaderboard is missing.
+        ArenaError: an unknown contestant, or a missing leaderboard.
     """
     _check_contestant(name, params)
     leaderboard = read_json(paths.leaderboard)
@@ -133,7 +133,7 @@ def show_contestant(name: str, params: Params, paths: Paths) -> dict[str, Any]:
 
 
 def show_answers(name: str, instruction_id: str, params: Params, paths: Paths) -> dict[str, Any]:
-    """Return how the answers to one test instruction changed over the rounds, the base's first.
+    """Return how the answers to one test instruction changed over the rounds, starting with the base's.
 
     Args:
         name: a contestant; the rounds up to it are shown, for an opponent all rounds and then the opponent.
@@ -142,7 +142,7 @@ def show_answers(name: str, instruction_id: str, params: Params, paths: Paths) -
         paths: the project's files.
 
     Raises:
-        ArenaError: an unknown contestant or instruction, or a file is missing.
+        ArenaError: an unknown contestant or instruction, or a missing file.
     """
     _check_contestant(name, params)
     place = read_battle_log(ARENA, params, paths)
@@ -187,7 +187,7 @@ def _marks(views: Sequence[BattleView], contestant: str, names: dict[str, str]) 
 
 
 def _worst_first(views: Sequence[BattleView], target: str | None) -> list[tuple[str, list[BattleView]]]:
-    """Return the views by category, the category with the lowest mean margin first."""
+    """Return the battle views by category, the category with the lowest mean margin first."""
     groups: dict[str, list[BattleView]] = defaultdict(list)
     for view in views:
         groups[view.battle.category].append(view)
@@ -231,7 +231,7 @@ def _loss(view: BattleView, target: str, learnt: dict[str, str]) -> dict[str, An
 
 
 def _learnt(name: str, params: Params, paths: Paths) -> dict[str, str]:
-    """Return whose answer the round learnt, by instruction, without the rows of earlier rounds."""
+    """Return the winner whose answer the round was trained on, by instruction, without rows of earlier rounds."""
     rows: list[SftRow | PreferenceRow] = []
     if params.rounds[name].method == "sft":
         rows += read_rows(paths.sft(name), SftRow)
@@ -269,7 +269,7 @@ def _few(word: str, known: Sequence[str]) -> str:
 
 
 def _elsewhere(instruction_id: str, params: Params, paths: Paths) -> str:
-    """Return where a training instruction's answers can be read, or nothing if it is in no round's split."""
+    """Return where a training instruction's answers can be read; empty if no round's split contains it."""
     for name in params.ordered_rounds:
         split = paths.split(params.rounds[name].split)
         if split.is_file() and instruction_id in by_id(read_rows(split, Instruction)):

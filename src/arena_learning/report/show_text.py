@@ -15,7 +15,7 @@ _FOLDED = 160  # characters of a thought that are shown
 
 
 def battle_text(view: View, page: Page) -> str:
-    """Return an instruction's battles; the rationales stand there if there is but one pair to read."""
+    """Return an instruction's battles; with rationales if there is only one pair."""
     _conversation(view["instruction"], page)
     for name, answer in view["answers"].items():
         _said(name, answer, page)
@@ -27,14 +27,14 @@ def battle_text(view: View, page: Page) -> str:
             if len(pairs) == 1 and game["rationale"]:
                 page.quote(game["rationale"])
     if not pairs:
-        page.heading("no battle was played on it")
+        page.heading("There is no battle on this instruction.")
     elif len(pairs) > 1:
-        page.heading("To read the judge's reasons, name two of the contestants.")
+        page.heading("To read the judge's rationales, name two of the contestants.")
     return str(page)
 
 
 def round_text(view: View, page: Page) -> str:
-    """Return what a round learnt from."""
+    """Return what a round was trained on."""
     card = view["card"]
     played = f"{view['method']} on {view['split']}, target {view['target']}, K = {view['threshold']:g}"
     page.heading(f"{view['round']}: {played}")
@@ -55,7 +55,7 @@ def round_text(view: View, page: Page) -> str:
         f"orders disagree in {plural(card['orders_disagree'], 'row')}"
     )
     if not view["categories"]:
-        page.line("It played no battles.")
+        page.line("It has no battles.")
         return str(page)
     page.heading(f"The battles of {view['target']}, worst category first")
     page.table(_category_table(view["categories"]))
@@ -66,7 +66,7 @@ def round_text(view: View, page: Page) -> str:
 
 
 def contestant_text(view: View, page: Page) -> str:
-    """Return a contestant's record by each judge, the leaderboard's own first."""
+    """Return a contestant's results by each judge, the first judge's first."""
     name, said = view["contestant"], view["answers"]
     page.heading(f"{name} on the test set")
     page.line(
@@ -102,7 +102,7 @@ def answers_text(view: View, page: Page) -> str:
 
 
 def efficiency_text(view: View, page: Page) -> str:
-    """Return what a judged battle takes here, in the paper, and by people's votes."""
+    """Return the time of a judged battle here, in the paper, and by human votes."""
     page.heading("Seconds for one judged battle, and battles a day")
     head = ("where", "answering", "judging", "total", "battles a day", "times votes")
     rows = [
@@ -131,7 +131,7 @@ def efficiency_text(view: View, page: Page) -> str:
 
 
 def _figure(value: float | None) -> str:
-    """Return a figure with three digits that count, large ones whole."""
+    """Return a figure with three significant digits, large ones as whole numbers."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if abs(value) >= 100 or value == round(value) else f"{value:.3g}"
@@ -194,7 +194,7 @@ def _game(game: View) -> str:
 
 
 def _said(name: str, answer: View, page: Page) -> None:
-    """Add an answer under its heading, the thought before it folded into a line (``--json`` has it whole)."""
+    """Add an answer under its heading, and the start of its thought in one line (``--json`` has all of it)."""
     page.heading(f"{name} answers{_cut(answer)}")
     if answer.get("thought"):
         begun = " ".join(answer["thought"].split())

@@ -1,4 +1,4 @@
-"""The leaderboard's JSON as text for a terminal, and as Markdown for a README. Pure functions of the dict."""
+"""The leaderboard's JSON as text for a terminal, and as Markdown for a README."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ _LEFT = ("contestant", "from", "to", "verdict")
 
 
 def leaderboard_text(leaderboard: Mapping[str, Any]) -> str:
-    """Return all boards of reports/leaderboard.json as fixed-width text, the first judge's first."""
+    """Return all leaderboards of reports/leaderboard.json as fixed-width text, the first judge's first."""
     return "\n\n".join(
         board_text(name, board, leaderboard["answers"]) for name, board in ordered_boards(leaderboard)
     )
 
 
 def leaderboard_markdown(leaderboard: Mapping[str, Any]) -> str:
-    """Return all boards as Markdown, each under a heading of the third level."""
+    """Return all leaderboards as Markdown, each under a heading of the third level."""
     return "\n\n".join(
         board_markdown(name, board, leaderboard["answers"]) for name, board in ordered_boards(leaderboard)
     )
 
 
 def ordered_boards(leaderboard: Mapping[str, Any]) -> list[tuple[str, Board]]:
-    """Return the boards by judge: the leaderboard's own judge first, then the others by name."""
+    """Return the leaderboards by judge: the first judge's, then the others by name."""
     boards: dict[str, Board] = leaderboard["boards"]
     return sorted(boards.items(), key=lambda item: (item[0] != leaderboard["judge"], item[0]))
 
 
 def board_text(judge: str, board: Board, answers: Mapping[str, Any]) -> str:
-    """Return one judge's board as fixed-width text."""
+    """Return one judge's leaderboard as fixed-width text."""
     parts = [_title(judge, board), table_text(ratings_table(board, answers))]
     if board["gain"]:
         parts.append(gain_sentence(board["gain"]))
@@ -56,7 +56,7 @@ def board_text(judge: str, board: Board, answers: Mapping[str, Any]) -> str:
 
 
 def board_markdown(judge: str, board: Board, answers: Mapping[str, Any]) -> str:
-    """Return one judge's board as Markdown."""
+    """Return one judge's leaderboard as Markdown."""
     parts = [f"### {_title(judge, board)}", table_markdown(ratings_table(board, answers))]
     if board["gain"]:
         parts.append(f"**{gain_sentence(board['gain'])}**")
@@ -67,7 +67,7 @@ def board_markdown(judge: str, board: Board, answers: Mapping[str, Any]) -> str:
 
 
 def ratings_table(board: Board, answers: Mapping[str, Any]) -> Table:
-    """Return the ratings, highest first; a rank is a span where the intervals allow several."""
+    """Return the ratings, highest first; a rank is a range if the intervals allow several."""
     rows = []
     for r in board["ratings"]:
         said = answers.get(r["model"], {})
@@ -97,7 +97,7 @@ def steps_table(board: Board) -> Table:
 
 
 def rank(rating: Mapping[str, Any]) -> str:
-    """Return a contestant's rank, or the span of ranks that the differences to the others allow."""
+    """Return a contestant's rank, or the range of ranks that the differences to the others allow."""
     low, high = rating["rank_lower"], rating["rank_upper"]
     return str(low) if low == high else f"{low}-{high}"
 
@@ -115,7 +115,7 @@ def _title(judge: str, board: Board) -> str:
 
 
 def _notes(board: Board) -> list[str]:
-    """Return the judge's health, why battles are unscored, and what the diagnosis says."""
+    """Return the judge's diagnostics, the reasons for unscored battles, and the rating's diagnosis."""
     health = board["health"]
     lines = [
         f"judge: {plural(health['battles'], 'battle')}, ties {percent(health['tie_rate'])}, "

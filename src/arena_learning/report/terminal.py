@@ -1,4 +1,4 @@
-"""Plain text for a terminal: headings, wrapped paragraphs, and quotes that cannot pass for our own lines."""
+"""Plain text for a terminal: headings, wrapped paragraphs, and quotes that cannot pass for the report's own text."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import textwrap
 from arena_learning.core import Table, table_text
 from arena_learning.report.sanitize import sanitized
 
-# Every line of model text stands behind this bar, so that nothing in it looks like a line of the report.
+# Every line of model text starts with this bar, so that it cannot look like a line of the report.
 BAR = "│ "
 
 
 class Page:
-    """Text that grows line by line.
+    """Text built line by line.
 
     Args:
         width: columns to wrap at.
@@ -31,11 +31,11 @@ class Page:
         self.lines.append(f"\x1b[1m{text}\x1b[0m" if self.colour else text)
 
     def line(self, text: str) -> None:
-        """Add a paragraph of our own, wrapped."""
+        """Add a paragraph of the report's own text, wrapped."""
         self.lines += textwrap.wrap(sanitized(text), self.width, subsequent_indent="  ") or [""]
 
     def quote(self, text: str) -> None:
-        """Add what a model or a user wrote: each of its lines wrapped behind a bar, blank ones kept."""
+        """Add text of a model or user: each line wrapped behind a bar, blank lines kept."""
         for line in (sanitized(text).strip("\n") or "(empty)").split("\n"):
             # Indentation is kept, for code; words longer than the line are broken.
             wrapped = textwrap.wrap(

@@ -1,4 +1,4 @@
-"""Where battles were fought: a round's split or the test set, with everything that one battle is made of."""
+"""The battles of a round's split or of the test set, each with its instruction, answers and games."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ARENA = "arena"
 
 
 class BattleView(NamedTuple):
-    """One battle with all that belongs to it: the instruction, both answers, and the games of both orders."""
+    """One battle with its instruction, both answers, and the games of both orders."""
 
     instruction: Instruction
     battle: Battle
@@ -23,7 +23,7 @@ class BattleView(NamedTuple):
     answers: dict[str, Response]
 
     def margin(self, contestant: str) -> float | None:
-        """Return the contestant's mean score less the other's, or None if the battle is unscored."""
+        """Return the contestant's mean score minus the other's, or None if the battle is unscored."""
         battle = self.battle
         if battle.winner == "unscored" or battle.score_a is None or battle.score_b is None:
             return None
@@ -31,18 +31,18 @@ class BattleView(NamedTuple):
         return gap if contestant == battle.a else -gap
 
     def outcome(self, contestant: str) -> str:
-        """Return ``won``, ``lost``, ``tie`` or ``unscored``, as the contestant sees it."""
+        """Return ``won``, ``lost``, ``tie`` or ``unscored``, from the contestant's point of view."""
         if self.battle.winner in ("tie", "unscored"):
             return self.battle.winner
         return "won" if self.battle.winner == ("a" if contestant == self.battle.a else "b") else "lost"
 
     def other(self, contestant: str) -> str:
-        """Return whom the contestant met."""
+        """Return the other contestant."""
         return self.battle.b if contestant == self.battle.a else self.battle.a
 
 
 class BattleLog(NamedTuple):
-    """A round or the arena: its instructions by id, and its views in the order of the file."""
+    """The battles of a round or of the test set: instructions by id, and battle views in the order of the file."""
 
     name: str
     instructions: dict[str, Instruction]
@@ -54,7 +54,7 @@ def read_battle_log(name: str, params: Params, paths: Paths) -> BattleLog:
     """Read the battles of a round, or of the test set for the name ``arena``.
 
     Raises:
-        ArenaError: there is no such round, a file is missing, or a battle names an answer that is not there.
+        ArenaError: no such round, a missing file, or a battle whose instruction or answer is missing.
     """
     if name == ARENA:
         instructions = by_id(read_rows(paths.split("test"), Instruction))
@@ -73,26 +73,26 @@ def read_battle_log(name: str, params: Params, paths: Paths) -> BattleLog:
 
 
 def check_battle_log_name(name: str, params: Params, *, arena: bool = True) -> None:
-    """Raise an ArenaError if ``name`` is no round (nor, unless ``arena`` is False, the arena)."""
+    """Raise an ArenaError if ``name`` is no round (and not ``arena``, unless that is excluded by ``arena=False``)."""
     known = [*params.ordered_rounds, *([ARENA] if arena else [])]
     if name not in known:
         raise ArenaError(f"no round '{name}'", where="params.yaml, rounds", hint=suggest(name, known))
 
 
 def target_of(round_name: str, params: Params) -> str | None:
-    """Return the round's target, or None for a round that plays no battles."""
+    """Return the round's target, or None for a round without battles."""
     target = params.rounds[round_name].target
     return None if target == NONE else target
 
 
 def extremes(views: Sequence[BattleView], contestant: str, outcome: str, count: int) -> list[BattleView]:
-    """Return the contestant's widest losses or wins, at most one an instruction.
+    """Return the contestant's widest losses or wins, at most one for each instruction.
 
     Args:
-        views: any; those of others are passed over.
-        contestant: whose.
+        views: any views; those without the contestant are ignored.
+        contestant: the contestant's name.
         outcome: ``won`` or ``lost``.
-        count: how many at most.
+        count: the most views to return.
     """
     own = [d for d in views if contestant in (d.battle.a, d.battle.b) and d.outcome(contestant) == outcome]
     widest: dict[str, BattleView] = {}
@@ -102,7 +102,7 @@ def extremes(views: Sequence[BattleView], contestant: str, outcome: str, count: 
 
 
 def sample_views(views: Sequence[BattleView], count: int, seed: int) -> list[BattleView]:
-    """Return ``count`` views drawn by a seeded hash: the same ones whatever their order."""
+    """Return ``count`` views drawn by a seeded hash, which does not depend on their order."""
 
     def rank(view: BattleView) -> str:
         return seeded_rank(seed, "report", view.instruction.id, view.battle.a, view.battle.b)
@@ -130,6 +130,6 @@ def _battle_views(
         except KeyError as missing:
             raise ArenaError(
                 f"{place}: a battle on '{battle.instruction_id}' has no instruction or answer: {missing}",
-                hint="the files are of different runs: run `dvc repro`",
+                hint="the files come from different runs: run `dvc repro`",
             ) from None
     return views

@@ -1,6 +1,6 @@
-"""The rows that flow between stages, the criteria of a rubric, and how votes are spelt.
+"""The rows that stages exchange as files, the criteria of a rubric, and the spellings of votes.
 
-What is written to a file or read from one has its type here.
+Everything that is written to or read from a data file has its type here.
 """
 
 import lazy_loader

@@ -1,7 +1,7 @@
-"""The rows that flow between stages, and how they are read and written.
+"""The rows that stages exchange, and how they are read and written.
 
-Every file is JSON Lines in UTF-8, one row a line, written once, atomically, in a canonical order with sorted keys, so
-that equal content is equal bytes. `SCHEMA_VERSION` is part of every store key: raise it when a row changes meaning.
+Every file is JSON Lines in UTF-8, one row per line, with sorted keys and in a fixed order, so that equal content gives
+equal bytes. `SCHEMA_VERSION` is part of every store key: raise it when a row changes its meaning.
 """
 
 from __future__ import annotations
@@ -27,17 +27,15 @@ SCHEMA_VERSION = 1
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length"]
-Ended = Literal[
-    "stop", "length", "refused"
-]  # of a response: an engine may refuse one item, and answer others
+Ended = Literal["stop", "length", "refused"]  # of a response; an engine may refuse a single conversation
 Winner = Literal["a", "b", "tie", "unscored"]
 
 
-_SAYS_NOTHING = ("thought", "thought_tokens", "refusal")  # of a response, where they are empty
+_SAYS_NOTHING = ("thought", "thought_tokens", "refusal")  # fields of a response that are omitted when empty
 
 
 class Row(BaseModel):
-    """Base of all rows: frozen, and unknown fields are refused. ``HINT`` is said of a malformed one."""
+    """Base of all rows: frozen; unknown fields are errors. ``HINT`` is the hint of the error for a malformed row."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     HINT: ClassVar[str] = ""
@@ -48,7 +46,7 @@ class Turn(Row):
 
     Attributes:
         role: who speaks.
-        content: what is said.
+        content: text of the message.
     """
 
     role: Role
@@ -56,17 +54,21 @@ class Turn(Row):
 
 
 class Instruction(Row):
-    """A conversation that ends in a user turn.
+    """A conversation that ends with a user turn.
 
     Attributes:
-        id: unique in the pool.
-        turns: the conversation so far; the last turn is the user's.
-        category: free word; test sets are stratified by it.
-        source: where the instruction comes from.
+        id: identifier, unique in the pool.
+        turns: the conversation; the last turn is the user's.
+        category: any word; test sets are stratified by it.
+        source: origin of the instruction.
         difficulty: easy, medium, hard or unknown.
         language: BCP 47 code.
-        rubric: checkable criteria as in `rubric.parse_criterion`; empty where there is none.
+        rubric: criteria that answers are checked against, see `parse_criterion`; may be empty.
         reference: a good answer to compare with, or None.
+
+    Example:
+        >>> Instruction(id="cook-007", turns=[Turn(role="user", content="How long do I boil an egg?")]).text
+        'How long do I boil an egg?'
     """
 
     id: str = Field(min_length=1, pattern=r"^[\w.:-]+$")
@@ -88,37 +90,35 @@ class Instruction(Row):
             raise ValueError("the last turn must be the user's")
         spoken = [turn.role for turn in turns if turn.role != "system"]
         if spoken != [("user", "assistant")[i % 2] for i in range(len(spoken))]:
-            raise ValueError("user and assistant turns must alternate, from the user's")
+            raise ValueError("user and assistant turns must alternate, starting with the user's")
         if any(turn.role == "system" for turn in turns[1:]):
-            raise ValueError("a system turn may only stand first")
+            raise ValueError("only the first turn may be a system turn")
         return turns
 
     @property
     def text(self) -> str:
-        """The user's turns, joined: what filters and embeddings look at."""
+        """The user's turns, joined by line breaks."""
         return "\n".join(turn.content for turn in self.turns if turn.role == "user")
 
     @property
     def multi_turn(self) -> bool:
-        """Whether an assistant has spoken before the last user turn."""
+        """Whether the conversation contains an assistant turn."""
         return any(turn.role == "assistant" for turn in self.turns)
 
 
 class Response(Row):
-    """One contestant's answer to one instruction (seconds stay in the store: they are not data).
+    """One contestant's answer to one instruction. Its generation time is kept in the store only.
 
     Attributes:
-        instruction_id: what was asked.
-        contestant: who answered.
-        text: the answer alone; empty where it was refused, or where a thought never ended.
-        finish_reason: ``stop``, ``length`` (cut off) or ``refused``.
-        prompt_tokens: length of the prompt.
-        completion_tokens: all that was generated, thought included.
-        thought: what the model thought before it answered: never judged, compared, counted in words or learnt.
-        thought_tokens: how many of ``completion_tokens`` went into the thought.
-        refusal: why there is no answer, where it was refused.
-
-    The last three are left out of a file where they say nothing.
+        instruction_id: the instruction.
+        contestant: name of the contestant.
+        text: the answer without its thought; empty if refused or if the thought never ended.
+        finish_reason: ``stop``, ``length`` (truncated) or ``refused``.
+        prompt_tokens: length of the prompt in tokens.
+        completion_tokens: number of generated tokens, thought included.
+        thought: the model's reasoning before the answer; never judged or trained on. Omitted from files when empty.
+        thought_tokens: number of ``completion_tokens`` in the thought. Omitted from files when 0.
+        refusal: reason why there is no answer. Omitted from files when empty.
     """
 
     instruction_id: str
@@ -138,19 +138,19 @@ class Response(Row):
 
 
 class Game(Row):
-    """One judged presentation of two responses in one order.
+    """A judge's verdict on two responses, presented in one order.
 
     Attributes:
-        instruction_id: what was asked.
-        judge: the judge and the version of its prompt or rubric.
-        first: the contestant whose answer was shown first.
-        second: the other contestant.
-        score_first: its score; None where the game is unscored.
-        score_second: the other's.
-        rationale: what the judge said.
-        unscored: why there are no scores.
+        instruction_id: the instruction.
+        judge: name of the judge, with the version of its prompt or rubric.
+        first: contestant whose response was presented first.
+        second: contestant whose response was presented second.
+        score_first: score of the first response, 1 to 10; None if unscored.
+        score_second: score of the second response, 1 to 10; None if unscored.
+        rationale: the judge's reasons.
+        unscored: reason why there are no scores; None if there are.
         attempts: how often the judge was asked.
-        tokens: of all its prompts and replies.
+        tokens: number of tokens in all prompts and replies.
     """
 
     instruction_id: str
@@ -168,27 +168,27 @@ class Game(Row):
     @classmethod
     def _reason(cls, unscored: str | None) -> str | None:
         if unscored is not None and not unscored.strip():
-            raise ValueError("an unscored game needs its reason")
+            raise ValueError("an unscored game needs a reason")
         return unscored
 
 
 class Battle(Row):
-    """The games of one pair on one instruction, merged (contestants in alphabetical order).
+    """The merged games of one pair of contestants on one instruction.
 
     Attributes:
-        instruction_id: what was asked.
-        category: the instruction's.
+        instruction_id: the instruction.
+        category: category of the instruction.
         judge: as in the games.
-        a: the contestant who comes first in the alphabet.
+        a: the contestant that comes first in alphabetical order.
         b: the other contestant.
-        score_a: mean of its scores; None where the battle is unscored.
-        score_b: the other's.
+        score_a: mean score of ``a`` over the games; None if unscored.
+        score_b: mean score of ``b`` over the games; None if unscored.
         winner: ``a``, ``b``, ``tie`` or ``unscored``.
-        gap: the winner's mean score less the loser's, 0 for a tie.
-        orders_agree: whether both games name the same outcome; None where fewer than two were scored.
-        games: how many were scored.
-        unscored: why there is no winner.
-        rationales: of the scored games.
+        gap: the winner's mean score minus the loser's; 0 for a tie, None if unscored.
+        orders_agree: whether both games have the same outcome; None if fewer than two were scored.
+        games: number of scored games.
+        unscored: reason why there is no winner; None if there is one.
+        rationales: rationales of the scored games.
     """
 
     instruction_id: str
@@ -207,19 +207,19 @@ class Battle(Row):
 
 
 class RecordedVerdict(Row):
-    """What another judge said once of two contestants: a row of a file that the judge `replay` reads.
+    """A recorded verdict of another judge: a row of a file that the judge ``replay`` reads.
 
-    A bare winner is recorded as 10 and 1, a tie as 5.5 each, a preference p from 0 to 1 for the second as 10 - 9p and
-    1 + 9p.
+    A verdict without scores is recorded as 10 to 1, a tie as 5.5 each, and a preference p (0 to 1) for the second
+    contestant as 10 - 9p to 1 + 9p.
 
     Attributes:
-        instruction_id: what was asked.
-        first: the contestant who was presented first, or either where the order is not known.
+        instruction_id: the instruction.
+        first: contestant whose response was presented first (either one, if the order is not known).
         second: the other contestant.
-        score_first: its score.
-        score_second: the other's.
-        order_known: whether ``first`` was presented first.
-        rationale: what the judge said.
+        score_first: score of the first contestant, 1 to 10.
+        score_second: score of the second contestant, 1 to 10.
+        order_known: whether ``first`` is known to have been presented first.
+        rationale: the judge's reasons.
     """
 
     instruction_id: str = Field(min_length=1)
@@ -232,18 +232,18 @@ class RecordedVerdict(Row):
 
 
 class Provenance(Row):
-    """Where a training row comes from.
+    """The origin of a training row.
 
     Attributes:
-        round: the round that made it.
-        instruction_id: what was asked.
-        category: the instruction's.
-        winner: whose answer is learnt.
-        loser: whose answer lost; empty for a label without a battle.
-        score_winner: the winner's mean score.
-        score_loser: the loser's.
-        gap: the difference of the two.
-        threshold: the round's K.
+        round: round that made the row.
+        instruction_id: the instruction.
+        category: category of the instruction.
+        winner: contestant whose answer is trained on.
+        loser: contestant that lost; empty for a label without a battle.
+        score_winner: mean score of the winner.
+        score_loser: mean score of the loser.
+        gap: difference of the two scores.
+        threshold: the round's threshold K.
         orders_agree: as in the battle.
         judge: as in the battle.
         rationales: as in the battle.
@@ -267,9 +267,9 @@ class SftRow(Row):
     """A row for supervised fine-tuning, in TRL's conversational prompt/completion format.
 
     Attributes:
-        prompt: the instruction's turns.
-        completion: the answer that is learnt, one turn.
-        provenance: where it comes from.
+        prompt: turns of the instruction.
+        completion: the answer that is trained on, as one turn.
+        provenance: origin of the row.
     """
 
     prompt: tuple[Turn, ...]
@@ -278,15 +278,15 @@ class SftRow(Row):
 
 
 class PreferenceRow(Row):
-    """A winner/loser pair, in TRL's conversational preference format.
+    """A preference pair, in TRL's conversational preference format.
 
     Attributes:
-        prompt: the instruction's turns.
-        chosen: the winner's answer, one turn.
-        rejected: the loser's answer, one turn.
-        provenance: where it comes from.
-        rejected_cut_off: the rejected answer ran out of tokens: its end is not learnt either. Left out of a file where
-            it ended.
+        prompt: turns of the instruction.
+        chosen: the winner's answer, as one turn.
+        rejected: the loser's answer, as one turn.
+        provenance: origin of the row.
+        rejected_cut_off: whether the rejected answer was truncated; then no end of turn is trained on for it. Omitted
+            from files when false.
     """
 
     prompt: tuple[Turn, ...]
@@ -308,7 +308,14 @@ def read_rows(path: Path, kind: type[R]) -> list[R]:
     """Read a JSON Lines file of ``kind`` rows.
 
     Raises:
-        ArenaError: the file is missing, a folder or not UTF-8, or a line is malformed; names file and line.
+        ArenaError: the file is missing, a folder or not UTF-8, or a line is malformed; with file and line.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "pool.jsonl"
+        >>> write_rows(file, [Instruction(id="q1", turns=[Turn(role="user", content="Why is the sky blue?")])])
+        >>> [row.id for row in read_rows(file, Instruction)]
+        ['q1']
     """
     return list(iter_rows(path, kind))
 
@@ -319,9 +326,9 @@ def iter_rows(path: Path, kind: type[R]) -> Iterator[R]:
 
 
 def numbered_rows(path: Path, kind: type[R]) -> Iterator[tuple[int, R]]:
-    """Yield line numbers and rows of a JSON Lines file (blank lines are passed over); see `read_rows`."""
+    """Yield line numbers and rows of a JSON Lines file, skipping blank lines; see `read_rows`."""
     try:
-        # Some editors begin a file with a mark of its encoding. A row ends at "\n" alone: not at "\r" either.
+        # Some editors write a byte order mark. Only "\n" ends a row, not "\r".
         with path.open(encoding="utf-8-sig", newline="\n") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
@@ -342,16 +349,16 @@ def write_rows(path: Path, rows: Iterable[R]) -> None:
 
 @contextmanager
 def rows_file(path: Path) -> Iterator[Callable[[Iterable[Row]], None]]:
-    """Give a function that appends rows to a new file; at the end it stands at ``path``, after an error nowhere.
+    """Yield a function that writes rows; after the block the file replaces ``path``, after an error it is deleted.
 
-    What is written is not kept in memory.
+    Written rows are not kept in memory.
     """
     with new_text_file(path) as file:
         yield lambda rows: file.writelines(f"{canonical(row.model_dump(mode='json'))}\n" for row in rows)
 
 
 def by_id(instructions: Sequence[Instruction]) -> dict[str, Instruction]:
-    """Return the instructions by their id."""
+    """Return the instructions by id."""
     return {instruction.id: instruction for instruction in instructions}
 
 
@@ -367,7 +374,7 @@ def _parse(line: str, kind: type[R], where: str) -> R:
 
 
 def describe_invalid(error: ValidationError) -> str:
-    """Return what is wrong with a row or a parameter file in one line, without echoing long values."""
+    """Return a validation error in one line, without quoting long values."""
     parts = []
     for problem in error.errors(include_url=False):
         place = ".".join(str(p) for p in problem["loc"]) or "the row"

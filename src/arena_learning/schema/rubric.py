@@ -1,4 +1,4 @@
-"""The checkable criteria of a rubric: what they look like, and how a text is held against them (no model needed)."""
+"""The criteria of a rubric: reading them, and checking a text against them without a model."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _UNITS = dict(
 _TENS = dict(
     zip("twenty thirty forty fifty sixty seventy eighty ninety".split(), range(20, 100, 10), strict=True)
 )
-# Thousands marks stand before groups of three digits: "1,250", "1 250"; "3, 4" and "3 4" are two numbers.
+# Thousands separators precede groups of three digits: "1,250", "1 250"; "3, 4" and "3 4" are two numbers.
 _NUMBER = re.compile(r"(?<![\w.])[-−]?(?:\d{1,3}(?:[,\u00a0\u202f ]\d{3})+(?!\d)|\d+)(?:\.\d+)?")
-# A call, an assignment, an option, or a line that ends as no sentence does; a colon or a bracket is prose too.
+# A call, an assignment, an option, or a line that ends in { } or ;. Colons and brackets also occur in prose.
 _CODE = re.compile(r"^.*(?:\w\(|[\w\])] ?[-+*/|]?= ?\S|\s--\w|[{};]$)", re.M)
-_LONGEST = 40  # digits; what is longer is no number that a rubric asks for
+_LONGEST = 40  # digits; longer digit strings are ignored
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class Criterion:
 
     @property
     def is_content(self) -> bool:
-        """Whether the criterion asks for substance rather than for length or format."""
+        """Whether the criterion is about content rather than length or format."""
         return self.kind in CONTENT_KINDS
 
     def describe(self) -> str:
-        """Return the criterion in a few words, for a rationale."""
+        """Return a short description of the criterion, for a rationale."""
         bounds = "-".join("" if b is None else str(b) for b in (self.min, self.max))
         return {
             "states": f"states {' / '.join(repr(a) for a in self.any[:3])}",
@@ -73,7 +73,7 @@ class Criterion:
 
 
 class CriterionResult(NamedTuple):
-    """How far a text meets a criterion (0 to 1), and what was seen."""
+    """How far a text meets a criterion (0 to 1), and what was found in the text."""
 
     met: float
     seen: str
@@ -87,7 +87,11 @@ def parse_criterion(raw: object, where: str) -> Criterion:
         where: file, line and position, for the error.
 
     Raises:
-        ArenaError: an unknown kind or field, a missing field, or a value out of its range.
+        ArenaError: an unknown kind or field, a missing field, or a value out of range.
+
+    Example:
+        >>> parse_criterion({"kind": "number", "value": 7, "tolerance": 1, "weight": 3}, "here").describe()
+        'gives the number 7'
     """
     if not isinstance(raw, dict):
         raise ArenaError(f"a rubric criterion must be an object, not {type(raw).__name__}", where=where)
@@ -123,7 +127,12 @@ def parse_criterion(raw: object, where: str) -> Criterion:
 
 
 def check_criterion(criterion: Criterion, text: str) -> CriterionResult:
-    """Hold ``text`` against any criterion but a semantic one (those need embeddings, see `rubric`)."""
+    """Check ``text`` against a criterion of any kind except ``semantic``, which needs embeddings (see `judge.rubric`).
+
+    Example:
+        >>> check_criterion(Criterion("number", weight=3, value=7, tolerance=1), "Boil it for six minutes.")
+        CriterionResult(met=1.0, seen='found')
+    """
     if criterion.kind == "states":
         found = find_phrase(criterion.any, text)
         return CriterionResult(1.0 if found else 0.0, f"{found!r}" if found else "not stated")
@@ -144,7 +153,11 @@ def check_criterion(criterion: Criterion, text: str) -> CriterionResult:
 def find_phrase(phrases: tuple[str, ...], text: str) -> str | None:
     """Return the first of ``phrases`` that occurs in ``text`` as whole words, or None.
 
-    A ``*`` at the end of a word stands for any ending. Case and punctuation do not count.
+    A ``*`` at the end of a word matches any ending. Case and punctuation are ignored.
+
+    Example:
+        >>> find_phrase(("red", "blu*"), "Of a bluish grey")
+        'blu*'
     """
     folded = " " + " ".join(_tokens(text)) + " "
     for phrase in phrases:
@@ -156,15 +169,15 @@ def find_phrase(phrases: tuple[str, ...], text: str) -> str | None:
 
 
 def find_numbers(text: str) -> list[float]:
-    """Return the numbers in ``text``: digits (with thousands marks) and English words up to ninety-nine."""
+    """Return the numbers in ``text``: digits (with thousands separators) and English words up to ninety-nine."""
     found = []
     for match in _NUMBER.findall(with_single_spaces(text)):
         plain = match.replace("−", "-")
-        # "100 200" may be one number or two: both readings count.
+        # "100 200" may be one number or two: both readings are returned.
         for reading in {re.sub(r"[,\s]", "", plain), *plain.split()}:
             digits = reading.replace(",", "")
             if len(digits) <= _LONGEST:
-                # "from -4": a dash may be a sign or not.
+                # A dash may be a minus sign or not: both readings are returned.
                 found += [float(digits), abs(float(digits))] if digits.startswith("-") else [float(digits)]
     tokens = words(text.replace("-", " "))
     for i, word in enumerate(tokens):
@@ -242,7 +255,7 @@ def _has_key(value: Any, key: str) -> bool:
 
 
 def _within(count: int, low: int | None, high: int | None) -> float:
-    """Return 1 within the bounds, falling linearly to 0 at half the lower or twice the upper one."""
+    """Return 1 within the bounds; outside it falls linearly to 0 at half the lower or twice the upper bound."""
     if low is not None and count < low:
         return max(0.0, 2 * count / low - 1)
     if high is not None and count > high:
@@ -278,9 +291,9 @@ def _demand(criterion: Criterion, raw: dict[str, Any], where: str) -> None:
     if criterion.kind == "number" and "value" not in raw:
         problems.append("'value' is missing")
     if not isfinite(criterion.value):
-        problems.append(f"value {criterion.value} is no number")
+        problems.append(f"value {criterion.value} is not a finite number")
     if not 0 <= criterion.tolerance < inf:
-        problems.append(f"tolerance {criterion.tolerance:g} is not 0 or more")
+        problems.append(f"tolerance {criterion.tolerance:g} must be a finite number of at least 0")
     if criterion.kind == "semantic" and not criterion.text.strip():
         problems.append("'text' is empty")
     if criterion.kind == "length" and criterion.min is None and criterion.max is None:

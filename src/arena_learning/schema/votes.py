@@ -1,11 +1,7 @@
-"""How a vote is written: the spellings of a winner, and what stands where there is none.
+"""The spellings of a vote's winner, and of a missing one.
 
-Public files agree on little: ``tie``, ``Tie``, ``tie (bothbad)``, ``both_bad``, ``A``, ``left``, three columns of 0 and
-1. Whatever reads votes (`arena rate`, `arena import`, `arena audit-judge`) reads them by this file. Case does not
-count, nor do spaces, underscores, hyphens and brackets:
-
-    >>> read_winner("Tie (both bad)"), read_winner("[[A]]"), read_winner("skip")
-    ('tie', 'model_a', None)
+Public files spell votes in many ways: ``tie``, ``Tie``, ``tie (bothbad)``, ``both_bad``, ``A``, ``left``, or three
+columns of 0 and 1. Every command that reads votes (`arena rate`, `arena import`, `arena audit-judge`) uses this module.
 """
 
 from __future__ import annotations
@@ -17,7 +13,7 @@ from typing import Literal
 
 VotedWinner = Literal["model_a", "model_b", "tie"]
 
-# One column for each outcome, as in Kaggle's file of the Arena: 1 in one of them, 0 in the others.
+# One column per outcome, as in Kaggle's file of Chatbot Arena: 1 in one of them, 0 in the others.
 ONE_HOT: dict[str, VotedWinner] = {
     "winner_model_a": "model_a",
     "winner_model_b": "model_b",
@@ -50,23 +46,29 @@ _TIES = (
 )
 _KNOWN: dict[str, VotedWinner] = dict.fromkeys(_TIES, "tie")
 for _winner, _words in _SIDES.items():
-    # A bare 1 or 2 says nothing: some count from 0, and for some 1 is the baseline.
+    # A bare 1 or 2 is ambiguous: some files count from 0, and in some 1 is the baseline.
     _KNOWN |= {noun + word: _winner for noun in _NOUNS for word in _words if noun or not word.isdigit()}
     _KNOWN |= {word + noun: _winner for noun in _NOUNS for word in _words if not word.isdigit()}
 _MISSING = {"", "nan", "null", "none", "na", "n/a", "<na>"}
 
 
 def read_winner(said: object) -> VotedWinner | None:
-    """Return the outcome that a spelling means, or None if it means none.
+    """Return the outcome that a spelling means, or None if it is unknown.
+
+    Case, spaces, underscores, hyphens and brackets are ignored.
 
     Args:
-        said: a cell or a JSON value; only texts are spellings.
+        said: a cell or JSON value; every value that is not text is unknown.
+
+    Example:
+        >>> read_winner("Tie (both bad)"), read_winner("[[A]]"), read_winner("skip")
+        ('tie', 'model_a', None)
     """
     return _KNOWN.get(_IGNORED.sub("", said).lower()) if isinstance(said, str) else None
 
 
 def is_missing(value: object) -> bool:
-    """Return whether a value says that nothing is given: None, NaN, an empty text, ``null``, ``nan``, ..."""
+    """Return whether a value means that nothing is given: None, NaN, empty text, ``null``, ``nan``, ..."""
     if value is None:
         return True
     if isinstance(value, float):
@@ -75,6 +77,6 @@ def is_missing(value: object) -> bool:
 
 
 def one_hot_columns(names: Container[str]) -> list[str]:
-    """Return the columns of outcomes among ``names``, or none where those of the two models are not both there."""
+    """Return the outcome columns among ``names``; none, unless those of both models are there."""
     held = [name for name in ONE_HOT if name in names]
     return held if all(name in held for name in ONE_HOT_NEEDED) else []

@@ -1,6 +1,6 @@
-"""The memory of answers and verdicts, by a hash of all that could change them.
+"""The store of answers and verdicts: each is saved under a hash of everything that could change it.
 
-Several processes share one store and ask for nothing twice.
+Several processes can share one store without requesting anything twice.
 """
 
 import lazy_loader

@@ -1,13 +1,13 @@
-"""How the store's table lies in its file, and how one that an older version has made is laid out anew.
+"""The layout of the store's table, and the migration of stores from older versions.
 
-Older versions kept rows in their key's own tree (``WITHOUT ROWID``): it holds large values inside itself, so that each
-write moves much and a file takes twice its content. Rows now lie in a plain table with an index on the key. The names
-of table and columns are the same, so that every version reads and writes both.
+Older versions used a table ``WITHOUT ROWID``. Its B-tree contains the large values, so each write moves much data and
+the file takes twice its content. The current layout is a plain table with an index on the key. Table and columns have
+the same names, so every version can read and write both layouts.
 
-The old table is copied part by part, each in a transaction of its own, and the copy takes its place in the last one.
-All along the old table holds everything, and a trigger gives the copy what is put into rows that were copied before,
-whichever version puts it there. So nothing is lost where the process is killed or the disk is full: the next one to
-open the store goes on. Several do the work together, and between two parts others read and write.
+The migration copies the old table in parts, each in its own transaction; in the last one the copy replaces the old
+table. Until then the old table stays complete, and a trigger copies new values of rows that were already copied. So
+nothing is lost if the process is killed or the disk is full: the next process that opens the store continues. Several
+processes may migrate together, and others can read and write between two parts.
 """
 
 from __future__ import annotations
@@ -30,36 +30,38 @@ _KEEP_UP = """
 CREATE TRIGGER IF NOT EXISTS memory_copied AFTER INSERT ON memory WHEN new.key <= (SELECT MAX(key) FROM memory_copy)
 BEGIN INSERT OR REPLACE INTO memory_copy VALUES (new.key, new.kind, new.value, new.created); END
 """
-# Rows are copied in the order of their keys: the last key in the copy says how far it is. Two rows are the least that
-# goes on, for the first is that last key again.
+# Rows are copied in key order, so the last key of the copy shows the progress. Each part starts with that key again,
+# so the limit must be at least 2.
 _PART = """
 INSERT OR IGNORE INTO memory_copy SELECT key, kind, value, created FROM memory
 WHERE key >= (SELECT COALESCE(MAX(key), x'') FROM memory_copy) ORDER BY key LIMIT 1000
 """
-_REST = 0.25  # of a part's time, until the next: SQLite's waiting is no queue, and others would find no gap
-_QUIET_SECONDS = 1.0  # what takes longer is told
-_ROOM = 16 * 2**20  # bytes of the log, beside what is copied
+_REST = (
+    0.25  # pause between parts, as a share of a part's time: SQLite's locks are not fair, others need a gap
+)
+_QUIET_SECONDS = 1.0  # a longer migration is announced
+_ROOM = 16 * 2**20  # free bytes for the log, besides those for the copy
 
 Writing = Callable[[], AbstractContextManager[None]]
 
 
 def migrate(db: sqlite3.Connection, path: Path, writing: Writing) -> None:
-    """Lay an older store's table out anew, once; a store of today is left alone.
+    """Migrate an older store to the current layout; a current store is left unchanged.
 
-    Where the disk has no room for the copy the store stays as it is, and a line on standard error says so.
+    If the disk has no space for the copy, the store keeps its layout, and a line on standard error reports it.
 
     Args:
-        db: the store's connection, outside of a transaction.
-        path: its file.
+        db: the store's connection, outside a transaction.
+        path: the store's file.
         writing: runs its block in one write transaction of ``db``.
 
     Raises:
-        sqlite3.Error: the file is damaged, or another process holds it for long.
+        sqlite3.Error: the file is damaged, or another process keeps it locked.
     """
     if not _is_old(db):
         return
     size = _used(db)
-    if not _has_room(path, size, "it stays in an older layout, which is slower and takes more room"):
+    if not _has_room(path, size, "the store keeps its older layout, which is slower and larger"):
         return
     try:
         if _copy(db, path, writing):
@@ -76,43 +78,43 @@ def _is_old(db: sqlite3.Connection) -> bool:
 
 
 def _copy(db: sqlite3.Connection, path: Path, writing: Writing) -> bool:
-    """Copy part by part, and let the copy take the table's place; whether it was this process that ended it."""
+    """Copy the table in parts and replace it by the copy; return whether this process did the last step."""
     start, begun, said, going_on = time.monotonic(), None, False, True
     while going_on:
         part = time.monotonic()
         with writing():
             if not _is_old(db):  # another process has finished meanwhile
                 return False
-            db.execute(_COPY)  # here, for another may have stopped
+            db.execute(_COPY)  # in each part, because another process may have abandoned the copy
             db.execute(_KEEP_UP)
             begun = _share(db) if begun is None else begun
             going_on = db.execute(_PART).rowcount > 0
             done = _share(db)
             if not going_on:
-                db.execute("DROP TABLE memory")  # and its trigger with it
+                db.execute("DROP TABLE memory")  # drops its trigger too
                 db.execute("ALTER TABLE memory_copy RENAME TO memory")
         spent = time.monotonic() - start
-        # The file is made smaller afterwards, which takes about as long.
+        # Shrinking the file afterwards takes about as long.
         whole = 2 * spent * (1 - begun) / max(done - begun, 1e-3)
         if not said and going_on and spent > _QUIET_SECONDS / 4 and whole > _QUIET_SECONDS:
             said = True
             _say(
                 path,
-                f"laid out anew, once, to be faster and smaller: about {whole:.0f} s; it may be interrupted",
+                f"one-time migration to a faster and smaller layout: about {whole:.0f} s; it may be interrupted",
             )
         time.sleep(_REST * (time.monotonic() - part))
     return True
 
 
 def _share(db: sqlite3.Connection) -> float:
-    """Return which part of the rows is copied: keys are hashes, so the last one tells."""
+    """Return the copied share of the rows, from the last key: keys are hashes and so uniformly distributed."""
     (last,) = db.execute("SELECT MAX(key) FROM memory_copy").fetchone()
     return int.from_bytes(bytes(last)[:8].ljust(8, b"\0"), "big") / 2**64 if last else 0.0
 
 
 def _abandon(db: sqlite3.Connection, path: Path, writing: Writing) -> None:
-    """Take the half-made copy away again: its room is the store's then."""
-    left = "it stays in an older layout, which is slower"
+    """Drop the unfinished copy, so that the store can use its space."""
+    left = "the store keeps its older layout, which is slower"
     try:
         with writing():
             if _is_old(db):
@@ -121,13 +123,13 @@ def _abandon(db: sqlite3.Connection, path: Path, writing: Writing) -> None:
     except sqlite3.OperationalError as error:
         if not _no_room(error):
             raise
-        left += ", and the half-made copy is finished when there is room"
+        left += ", and the migration continues when there is space"
     _truncate_log(db)
-    _say(path, f"the disk is full, and the store could not be laid out anew: {left}; nothing is lost")
+    _say(path, f"the disk is full, so the store could not be migrated: {left}; nothing is lost")
 
 
 def _shrink(db: sqlite3.Connection, path: Path) -> None:
-    """Give the old table's pages back to the disk."""
+    """Shrink the file by the old table's pages."""
     if not _has_room(path, 2 * _used(db), "the file keeps its size, and later answers fill it"):
         return
     try:
@@ -135,13 +137,13 @@ def _shrink(db: sqlite3.Connection, path: Path) -> None:
     except sqlite3.OperationalError as error:
         _say(
             path,
-            f"the file could not be made smaller ({error}): it keeps its size, and later answers fill it",
+            f"the file could not be shrunk ({error}): it keeps its size, and later answers fill it",
         )
     _truncate_log(db)
 
 
 def _truncate_log(db: sqlite3.Connection) -> None:
-    """Write the log into the file and cut it off; readers or a full disk may put that off, and nothing hangs on it."""
+    """Write the log into the file and truncate it; readers or a full disk may delay that, which does no harm."""
     try:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     except sqlite3.OperationalError as error:
@@ -150,7 +152,7 @@ def _truncate_log(db: sqlite3.Connection) -> None:
 
 
 def _used(db: sqlite3.Connection) -> int:
-    """Return the bytes of the file's pages that hold something."""
+    """Return the size of the file's used pages in bytes."""
     pages, free, size = (
         db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
     )
@@ -163,13 +165,13 @@ def _has_room(path: Path, size: int, otherwise: str) -> bool:
         return True
     _say(
         path,
-        f"to be laid out anew takes {(size + _ROOM) / 2**20:,.0f} MiB, {free / 2**20:,.0f} are free: {otherwise}",
+        f"migrating it needs {(size + _ROOM) / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB are free: {otherwise}",
     )
     return False
 
 
 def _no_room(error: sqlite3.OperationalError) -> bool:
-    """Whether the disk was full: a quota or a limit on a file's size comes as an error of writing."""
+    """Whether the disk was full (SQLite reports a quota or a file size limit as a write error)."""
     code = error.sqlite_errorcode
     return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
 

@@ -1,8 +1,8 @@
-"""Leases: which process is about to ask for what, so that two processes on one store never ask for the same thing.
+"""Leases record which process works on which key, so that two processes never do the same work.
 
-A lease ends with its process: each holder keeps a file locked, and the operating system drops that lock however the
-process ends. So there is no time to choose after which a lease is stale, and none to renew. WAL mode binds all users
-of a store to one machine anyway. The table is called ``claims``, as in stores of earlier versions.
+A lease ends with its process: each holder keeps a file locked, and the operating system releases the lock when the
+process ends for any reason. So leases need no expiry time and no renewal. All users of a store are on one machine
+anyway, because of SQLite's WAL mode. The table is named ``claims``, as in stores of earlier versions.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ SCHEMA = "CREATE TABLE IF NOT EXISTS claims (key BLOB PRIMARY KEY, holder TEXT N
 class Leases:
     """The leases of one open store.
 
-    Every method but `end` must run inside a write transaction of ``db``: that makes looking and leasing one step.
+    Every method except `end` must run inside a write transaction of ``db``, so that looking up and leasing are one
+    atomic step.
 
     Args:
         db: the store's connection.
-        folder: holds a locked file for each process that holds any; made when it is first needed.
-        chunk: keys in one statement.
+        folder: contains a locked file for each process with leases; created when first needed.
+        chunk: maximum number of keys per SQL statement.
     """
 
     def __init__(self, db: sqlite3.Connection, folder: Path, chunk: int) -> None:
@@ -38,14 +39,14 @@ class Leases:
         self._name = uuid.uuid4().hex
 
     def take(self, keys: Sequence[bytes]) -> None:
-        """Lease ``keys``, whoever held them before."""
+        """Lease ``keys`` to this process, even if another process held them."""
         if self._lock is None:
             self._begin()
         rows = [(key, self._name) for key in keys]
         self._db.executemany("INSERT OR REPLACE INTO claims (key, holder) VALUES (?, ?)", rows)
 
     def others(self, keys: Sequence[bytes]) -> set[bytes]:
-        """Return those of ``keys`` that another living process has leased."""
+        """Return those of ``keys`` that another running process has leased."""
         found: dict[bytes, str] = {}
         for start in range(0, len(keys), self._chunk):
             some = keys[start : start + self._chunk]
@@ -57,18 +58,18 @@ class Leases:
         return {key for key, holder in found.items() if holder not in dead}
 
     def release(self) -> None:
-        """Give back all leases of this process."""
+        """Release all leases of this process."""
         self._db.execute("DELETE FROM claims WHERE holder = ?", (self._name,))
 
     def end(self) -> None:
-        """Drop the lock: whatever is still leased is free."""
+        """Release the lock, which frees all remaining leases."""
         if self._lock is not None:
             self._place(self._name).unlink(missing_ok=True)
             self._lock.release()
             self._lock = None
 
     def _begin(self) -> None:
-        """Become a holder, and sweep up behind those that have died."""
+        """Create and lock this process's file, and delete the leases of dead processes."""
         from filelock import FileLock
 
         self._lock = FileLock(self._place(self._name), thread_local=False)
@@ -79,7 +80,7 @@ class Leases:
                 self._db.execute("DELETE FROM claims WHERE holder = ?", (holder,))
 
     def _lives(self, holder: str) -> bool:
-        """Whether the process behind ``holder`` still keeps its file locked; the file of a dead one goes."""
+        """Whether the process of ``holder`` still locks its file; a dead process's file is deleted."""
         place = self._place(holder)
         if is_locked(place):
             return True

@@ -1,8 +1,8 @@
-"""The memory of responses and games: content-addressed, crash-safe, shared by all stages.
+"""The store of responses and games: content-addressed, crash-safe, shared by all stages.
 
 A key is the hash of everything that could change the value; a value is JSON. SQLite in WAL mode lets several processes
-read and write; each batch is one transaction, so a crash loses at most the batch in flight. Failures are never stored.
-What a process is about to ask for it leases first (`leases`), so that no other asks for it too.
+read and write. Each batch is one transaction, so a crash loses at most the batch in flight. Failures are never stored.
+A process leases keys (`leases`) before it requests their values, so that no other process requests them too.
 """
 
 from __future__ import annotations
@@ -26,25 +26,30 @@ Kind = Literal["response", "game"]
 
 _PATIENCE_SECONDS = 60.0
 _SETTINGS = (
-    # No wait for the disk at each batch: with a log, a killed process loses nothing all the same, and a machine that
-    # loses its power only the last batches.
+    # Do not wait for the disk at each batch: in WAL mode a killed process still loses nothing, and a power failure
+    # only the last batches.
     "synchronous=NORMAL",
-    # Some builds of SQLite write zeros over what is freed, by way of the log: to drop a table of 0.9 GB then takes as
-    # much of log. What a store forgets is nothing that must be destroyed.
+    # Some builds of SQLite overwrite freed pages with zeros through the log: dropping a table of 0.9 GB then needs
+    # 0.9 GB of log. Deleted values are not confidential.
     "secure_delete=OFF",
 )
-_CHUNK = 500  # SQLite's default limit is 999 (older) variables a statement
-_ANEW = "move the file away: it will be made anew, and answers are asked for again"
+_CHUNK = 500  # older versions of SQLite allow 999 variables per statement
+_ANEW = "move the file away: a new one is created, and answers are requested again"
 
 
 def store_key(kind: Kind, parts: Mapping[str, Any]) -> bytes:
-    """Return the 32-byte key of ``parts``: equal parts, equal key, in any process."""
+    """Return the 32-byte key of ``parts``: equal parts give equal keys in any process.
+
+    Example:
+        >>> store_key("response", {"engine": "x", "seed": 0}) == store_key("response", {"seed": 0, "engine": "x"})
+        True
+    """
     whole = {"kind": kind, "schema": SCHEMA_VERSION, **parts}
     return hashlib.sha256(canonical(whole).encode()).digest()
 
 
 class Leased(NamedTuple):
-    """What of some keys is known, what is now this process's to ask for, and what another process is asking for."""
+    """Some keys, sorted into ``known`` (with values), ``mine`` (leased to this process) and ``theirs`` (to another)."""
 
     known: dict[bytes, dict[str, Any]]
     mine: list[bytes]
@@ -52,14 +57,22 @@ class Leased(NamedTuple):
 
 
 class Store:
-    """A store at ``path`` (made if missing); a context manager.
+    """A store at ``path``, created if missing; a context manager.
 
     Args:
         path: the database file.
-        fresh: look nothing up, so that all is asked for again; what comes is still kept.
+        fresh: look nothing up, so that everything is requested again; new values are still saved.
 
     Raises:
-        ArenaError: the file is not a store, is locked for long, or the disk is full.
+        ArenaError: the file is not a store, stays locked for a minute, or the disk is full.
+
+    Example:
+        >>> import tempfile
+        >>> key = store_key("response", {"contestant": "expert", "instruction": "q1"})
+        >>> with Store(Path(tempfile.mkdtemp()) / "store.sqlite") as store:
+        ...     store.put("response", {key: {"text": "Blue."}})
+        ...     store.get([key])[key]
+        {'text': 'Blue.'}
     """
 
     def __init__(self, path: Path, *, fresh: bool = False) -> None:
@@ -67,7 +80,7 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ArenaError(f"its folder cannot be made: {error.strerror}", where=str(path)) from None
+            raise ArenaError(f"cannot create the store's folder: {error.strerror}", where=str(path)) from None
         try:
             self._db = sqlite3.connect(path, timeout=_PATIENCE_SECONDS, isolation_level=None)
             self._to_wal()
@@ -81,7 +94,7 @@ class Store:
             raise self._failed(error) from None
 
     def _to_wal(self) -> None:
-        """Turn write-ahead logging on; two processes that do so to a new file at once do not wait by themselves."""
+        """Turn write-ahead logging on, with retries: for a new file SQLite does not wait for another process here."""
         end = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
@@ -93,7 +106,7 @@ class Store:
                 time.sleep(0.02)
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, dict[str, Any]]:
-        """Return the values of those ``keys`` that are known."""
+        """Return the stored values of ``keys``; keys without a value are left out."""
         found: dict[bytes, dict[str, Any]] = {}
         if self._fresh:
             return found
@@ -106,20 +119,20 @@ class Store:
         except sqlite3.Error as error:
             raise self._failed(error) from None
         except ValueError:
-            raise self._failed("a value in it is no JSON") from None
+            raise self._failed("a value in it is not JSON") from None
         return found
 
     def put(self, kind: Kind, items: Mapping[bytes, Mapping[str, Any]]) -> None:
-        """Remember ``items`` in one transaction; a known key keeps the newer value."""
+        """Save ``items`` in one transaction; a new value replaces an old one."""
         rows = [(key, kind, canonical(value)) for key, value in items.items()]
         with self._writing():
             self._db.executemany("INSERT OR REPLACE INTO memory (key, kind, value) VALUES (?, ?, ?)", rows)
 
     def adopt(self, older: Mapping[bytes, bytes]) -> None:
-        """Remember under present keys what is remembered under older ones, where the present ones are unknown.
+        """Copy values from older keys to current keys that have no value yet.
 
         Args:
-            older: present key to the key that an earlier version of this project gave the same thing.
+            older: for each current key, the key that an earlier version of this project used for the same thing.
         """
         if self._fresh or not older:
             return
@@ -131,18 +144,18 @@ class Store:
             self._db.executemany(copy, list(older.items()))
 
     def forget(self, keys: Sequence[bytes]) -> None:
-        """Forget what is known of ``keys``: it is asked again."""
+        """Delete the values of ``keys``, so that they are requested again."""
         with self._writing():
             self._db.executemany("DELETE FROM memory WHERE key = ?", [(key,) for key in keys])
 
     def lease(self, keys: Sequence[bytes], *, whole: bool = False) -> Leased:
-        """Look ``keys`` up and lease what is neither known nor leased by another living process, in one step.
+        """Look up ``keys`` and lease those without a value that no other running process has leased, in one step.
 
-        A fresh store finds nothing and leases nothing: everything is this process's to ask for.
+        A fresh store finds nothing and leases nothing: all keys are returned as ``mine``.
 
         Args:
-            keys: distinct.
-            whole: where something is missing, lease all keys, known ones too, or, if another process holds one, none.
+            keys: distinct keys.
+            whole: if any value is missing, lease all keys, or none if another process has leased one of them.
         """
         if self._fresh:
             return Leased({}, list(keys), [])
@@ -150,7 +163,9 @@ class Store:
         if len(known) == len(keys):
             return Leased(known, [], [])
         with self._writing():
-            known |= self.get([key for key in keys if key not in known])  # what was put there a moment ago
+            known |= self.get(
+                [key for key in keys if key not in known]
+            )  # values saved since the first look-up
             missing = [key for key in keys if key not in known]
             wanted = list(keys) if whole and missing else missing
             held = self._leases.others(wanted)
@@ -162,19 +177,19 @@ class Store:
         return Leased({} if whole and mine else known, mine, [key for key in missing if key in held])
 
     def take_over(self, groups: Iterable[Sequence[bytes]]) -> None:
-        """Take leases over from processes that live and do nothing."""
+        """Take over leases from processes that are running but make no progress."""
         with self._writing():
             for keys in groups:
                 self._leases.take(keys)
 
     def release(self) -> None:
-        """Give back this process's leases: what it has put into the store is known, what it has not is free."""
+        """Release this process's leases: keys it saved have values now, the others are free."""
         if not self._fresh:
             with self._writing():
                 self._leases.release()
 
     def count(self, kind: Kind) -> int:
-        """Return how many values of ``kind`` are remembered."""
+        """Return the number of stored values of ``kind``."""
         try:
             (number,) = self._db.execute("SELECT COUNT(*) FROM memory WHERE kind = ?", (kind,)).fetchone()
         except sqlite3.Error as error:
@@ -182,7 +197,7 @@ class Store:
         return int(number)
 
     def close(self) -> None:
-        """Close the database; leases end with it."""
+        """Close the database and end all leases of this process."""
         self._leases.end()
         self._db.close()
 
@@ -196,7 +211,7 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Run the block in one transaction: all of it is kept, or nothing."""
+        """Run the block in one transaction: all of it is saved, or nothing."""
         try:
             with self._transaction():
                 yield
@@ -210,23 +225,23 @@ class Store:
             yield
             self._db.execute("COMMIT")
         except BaseException:
-            if self._db.in_transaction:  # a full disk has rolled back already
+            if self._db.in_transaction:  # SQLite rolls back by itself when the disk is full
                 self._db.execute("ROLLBACK")
             raise
 
     def _failed(self, error: sqlite3.Error | str) -> ArenaError:
-        text = "a value in it is no JSON" if "Could not decode" in str(error) else str(error)
+        text = "a value in it is not JSON" if "Could not decode" in str(error) else str(error)
         hint = {
-            "database or disk is full": "free some disk space and run again: what was answered so far is kept",
+            "database or disk is full": "free some disk space and run again: stored answers are kept",
             "file is not a database": _ANEW,
             "database disk image is malformed": _ANEW,
-            "a value in it is no JSON": _ANEW,
-            "database is locked": "another process has held it for a minute: wait for it, or end it",
+            "a value in it is not JSON": _ANEW,
+            "database is locked": "another process has locked it for a minute: wait until it finishes, or end it",
         }.get(text, "")
         return ArenaError(f"the store failed: {text}", where=str(self._path), hint=hint)
 
 
 def _parsed(rows: Sequence[tuple[bytes, str]]) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """Parse the values of all rows at once: that takes half of what one by one does."""
+    """Parse the values of all rows at once, which takes half the time of parsing them one by one."""
     values = json.loads(f"[{','.join(value for _, value in rows)}]")
     return zip((key for key, _ in rows), values, strict=True)

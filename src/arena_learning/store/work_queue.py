@@ -1,4 +1,4 @@
-"""A queue of work for several processes on one store: each asks for its own part and takes the rest from the others."""
+"""Distributes work among processes that share a store: each does a part and reads the rest from the store."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 
 from arena_learning.store.store import Store
 
-_BATCHES = 8  # in a window, while no other process has been met
-_WINDOWS = 8  # at least so many, where a window then holds a batch: a process that comes later finds work
+_BATCHES = 8  # maximum number of batches per window, while this is the only process
+_WINDOWS = (
+    8  # minimum number of windows (of at least one batch), so that a process that starts later finds work
+)
 _POLL_SECONDS = (0.01, 0.5)  # shortest and longest wait for another process
-PATIENCE_SECONDS = 1800.0  # without anything from another process after which its leases are taken over
+PATIENCE_SECONDS = 1800.0  # leases are taken over after this time without a result from other processes
 
 
 class WorkShare(NamedTuple):
-    """What this process is to ask for now, and what is known, asked here earlier or by another process."""
+    """Keys that this process has to request now, and values that are already stored, from any process."""
 
     mine: list[bytes]
     known: dict[bytes, dict[str, Any]]
@@ -31,19 +33,26 @@ def lease_work(
     waiting: Callable[[int], None] = lambda _: None,
     patience: float = PATIENCE_SECONDS,
 ) -> Iterator[WorkShare]:
-    """Yield shares until every key was known or this process's to ask for.
+    """Yield shares of ``keys`` until each key has come up once, as ``mine`` or as ``known``.
 
-    Keys are leased window by window, and looked up again in the same step. What another process has leased is left
-    for later, then waited for; where that process dies, or puts nothing into the store, it is this process's turn.
+    Keys are leased and looked up window by window. Keys that another process has leased are postponed, then waited
+    for; if that process dies or saves no value, they are leased to this process.
 
     Args:
-        store: where leases and values are; without one everything is this process's.
-        keys: distinct.
-        batch: how many are asked for at once.
-        whole: lease batches as they stand, known keys among them, or not at all (for engines whose answers depend on
-            the batch).
-        waiting: called with the number of keys that another process is busy with, while there is nothing else to do.
-        patience: seconds without news from other processes after which their leases are taken over.
+        store: holds leases and values; without a store all keys are ``mine``.
+        keys: distinct keys.
+        batch: number of keys that are requested at once.
+        whole: lease each batch as a whole, stored keys included, or not at all (for engines whose answers depend on
+            the other conversations of the batch).
+        waiting: called with the number of keys that other processes hold, while there is nothing else to do.
+        patience: seconds without results from other processes after which their leases are taken over.
+
+    Example::
+
+        with Store(path) as store:
+            for share in lease_work(store, keys, batch=32):
+                results |= share.known
+                store.put("response", answer(share.mine))
     """
     size = batch if whole else max(batch, min(_BATCHES * batch, -(-len(keys) // _WINDOWS)))
     windows = deque(list(keys[start : start + size]) for start in range(0, len(keys), size))
@@ -62,7 +71,7 @@ def lease_work(
                 pause = min(2 * pause, _POLL_SECONDS[1])
             windows, later = deque(later), []
         window = windows.popleft()
-        if later and len(window) > batch:  # another process is at work: smaller windows share the end evenly
+        if later and len(window) > batch:  # another process works too: smaller windows share the rest evenly
             windows.appendleft(window[batch:])
             window = window[:batch]
         leased = store.lease(window, whole=whole)
@@ -71,5 +80,5 @@ def lease_work(
         if leased.mine or leased.known:
             yield WorkShare(leased.mine, leased.known)
             news, pause = time.monotonic(), _POLL_SECONDS[0]
-        if leased.mine:  # after an error they end with the store
+        if leased.mine:  # after an error, closing the store ends the leases
             store.release()

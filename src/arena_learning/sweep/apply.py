@@ -1,4 +1,4 @@
-"""Writing a sweep's winner into params.yaml: only what differs is touched, comments stay."""
+"""Write a sweep's winner into params.yaml: only the values that differ change, comments stay."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from arena_learning.sweep.space import key_parts, override, value_at
 
 
 class Applied(NamedTuple):
-    """What `apply_winner` did: the trial, the difference of params.yaml (a unified diff), and what to know."""
+    """The result of `apply_winner`: the trial, the change of params.yaml (a unified diff), and warnings."""
 
     trial: int
     diff: str
@@ -30,14 +30,14 @@ def apply_winner(
     """Write a sweep's winner into params.yaml.
 
     Args:
-        study: the study's name, or the beginning of it that no other one has.
+        study: the study's name, or a beginning that no other study shares.
         paths: the project.
-        trial: another trial than the winner.
-        write: write the file; else only show what would change.
-        force: write a winner too that the other half did not find better than the current parameters.
+        trial: the trial to apply; by default the winner.
+        write: write the file; else only return the change.
+        force: apply the trial even if the other half did not find it better than the current parameters.
 
     Raises:
-        ArenaError: no such report or trial, or a winner that was not confirmed.
+        ArenaError: no such report or trial, or the winner was not confirmed.
     """
     report = read_json(find_report(study, paths))
     number, values = _chosen(report, trial)
@@ -59,7 +59,7 @@ def apply_winner(
 
 
 def find_report(study: str, paths: Paths) -> Path:
-    """Return the file of the sweep whose name is, or alone begins with, ``study``.
+    """Return the report file of the sweep that is named ``study`` or that alone begins with it.
 
     Raises:
         ArenaError: there is none, or there are several.
@@ -83,15 +83,15 @@ def find_report(study: str, paths: Paths) -> Path:
 
 
 def changed(text: str, values: Mapping[str, Any], path: Path) -> str:
-    """Return the text of a params.yaml with some values changed, everything else as it stands.
+    """Return the text of a params.yaml with some values changed and everything else unchanged.
 
     Raises:
-        ArenaError: the parameters refuse the values.
+        ArenaError: the parameters do not allow the values.
     """
     params = load_params(path)
     wanted = override(params, values)
     yaml = YAML()
-    yaml.width = 4096  # rows of flow style stay rows
+    yaml.width = 4096  # keeps lists in flow style on one line
     yaml.preserve_quotes = True
     tree: Any = yaml.load(text)
     for key, value in values.items():
@@ -102,7 +102,7 @@ def changed(text: str, values: Mapping[str, Any], path: Path) -> str:
         for name in sections:
             section = section.setdefault(name, {})
         if last not in section and len(section):
-            # Not after the last key: what stands below that, such as the comment on the next section, belongs to it.
+            # Not after the last key: ruamel attaches what follows it, such as the next section's comment, to that key.
             section.insert(len(section) - 1, last, _as_written(value))
         else:
             section[last] = _as_written(value)
@@ -112,14 +112,14 @@ def changed(text: str, values: Mapping[str, Any], path: Path) -> str:
     again = parse_params(YAML(typ="safe").load(result), str(path))
     if again != wanted:
         raise ArenaError(
-            "the winner cannot be written without changing more", where=str(path), hint="edit it by hand"
+            "writing the winner would change other parts of the file", where=str(path), hint="edit it by hand"
         )
     check_rounds(again)
     return result
 
 
 def _as_written(value: Any) -> Any:
-    """Return a value as it should stand in the file: a list in its line, a number with a point, for every reader."""
+    """Return a value as it should be written: a list in flow style, a number with a decimal point."""
     if isinstance(value, list | tuple):
         items = CommentedSeq(value)
         items.fa.set_flow_style()
@@ -144,14 +144,14 @@ def _chosen(report: Mapping[str, Any], trial: int | None) -> tuple[int, dict[str
 
 
 def _doubts(report: Mapping[str, Any], number: int, *, force: bool) -> list[str]:
-    """Return what speaks against applying a trial.
+    """Return the reasons against applying a trial.
 
     Raises:
-        ArenaError: the other half did not find it better, and nobody insists.
+        ArenaError: the other half did not find it better, and ``force`` is not set.
     """
     if number == report["incumbent"]:
         return []
-    # A judge's sweep confirms its winner alone, one of selection each of the best few.
+    # A judge's sweep confirms only its winner; a sweep of selection confirms the best few.
     against = report.get("against_current") if number == report["winner"] else None
     if report["kind"] == "selection":
         row = next((r for r in report["confirmed"] if r["trial"] == number), None)
@@ -169,13 +169,13 @@ def _doubts(report: Mapping[str, Any], number: int, *, force: bool) -> list[str]
     if against["mean"] <= 0 and not force:
         gain = f"{against['mean']:+.3f}"
         raise ArenaError(
-            f"on the half that chose nothing, trial {number} is no better than the current parameters ({gain})",
+            f"on the confirmation half, trial {number} is no better than the current parameters ({gain})",
             where=report["study"],
-            hint="keep the current parameters, or insist with --force",
+            hint="keep the current parameters, or apply it with --force",
         )
     if against["lower"] <= 0:
         return [
-            "the other half cannot tell it from the current parameters: "
+            "on the confirmation half, the difference to the current parameters is not significant: "
             f"{against['lower']:+.3f} to {against['upper']:+.3f}"
         ]
     return []

@@ -1,4 +1,4 @@
-"""A sweep's figures: how it went, which parameters mattered, and what two objectives trade."""
+"""A sweep's figures: its history, the importance of each parameter, and the trade-off of two objectives."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from arena_learning.sweep.space import encode
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FEWEST = 4  # trials from which importances are given at all
+FEWEST = 4  # fewest trials for which importances are computed
 
 
 def importance(report: Mapping[str, Any], seed: int) -> dict[str, float]:
-    """Return how much of the first objective's variance over the trials each key explains (fANOVA).
+    """Return the share of the first objective's variance over the trials that each key explains (fANOVA).
 
-    Empty for fewer than `FEWEST` trials with a value. Of a handful of trials it is a hint and no more.
+    Empty for fewer than `FEWEST` trials with a value. For a handful of trials it is only a hint.
     """
     import optuna
     from optuna.distributions import CategoricalDistribution, FloatDistribution
@@ -71,7 +71,7 @@ def draw_study(report: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def _history(axes: Axes, report: Mapping[str, Any]) -> bool:
-    """Draw the objective by trial, with its interval, and the best so far; pruned trials stand at the bottom."""
+    """Draw the objective by trial, with its interval, and the best so far; pruned trials are at the bottom."""
     objective = report["objectives"][0]
     sign = -1 if objective.startswith("-") else 1
     valued = [t for t in report["trials"] if t["values"]]

@@ -1,7 +1,7 @@
-"""How often sweeps have looked at a confirmation half: counted by its data, whichever study or call looked.
+"""Count how often sweeps have looked at a confirmation half, identified by its data, over all studies and calls.
 
-Who tries ten spaces and confirms each winner on the same pairs has made ten attempts, and one of them may well look
-better by chance: p values are multiplied by the number of looks (Bonferroni).
+Trying ten spaces and confirming each winner on the same pairs makes ten attempts, one of which may look better by
+chance: p values are multiplied by the number of looks (Bonferroni).
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from arena_learning.sweep.space import values_digest
 
 
 def marks(items: Iterable[Any]) -> list[str]:
-    """Return a half as the digests of its items, whatever file or order they come in.
+    """Return digests of a half's items, which do not depend on their file or order.
 
     Args:
-        items: what each item is known by, as JSON: its texts, not its id.
+        items: what identifies each item, as JSON: its texts, not its id.
     """
     return sorted({values_digest(item, 16) for item in items})
 
 
 def note_look(paths: Paths, study: str, half: Sequence[str], trials: Sequence[int]) -> int:
-    """Write a look down, and return how many there have been at any item of this half, this one included.
+    """Record a look, and return the number of looks at any item of this half, this one included.
 
-    Halves that share an item are counted together: a file with one more pair is not a new one.
+    Halves that share an item are counted together: a file with one more pair is not a new half.
 
     Args:
         paths: the project.
-        study: who looks.
+        study: the study that looks.
         half: see `marks`.
-        trials: which of its trials are measured there.
+        trials: the trials that are measured there.
 
     Raises:
         ArenaError: the list of looks is damaged.
@@ -49,7 +49,7 @@ def note_look(paths: Paths, study: str, half: Sequence[str], trials: Sequence[in
             raise ArenaError(
                 "the list of looks at confirmation halves is damaged",
                 where=str(path),
-                hint="restore it; without it earlier looks are not counted",
+                hint="restore the file; without it earlier looks are not counted",
             ) from None
         row = canonical({"study": study, "trials": list(trials), "half": list(half)})
         write_text(path, f"{text}{row}\n")
@@ -57,15 +57,15 @@ def note_look(paths: Paths, study: str, half: Sequence[str], trials: Sequence[in
 
 
 def corrected(p: float, looks: int) -> float:
-    """Return a p value after so many looks at the same data."""
+    """Return a p value corrected for the number of looks at the same data."""
     return min(1.0, p * looks)
 
 
 def looks_line(report: Mapping[str, Any]) -> str:
-    """Return how often a report's confirmation half has been looked at, in words."""
+    """Return a line that says how often the report's confirmation half has been looked at."""
     if "half" not in report:
-        return "written before looks at this half were counted: p may be too small"
+        return "this report does not count looks at the half: p may be too small"
     count = int(report["looks"])
     if count == 1:
-        return "the first look of a sweep at this half"
+        return "first look of a sweep at this half"
     return f"look {count} of sweeps at this half or a part of it: p is multiplied by {count}"

@@ -1,7 +1,7 @@
-"""A sweep in MLflow: a run for the study, below it a run a trial, made from Optuna's record and the report.
+"""A sweep in MLflow: a run for the study with a child run for each trial, made from Optuna's record and the report.
 
-Optuna's storage is the truth. What is shown is written as the track room writes rounds: found by key, compared by
-digest, left alone or superseded; so two workers, or a sweep that was killed, never show a trial twice.
+Optuna's storage is the source. Runs are written like those of rounds: found by key, compared by digest, and left or
+superseded. Two workers, or a sweep that was killed, therefore never show a trial twice.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "fail": "FAILED"}
 
 
 def log_study(study: Study, paths: Paths, report: Mapping[str, Any] | None = None) -> None:
-    """Show a study and its finished trials in MLflow; what fails here is said and forgiven: the journal has it all.
+    """Show a study and its finished trials in MLflow; a failure is only a warning, as the journal has everything.
 
     Args:
         study: the study.
         paths: the project.
-        report: what `report.write_report` gives, once there is one.
+        report: the report of `report.write_report`, once there is one.
     """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         with opened(paths) as store:
-            records = study.records()  # read under the lock: an older view must not follow a newer one
+            records = study.records()  # read under the lock: an older state must not replace a newer one
             shown = study_runs(study, records, report, paths)
             upsert(store, f"{store.project}/sweep/{study.name}", shown)
             templates = {t for r in records for t in r["shown"].get("templates", [])}
@@ -51,14 +51,14 @@ def log_study(study: Study, paths: Paths, report: Mapping[str, Any] | None = Non
     except (MlflowException, SQLAlchemyError, OSError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         sys.stderr.write(
-            f"warning: MLflow: {redacted(first)}; `arena sweep show {study.name}` shows it later\n"
+            f"warning: MLflow: {redacted(first)}; `arena sweep show {study.name}` shows the sweep instead\n"
         )
 
 
 def study_runs(
     study: Study, records: Iterable[Record], report: Mapping[str, Any] | None, paths: Paths
 ) -> list[RunView]:
-    """Return the runs: the study's, then the trials'. Without a report the study's run has no results yet."""
+    """Return the study's run, then the trials' runs; without a report the study's run has no results yet."""
     task = study.task
     trials = [_trial(one, study, report) for one in records]
     tags = {
@@ -127,7 +127,7 @@ def _trial(one: Record, study: Study, report: Mapping[str, Any] | None) -> RunVi
 
 
 def _study_points(report: Mapping[str, Any]) -> tuple[MetricPoint, ...]:
-    """Return the confirmation, the importances, and the first objective stepped by the trial's number."""
+    """Return the confirmation, the importances, and the first objective, with the trial's number as the step."""
     points = [MetricPoint("trials", float(len(report["trials"])))]
     first = slug(report["objectives"][0])
     points += [
@@ -156,7 +156,7 @@ def _study_points(report: Mapping[str, Any]) -> tuple[MetricPoint, ...]:
 
 
 def numeric_values(found: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    """Return the finite numbers of nested figures by name; scores by item, and lists, are left out."""
+    """Return the finite numbers of nested figures by name, without scores by item and lists."""
     listed: list[tuple[str, float]] = []
     for name, value in found.items():
         if name in ("gains", "left_out", "unscored_reasons", "trial"):
@@ -169,7 +169,7 @@ def numeric_values(found: Mapping[str, Any], prefix: str = "") -> list[tuple[str
 
 
 def slug_path(name: str) -> str:
-    """Return a figure's name as MLflow takes it."""
+    """Return a figure's name in the characters that MLflow allows."""
     return "/".join(slug(part) for part in name.split("/"))
 
 

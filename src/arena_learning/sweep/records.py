@@ -1,4 +1,4 @@
-"""Finished trials as JSON: what is shown, compared and logged."""
+"""Finished trials as JSON records, for reports, comparisons and MLflow."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 Record = dict[str, Any]
-DIED = "died"  # the mark of a trial whose worker was gone before it had finished
+DIED = "died"  # marks a trial whose worker ended before the trial had finished
 
 
 def trial_record(trial: FrozenTrial, space: Space) -> Record:
-    """Return a finished trial.
+    """Return a finished trial as a record.
 
-    Its keys: ``number``, ``state`` (complete, pruned, fail), ``params`` by path, ``values`` (one an objective),
-    ``constraints``, ``feasible``, ``given_up`` (why there are no values), ``shown``, ``reused``, ``seconds``,
-    ``items`` (reported scores by item), ``retry_of``, ``carried_from``, ``started`` and ``ended``.
+    Its keys: ``number``, ``state`` (complete, pruned, fail), ``params`` by path, ``values`` (one for each objective),
+    ``constraints``, ``feasible``, ``given_up`` (why there are no values), ``shown``, ``reused``, ``seconds``, ``items``
+    (reported scores by item), ``retry_of``, ``carried_from``, ``started`` and ``ended``.
     """
     own, complete = trial.user_attrs, trial.state.name == "COMPLETE"
     values = (
         [float(v) for v in trial.values or ()] if complete else []
-    )  # Optuna gives a pruned one its last report
+    )  # for a pruned trial, Optuna would return its last report
     constraints = dict(trial.constraints)
     return {
         "number": trial.number,
@@ -45,16 +45,16 @@ def trial_record(trial: FrozenTrial, space: Space) -> Record:
 
 
 def asked_values(trial: FrozenTrial) -> dict[str, Any]:
-    """Return a trial's parameters, those of a waiting one too."""
+    """Return a trial's parameters, also those of a waiting trial."""
     fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
     return {**fixed, **trial.params}
 
 
 def has_died(trial: FrozenTrial) -> bool:
-    """Whether a trial's worker was gone before the trial had finished."""
+    """Whether a trial's worker ended before the trial had finished."""
     return bool(trial.user_attrs.get(DIED))
 
 
 def is_finished(trial: FrozenTrial) -> bool:
-    """Whether a trial has come to an end of its own: complete, pruned, or impossible."""
+    """Whether a trial has ended by itself: complete, pruned, or failed for its values."""
     return trial.state.is_finished() and not has_died(trial)

@@ -1,4 +1,4 @@
-"""What a sweep found: a file, and the table that is printed."""
+"""The result of a sweep: its report file and the printed table."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ _INNER = ("items", "started", "ended")
 
 
 def ranked(records: Sequence[Record], task: Task) -> list[Record]:
-    """Return the feasible trials, the best by the first objective first; the earlier of equals."""
+    """Return the feasible trials sorted by the first objective, best first; among equals, the earlier trial."""
     sign = -1.0 if task.objectives[0].startswith("-") else 1.0
     return sorted((r for r in records if r["feasible"]), key=lambda r: (-sign * r["values"][0], r["number"]))
 
 
 def incumbent(records: Sequence[Record], task: Task) -> Record | None:
-    """Return the trial of the current values, if it is finished."""
+    """Return the trial of the current values, if it has finished."""
     return next((r for r in records if r["params"] == task.current), None)
 
 
 def check_feasible(study: Study) -> None:
-    """Refuse a study without a feasible trial.
+    """Check that a study has a feasible trial.
 
     Raises:
-        ArenaError: it has none; says which limits were broken, and by how much at least.
+        ArenaError: it has none; the error names the broken limits and the smallest distance to each.
     """
     records = study.records()
     if any(r["feasible"] for r in records):
         return
     limits = sorted({name for r in records for name, value in r["constraints"].items() if value > 0})
     least = {n: min(r["constraints"][n] for r in records if n in r["constraints"]) for n in limits}
-    near = ", ".join(f"{name}: {value:.2f} beyond the limit at best" for name, value in least.items())
+    near = ", ".join(f"{name}: at least {value:.2f} beyond the limit" for name, value in least.items())
     failed = sorted({r["given_up"] for r in records if r["state"] == "fail"})
     raise ArenaError(
         f"none of {len(records)} trials is feasible ({'; '.join([near, *failed]).strip('; ')})",
@@ -50,9 +50,9 @@ def check_feasible(study: Study) -> None:
 def confirmed_already(
     study: Study, paths: Paths, chosen: Sequence[int], half: Sequence[str]
 ) -> dict[str, Any] | None:
-    """Return the report of an earlier call that answers the same question; None where something is new.
+    """Return the report of an earlier call if it is still valid, else None.
 
-    It does if no trial has finished since, and the same trials met on the same half. Reading it is no further look.
+    It is if no trial has finished since and the same trials were measured on the same half. Reading it is no new look.
     """
     path = paths.sweep_report(study.name)
     if not path.is_file():
@@ -66,18 +66,18 @@ def confirmed_already(
     if not same:
         return None
     sys.stderr.write(
-        "nothing new since the last confirmation: its report is read, the half is not looked at\n"
+        "no trial has finished since the last confirmation: its report is shown, without another look at the half\n"
     )
     return report
 
 
 def write_report(study: Study, paths: Paths, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the sweep's file and figures, and return what the file holds.
+    """Write the sweep's report file and figures, and return the report.
 
     Args:
         study: the study.
         paths: the project.
-        found: what is known beyond the trials.
+        found: results besides the trials, such as the confirmation.
     """
     task, records = study.task, study.records()
     best = ranked(records, task)
@@ -103,7 +103,7 @@ def write_report(study: Study, paths: Paths, found: Mapping[str, Any]) -> dict[s
 
 
 def trials_table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as aligned columns, the first one to the left; the first row is the head."""
+    """Return rows as aligned columns, the first one left-aligned; the first row is the header."""
     return table_text(Table(rows[0], rows[1:]), rule=False)
 
 
@@ -114,7 +114,7 @@ def gain_interval(found: Mapping[str, Any], unit: float = 1.0, digits: int = 2) 
 
 
 def shown_value(value: Any) -> str:
-    """Return a parameter's value in a cell."""
+    """Return a parameter's value as a table cell."""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list):
@@ -123,7 +123,7 @@ def shown_value(value: Any) -> str:
 
 
 def summaries(paths: Paths) -> list[str]:
-    """Return a line a finished sweep."""
+    """Return one line for each finished sweep."""
     lines = []
     for path in sorted(paths.sweep_report("any").parent.glob("*.json")):
         found = read_json(path)

@@ -1,4 +1,4 @@
-"""The sampler of trials that were not drawn ahead: TPE that never tries a combination twice."""
+"""The sampler of trials that were not planned ahead: TPE that never tries a combination twice."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-_DRAWS = 50  # a combination that is new is looked for so often, then taken at random
+_DRAWS = 50  # attempts at proposing a new combination; after them one is drawn at random
 
 
 def unseen_sampler(distributions: Mapping[str, BaseDistribution], seed: int, startup: int) -> BaseSampler:
-    """Return a sampler over all dimensions at once.
+    """Return a sampler over all dimensions jointly.
 
-    A trial's outcome is the same whenever it is run, so a combination that has been tried teaches nothing again.
+    A trial of a combination that has been tried would give the same outcome, so it would be wasted.
 
     Args:
         distributions: by name.
-        seed: of the draws, together with how many trials there are.
-        startup: trials before the sampler looks at what was found.
+        seed: seed of the draws; the number of trials is added to it.
+        startup: trials before the sampler uses earlier results.
     """
     from optuna.samplers import RandomSampler, TPESampler
 
     anything = RandomSampler(seed)
 
     class Unseen(TPESampler):  # type: ignore[misc]  # Optuna is untyped here
-        """TPE over the whole space, told to look again where it proposes what is known."""
+        """TPE over the whole space that draws again if it proposes a known combination."""
 
         def infer_relative_search_space(
             self, study: Study, trial: FrozenTrial

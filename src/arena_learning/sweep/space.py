@@ -1,7 +1,7 @@
-"""The space of a sweep: keys of params.yaml, each with the values that are tried.
+"""The search space of a sweep: keys of params.yaml, each with the values to try.
 
-A dimension is named by its dotted path in params.yaml (``train.dpo.beta``), so that a trial is nothing but the
-current parameters with some values replaced, checked by the same code, and a winner can be written back.
+A dimension is named by its dotted path in params.yaml (``train.dpo.beta``). A trial is therefore the current parameters
+with some values replaced and checked by the same code, and a winner can be written back.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from arena_learning.params import Params, parse_params
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-_WHOLE = ("templates", "extra_body")  # mappings that are one value
+_WHOLE = ("templates", "extra_body")  # mappings that count as one value
 
 
-Values = dict[str, Any]  # by path; a list is a list
+Values = dict[str, Any]  # by path; lists stay lists
 WHERE = "the sweep's space"
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """One key of params.yaml, and what is tried: ``choices``, or a range of numbers from ``low`` to ``high``."""
+    """One key of params.yaml and its values: ``choices``, or a range of numbers from ``low`` to ``high``."""
 
     path: str
     choices: tuple[Any, ...] = ()
@@ -37,17 +37,17 @@ class Dimension:
 
     @property
     def is_range(self) -> bool:
-        """Whether any number between two is tried."""
+        """Whether any number between ``low`` and ``high`` may be tried."""
         return not self.choices
 
     def holds(self, value: Any) -> bool:
-        """Whether ``value`` is one of those that are tried."""
+        """Whether ``value`` is in this dimension."""
         if self.is_range:
             return isinstance(value, int | float) and self.low <= value <= self.high
         return value in self.choices
 
     def at(self, share: float) -> Any:
-        """Return the value at a share (0 to 1) of the way through the dimension."""
+        """Return the value at a share (0 to 1) of the dimension."""
         if self.is_range:
             if self.log:
                 return exp(log(self.low) + share * (log(self.high) - log(self.low)))
@@ -55,7 +55,7 @@ class Dimension:
         return self.choices[min(int(share * len(self.choices)), len(self.choices) - 1)]
 
     def distribution(self) -> BaseDistribution:
-        """Return it in Optuna's words."""
+        """Return the dimension as an Optuna distribution."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution
 
         if self.is_range:
@@ -63,7 +63,7 @@ class Dimension:
         return CategoricalDistribution([encode(choice) for choice in self.choices])
 
     def describe(self) -> dict[str, Any]:
-        """Return it as JSON: what is hashed, shown and written down."""
+        """Return the dimension as JSON, for hashes and reports."""
         if self.is_range:
             return {"path": self.path, "low": self.low, "high": self.high, "log": self.log}
         return {"path": self.path, "choices": list(self.choices)}
@@ -73,17 +73,23 @@ Space = tuple[Dimension, ...]
 
 
 def make_space(raw: Mapping[str, Any], params: Params) -> Space:
-    """Check a space and return it, its values as params.yaml would hold them, the current one among them.
+    """Check a space and return it; values are converted like those of params.yaml, and the current ones are added.
 
     Args:
         raw: by path: a list of values, one value, or ``{low, high, log}``.
         params: the current parameters.
 
     Raises:
-        ArenaError: no dimension, an unknown path, or a value that the parameters refuse.
+        ArenaError: no dimension, an unknown path, or a value that the parameters do not allow.
+
+    Example:
+        space = make_space({"train.dpo.beta": [0.1, 0.3], "dataset.max_words": [0, 200]}, params)
+        size(space)  # the number of combinations
     """
     if not raw:
-        raise ArenaError("nothing to try", where=WHERE, hint="name at least one key of params.yaml")
+        raise ArenaError(
+            "the search space is empty", where=WHERE, hint="name at least one key of params.yaml"
+        )
     return tuple(_dimension(path, given, params) for path, given in sorted(raw.items()))
 
 
@@ -93,7 +99,7 @@ def _dimension(path: str, given: Any, params: Params) -> Dimension:
         return _range(path, given, current, params)
     listed = list(given) if isinstance(given, list | tuple) else [given]
     if not listed:
-        raise ArenaError(f"{path}: no value to try", where=WHERE)
+        raise ArenaError(f"{path}: there is no value to try", where=WHERE, hint="list at least one value")
     choices = [value_at(override(params, {path: choice}), path) for choice in listed]
     distinct = [c for n, c in enumerate([*choices, current]) if c not in choices[:n]]
     return Dimension(path, tuple(distinct))
@@ -105,22 +111,23 @@ def _range(path: str, given: Mapping[str, Any], current: Any, params: Params) ->
     logarithmic = given.get("log", False)
     if unknown or None in ends or not isinstance(logarithmic, bool):
         raise ArenaError(
-            f"{path}: a range is {{low: NUMBER, high: NUMBER, log: true or false}}, and this is {dict(given)}",
+            f"{path}: {dict(given)} is not a range",
             where=WHERE,
+            hint="write {low: NUMBER, high: NUMBER, log: true or false}",
         )
     if not isinstance(current, float):
         raise ArenaError(
-            f"{path}: a range is for numbers with a point, and this is {current!r}",
+            f"{path}: a range needs a key of decimal numbers; its current value is {current!r}",
             where=WHERE,
-            hint="list values",
+            hint="list the values to try",
         )
     low, high = (float(value_at(override(params, {path: e}), path)) for e in ends)
     if not low < high or (logarithmic and low <= 0):
-        hint = "a logarithmic range is of numbers above 0" if logarithmic else "low must be below high"
-        raise ArenaError(f"{path}: from {low:g} to {high:g} is no range", where=WHERE, hint=hint)
+        hint = "a logarithmic range needs numbers above 0" if logarithmic else "low must be below high"
+        raise ArenaError(f"{path}: {low:g} to {high:g} is not a valid range", where=WHERE, hint=hint)
     if logarithmic and current <= 0:
         raise ArenaError(
-            f"{path}: {current:g} is the current value, is always tried, and has no place in a logarithmic range",
+            f"{path}: the current value {current:g} is always tried, but a logarithmic range cannot hold it",
             where=WHERE,
             hint="list values, leave out log: true, or first set a number above 0 in params.yaml",
         )
@@ -128,7 +135,7 @@ def _range(path: str, given: Mapping[str, Any], current: Any, params: Params) ->
 
 
 def _number(given: Any) -> float | None:
-    """Return a range's end: a finite number; ``1e-1`` and ``1e6`` are text for YAML 1.1, and numbers here."""
+    """Return an end of a range as a finite number; YAML 1.1 reads ``1e-1`` as text, which is allowed here."""
     if isinstance(given, bool) or not isinstance(given, int | float | str):
         return None
     try:
@@ -142,7 +149,7 @@ def override(params: Params, values: Mapping[str, Any]) -> Params:
     """Return the parameters with some values replaced.
 
     Raises:
-        ArenaError: an unknown path, or values that the parameters refuse.
+        ArenaError: an unknown path, or values that the parameters do not allow.
     """
     tree = params.model_dump(mode="json")
     for path, value in values.items():
@@ -162,14 +169,14 @@ def value_at(params: Params, path: str) -> Any:
 
 
 def key_parts(params: Params, path: str) -> list[str]:
-    """Return the keys that a path goes through (a key may hold dots, as a round's name may)."""
+    """Return the keys along a path (a key, such as a round's name, may contain dots)."""
     parts: list[str] = []
     _place(params.model_dump(mode="json"), path, parts)
     return parts
 
 
 def _place(tree: dict[str, Any], path: str, parts: list[str] | None = None) -> tuple[dict[str, Any], str]:
-    """Return the section and the key that a path names; ``parts`` takes the keys on the way."""
+    """Return the section and the key of a path; the keys on the way are appended to ``parts``."""
     section, rest = tree, path
     parts = [] if parts is None else parts
     while True:
@@ -192,7 +199,7 @@ def current_values(space: Space, params: Params) -> Values:
 
 
 def encode(value: Any) -> Any:
-    """Return a value as Optuna can keep it: a list becomes text."""
+    """Return a value as Optuna can store it: a list becomes text."""
     return value if value is None or isinstance(value, str | int | float | bool) else canonical(value)
 
 
@@ -216,12 +223,12 @@ def values_digest(value: object, length: int = 8) -> str:
 
 
 def space_digest(space: Space) -> str:
-    """Return the hash of a space: a changed one is another study."""
+    """Return the hash of a space; a changed space is another study."""
     return values_digest([dimension.describe() for dimension in space])
 
 
 def size(space: Space) -> int | None:
-    """Return how many combinations there are; None where a range makes them too many to count."""
+    """Return the number of combinations, or None if the space has a range."""
     total = 1
     for dimension in space:
         if dimension.is_range:
@@ -237,10 +244,10 @@ def grid(space: Space) -> list[Values]:
 
 
 def design(space: Space, seed: int) -> Iterator[Values]:
-    """Yield combinations that cover a space evenly from the first on, the same for a seed, for ever.
+    """Yield combinations without end, such that any first part of them covers the space evenly; depends on the seed.
 
-    Each dimension walks through its choices in rounds of its own order: after as many combinations as it has choices,
-    each has been met once. A range is walked through in halves, quarters, and so on (van der Corput).
+    Each dimension goes through its choices in rounds, in its own random order: after as many combinations as it has
+    choices, each was used once. A range is divided in halves, quarters, and so on (van der Corput sequence).
     """
     row = 0
     while True:

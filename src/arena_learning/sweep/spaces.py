@@ -1,4 +1,4 @@
-"""What is tried where nobody says otherwise."""
+"""The default search spaces, and those of the command line."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from arena_learning.core import ArenaError, read_yaml
 from arena_learning.judge import shipped_templates
 from arena_learning.params import Params
 
-_RATES = (0.25, 0.5, 1.0, 2.0)  # times the current learning rate
+_RATES = (0.25, 0.5, 1.0, 2.0)  # multiples of the current learning rate
 
 
 def selection_space(name: str, params: Params) -> dict[str, Any]:
-    """Return the space of a round: K, pair rule, rows kept, length cap, opponents, and its training's own keys."""
+    """Return a round's space: threshold, pair rule, rows, length cap, opponents, and its method's hyper-parameters."""
     method = params.rounds[name].method
     trained = f"train.{method}"
     rate = getattr(params.train, method).learning_rate
@@ -36,10 +36,10 @@ def selection_space(name: str, params: Params) -> dict[str, Any]:
 
 
 def judge_space(name: str, params: Params) -> dict[str, Any]:
-    """Return the space of a judge, by its kind.
+    """Return a judge's space, by its kind.
 
-    An llm judge's templates differ in the order of explanation and scores, and in how the verdict is written. Ways of
-    reading scores that the engine cannot do are left out.
+    An llm judge's templates differ in the order of explanation and scores and in the verdict's form. Ways of reading
+    scores that the engine does not support are left out.
     """
     judge, own = params.judges[name], f"judges.{name}"
     margin: dict[str, Any] = {f"{own}.tie_margin": [0.0, 0.25, 0.5, 1.0]}
@@ -63,21 +63,24 @@ def chosen_space(default: dict[str, Any], file: Path | None, varied: Sequence[st
     """Return the space that the command line asks for.
 
     Args:
-        default: where neither is given.
-        file: a YAML mapping of paths to values; instead of the default.
-        varied: ``PATH=VALUES`` in YAML; instead of the default, or on top of the file.
+        default: the space without ``file`` and ``varied``.
+        file: a YAML mapping of paths to values, which replaces the default.
+        varied: ``PATH=VALUES`` in YAML, which replace the default or are added to the file.
 
     Raises:
-        ArenaError: the file is no mapping, or an entry is malformed.
+        ArenaError: the file is not a mapping, or an entry is malformed.
     """
     space = {} if file or varied else dict(default)
     if file:
         try:
             found = read_yaml(file)
         except FileNotFoundError:
-            raise ArenaError("no such file", where=str(file)) from None
+            raise ArenaError("no such file", where=str(file), hint="check the path after --space") from None
         if not isinstance(found, dict):
-            raise ArenaError("expected a mapping of keys of params.yaml to values", where=str(file))
+            raise ArenaError(
+                f"expected a mapping of keys of params.yaml to values, found {type(found).__name__}",
+                where=str(file),
+            )
         space |= {str(path): values for path, values in found.items()}
     for entry in varied:
         path, equals, values = entry.partition("=")
@@ -89,6 +92,6 @@ def chosen_space(default: dict[str, Any], file: Path | None, varied: Sequence[st
             raise ArenaError(
                 f"'{entry}' is not PATH=VALUES",
                 where="--vary",
-                hint="as in --vary 'train.dpo.beta=[0.1, 0.3]'",
+                hint="write it like --vary 'train.dpo.beta=[0.1, 0.3]'",
             )
     return space

@@ -1,4 +1,4 @@
-"""What sweeps may claim: paired differences with intervals and tests, and how small a difference could be seen."""
+"""Statistics of sweeps: paired differences with intervals and tests, and the smallest detectable difference."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NORMAL = NormalDist()
 
 
 class Estimate(NamedTuple):
-    """A mean with its interval, over ``items`` independent items."""
+    """A mean with its confidence interval, over ``items`` independent items."""
 
     mean: float
     lower: float
@@ -29,15 +29,15 @@ class Estimate(NamedTuple):
 
 
 def estimate(values: Sequence[float], seed: int, *, level: float = 0.95) -> Estimate:
-    """Return the mean of ``values`` with a bootstrap interval that resamples them.
+    """Return the mean of ``values`` with a bootstrap interval over the values.
 
-    The percentiles are widened to what Student's t would take (Hesterberg 2015, "expanded percentiles"): those of a
-    plain bootstrap of 40 values hold 92 % where 95 % are claimed.
+    The percentiles are widened to those of Student's t (Hesterberg 2015, "expanded percentiles"): a plain bootstrap of
+    40 values covers 92 % instead of 95 %.
 
     Args:
-        values: one an independent item (an instruction).
-        seed: of the resampling.
-        level: how often the interval holds the truth.
+        values: one for each independent item (an instruction).
+        seed: seed of the resampling.
+        level: coverage of the interval.
     """
     count = len(values)
     if count < 2:
@@ -51,7 +51,7 @@ def estimate(values: Sequence[float], seed: int, *, level: float = 0.95) -> Esti
 
 
 def by_cluster(values: Sequence[float], clusters: Sequence[str]) -> list[float]:
-    """Return the sums of the values of each cluster: pairs of one instruction are not independent."""
+    """Return the sum of the values of each cluster, because pairs of one instruction are not independent."""
     sums: dict[str, float] = {}
     for value, cluster in zip(values, clusters, strict=True):
         sums[cluster] = sums.get(cluster, 0.0) + value
@@ -59,10 +59,14 @@ def by_cluster(values: Sequence[float], clusters: Sequence[str]) -> list[float]:
 
 
 def paired_test(differences: Sequence[float], seed: int) -> float:
-    """Return the two-sided p of the hypothesis that each difference could as well have the other sign.
+    """Return the two-sided p value of the hypothesis that each difference is as likely with the other sign.
 
-    Where all that is not 0 has one size (wins and losses), the exact binomial (McNemar's test); else signs are flipped:
-    every way of up to 14 differences, at random of more. No normal law is assumed.
+    If all differences but zeros have one size (wins and losses), this is the exact binomial (McNemar's) test. Otherwise
+    signs are flipped: in every way for up to 14 differences, at random for more. No normal distribution is assumed.
+
+    Example:
+        >>> paired_test([1.0, 1.0, 1.0, 1.0, 1.0], seed=0)
+        0.0625
     """
     from scipy.stats import binomtest, permutation_test
 
@@ -74,7 +78,7 @@ def paired_test(differences: Sequence[float], seed: int) -> float:
         return float(binomtest(int((own > 0).sum()), len(own)).pvalue)
 
     def distance(flipped: Floats, axis: int) -> Floats:
-        # Equal sums differ in their last bits, by the order of what was added.
+        # Equal sums may differ in their last bits, by the order of addition.
         return np.asarray(np.abs(flipped.sum(axis=axis)).round(9))
 
     found = permutation_test(
@@ -90,7 +94,7 @@ def paired_test(differences: Sequence[float], seed: int) -> float:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Return p values adjusted for their number (Holm): all hold at once at the level."""
+    """Return p values adjusted for multiple tests (Holm's method)."""
     order = sorted(range(len(ps)), key=lambda n: ps[n])
     adjusted, highest = [0.0] * len(ps), 0.0
     for rank, place in enumerate(order):
@@ -100,14 +104,14 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def detectable(deviation: float, items: int, *, level: float = 0.05, power: float = 0.8) -> float:
-    """Return the smallest true mean difference that a test at ``level`` would find with probability ``power``.
+    """Return the smallest true mean difference that a test at ``level`` finds with probability ``power``.
 
     Args:
-        deviation: standard deviation of the paired differences; of wins and losses, the root of the share of pairs
-            that the two judges decide differently (0.3 for judges of different prompts gives 10 points at 235 pairs).
-        items: independent pairs.
-        level: of the two-sided test.
-        power: the probability.
+        deviation: standard deviation of the paired differences; for wins and losses, the root of the share of pairs
+            that the two judges decide differently (0.3 for judges of different prompts: 10 points need 235 pairs).
+        items: number of independent pairs.
+        level: level of the two-sided test.
+        power: probability of finding the difference.
     """
     if not items:
         return float("inf")

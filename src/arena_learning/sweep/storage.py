@@ -1,4 +1,4 @@
-"""Where trials are kept: Optuna's journal in the project, or any database that Optuna knows by its URL."""
+"""Storage of trials: Optuna's journal in the project, or a database by its URL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def open_storage(url: str, journal: Path) -> BaseStorage:
-    """Open the storage at ``url``; empty: the journal, which several processes of one machine may write.
+    """Open the storage at ``url``; if empty, the journal, which several processes of one machine can share.
 
     Raises:
         ArenaError: the database cannot be opened.
@@ -37,23 +37,23 @@ def _database(url: str) -> BaseStorage:
 
     try:
         return RDBStorage(url)
-    except Exception as error:  # noqa: BLE001  whatever the driver raises, its words are shown and nothing goes on
+    except Exception as error:  # noqa: BLE001  every driver raises its own errors; all become an ArenaError
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ArenaError(
             f"the sweep's database cannot be opened: {redacted(first)}",
             where="--storage",
-            hint="a URL that SQLAlchemy knows, such as postgresql+psycopg://host/sweeps; without it a file is used",
+            hint="use a SQLAlchemy URL such as postgresql+psycopg://host/sweeps, or leave it out to use a file",
         ) from None
 
 
 class JournalLock:
-    """A lock for Optuna's journal that a killed process cannot leave behind: the kernel's, on a file beside it.
+    """A lock for Optuna's journal that a killed process cannot leave behind: a kernel lock on a file beside it.
 
-    Optuna's own locks are files: after kill -9 they stay until a grace period of 30 s is over. And a line that was cut
-    off by a power failure would spoil the next one: it is taken back before anything is written.
+    Optuna's own locks are files: after kill -9 they stay for a grace period of 30 s. `acquire` also removes a last line
+    that a power failure cut off, because it would corrupt the next one.
 
     Args:
-        journal: the file to be locked.
+        journal: the file to lock.
     """
 
     def __init__(self, journal: Path) -> None:
@@ -67,12 +67,12 @@ class JournalLock:
         return True
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         self._lock.release()
 
 
 def drop_broken_line(path: Path) -> None:
-    """Cut a last line without its end off a file of lines."""
+    """Remove an incomplete last line from a file of lines."""
     if not path.is_file() or not path.stat().st_size:
         return
     with path.open("rb+") as file:
@@ -83,11 +83,11 @@ def drop_broken_line(path: Path) -> None:
 
 
 class SweepWorker:
-    """One process that runs trials: a lock file that says whether it lives.
+    """A process that runs trials, with a lock file that shows whether it is alive.
 
     Args:
-        folder: of the sweep's workers' locks.
-        name: unique among them.
+        folder: the folder of the sweep's worker locks.
+        name: a unique name in that folder.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -97,13 +97,13 @@ class SweepWorker:
         self._lock.acquire()
 
     def close(self) -> None:
-        """Give the lock back and remove it."""
+        """Release the lock and remove its file."""
         self._path.unlink(missing_ok=True)
         self._lock.release()
 
 
 def is_alive(folder: Path, name: str) -> bool:
-    """Whether the worker called ``name`` still runs on this machine."""
+    """Whether the worker called ``name`` is running on this machine."""
     path = folder / f"{name}.lock"
     if is_locked(path):
         return True

@@ -1,7 +1,7 @@
-"""A study: Optuna's record of a sweep, shared by its workers, which may be killed at any moment.
+"""A study: Optuna's record of a sweep. Several workers share it, and any of them may be killed at any moment.
 
-What a trial found is written before the trial is told to be finished, so a finished trial is whole. A trial whose
-worker is gone is marked as dead and its values are tried again; it never counts.
+A trial's results are stored before it is marked as finished, so a finished trial is complete. A trial whose worker has
+ended is marked as dead and does not count; its values are tried again.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from arena_learning.sweep.warm_start import reuse_trials
 if TYPE_CHECKING:
     import optuna
 
-STARTUP = 10  # trials that are drawn ahead, before the sampler knows enough
-TRIES = 3  # how often a trial is begun whose worker dies
+STARTUP = 10  # trials planned ahead, before the sampler has enough results
+TRIES = 3  # how often a trial is started if its worker dies
 _POLL_SECONDS = 1.0
 
 
 class Study:
-    """The study of a task; made if it is not there, with what other spaces' studies have found already.
+    """The study of a task, created with results of studies of other spaces if it does not exist.
 
-    A context manager while it is worked on.
+    It is a context manager while trials run.
 
     Args:
-        task: what is swept.
+        task: what to optimise.
         paths: the project.
-        url: of a database; empty for the project's journal.
-        trials: how many finished trials are wanted.
+        url: URL of a database; empty for the project's journal.
+        trials: the number of finished trials to reach.
     """
 
     def __init__(self, task: Task, paths: Paths, *, url: str = "", trials: int) -> None:
@@ -78,7 +78,7 @@ class Study:
             self._line_up()
 
     def locked(self, what: str = "study") -> FileLock:
-        """Return one of the study's locks, to be held in a ``with``."""
+        """Return one of the study's locks, for a ``with`` statement."""
         return FileLock(self.folder / f"{what}.lock")
 
     def __enter__(self) -> Study:
@@ -91,9 +91,9 @@ class Study:
             self._worker.close()
 
     def take(self) -> StartedTrial | None:
-        """Return the next trial to run; None where there is nothing left to do.
+        """Return the next trial to run, or None if none is left.
 
-        While other workers run the last trials it waits: one of them may die, and its trial is then taken over.
+        While other workers run the last trials, this waits: if one of them dies, its trial is returned here.
         """
         while True:
             with self.locked():
@@ -106,7 +106,7 @@ class Study:
             time.sleep(_POLL_SECONDS)
 
     def finish(self, taken: StartedTrial, outcome: Outcome) -> None:
-        """Write down what a trial gave, and then that it is finished."""
+        """Store a trial's outcome, then mark it as finished."""
         from optuna.trial import TrialState
 
         for name, value in outcome.constraints.items():
@@ -120,25 +120,25 @@ class Study:
             self.optuna.tell(taken.trial, state=TrialState.PRUNED)
 
     def fail(self, taken: StartedTrial, reason: str) -> None:
-        """Write down that a trial cannot be run, for a reason that would be the same again."""
+        """Store that a trial cannot be run, for a reason that would recur."""
         from optuna.trial import TrialState
 
         self._sign_off(taken, reason)
         self.optuna.tell(taken.trial, state=TrialState.FAIL)
 
     def records(self) -> list[Record]:
-        """Return the finished trials by number; those that died with their worker are left out."""
+        """Return the finished trials by number, without those that died with their worker."""
         return [trial_record(trial, self.task.space) for trial in self._all() if is_finished(trial)]
 
     def counts(self) -> tuple[int, int]:
-        """Return how many trials are finished and how many are running."""
+        """Return the numbers of finished and of running trials."""
         from optuna.trial import TrialState
 
         trials = self._all()
         return sum(map(is_finished, trials)), sum(t.state == TrialState.RUNNING for t in trials)
 
     def _sign_off(self, taken: StartedTrial, pruned: str) -> None:
-        taken.trial.set_user_attr("given_up", pruned)  # the name in studies of all versions
+        taken.trial.set_user_attr("given_up", pruned)  # this name is in studies of all versions
         taken.trial.set_user_attr("seconds", round(time.monotonic() - taken.began, 2))
 
     def _describe(self) -> None:
@@ -152,11 +152,11 @@ class Study:
             self.optuna.set_user_attr(key, value)
 
     def _wanted(self) -> int:
-        """Return how many finished trials there will be: no more than there are combinations."""
+        """Return the number of finished trials to reach: at most the number of combinations."""
         return min(self.trials, size(self.task.space) or self.trials)
 
     def _line_up(self) -> None:
-        """Line up the current values, then all combinations where they are few, else the first of an even design."""
+        """Queue the current values, then all combinations if they are few, else the first of an even design."""
         own = self.task
         count = size(own.space)
         if count is not None and count <= self.trials:
@@ -164,7 +164,7 @@ class Study:
             most = count
         else:
             most = min(self.trials, STARTUP)
-            ahead = list(islice(design(own.space, own.seed), 4 * most))  # some of them may be the same
+            ahead = list(islice(design(own.space, own.seed), 4 * most))  # may contain duplicates
         seen = {canonical(asked_values(trial)) for trial in self._all() if not has_died(trial)}
         for values in [own.current, *ahead]:
             key = canonical(encoded(values))
@@ -182,7 +182,7 @@ class Study:
         return StartedTrial(self, trial, values)
 
     def _bury(self) -> None:
-        """Mark the trials of dead workers, and line their values up again. Killed midway, it goes on next time."""
+        """Mark the trials of dead workers and queue their values again; safe to be killed at any point."""
         from optuna.trial import TrialState
 
         for trial in self._all():
@@ -215,10 +215,10 @@ class Study:
 
     def _lives(self, trial: optuna.trial.FrozenTrial) -> bool:
         name = trial.user_attrs.get("worker", "")
-        if not name:  # cut off between being asked for and being signed, which happens under the lock
+        if not name:  # its worker died, under the lock, before it had written its name
             return False
         if not name.startswith(f"{platform.node()}-"):
-            return True  # another machine's, on a shared database: nothing here can tell
+            return True  # on another machine that shares the database: whether it is alive cannot be checked
         return is_alive(self.folder / "workers", name)
 
     def _all(self) -> Sequence[optuna.trial.FrozenTrial]:
@@ -226,7 +226,7 @@ class Study:
 
 
 class StartedTrial:
-    """A trial that this worker runs; see `task.Trial`."""
+    """A trial that this worker is running; see `task.Trial`."""
 
     def __init__(self, study: Study, trial: optuna.Trial, values: Values) -> None:
         self.study, self.trial, self.values = study, trial, values
@@ -234,7 +234,7 @@ class StartedTrial:
         self.began = time.monotonic()
 
     def report(self, item: int, score: float) -> None:
-        """Note the score of one item; nothing where there are several objectives, for then Optuna keeps none."""
+        """Record the score of one item; with several objectives nothing is recorded, as Optuna does not support it."""
         if len(self.study.task.objectives) == 1:
             self.trial.report(score, item)
 
@@ -244,7 +244,7 @@ class StartedTrial:
 
 
 def study_name(task: Task) -> str:
-    """Return the study's name: what is swept, the hash of its space, and that of all that stays the same."""
+    """Return the study's name: its subject, the hash of its space, and the hash of all that does not vary."""
     fixed = dict(task.inputs(task.current))
     swept = {dimension.path for dimension in task.space}
     fixed["params"] = {path: value for path, value in fixed["params"].items() if path not in swept}

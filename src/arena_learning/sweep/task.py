@@ -1,4 +1,4 @@
-"""What a sweep asks of the thing it sweeps, and what a trial gives back."""
+"""The interface between a study and what it optimises: the task, and the outcome of a trial."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from arena_learning.sweep.space import Space, Values
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trial gives.
+    """The outcome of a trial.
 
     Attributes:
-        values: one an objective; empty where the trial was pruned.
+        values: one for each objective; empty if the trial was pruned.
         pruned: why there are no values: pruned, or a constraint that could no longer hold.
-        constraints: by name; the trial is feasible where none is above 0.
-        shown: further figures, texts and lists, by name: JSON.
-        reused: what the store had already, by name.
+        constraints: by name; a trial is feasible if none is above 0.
+        shown: further results by name, as JSON.
+        reused: counts of what was in the store already, by name.
     """
 
     values: tuple[float, ...] = ()
@@ -34,33 +34,33 @@ class Outcome:
 
 
 class InfeasibleError(Exception):
-    """Values that cannot be tried, and would fail again: the trial is kept as failed, with this reason."""
+    """Values that cannot be tried and would fail again; the trial is kept as failed, with this reason."""
 
 
 class Trial(Protocol):
-    """What a task may ask about the trial it runs."""
+    """What a task can ask about the trial that it runs."""
 
     number: int
 
     def report(self, item: int, score: float) -> None:
-        """Note the score of one item."""
+        """Record the score of one item."""
         ...
 
     def others(self) -> Sequence[Mapping[str, Any]]:
-        """Return the study's finished trials, as `records.record` does."""
+        """Return the study's finished trials, as records of `records.trial_record`."""
         ...
 
 
 class Task(Protocol):
-    """Something to be swept.
+    """Something whose parameters a sweep optimises.
 
     Attributes:
         kind: ``selection`` or ``judge``.
-        subject: the round, or the judge.
-        space: what is tried.
-        current: the current values; trial 0.
-        objectives: the names of what is measured, the first one first; with ``-`` in front what is to be small.
-        seed: of everything drawn.
+        subject: name of the round or judge.
+        space: the search space.
+        current: the current values, which are trial 0.
+        objectives: names of the metrics, the most important first; a leading ``-`` means that less is better.
+        seed: seed of everything random.
     """
 
     kind: str
@@ -71,14 +71,14 @@ class Task(Protocol):
     seed: int
 
     def inputs(self, values: Values) -> Mapping[str, Any]:
-        """Return all that could change the outcome of a trial of ``values``, as JSON.
+        """Return all that can change the outcome of a trial of ``values``, as JSON.
 
-        ``params`` holds the parameters that it depends on, by path.
+        ``params`` holds the parameters that the outcome depends on, by path.
         """
         ...
 
     def may_vary(self, path: str) -> bool:
-        """Whether trials may differ in the key at ``path`` and still be compared."""
+        """Whether trials that differ in the key at ``path`` can still be compared."""
         ...
 
     def run(self, values: Values, trial: Trial) -> Outcome:

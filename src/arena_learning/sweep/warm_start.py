@@ -1,4 +1,4 @@
-"""Taking over what the studies of other spaces have found, as far as it would come out the same."""
+"""Warm start: reuse finished trials from studies of other spaces, if they would have the same outcome here."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def reuse_trials(study: Study, task: Task, storage: Any) -> int:
-    """Add to a new study the finished trials of its subject's other studies that hold in its space; return how many.
+    """Add finished trials of the subject's other studies to a new study; return their number.
 
-    A trial holds where its values, and the current ones when it ran, are some of this space's values, and where all
-    else that could change its outcome (data, models, other parameters) is as it was.
+    A trial is reused if its values, and the current values when it ran, are in this space, and if all else that can
+    change its outcome (data, models, other parameters) is unchanged.
     """
     import optuna
 

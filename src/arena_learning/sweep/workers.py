@@ -1,4 +1,4 @@
-"""Working on a study: one process, or several beside it that are started here."""
+"""Run the trials of a study in this process, or in several processes that it starts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from arena_learning.core import ArenaError
 from arena_learning.sweep.study import Study
 from arena_learning.sweep.task import InfeasibleError, Task
 
-WORKER = "ARENA_SWEEP_WORKER"  # set in the processes that are started here: they only run trials
+WORKER = "ARENA_SWEEP_WORKER"  # set in the started processes: they only run trials
 
 
 def run_worker(study: Study, task: Task, after: Callable[[], object]) -> None:
-    """Run trials until there are enough; ``after`` each is called with the trial written down."""
+    """Run trials until there are enough; ``after`` is called after each one, when its result is stored."""
     with study:
         while (taken := study.take()) is not None:
             sys.stderr.write(f"trial {taken.number}: {values_line(taken.values)}\n")
@@ -32,15 +32,15 @@ def run_worker(study: Study, task: Task, after: Callable[[], object]) -> None:
 
 
 def is_helper() -> bool:
-    """Whether this process was started by another one of the same sweep."""
+    """Whether this process was started by another process of the same sweep."""
     return WORKER in os.environ
 
 
 class WorkerProcesses:
-    """The other workers of a sweep: processes with this one's command line. A context manager.
+    """The other workers of a sweep, as a context manager: processes with this one's command line.
 
     Args:
-        count: how many beside this process.
+        count: number of processes besides this one.
     """
 
     def __init__(self, count: int) -> None:
@@ -68,11 +68,11 @@ class WorkerProcesses:
                 process.terminate()
         ended = [process.wait() for process in self._processes]
         if kind is None and any(ended):
-            sys.stderr.write(f"a worker ended with code {max(ended, key=abs)}; its trials were taken over\n")
+            sys.stderr.write(f"a worker ended with code {max(ended, key=abs)}; others run its trials\n")
 
 
 def end_with_parent() -> None:
-    """Let a helper end when the process that started it is gone."""
+    """Let a started process end when the process that started it has ended."""
     if is_helper():
         from arena_learning.core import end_with_process
 
@@ -80,17 +80,17 @@ def end_with_parent() -> None:
 
 
 def values_line(values: dict[str, object], names: Sequence[str] = ()) -> str:
-    """Return values in a line, by the last part of their keys."""
+    """Return values in one line, each with the last part of its key."""
     return ", ".join(
         f"{path.rsplit('.', 1)[-1]}={value}" for path, value in values.items() if not names or path in names
     )
 
 
 def check_count(option: str, value: int) -> None:
-    """Refuse a number below 1.
+    """Check that a number is at least 1.
 
     Raises:
-        ArenaError: it is.
+        ArenaError: it is less.
     """
     if value < 1:
-        raise ArenaError(f"{value} is too few", where=option, hint="1 or more")
+        raise ArenaError(f"{value} is too few", where=option, hint="give 1 or more")

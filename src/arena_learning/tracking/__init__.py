@@ -1,9 +1,9 @@
-"""MLflow as a view of the files: runs made from them, left alone when equal, replaced when not.
+"""MLflow as a view of the project's files: runs are made from the files and replaced when the files change.
 
-It can be rebuilt from the files at any time.
+The view can be rebuilt from the files at any time.
 """
 
 import lazy_loader
 
-# The names stand in __init__.pyi, with the files that they come from; a file is loaded when one is used.
+# __init__.pyi lists the public names and their modules; a module is imported when a name of it is first used.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

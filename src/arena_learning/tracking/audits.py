@@ -1,4 +1,4 @@
-"""Audits of judges as runs: one for each judge and file of labelled pairs, made from reports/audits alone."""
+"""Audits of judges as MLflow runs: one for each judge and file of labelled pairs, made from reports/audits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from arena_learning.leaderboard import Document, mapping_at, number_at, read_doc
 from arena_learning.tracking.metric_names import slug
 from arena_learning.tracking.run_view import AttachedFile, MetricPoint, RunView, TableArtifact, md5
 
-AUDITS = "audits"  # their scope: they belong to the project, whatever params.yaml says today
+AUDITS = "audits"  # the scope of their runs, which does not depend on the current params.yaml
 _COLUMNS = ("agreement", "agreement_decided", "kappa")
 _RATES = ("tie_rate", "flip_rate", "first_position_share", "longer_wins", "unscored_rate", "tokens_per_game")
 
@@ -59,7 +59,7 @@ def _view(path: Path, report: Document, judge: str) -> RunView:
 
 
 def _groups(own: Document) -> list[TableArtifact]:
-    """Return the figures by source and by category as one table; none where there is one of each."""
+    """Return the figures by source and by category as one table; none if there is only one of each."""
     rows = tuple(
         (
             kind,

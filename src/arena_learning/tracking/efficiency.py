@@ -1,4 +1,4 @@
-"""What a judged battle costs here, beside the paper's machines and beside human votes."""
+"""The cost of a judged battle here, compared with the paper's machines and with human votes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from arena_learning.leaderboard import mapping_at, number_at, read_document
 from arena_learning.params import Params
 
 DAY = 86_400.0
-# Arena Learning (arXiv 2407.10627): a million battles on 16 GPUs of 80 GB, 3 days of answering and 6 of
-# judging, where a public arena needs about a year for as many human votes: "40x".
+# Arena Learning (arXiv 2407.10627): a million battles on 16 GPUs of 80 GB took 3 days of answering and 6 of judging. A
+# public arena needs about a year for as many human votes: "40x".
 MILLION = 1_000_000
 PAPER_GPUS = 16
 PAPER_DAYS = {"answering": 3.0, "judging": 6.0}
@@ -18,11 +18,11 @@ HUMAN_DAYS = 365.0
 
 
 def battle_efficiency(params: Params, paths: Paths) -> dict[str, Any]:
-    """Return measured seconds per judged battle and battles a day, the paper's, and those of human votes.
+    """Return measured seconds per judged battle and battles per day, with the paper's and those of human votes.
 
-    Seconds are those that the answers and verdicts took when they were made, whether a later run found them
-    in the store or not. Answers that are read from a file take none: where opponents are recorded, a
-    contestant that answers costs ``seconds_per_generated_answer``.
+    Seconds are those of generating answers and verdicts, even if a later run found them in the store. Answers read from
+    a file take no time: where opponents are recorded, each contestant that generates costs
+    ``seconds_per_generated_answer``.
 
     Raises:
         ArenaError: no round has been judged yet, or a metrics file is malformed.

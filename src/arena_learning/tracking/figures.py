@@ -1,4 +1,4 @@
-"""A round's figures under stable names. docs/reference/metrics.md has the table; a test holds the two together."""
+"""A round's figures under stable names. docs/reference/metrics.md lists them; a test compares the two."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Figures = dict[str, float | None]
 
 
 def round_figures(name: str, files: Files) -> dict[str, float]:
-    """Return all figures of a round that its files hold, by metric name."""
+    """Return all figures of a round that its files contain, by metric name."""
     this = files.rounds[name]
     figures: Figures = {
         **board_figures(name, files.board),
@@ -39,9 +39,9 @@ def round_figures(name: str, files: Files) -> dict[str, float]:
 
 
 def flywheel_points(files: Files, params: Params) -> list[MetricPoint]:
-    """Return the figures of all rounds, stepped by the round's index; the anchor stands at step -1.
+    """Return the figures of all rounds, with the round's index as the step; the anchor is at step -1.
 
-    Left out are those with many names: scores by category, win rates but those against the base, and reasons.
+    Figures with many names are left out: scores by category, win rates except against the base, and reasons.
     """
     points: list[MetricPoint] = []
     anchor = params.evaluate.anchor
@@ -65,7 +65,7 @@ def flywheel_points(files: Files, params: Params) -> list[MetricPoint]:
 
 
 def board_figures(contestant: str, board: Document) -> Figures:
-    """Return rating, interval and step from the round before on each judge's board; scores by category."""
+    """Return rating, interval and step from the round before on each judge's leaderboard; scores by category."""
     figures: Figures = {}
     for judge, own in mapping_at(board, "boards").items():
         for rating in records_at(own, "ratings"):
@@ -95,7 +95,7 @@ def _win_rates(name: str, board: Document) -> Figures:
 
 
 def _battle(this: RoundFiles) -> Figures:
-    """How the round's target fared on its own split, ties as halves, and what it wrote there."""
+    """Return the results of the round's target on its own split, a tie as half a win, and figures of its answers."""
     against = mapping_at(this.judge, "against").values()
     wins, ties, losses = (sum(number_at(o, k) or 0.0 for o in against) for k in ("wins", "ties", "losses"))
     own = mapping_at(this.battle, "contestants", this.this.target)

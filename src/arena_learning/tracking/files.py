@@ -1,4 +1,4 @@
-"""The files that stages leave, read as far as they are there."""
+"""Read the files that stages have written so far."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from arena_learning.schema import Battle
 
 
 class Files(NamedTuple):
-    """All that is shown, except what the runs' tables and datasets read for themselves.
+    """The files to show, except those that the runs' tables and datasets read themselves.
 
     Attributes:
         rounds: by name, in order.
         board: the leaderboard, or an empty mapping.
-        arena: the battles of the test set by the judge's name, the first judge first.
+        arena: the test set's battles by judge name, the first judge first.
     """
 
     rounds: dict[str, RoundFiles]
@@ -33,10 +33,10 @@ class Files(NamedTuple):
 
 
 def read_files(params: Params, paths: Paths) -> Files:
-    """Read the metrics files, cards and the leaderboard.
+    """Read the metrics files, the cards and the leaderboard.
 
     Raises:
-        ArenaError: a file that is there is malformed.
+        ArenaError: an existing file is malformed.
     """
     found = read_arena_battles(paths) if paths.arena_battles.is_file() else {}
     return Files(

@@ -1,4 +1,4 @@
-"""Metrics' names for what people name freely, such as categories: MLflow's characters, and no two names made one."""
+"""Metric names for free names such as categories: only characters that MLflow allows, and no two names become one."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Iterable
 
 from arena_learning.params import NONE
 
-LONGEST = 100  # characters of one part: two stand in one name, and MLflow takes 250
-# Words of MLflow's characters, parted by single blanks or apostrophes: these become underscores, and nothing is lost
-# as long as no other name differs in them alone (`apart`).
+LONGEST = 100  # characters of one part; a name has two parts, and MLflow allows 250
+# Words of allowed characters, separated by single spaces or apostrophes: these become underscores, which is unambiguous
+# unless another name differs only there (`apart`).
 _PLAIN = re.compile(r"(?!_)[\w.-]+(?:[ '][\w.-]+)*(?<!_)")
-_OTHER = re.compile(r"[^\w.-]+")  # letters and digits of any script stay
+_OTHER = re.compile(r"[^\w.-]+")  # letters and digits of any script are kept
 
 
 def slug(text: str) -> str:
-    """Return ``text`` as a part of a metric's name: letters, digits, dots, dashes and underscores.
+    """Return ``text`` as a part of a metric name: letters, digits, dots, dashes and underscores.
 
-    What cannot stand there as it is gets six digits of its SHA-256 behind what is left, so that ``C``, ``C++`` and
-    ``C#`` stay three names.
+    Where other characters are removed, six digits of the text's SHA-256 are appended, so that ``C``, ``C++`` and ``C#``
+    stay different.
 
     Example:
         >>> slug("creative writing"), slug("C++")
@@ -31,7 +31,7 @@ def slug(text: str) -> str:
 
 
 def apart(names: Iterable[str]) -> dict[str, str]:
-    """Return `slug` of each of the names, a marked one where it would be another's: ``a b`` beside ``a_b``."""
+    """Return the `slug` of each name, with a digest where two would be equal: ``a b`` beside ``a_b``."""
     listed = list(names)
     found = {name: name for name in listed if slug(name) == name}
     for name in listed:

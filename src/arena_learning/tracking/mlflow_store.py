@@ -1,4 +1,4 @@
-"""Opening MLflow's store: where it is, one writer at a time, and a clone that was moved."""
+"""Open MLflow's store: find it, let one process write at a time, and repair it in a clone that was moved."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "arena-learning"
 LOCK_SECONDS = 300.0
 _POLL_SECONDS = 0.2
-# Where MLflow's schema keeps absolute artifact paths.
+# Columns of MLflow's schema with absolute artifact paths.
 LOCATIONS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -31,7 +31,7 @@ LOCATIONS = (
 
 
 class MlflowStore(NamedTuple):
-    """An open store: MLflow's client, the experiment's id, the address, and this project's id in it."""
+    """An open store: MLflow's client, the experiment's id, the URI, and this project's id in the store."""
 
     client: MlflowClient
     experiment: str
@@ -40,7 +40,7 @@ class MlflowStore(NamedTuple):
 
 
 def store_uri(paths: Paths) -> str:
-    """Return the tracking URI: the environment's (a server), else the database in the project."""
+    """Return the tracking URI: that of the environment (a server), else the project's database."""
     return os.environ.get("MLFLOW_TRACKING_URI") or local_uri(paths)
 
 
@@ -60,22 +60,22 @@ def artifacts(paths: Paths) -> Path:
 
 
 def settle_environment() -> None:
-    """Set what MLflow reads: no telemetry, no printing, no minutes of waiting for a server that is down."""
+    """Set MLflow's environment variables: no telemetry, no printing, no long wait for a server that is down."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["DO_NOT_TRACK"] = "1"
-    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # a line a run, in the midst of --json
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # it would print into the output of --json
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
 
 @contextmanager
 def opened(paths: Paths) -> Iterator[MlflowStore]:
-    """Open the store, and make it if it is not there.
+    """Open the store; create it if it does not exist.
 
-    Other writers wait meanwhile: two that make the schema at once would collide.
+    Other writers wait meanwhile, because two processes that create the schema at once would fail.
 
     Raises:
-        ArenaError: the project's path is misread by MLflow, or another process has been writing for too long.
+        ArenaError: MLflow cannot handle the project's path, or another process has been writing for too long.
     """
     check_location(paths)
     paths.mlruns.mkdir(parents=True, exist_ok=True)
@@ -95,10 +95,10 @@ def opened(paths: Paths) -> Iterator[MlflowStore]:
 
 
 def follow_move(db: Path, folder: Path) -> None:
-    """Point a database that was moved along with its clone at the artifacts beside it.
+    """Update the artifact paths in a database that was moved with its clone.
 
-    MLflow keeps absolute paths and has no call to change them: the artifacts of a moved clone would be out of
-    reach, and a store made anew would lack what others (sweeps, prompts) keep in it.
+    MLflow stores absolute paths and has no call to change them: a moved clone's artifacts could not be read, and a new
+    store would lack what sweeps and prompts have written.
     """
     if not db.is_file():
         return
@@ -119,10 +119,10 @@ def follow_move(db: Path, folder: Path) -> None:
 
 
 def _make_schema(uri: str, paths: Paths) -> None:
-    """Let MLflow make its tables and its default experiment, if they are not there.
+    """Let MLflow create its tables and its default experiment if they do not exist.
 
-    It writes the current folder's name into a statement as Python would show it, and fails on quotes and colons. So it
-    is called from a folder of a plain name, and the experiment gets its place in the project afterwards.
+    MLflow writes the current folder's name into an SQL statement and fails on quotes and colons. So this is done in a
+    folder with a plain name, and the experiment's path is set to the project afterwards.
     """
     db = database(paths)
     if _rows_of_default(db):
@@ -149,7 +149,7 @@ def _rows_of_default(db: Path) -> int:
 def _experiment(client: MlflowClient, uri: str, paths: Paths) -> str:
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is None:
-        # A server knows best where its artifacts go.
+        # On a server, the server chooses where artifacts go.
         location = str(artifacts(paths)) if uri.startswith("sqlite:") else None
         return str(client.create_experiment(EXPERIMENT, artifact_location=location))
     if found.lifecycle_stage == "deleted":
@@ -158,7 +158,7 @@ def _experiment(client: MlflowClient, uri: str, paths: Paths) -> str:
 
 
 def _project(paths: Paths) -> str:
-    """Return the id that tells this project's runs from those of others on a shared server; made once."""
+    """Return the id that separates this project's runs from others on a shared server; created once."""
     file = paths.mlruns / "project"
     if not file.is_file():
         write_text(file, uuid.uuid4().hex + "\n")
@@ -175,7 +175,7 @@ def _locked(path: Path) -> Iterator[None]:
         raise ArenaError(
             f"another process has been writing to MLflow's store for {LOCK_SECONDS:.0f} s",
             where=str(path),
-            hint="wait for it, or end that `arena track`",
+            hint="wait for that `arena track`, or end it",
         ) from None
     with held:
         yield

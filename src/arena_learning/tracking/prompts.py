@@ -1,4 +1,4 @@
-"""Judges' prompts in MLflow's prompt registry: each text once, as a version, found by the digest that games record."""
+"""Judges' prompts in MLflow's prompt registry: one version for each text, found by the digest that games record."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def templates_of(params: Params) -> list[str]:
 
 
 def register(store: MlflowStore, names: Iterable[str], root: Path) -> dict[str, str]:
-    """Register templates, and return by ``name@digest``, as games have it, the registry's name and version.
+    """Register templates; return the registry's name and version by ``name@digest``, the form that games record.
 
-    A text that is there already keeps its version; a changed one becomes the next.
+    A registered text keeps its version; a changed one becomes the next version.
 
     Args:
-        store: MLflow's, open.
-        names: of shipped templates, or paths of files in the project.
-        root: the project.
+        store: the open MLflow store.
+        names: names of shipped templates, or paths of files in the project.
+        root: the project's folder.
     """
     found = {}
     for name in sorted(set(names)):
@@ -55,16 +55,16 @@ def registry_name(template: str) -> str:
     kept = re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII)
     if not re.fullmatch(
         r"[\w./ -]+", name, flags=re.ASCII
-    ):  # letters are gone by which it was told from others
+    ):  # characters that told it from other names were removed
         kept += "-" + hashlib.sha256(name.encode()).hexdigest()[:6]
     return f"arena-judge-{kept}"
 
 
 def _show_in_experiment(store: MlflowStore, name: str) -> None:
-    """Let a prompt stand in the Prompts tab of this project's experiment, beside the runs.
+    """Show a prompt in the Prompts tab of this project's experiment.
 
-    MLflow links a new prompt to the active experiment, which is not this one, and does so in a thread: that one has to
-    end first, or it would write what it read before, and after the store's lock was given back.
+    MLflow links a new prompt to the active experiment, which is another one, in a thread. That thread must end first:
+    otherwise it would write older data over this link, after the store's lock was released.
     """
     from mlflow.prompt.constants import PROMPT_EXPERIMENT_IDS_TAG_KEY
 

@@ -1,6 +1,6 @@
-"""What a run in MLflow shows, as plain data: made from the files, compared by digest, and only then written.
+"""The content of an MLflow run as plain data: made from the files, compared by digest, and only then written.
 
-Nothing here knows MLflow, so that what is shown can be tested without it.
+This module does not import MLflow, so the content can be tested without it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from arena_learning.core import canonical
 
-LAYOUT = 1  # part of every digest: raise it when the same files are shown in another way
+LAYOUT = 1  # part of every digest; increase it when the same files are shown differently
 
 
 class MetricPoint(NamedTuple):
@@ -24,7 +24,7 @@ class MetricPoint(NamedTuple):
 
 
 class TableArtifact(NamedTuple):
-    """A table artifact; `path` ends in ``.json``."""
+    """A table artifact; ``path`` ends in ``.json``."""
 
     path: str
     columns: tuple[str, ...]
@@ -32,7 +32,7 @@ class TableArtifact(NamedTuple):
 
 
 class AttachedFile(NamedTuple):
-    """A file that is copied below `folder` of the run's artifacts; `digest` is its MD5."""
+    """A file to copy below ``folder`` of the run's artifacts; ``digest`` is its MD5."""
 
     path: Path
     folder: str
@@ -40,14 +40,14 @@ class AttachedFile(NamedTuple):
 
 
 class DatasetFile(NamedTuple):
-    """A file that the round read or made.
+    """A file that the round read or wrote.
 
     Attributes:
         name: unique within a project: the round and the kind of rows.
         source: the file's path relative to the project.
         digest: the file's MD5, the one that dvc.lock holds.
-        context: what it was used for.
-        columns: the rows as equally long columns of text.
+        context: what the file was used for.
+        columns: the rows as columns of text, all of the same length.
     """
 
     name: str
@@ -58,7 +58,7 @@ class DatasetFile(NamedTuple):
 
 
 class LoggedModel(NamedTuple):
-    """A model whose weights stay where they are: its folder within the project, and the weights' SHA-256."""
+    """A model whose weights stay in place: its folder within the project, and the weights' SHA-256."""
 
     name: str
     path: str
@@ -70,19 +70,19 @@ class RunView:
     """One run.
 
     Attributes:
-        key: names the run within its flywheel; the same in every version of it.
+        key: identifies the run within its flywheel, in every version of the run.
         title: the run's name in the user interface.
-        parent: the key of the run it stands below, or empty.
-        params: curated parameters.
-        tags: further tags, a description among them.
+        parent: the parent run's key, or empty.
+        params: selected parameters.
+        tags: further tags, including a description.
         points: metrics.
         tables: tables.
         files: files to copy.
         data: dataset inputs.
-        model: the model that the round made, if it is there.
+        model: the model that the round made, if it exists.
         status: MLflow's: ``FINISHED``, ``FAILED`` or ``KILLED``.
-        seconds: what the files say it took; becomes the run's duration. Not in the digest.
-        ended: when the newest of its files was written, in seconds since 1970. Not in the digest.
+        seconds: duration according to the files; not in the digest.
+        ended: when the newest of its files was written, in seconds since 1970; not in the digest.
     """
 
     key: str
@@ -100,7 +100,7 @@ class RunView:
     ended: float = 0.0
 
     def digest(self) -> str:
-        """Return the SHA-256 of all that a reader of the run could see, times apart."""
+        """Return the SHA-256 of everything that the run shows except times."""
         seen = [
             LAYOUT,
             self.title,
@@ -117,6 +117,6 @@ class RunView:
 
 
 def md5(path: Path) -> str:
-    """Return a file's MD5, as dvc.lock holds it."""
+    """Return a file's MD5, as in dvc.lock."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

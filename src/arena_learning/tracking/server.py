@@ -1,4 +1,4 @@
-"""MLflow's own server and user interface on the project's store."""
+"""Serve MLflow's user interface on the project's store."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ HOST = "127.0.0.1"
 
 
 def serve(paths: Paths, port: int) -> NoReturn:
-    """Become the server, so that what stops this process stops it.
+    """Replace this process by the server, so that stopping it stops the server.
 
     Raises:
-        ArenaError: there is no store yet, it is on a server already, or the port is taken.
+        ArenaError: there is no store yet, the store is on a server, or the port is in use.
     """
     if store_uri(paths) != local_uri(paths):
         raise ArenaError("the runs are on a server", where="MLFLOW_TRACKING_URI", hint="open that address")
@@ -28,18 +28,18 @@ def serve(paths: Paths, port: int) -> NoReturn:
 
 
 def server_command(paths: Paths, port: int) -> list[str]:
-    """Return the command that serves the project's store on this machine only.
+    """Return the command that serves the project's store, on this machine only.
 
     Raises:
-        ArenaError: the project's path is misread by MLflow, there is no store yet, or the port is taken.
+        ArenaError: MLflow cannot handle the project's path, there is no store yet, or the port is in use.
     """
     check_location(paths)
     if not database(paths).is_file():
-        raise ArenaError("no store yet", where=str(database(paths)), hint="make it with `arena track`")
+        raise ArenaError("no MLflow store yet", where=str(database(paths)), hint="make it with `arena track`")
     follow_move(database(paths), artifacts(paths))
     if not is_free(port):
         raise ArenaError(
-            f"port {port} is taken", where="--port", hint="give another one, such as --port 5001"
+            f"port {port} is in use", where="--port", hint="give another one, such as --port 5001"
         )
     return [
         *(sys.executable, "-m", "mlflow", "server"),
@@ -50,7 +50,7 @@ def server_command(paths: Paths, port: int) -> list[str]:
 
 
 def server_environment() -> dict[str, str]:
-    """Return the environment for the server: no telemetry, and no job workers, which nothing here needs."""
+    """Return the server's environment: no telemetry, and no job workers, which are not needed here."""
     return {
         **os.environ,
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -60,7 +60,7 @@ def server_environment() -> dict[str, str]:
 
 
 def is_free(port: int) -> bool:
-    """Whether nothing listens on the port of this machine."""
+    """Whether no program listens on the port of this machine."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -71,7 +71,7 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a port that nothing listens on now."""
+    """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""`track_project`: make MLflow show what the files hold."""
+"""The `track` stage: make MLflow show the project's files."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ WORKSPACE = "workspace"
 
 @dataclass
 class TrackReport:
-    """What `track_project` did.
+    """The result of `track_project`.
 
     Attributes:
-        store: where the runs are.
-        logged: runs that were written.
-        unchanged: runs that showed the same already.
-        removed: runs whose files are gone.
-        prompts: judges' templates, as games name them, and their versions in the prompt registry.
-        warnings: what a user should look at; where it failed, the last one says why.
-        failed: whether tracking stopped early; the store then shows what it showed before, or part of it.
-        seconds: how long it took.
+        store: URI of the store.
+        logged: titles of the runs that were written.
+        unchanged: titles of the runs that were up to date.
+        removed: titles of the runs whose files no longer exist.
+        prompts: judges' templates (``name@digest``) with their versions in the prompt registry.
+        warnings: what the user should check; after a failure, the last one gives the reason.
+        failed: whether tracking stopped early; the store then shows its earlier state, or part of the new one.
+        seconds: duration.
     """
 
     store: str
@@ -47,15 +47,15 @@ class TrackReport:
 
 
 def track_project(params: Params, paths: Paths, rebuild: bool = False) -> TrackReport:
-    """Show the project's files in MLflow. Called again, it changes only what has changed.
+    """Show the project's files in MLflow; a second call updates only what has changed.
 
-    All files are read before anything is written: a malformed one leaves the store as it was. Nothing that
-    fails here is raised, for files are the truth and the runs only a view of them.
+    All files are read before anything is written, so a malformed file leaves the store unchanged. A failure is reported
+    and not raised, because the runs are only a view of the files.
 
     Args:
         params: the current parameters.
         paths: the project.
-        rebuild: write all runs anew from the files alone.
+        rebuild: write all runs again from the files.
     """
     began = time.monotonic()
     report = TrackReport(store=redacted(store_uri(paths)))
@@ -64,7 +64,7 @@ def track_project(params: Params, paths: Paths, rebuild: bool = False) -> TrackR
         report.warnings += stale(files, params)
         shown, audits = run_views(files, params, paths), audit_views(paths)
         if not shown:
-            report.warnings.append("nothing to show: no stage of a round has left a file; run `dvc repro`")
+            report.warnings.append("nothing to show: no stage of a round has written a file; run `dvc repro`")
         with opened(paths) as store:
             for where, some in ((scope(store.project, params), shown), (audit_scope(store.project), audits)):
                 done = upsert(store, where, some, rebuild=rebuild)
@@ -77,22 +77,22 @@ def track_project(params: Params, paths: Paths, rebuild: bool = False) -> TrackR
 
 
 def scope(project: str, params: Params) -> str:
-    """Return what the runs of one flywheel share: the project, the DVC experiment, and all parameters.
+    """Return the scope of a flywheel's runs: the project, the DVC experiment, and all parameters.
 
-    Other parameters make another flywheel beside the one that is there, so that the two can be compared.
+    Other parameters make another flywheel in the same store, so that the two can be compared.
     """
     digest = hashlib.sha256(canonical(params.model_dump(mode="json")).encode()).hexdigest()
     return "/".join((project, slug(experiment() or WORKSPACE), digest[:12]))
 
 
 def audit_scope(project: str) -> str:
-    """Return what the runs of a project's audits share: they are of a judge and labels, not of a flywheel."""
+    """Return the scope of a project's audits, which belong to a judge and labels rather than a flywheel."""
     return f"{project}/{AUDITS}"
 
 
 @contextmanager
 def _forgiven(report: TrackReport) -> Iterator[None]:
-    """Turn what files, databases and servers can do wrong into a warning."""
+    """Turn errors of files, databases and servers into a warning."""
     settle_environment()
     import sqlite3
 
@@ -108,6 +108,6 @@ def _forgiven(report: TrackReport) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, OSError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         report.warnings.append(
-            redacted(f"MLflow ({report.store}): {first}\n  hint: set it right, then run `arena track` again")
+            redacted(f"MLflow ({report.store}): {first}\n  hint: fix this, then run `arena track` again")
         )
         report.failed = True

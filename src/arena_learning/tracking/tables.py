@@ -1,4 +1,4 @@
-"""The tables and datasets of a run: the boards, a sample of battles, the rows that were learnt."""
+"""The tables and datasets of a run: leaderboards, a sample of battles, the training rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _BATTLE = (
 
 
 def elo_table(board: Document) -> list[TableArtifact]:
-    """Return all judges' boards as one table; none without a leaderboard."""
+    """Return all judges' leaderboards as one table; none if there is no leaderboard."""
     rows = tuple(
         (judge, *(rating.get(column) for column in _RATING))
         for judge, own in mapping_at(board, "boards").items()
@@ -42,7 +42,7 @@ def elo_table(board: Document) -> list[TableArtifact]:
 
 
 def battle_table(this: RoundFiles, paths: Paths) -> list[TableArtifact]:
-    """Return a sample of the round's battles with both answers and the rationale; none if none was played."""
+    """Return a sample of the round's battles with both answers and the rationale; none if there are no battles."""
     files = (paths.battles(this.name), paths.responses(this.name), paths.split(this.this.split))
     if not all(path.is_file() for path in files):
         return []
@@ -65,9 +65,9 @@ def battle_table(this: RoundFiles, paths: Paths) -> list[TableArtifact]:
 
 
 def sample_battles(battles: Sequence[Battle], target: str, count: int = SAMPLE) -> list[Battle]:
-    """Return the target's battles, evenly spaced from its widest loss to its widest win and the unscored.
+    """Return a sample of the target's battles: evenly spaced from widest loss to widest win, then unscored ones.
 
-    A random sample would be mostly ties and narrow gaps; the ends are what a reader looks for.
+    A random sample would be mostly ties and narrow gaps; readers look for the extremes.
     """
     own = [b for b in battles if target == NONE or target in (b.a, b.b)]
 
@@ -83,7 +83,7 @@ def sample_battles(battles: Sequence[Battle], target: str, count: int = SAMPLE) 
 
 
 def datasets(this: RoundFiles, paths: Paths) -> list[DatasetFile]:
-    """Return the files that the round played on and learnt from, with their digests."""
+    """Return the files that the round's battles and training used, with their digests."""
     found = []
     split = paths.split(this.this.split)
     if split.is_file():
@@ -125,5 +125,5 @@ def _spoken(turns: Sequence[Turn]) -> str:
 
 
 def cut(text: str, longest: int) -> str:
-    """Return a text with its end left out where it is longer than a reader wants."""
+    """Return a text, shortened to ``longest`` characters if it is longer."""
     return text if len(text) <= longest else f"{text[:longest]} [... {len(text) - longest} more characters]"

@@ -1,4 +1,4 @@
-"""From the files to the runs that show them: a flywheel, below it a run a round, below each its training."""
+"""Make runs from the files: one for the flywheel, a child for each round, and below it the round's training."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from arena_learning.tracking.metric_names import slug
 from arena_learning.tracking.run_view import AttachedFile, LoggedModel, MetricPoint, RunView, md5
 from arena_learning.tracking.tables import battle_table, cut, datasets, elo_table
 
-FLYWHEEL = "flywheel"  # its run's name, too, but for a DVC experiment: that has its own
-LONGEST_PARAM = 6000  # characters; MLflow refuses more
+FLYWHEEL = "flywheel"  # also the run's name, except in a DVC experiment, which has its own name
+LONGEST_PARAM = 6000  # characters; MLflow refuses longer values
 _PICTURES = (".png", ".svg")
 
 
 def experiment() -> str:
-    """Return the name of the DVC experiment that this process is part of, or nothing."""
+    """Return the name of the DVC experiment that this process runs in, or an empty string."""
     return os.environ.get("DVC_EXP_NAME", "")
 
 
 def run_views(files: Files, params: Params, paths: Paths) -> list[RunView]:
-    """Return the runs, parents before their children. Rounds that have left no file are not shown."""
+    """Return the runs, parents before children, without rounds that have no files."""
     rounds = [this for this in files.rounds.values() if not this.empty]
     if not rounds and not files.board:
         return []
@@ -105,7 +105,7 @@ def _round(this: RoundFiles, files: Files, params: Params, paths: Paths) -> RunV
             "arena.method": made.method,
             "mlflow.note.content": note,
         },
-        # Without a step: MLflow then draws a bar a round, side by side. The flywheel has them stepped.
+        # Without a step, MLflow draws a bar for each round side by side; the flywheel's run has the steps.
         points=tuple(MetricPoint(key, value) for key, value in figures.items()),
         tables=(*elo_table(files.board), *battle_table(this, paths)),
         files=(*_pictures(paths), *_attached([paths.card(name)], "")),
@@ -117,7 +117,7 @@ def _round(this: RoundFiles, files: Files, params: Params, paths: Paths) -> RunV
 
 
 def _training(this: RoundFiles, paths: Paths) -> RunView:
-    """Return the run of a training curve: one metric a figure and phase, such as ``ppo/kl``."""
+    """Return the run of a training curve, with metrics such as ``ppo/kl`` by figure and phase."""
     points = [
         MetricPoint(f"{slug(str(point.get('phase') or this.this.method))}/{_metric(key)}", value, int(step))
         for point in training_curve(this.train)
@@ -150,7 +150,7 @@ def _training(this: RoundFiles, paths: Paths) -> RunView:
 
 
 def round_params(name: str, params: Params) -> dict[str, str]:
-    """Return the parameters that rounds are compared by, hyper-parameters under names all methods share."""
+    """Return the parameters that rounds are compared by; hyper-parameters have the same names for all methods."""
     method = getattr(params.train, params.rounds[name].method).model_dump(mode="json")
     reward = method.pop("reward", {})
     kept = ("epochs", "learning_rate", "batch_size", "max_length")
@@ -196,12 +196,12 @@ def _flywheel_params(params: Params) -> dict[str, str]:
 
 
 def as_params(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return parameters as MLflow takes them: texts, the long ones cut, no password in an address."""
+    """Return parameters in MLflow's form: texts, long ones cut, passwords in URLs removed."""
     return {key: cut(redacted(str(value)), LONGEST_PARAM - 40) for key, value in values.items()}
 
 
 def flat_params(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings under dotted names."""
+    """Return nested settings with dotted names."""
     found: dict[str, Any] = {}
     for key, item in value.items():
         if isinstance(item, Mapping):
@@ -216,7 +216,7 @@ def _metric(key: str) -> str:
 
 
 def _board_note(files: Files, said: str) -> str:
-    """Return the first judge's board as Markdown: the run's description."""
+    """Return the first judge's leaderboard as Markdown, for the run's description."""
     rows = [
         f"| {r.get('model')} | {r.get('rating'):.0f} | {r.get('lower'):.0f} to {r.get('upper'):.0f} |"
         for r in records_at(files.board, "ratings")
@@ -261,5 +261,5 @@ def _round_paths(names: Iterable[str], paths: Paths) -> list[Path]:
 
 
 def _newest(candidates: Iterable[Path]) -> float:
-    """Return when the newest of the files was written, in seconds since 1970; 0 if none is there."""
+    """Return when the newest of the files was written, in seconds since 1970; 0 if there are none."""
     return max((path.stat().st_mtime for path in candidates if path.is_file()), default=0.0)

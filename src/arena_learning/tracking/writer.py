@@ -1,8 +1,8 @@
-"""Writing runs to MLflow: what is there already stays, what has changed supersedes the old.
+"""Write runs to MLflow: unchanged runs are left alone, changed runs are superseded.
 
-MLflow cannot replace: a metric logged twice is kept twice, a parameter logged twice is refused, a table is
-appended to. So a run is never changed. It is found by its key, compared by its digest, left alone or
-superseded. The digest is set last: a run without one was cut off, and goes.
+MLflow cannot replace values: a metric logged twice is kept twice, a parameter logged twice is refused, and a table is
+appended to. So a run is never changed: it is found by its key, compared by its digest, and left or superseded. The
+digest is set last: a run without one is incomplete and is removed.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 KEY, SCOPE, DIGEST, SUPERSEDES = "arena.key", "arena.scope", "arena.digest", "arena.supersedes"
 PARENT = "mlflow.parentRunId"
-_METRICS, _PARAMS = 1000, 100  # the most that MLflow takes at once
+_METRICS, _PARAMS = 1000, 100  # the most that MLflow accepts at once
 _TAG_CHARACTERS = 8000
 
 
 class Written(NamedTuple):
-    """Titles of the runs that were written, left alone and removed."""
+    """Titles of the runs that were written, left unchanged, and removed."""
 
     logged: list[str]
     unchanged: list[str]
@@ -35,13 +35,13 @@ class Written(NamedTuple):
 
 
 def upsert(store: MlflowStore, scope: str, shown: Sequence[RunView], *, rebuild: bool = False) -> Written:
-    """Make the store show ``shown``, parents first, under ``scope``; the scope's other runs are removed.
+    """Make the store show ``shown``, parents first, under ``scope``; other runs of the scope are removed.
 
     Args:
-        store: where to.
+        store: the open store.
         scope: project, experiment and parameters that the runs belong to.
-        shown: what the files show now.
-        rebuild: write all runs anew, even equal ones.
+        shown: the runs that the files give now.
+        rebuild: write all runs again, even unchanged ones.
     """
     there = _runs(store, scope)
     written = Written([], [], [])
@@ -155,9 +155,9 @@ def _dataset(data: DatasetFile) -> DatasetInput:
 
 
 def _model(store: MlflowStore, model: LoggedModel, run_id: str, view: RunView) -> str:
-    """Make a logged model whose weights stay in their folder, as `mlflow.create_external_model` does.
+    """Create a logged model whose weights stay in their folder, as `mlflow.create_external_model` does.
 
-    That function is not called: it would add the login name and the script's path to the tags.
+    That function is not used because it adds the login name and the script's path to the tags.
     """
     from mlflow.entities import LoggedModelOutput
     from mlflow.models.model import MLMODEL_FILE_NAME
@@ -178,7 +178,7 @@ def _model(store: MlflowStore, model: LoggedModel, run_id: str, view: RunView) -
     )
     store.client.log_outputs(run_id, [LoggedModelOutput(made.model_id, step=0)])
     with tempfile.TemporaryDirectory() as folder:
-        # A model without this file cannot be registered.
+        # MLflow cannot register a model without this file.
         get_external_mlflow_model_spec(made).save(str(Path(folder) / MLMODEL_FILE_NAME))
         store.client.log_model_artifacts(made.model_id, folder)
     store.client.finalize_logged_model(made.model_id, "READY")

@@ -1,9 +1,9 @@
-"""A round's rows become the next target: SFT, DPO, or a reward model and PPO.
+"""Train a round's rows into the next model: by SFT, by DPO, or by a reward model and PPO.
 
-Importing the room loads neither torch nor TRL.
+Importing this package loads neither torch nor TRL.
 """
 
 import lazy_loader
 
-# The names stand in __init__.pyi, with the files that they come from; a file is loaded when one is used.
+# __init__.pyi lists the public names and their modules; a module is imported when a name of it is first used.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

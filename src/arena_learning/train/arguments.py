@@ -1,4 +1,4 @@
-"""What all trainers are told: the hyper-parameters in TRL's words, and what this project never wants."""
+"""Arguments that all trainers share: the hyper-parameters under TRL's names, and defaults that this project changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CURVE_POINTS = 200  # a long training logs a mean over several steps
 
 
 class TrainingPlan(NamedTuple):
-    """Steps of a training: rows at once on the device, accumulated batches, steps in all."""
+    """Steps of a training: rows per batch on the device, accumulated batches per step, and the number of steps."""
 
     device_batch: int
     accumulation: int
@@ -27,7 +27,7 @@ class TrainingPlan(NamedTuple):
 
 
 def plan_training(settings: Optimiser, rows: int) -> TrainingPlan:
-    """Return how ``rows`` are laid out in steps; a batch is never larger than the rows there are."""
+    """Return the steps for ``rows`` rows; a batch is never larger than the number of rows."""
     batch = min(settings.batch_size, rows)
     device_batch = min(settings.device_batch_size, batch)
     accumulation = math.ceil(batch / device_batch)
@@ -38,7 +38,7 @@ def plan_training(settings: Optimiser, rows: int) -> TrainingPlan:
 
 
 def warmup_steps(ratio: float, steps: int) -> int:
-    """Return the steps of rising rate; a single one would only waste a step, for the first has rate 0."""
+    """Return the warm-up steps; a single one becomes 0, because the first step has a rate of 0 and would be wasted."""
     rising = math.floor(ratio * steps)
     return rising if rising > 1 else 0
 
@@ -47,14 +47,14 @@ def choose_device(train: Train) -> str:
     """Return ``cpu`` or ``cuda``.
 
     Raises:
-        ArenaError: a GPU is asked for and there is none.
+        ArenaError: a GPU is requested and there is none.
     """
     import torch
 
     there = torch.cuda.is_available()
     if train.device == "cuda" and not there:
         raise ArenaError(
-            "there is no GPU that torch can use", where="train.device", hint="set it to auto or cpu"
+            "torch finds no GPU that it can use", where="train.device", hint="set it to auto or cpu"
         )
     return "cuda" if there and train.device != "cpu" else "cpu"
 
@@ -71,7 +71,7 @@ def common_arguments(
         "gradient_accumulation_steps": laid.accumulation,
         "warmup_steps": warmup_steps(settings.warmup_ratio, laid.steps),
         "lr_scheduler_type": "linear",
-        # The fused step reads and writes each weight once: a third of the time of the default one on a CPU.
+        # The fused optimiser step reads and writes each weight once: a third of the default one's time on a CPU.
         "optim": "adamw_torch_fused",
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
@@ -83,7 +83,7 @@ def common_arguments(
         "seed": seed,
         "data_seed": seed,
         "logging_steps": max(1, laid.steps // CURVE_POINTS),
-        "logging_nan_inf_filter": False,  # a loss that is no number is an error, not the mean of the others
+        "logging_nan_inf_filter": False,  # a loss of NaN is an error, not replaced by the mean of the others
         "save_strategy": "steps",
         "save_steps": save_interval(laid.steps),
         "save_total_limit": 1,
@@ -93,10 +93,10 @@ def common_arguments(
 
 
 def on_one_gpu(arguments: A) -> A:
-    """Return a trainer's arguments for a single device: on a machine with several GPUs the first is used.
+    """Return a trainer's arguments for a single device: with several GPUs, the first one.
 
-    One process with several visible GPUs would be split over them by transformers (`DataParallel`), which TRL does not
-    support, and a batch would be as many times larger.
+    Otherwise transformers would split one process over all visible GPUs (`DataParallel`), which TRL does not support
+    and which multiplies the batch size.
     """
     arguments._n_gpu = min(1, arguments.n_gpu)
     return arguments

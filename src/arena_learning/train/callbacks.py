@@ -1,4 +1,4 @@
-"""What watches a trainer: the progress line and the curve."""
+"""Callbacks of a trainer: the progress line and the training curve."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIMED = ("_runtime", "_per_second")
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
-    """Moves the progress line at each step, with the last loss."""
+    """Advances the progress line at each step and shows the last loss."""
 
     def __init__(self, line: Progress) -> None:
         self.line = line
@@ -42,7 +42,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
 
 
 def loss_curve(history: list[dict[str, Any]]) -> tuple[dict[str, float], ...]:
-    """Return a trainer's log as a curve: `step`, `loss`, `lr`, and what the trainer adds."""
+    """Return a trainer's log as a curve: points with `step`, `loss`, `lr` and the trainer's own figures."""
     points = []
     for entry in history:
         if "loss" not in entry:

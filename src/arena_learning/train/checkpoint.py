@@ -1,7 +1,7 @@
-"""Checkpoints of an interrupted training: whose they are, which is whole, and when they go.
+"""Checkpoints of an interrupted training: which belong to it, which are complete, when they are removed.
 
 A checkpoint's optimiser, schedule and random state are in torch's format, which is a pickle; transformers
-loads them with ``weights_only=True``, which runs no code. Weights are safetensors. PPO's are in `ppo_state`.
+loads them with ``weights_only=True``, which runs no code. Weights are safetensors. PPO's are in `ppo.state`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def json_digest(value: object) -> str:
 
 
 def start_digest(folder: Path) -> str:
-    """Return the SHA-256 of a model's weights and configuration (a second for half a gigabyte)."""
+    """Return the SHA-256 of a model's weights and configuration (a second for each half gigabyte)."""
     total = hashlib.sha256()
     for path in sorted([*folder.glob("*.safetensors"), folder / "config.json"]):
         total.update(path.name.encode())
@@ -45,14 +45,14 @@ def start_digest(folder: Path) -> str:
 
 
 def open_checkpoints(folder: Path, inputs: str) -> Path | None:
-    """Make ``folder`` the checkpoint folder of the training with this digest; return one to go on from.
+    """Make ``folder`` the checkpoint folder of the training with this digest; return a checkpoint to resume from.
 
-    Checkpoints of other inputs, and half-written ones, are removed.
+    Checkpoints of other inputs and incomplete checkpoints are removed.
     """
     mark = folder / INPUTS
     if not mark.is_file() or json.loads(mark.read_text(encoding="utf-8"))["digest"] != inputs:
         if any(folder.glob("checkpoint-*")):
-            sys.stderr.write("checkpoints of other inputs removed: the training starts anew\n")
+            sys.stderr.write("checkpoints of other inputs removed: training starts from the beginning\n")
         shutil.rmtree(folder, ignore_errors=True)
         write_text(mark, canonical({"digest": inputs}) + "\n")
         return None
@@ -65,7 +65,7 @@ def open_checkpoints(folder: Path, inputs: str) -> Path | None:
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Whether a checkpoint was written to its end."""
+    """Whether a checkpoint is complete."""
     try:
         state: dict[str, Any] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -74,7 +74,7 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 def drop_checkpoints(folder: Path, keep: Sequence[str] = ()) -> None:
-    """Remove the checkpoints below ``folder``: each is about three times the model."""
+    """Remove the checkpoints below ``folder``, each about three times the size of the model."""
     for path in folder.glob("checkpoint-*"):
         if path.name not in keep:
             shutil.rmtree(path, ignore_errors=True)

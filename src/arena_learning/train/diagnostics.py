@@ -1,4 +1,4 @@
-"""Warnings that name what a user will see."""
+"""Warnings after a training that say what the user will notice and what to change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TRENDS = ("reward", "monitor")
 
 
 def training_warnings(phases: Sequence[Phase], change: WeightChange, settings: Optimiser) -> list[str]:
-    """Return what a user should look at after a training."""
+    """Return the warnings about a finished training."""
     found = []
     if change.before_saving < STILL:
         found.append(
@@ -73,18 +73,18 @@ def _figures(phase: Phase) -> list[str]:
 
 
 def _rewards(phase: Phase) -> list[str]:
-    """Return what a training by a judge's word shows."""
+    """Return the warnings of an online training."""
     figures, found = phase.figures, []
     sampled, unscored = figures.get("sampled", 0.0), figures.get("unscored", 0.0)
     if unscored > MANY_UNSCORED * sampled:
         found.append(
-            f"{phase.name}: {unscored:.0f} of {sampled:.0f} sampled answers got no verdict and taught nothing: see "
-            "whether the judge has a rubric or reference for these instructions, and what it replies"
+            f"{phase.name}: the judge gave no verdict on {unscored:.0f} of {sampled:.0f} sampled answers, which have no "
+            "effect; check that the instructions have what it needs (rubric, reference), and what it replies"
         )
     if figures.get("groups_alike", 0.0) > MANY_ALIKE:
         found.append(
-            f"{phase.name}: in {figures['groups_alike']:.0%} of the groups all answers got the same reward and taught "
-            "nothing; raise temperature or group, or take a judge that tells them apart"
+            f"{phase.name}: in {figures['groups_alike']:.0%} of the groups all answers got the same reward and have no "
+            "effect; raise temperature or group, or use a judge with finer scores"
         )
     if figures.get("reward_trend", 0.0) > TREND and figures.get("monitor_trend", 0.0) < -TREND:
         went = {
@@ -92,13 +92,13 @@ def _rewards(phase: Phase) -> list[str]:
         }
         found.append(
             f"{phase.name}: the reward rose {went['reward']} while the monitor fell {went['monitor']}: the reward's "
-            "judge is being gamed; raise kl, lower epochs, or reward by another judge"
+            "judge is being gamed; raise kl, lower epochs, or use another judge as the reward"
         )
     return found
 
 
 def no_rows(where: str) -> str:
-    """Return the warning of a round that has nothing to learn from."""
+    """Return the warning of a round without training rows."""
     return (
         f"no rows to learn from ({where}): the model is a copy of its start and will rate as it does; "
         "lower the round's threshold, or give it more instructions"

@@ -1,4 +1,4 @@
-"""Direct preference optimisation against the start."""
+"""Direct preference optimisation, with the start model as the reference."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 def train_dpo(job: Job, settings: Dpo, encoded: Encoded) -> Trained:
-    """Train the start on encoded pairs.
+    """Train the start model on encoded pairs.
 
-    The start's log-probabilities are computed once, before the first step: no second model in memory, and no
-    second forward pass in later epochs.
+    The start model's log-probabilities are computed once, before the first step: this saves a second model in memory
+    and a second forward pass in later epochs.
     """
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 
     class EncodedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # TRL is untyped here
-        """TRL's trainer on rows that are token ids already (it would render and cut them, uncounted)."""
+        """TRL's trainer for rows of token ids; it would otherwise render and cut rows without counting them."""
 
         def _prepare_dataset(self, dataset: Dataset, *rest: object) -> Dataset:
             return dataset
@@ -49,7 +49,7 @@ def train_dpo(job: Job, settings: Dpo, encoded: Encoded) -> Trained:
             beta=settings.beta,
             loss_type=["sigmoid", "sft"] if settings.sft_weight else ["sigmoid"],
             loss_weights=[1.0, settings.sft_weight] if settings.sft_weight else None,
-            max_length=None,  # cut and counted in encode.py
+            max_length=None,  # encode.py has cut and counted the rows
             precompute_ref_log_probs=True,
             precompute_ref_batch_size=laid.device_batch,
         )

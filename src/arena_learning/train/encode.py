@@ -1,6 +1,6 @@
-"""Rows to token ids, for all trainers, so that every row that is dropped or cut is counted with its reason.
+"""Encode rows as token ids for all trainers, so that every dropped or cut row is counted with its reason.
 
-(TRL does it silently: DPO drops a prompt that fills the length, the reward trainer a pair that exceeds it.)
+(TRL drops silently: DPO a prompt that fills the length, the reward trainer a pair that exceeds it.)
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ NOTHING_REJECTED = "a rejected answer that was cut off before it began"
 
 
 class Encoded(NamedTuple):
-    """Rows ready for a trainer, and what became of them."""
+    """Rows ready for a trainer, and the counts of kept, cut and dropped rows."""
 
     rows: list[dict[str, Any]]
     tally: RowCount
 
 
 class Encoder:
-    """Turns conversations into what is learnt: the prompt as it is served, and behind it the answer and its end.
+    """Encodes conversations for training: the prompt as it is served, then the answer and its end of turn.
 
     Args:
-        form: of the model that is trained.
+        form: the chat format of the model to train.
     """
 
     def __init__(self, form: ChatFormat) -> None:
         self.form = form
 
     def prompt(self, turns: Sequence[Turn]) -> list[int] | None:
-        """Return the ids of a conversation left open for the answer; None if the template does not take its turns.
+        """Return the ids of a conversation up to the answer; None if the template does not take its turns.
 
-        What stands between a prompt and its answer without being learnt (an empty thought) is counted in.
+        What the template writes between prompt and answer (an empty thought) is part of the prompt and carries no loss.
         """
         (prompt,) = self.form.chat.prompts([turns], fitting=False)
         return None if isinstance(prompt, Refused) else [*prompt, *self.form.preamble_ids]
@@ -54,7 +54,7 @@ class Encoder:
         return None if learnt is None else learnt.answer
 
     def has_control(self, answer: Sequence[Turn], ids: list[int] | None) -> bool:
-        """Whether an answer would be learnt with a control token in it (an end of turn, say), or broken."""
+        """Whether an answer contains a control token (such as an end of turn) or part of one."""
         controls = set(self.form.chat.controls.values())
         return self.form.has_control(answer[-1].content) or any(
             token in controls for token in (ids or [])[:-1]
@@ -62,7 +62,7 @@ class Encoder:
 
 
 def encode_sft(encoder: Encoder, rows: Sequence[SftRow], max_length: int) -> Encoded:
-    """Encode rows for supervised fine-tuning: ``input_ids``, and ``labels`` that are -100 on the prompt."""
+    """Encode rows for supervised fine-tuning: ``input_ids``, and ``labels`` with -100 on the prompt."""
     kept: list[dict[str, Any]] = []
     dropped: Counter[str] = Counter()
     cut = 0
@@ -86,10 +86,10 @@ def encode_pairs(
     """Encode preference pairs: ``prompt_ids``, ``chosen_ids``, ``rejected_ids``, ``instruction`` (its id).
 
     Args:
-        encoder: of the model that is trained.
+        encoder: the encoder of the model to train.
         rows: the pairs.
-        max_length: longest prompt and answer together.
-        cut_long: cut what is longer (DPO); else drop the pair (a reward is read at an answer's end).
+        max_length: the most tokens of prompt and answer together.
+        cut_long: cut longer pairs (DPO); else drop them (a reward is read at an answer's end).
     """
     kept: list[dict[str, Any]] = []
     dropped: Counter[str] = Counter()
@@ -102,7 +102,7 @@ def encode_pairs(
             dropped[reason] += 1
             continue
         if row.rejected_cut_off:
-            rejected = rejected[:-1]  # it never ended
+            rejected = rejected[:-1]  # the answer was cut off: it has no end of turn
             if not "".join(turn.content for turn in row.rejected).strip():
                 dropped[NOTHING_REJECTED] += 1
                 continue
@@ -127,12 +127,12 @@ def encode_pairs(
 
 
 def encode_prompts(encoder: Encoder, rows: Sequence[PreferenceRow], max_length: int) -> Encoded:
-    """Encode the prompts of preference pairs, each once: ``input_ids`` of at most ``max_length``."""
+    """Encode the prompts of preference pairs, each prompt once: ``input_ids`` of at most ``max_length``."""
     return _encode_prompts(encoder, rows, [(row.prompt, {}) for row in rows], max_length)
 
 
 def encode_instructions(encoder: Encoder, instructions: Sequence[Instruction], max_length: int) -> Encoded:
-    """Encode instructions as prompts, each once: ``input_ids`` of at most ``max_length``, ``instruction`` (its id)."""
+    """Encode instructions, each prompt once: ``input_ids`` of at most ``max_length``, and ``instruction`` (its id)."""
     prompts = [(one.turns, {"instruction": one.id}) for one in instructions]
     return _encode_prompts(encoder, instructions, prompts, max_length)
 
@@ -166,14 +166,14 @@ def _refuse(
     answers: Sequence[tuple[Sequence[Turn], list[int] | None]],
     max_length: int,
 ) -> str:
-    """Return why a row cannot be trained on, or an empty string; the first of ``answers`` is what is learnt."""
+    """Return why a row cannot be trained on, or an empty string; the first of ``answers`` is the one to learn."""
     if prompt is None:
         return REFUSED
     if any(encoder.has_control(turns, ids) for turns, ids in answers):
         return CONTROL
     if any(ids is None for _, ids in answers):
         return MISMATCH
-    # Only what is learnt must say something: an empty rejected answer is a real one, and worth unlearning.
+    # Only the answer to learn must not be empty: an empty rejected answer is a useful one.
     if any(not turn.content.strip() for turn in answers[0][0]):
         return EMPTY
     return PROMPT_FILLS if len(prompt) >= max_length else ""

@@ -1,4 +1,4 @@
-"""Models and tokenizers for training: fp32, safetensors only, quiet."""
+"""Load models and tokenizers for training: in fp32, from safetensors only, without the libraries' output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-# Tokens that models of the common families carry and never use in a conversation, best first.
+# Tokens that models of common families have but never use in a conversation, best first.
 PAD_CANDIDATES = (
     "<|endoftext|>",
     "<|pad|>",
@@ -27,14 +27,14 @@ PAD_CANDIDATES = (
 
 
 class Start(NamedTuple):
-    """What a training starts from.
+    """The model that a training starts from.
 
     Attributes:
-        folder: the model's.
-        tokenizer: as trainers want it: its eos ends a turn, its pad stands in no conversation.
-        form: how conversations are learnt, as they are served.
-        end_of_turn: the token that ends an answer.
-        pad: the token that stands in no conversation.
+        folder: the model's folder.
+        tokenizer: set up for trainers: its eos is the end of turn, its pad is used in no conversation.
+        form: the chat format, the same as when the model is served.
+        end_of_turn: id of the token that ends an answer.
+        pad: id of a token that is used in no conversation.
         trust_remote_code: run code that comes with the model.
     """
 
@@ -47,10 +47,10 @@ class Start(NamedTuple):
 
 
 def quiet_libraries() -> None:
-    """Switch off the libraries' own progress bars and chatter: a stage has one progress line."""
+    """Switch off the libraries' progress bars and log messages: a stage has one progress line."""
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("TQDM_DISABLE", "1")  # the one switch of TRL's bar over reference log-probabilities
+    os.environ.setdefault("TQDM_DISABLE", "1")  # the only switch of TRL's bar over log-probabilities
     import datasets
     import transformers
 
@@ -63,13 +63,13 @@ def load_start(folder: Path, trust_remote_code: bool) -> Start:
     """Load the tokenizer of the model in ``folder``, check its chat format, and set eos and pad (in memory only).
 
     Raises:
-        ArenaError: no weights here, the format is refused (see `chat_format.check_chat`), or no token is free to pad.
+        ArenaError: no weights, an unsupported chat format (see `chat_format.check_chat`), or no unused token for pad.
     """
     from transformers import AutoTokenizer
 
     if not list(folder.glob("*.safetensors")):
         raise ArenaError(
-            "no safetensors weights here (pickled weights are refused)",
+            "there are no safetensors weights (pickled weights are refused)",
             where=str(folder),
             hint="convert the model: load it once and save it with save_pretrained",
         )
@@ -85,7 +85,7 @@ def load_start(folder: Path, trust_remote_code: bool) -> Start:
 
 
 def _pad(chat: Chat, where: str) -> int:
-    """Return a token that stands in no conversation: PPO masks every token that equals pad."""
+    """Return a token that is used in no conversation: PPO masks every token that equals pad."""
     turns = [Turn(role=("user", "assistant")[n % 2], content="Blue.") for n in range(4)]
     used = {*chat.tokens(chat.render_whole(turns)), *chat.tokens(chat.render(turns[:3])), *chat.stop_ids}
     tokenizer = chat.tokenizer
@@ -95,14 +95,14 @@ def _pad(chat: Chat, where: str) -> int:
         if token is not None and token in known and known[token] not in used:
             return int(known[token])
     raise ArenaError(
-        "no token is free for padding: all control tokens stand in conversations",
+        "there is no token for padding: conversations use all control tokens",
         where=where,
         hint="add a pad token to the tokenizer that the chat template does not use",
     )
 
 
 def load_policy(start: Start) -> PreTrainedModel:
-    """Load the causal language model in fp32, its pad token set for training."""
+    """Load the causal language model in fp32, with its pad token set for training."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -117,12 +117,12 @@ def load_policy(start: Start) -> PreTrainedModel:
 
 
 def load_scorer(start: Start, folder: Path, seed: int) -> PreTrainedModel:
-    """Load the model in ``folder`` with one number as its output: a score head, new if it has none."""
+    """Load the model in ``folder`` with one output: a score head, a new one if it has none."""
     import torch
     from transformers import AutoModelForSequenceClassification, set_seed
     from trl.trainer.reward_trainer import suppress_seqcls_warning
 
-    set_seed(seed)  # a new head is drawn at random
+    set_seed(seed)  # a new head is initialised at random
     with suppress_seqcls_warning():
         model = AutoModelForSequenceClassification.from_pretrained(
             folder,

@@ -1,4 +1,4 @@
-"""Running one of TRL's trainers: progress line, resuming, and what comes out."""
+"""Run one of TRL's trainers: progress line, resuming, result."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 class Job(NamedTuple):
-    """What every phase of a training is given.
+    """The inputs of every phase of a training.
 
     Attributes:
-        start: what it starts from.
+        start: the model to start from.
         train: the parameters.
-        seed: of everything random.
-        checkpoints: the round's folder for them; each phase has its own below.
+        seed: seed of everything random.
+        checkpoints: the round's checkpoint folder; each phase has its own subfolder.
         progress: makes the progress line.
         inputs: digest of rows, start, seed and versions.
     """
@@ -41,14 +41,14 @@ class Job(NamedTuple):
     inputs: str
 
     def open_checkpoints(self, phase: str, settings: Optimiser) -> tuple[Path, Path | None]:
-        """Return the phase's checkpoint folder, and the checkpoint to go on from."""
+        """Return the phase's checkpoint folder, and the checkpoint to resume from."""
         folder = self.checkpoints / phase
         keys = [self.inputs, phase, self.train.device, self.train.precision, settings.model_dump(mode="json")]
         return folder, checkpoint.open_checkpoints(folder, checkpoint.json_digest(keys))
 
 
 class Trained(NamedTuple):
-    """What a trainer leaves: the plain model, its curve, steps, seconds, and the step it went on from."""
+    """A trainer's result: the plain model, its curve, steps, seconds, and the step that it resumed from."""
 
     model: PreTrainedModel
     curve: tuple[dict[str, float], ...]
@@ -67,10 +67,10 @@ def run_trainer(
 ) -> Trained:
     """Train, from a checkpoint if there is one, and return the model with its adapters merged.
 
-    ``before_release`` is called with training done and the trainer still whole.
+    ``before_release`` is called after the training, while the trainer still holds its models.
 
     Raises:
-        ArenaError: the loss is no longer a number.
+        ArenaError: the loss is NaN or infinite.
     """
     from transformers import PrinterCallback
 
@@ -109,7 +109,7 @@ def check_finite(point: dict[str, float], label: str) -> None:
 
 
 def release(trainer: Trainer) -> None:
-    """Let go of gradients, optimiser and reference, so that the next phase has their memory."""
+    """Release gradients, optimiser and reference model, so that the next phase can use their memory."""
     for parameter in trainer.model.parameters():
         parameter.grad = None
     trainer.optimizer = trainer.lr_scheduler = None

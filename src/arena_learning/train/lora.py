@@ -1,7 +1,7 @@
 """LoRA: adapters on all linear layers, merged into the weights at the end.
 
-A round's model is always a plain one: the next round may train it with or without adapters, and every engine
-and exporter reads it. (A model that still has adapters cannot be given new ones.)
+A round's model is always a plain one, so the next round can train it with or without adapters, and every engine and
+exporter reads it. (New adapters cannot be added to a model that still has some.)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def lora_config(settings: Optimiser, *, scorer: bool = False) -> LoraConfig | None:
-    """Return peft's configuration, or None where all weights are trained; a ``scorer``'s head always is."""
+    """Return peft's configuration, or None if all weights are trained; a ``scorer``'s head is always trained."""
     if not settings.lora_rank:
         return None
     from peft import LoraConfig
@@ -33,5 +33,5 @@ def lora_config(settings: Optimiser, *, scorer: bool = False) -> LoraConfig | No
 
 
 def merged(model: PreTrainedModel) -> PreTrainedModel:
-    """Return the plain model: adapters merged into the weights, if there are any."""
+    """Return the plain model, with adapters merged into the weights if there are any."""
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model

@@ -1,4 +1,4 @@
-"""Figures of a training: how far the weights moved, how much memory it took."""
+"""Measure a training: how far the weights moved, how much memory it took."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-STILL = 1e-6  # a relative change below this leaves greedy answers as they were
+STILL = 1e-6  # a relative change below this leaves greedy answers unchanged
 
 
 def relative_change(start: Path, now: Mapping[str, Any] | Path) -> float:
@@ -17,7 +17,7 @@ def relative_change(start: Path, now: Mapping[str, Any] | Path) -> float:
 
     Args:
         start: a model's folder.
-        now: the weights by name, or a model's folder. Weights that ``start`` does not have are left out.
+        now: the weights by name, or a model's folder; weights that ``start`` does not have are ignored.
     """
     import torch
 
@@ -33,13 +33,13 @@ def relative_change(start: Path, now: Mapping[str, Any] | Path) -> float:
 
 
 def peak_memory_mb() -> float:
-    """Return the largest resident size of this process so far, in MB."""
+    """Return the largest resident memory of this process so far, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 def _tensors(folder: Path) -> Iterator[tuple[str, Any]]:
-    """Yield the weights of a folder one by one, so that a second model is never held."""
+    """Yield the weights of a folder one by one, so that no second model is in memory."""
     from safetensors import safe_open
 
     for path in sorted(folder.glob("*.safetensors")):

@@ -1,4 +1,4 @@
-"""What a training says of itself: rows in and out, the curve, how far the weights moved, what it cost."""
+"""The report of a training: rows used and dropped, the curve, how far the weights moved, the cost."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Name = Literal["sft", "dpo", "reward", "ppo", "rloo", "grpo"]
 
 
 class RowCount(Row):
-    """What became of the rows of one data set; `given` is `kept` and all that was `dropped`.
+    """Counts of the rows of one data set; `given` is the sum of `kept` and all `dropped`.
 
     Attributes:
         given: rows in the file.
-        kept: rows trained on (the `cut` ones included).
+        kept: rows trained on, including those that were cut.
         dropped: rows left out, by reason.
-        cut: rows whose end was cut off at the longest length, by reason.
+        cut: rows cut at the maximum length, by reason.
         tokens: tokens of the kept rows.
-        trained_tokens: those of them that carry loss.
-        held_out: rows kept back for measuring.
+        trained_tokens: those tokens that carry loss.
+        held_out: kept rows that are used for measuring only.
     """
 
     given: int = 0
@@ -35,21 +35,21 @@ class RowCount(Row):
 
 
 class WeightChange(Row):
-    """Norm of the change over the norm of the start, over all weights: as trained, and as read back."""
+    """Norm of the change divided by the norm of the start, over all weights: before saving and as read back."""
 
     before_saving: float = 0.0
     after_saving: float = 0.0
 
 
 class Phase(Row):
-    """One run of a trainer: ``sft``, ``dpo``, ``reward``, ``ppo``, ``rloo`` or ``grpo``.
+    """One run of a trainer.
 
     Attributes:
-        name: which.
-        rows: what became of its rows.
+        name: ``sft``, ``dpo``, ``reward``, ``ppo``, ``rloo`` or ``grpo``.
+        rows: counts of its rows.
         steps: optimiser steps.
-        curve: one entry a logged step: `step`, `loss`, `lr`, and what the trainer adds.
-        figures: single numbers at the end, such as held-out accuracy.
+        curve: one point for each logged step: `step`, `loss`, `lr`, and the trainer's own figures.
+        figures: final figures, such as held-out accuracy.
     """
 
     name: Name
@@ -60,14 +60,14 @@ class Phase(Row):
 
 
 class Cost(Row):
-    """What differs between two equal trainings: time, memory, and whether it was resumed.
+    """What may differ between two equal trainings: time, memory, and whether they were resumed.
 
     Attributes:
-        seconds: wall time of each phase in this process, loading and saving under their own names.
-        tokens_per_second: tokens of the rows seen in this process, forward and backward, by phase.
-        peak_memory_mb: largest resident size of the process so far.
-        resumed_from: the step that each phase went on from, if it was interrupted before.
-        judged: games that judges were asked for rewards in this process; the rest was remembered.
+        seconds: wall time of each phase in this process; loading and saving have their own entries.
+        tokens_per_second: tokens processed in this process, forward and backward, by phase.
+        peak_memory_mb: largest resident memory of the process so far.
+        resumed_from: the step that each interrupted phase resumed from.
+        judged: games judged for rewards in this process; other verdicts came from the store.
     """
 
     seconds: dict[str, float] = Field(default_factory=dict)
@@ -80,17 +80,17 @@ class Cost(Row):
 class TrainReport(Row):
     """The result of `train_round`.
 
-    All but `cost` is the same for two runs of the same inputs on the same machine.
+    All but `cost` is the same for two runs with the same inputs on the same machine.
 
     Attributes:
-        method: what was asked for.
-        rows: rows trained on; 0 says that the model is a copy of its start.
+        method: the requested method.
+        rows: rows trained on; with 0 the model is a copy of its start.
         phases: the trainers that ran, in order.
-        weight_change: how far the policy moved.
+        weight_change: how far the policy's weights moved.
         settings: the current hyper-parameters, flat.
-        versions: torch, transformers, trl.
-        device: where it ran.
-        warnings: what a user should look at, naming the symptom.
+        versions: versions of torch, transformers and trl.
+        device: ``cpu`` or ``cuda``.
+        warnings: what the user should check.
         cost: time and memory.
     """
 
@@ -105,16 +105,16 @@ class TrainReport(Row):
     cost: Cost = Cost()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as JSON values."""
+        """Return the whole report as JSON values."""
         return self.model_dump(mode="json")
 
     def metrics(self) -> dict[str, Any]:
-        """Return the report without its cost and without the curves: what a metrics file shows."""
+        """Return the report without its cost and curves, for a metrics file."""
         flat = self.model_dump(mode="json", exclude={"cost"})
         for phase in flat["phases"]:
             del phase["curve"]
         return flat
 
     def curve(self) -> list[dict[str, Any]]:
-        """Return one entry a logged step over all phases, with its `phase`."""
+        """Return the logged points of all phases in order, each with its `phase`."""
         return [{"phase": phase.name, **point} for phase in self.phases for point in phase.curve]

@@ -1,4 +1,4 @@
-"""The reward model: a score head on the start, trained to put the winner above the loser."""
+"""The reward model: a score head on the start model, trained to rank the winner above the loser."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
     from arena_learning.params import Optimiser
 
-HELD_OUT = 0.125  # of the instructions, where there are enough pairs for it to say something
+HELD_OUT = 0.125  # share of the instructions, if there are enough pairs for a meaningful accuracy
 ENOUGH = 20
-# Keeps the scores of a pair around zero, so that PPO's penalties and its value model start on their scale.
+# Keeps the rewards of a pair around zero, so that PPO's penalties and value model start on the same scale.
 CENTRE = 0.01
 DONE = "phase.json"
 
 
 class TrainedReward(NamedTuple):
-    """A trained reward model: its folder, its part of the report, seconds, the step it went on from."""
+    """A trained reward model: its folder, its phase of the report, seconds, and the step that it resumed from."""
 
     folder: Path
     phase: Phase
@@ -39,7 +39,7 @@ class TrainedReward(NamedTuple):
 
 
 def train_reward(job: Job, settings: Optimiser, encoded: Encoded) -> TrainedReward:
-    """Train the reward model and save it below the checkpoints; a killed PPO's is used again."""
+    """Train the reward model and save it below the checkpoints; a saved one is reused after an interrupted PPO."""
     from datasets import Dataset
     from trl import RewardConfig, RewardTrainer
 
@@ -55,9 +55,9 @@ def train_reward(job: Job, settings: Optimiser, encoded: Encoded) -> TrainedRewa
         args=on_one_gpu(
             RewardConfig(
                 **common_arguments(settings, job.train, laid, folder, job.seed),
-                max_length=None,  # dropped and counted in encode.py
+                max_length=None,  # encode.py has dropped and counted the rows
                 center_rewards_coefficient=CENTRE,
-                per_device_eval_batch_size=1,  # accuracy is a mean over batches: each pair must weigh the same
+                per_device_eval_batch_size=1,  # accuracy is a mean over batches: all pairs must weigh the same
             )
         ),
         train_dataset=Dataset.from_list([_pair(row) for row in seen]),
@@ -85,7 +85,7 @@ def train_reward(job: Job, settings: Optimiser, encoded: Encoded) -> TrainedRewa
 
 
 def hold_out(rows: list[dict[str, Any]], seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Split pairs into seen and unseen ones by instruction: no instruction is on both sides."""
+    """Split pairs into training and held-out pairs by instruction: no instruction is on both sides."""
     ids = sorted({row["instruction"] for row in rows}, key=lambda name: _drawn(name, seed))
     if len(rows) < ENOUGH or len(ids) < ENOUGH:
         return rows, []
@@ -103,7 +103,7 @@ def _pair(row: dict[str, Any]) -> dict[str, list[int]]:
 
 
 def _accuracy(trainer: RewardTrainer, unseen: list[dict[str, Any]]) -> float:
-    """Return the share of unseen pairs whose winner has the higher reward."""
+    """Return the share of held-out pairs whose winner has the higher reward."""
     from datasets import Dataset
 
     if not unseen:

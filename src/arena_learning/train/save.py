@@ -1,4 +1,4 @@
-"""Writing a model that serves as its start does: fp32 safetensors, tokenizer and template untouched."""
+"""Write a trained model that is served like its start: fp32 safetensors, with the start's tokenizer and template."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 from arena_learning.core import copy_into_place
 
-# Everything beside the weights and their configuration is copied as it is, so that pad, eos and the chat
-# template stay those of the start: training's own pad token is never saved.
+# All files beside the weights and their configuration are copied unchanged, so pad, eos and chat template stay those
+# of the start: the pad token of the training is never saved.
 COPIED = (
     "tokenizer*",
     "special_tokens_map.json",
@@ -31,7 +31,7 @@ COPIED = (
 
 
 def write_model(model: PreTrainedModel, start: Start, folder: Path, *, dtype: str = "float32") -> None:
-    """Save a trained model (no adapters left) with all that its start has beside the weights."""
+    """Save a trained model (without adapters) with the start's other files."""
     import torch
     from transformers import AutoConfig
 
@@ -54,5 +54,5 @@ def write_model(model: PreTrainedModel, start: Start, folder: Path, *, dtype: st
 
 
 def copy_model(init: Path, out: Path) -> None:
-    """Copy a model's folder to ``out``, whole or not at all, without what trainers leave and nobody reads."""
+    """Copy a model's folder to ``out``, whole or not at all, without the files that trainers leave there."""
     copy_into_place(init, out, ("reward_model", "README.md", "training_args.bin"))

@@ -24,7 +24,7 @@ from arena_learning.train.save import copy_model, write_model
 
 if TYPE_CHECKING:
     from arena_learning.params import Train
-    from arena_learning.train.group_judge import RewardInputs
+    from arena_learning.train.online import RewardInputs
 
 Rows = Sequence[SftRow] | Sequence[PreferenceRow] | Sequence[Instruction]
 LIBRARIES = ("torch", "transformers", "trl", "peft")

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning on the winners' answers (loss on the answer and its end-of-turn only)."""
+"""Supervised fine-tuning on the winners' answers (loss on the answer and its end of turn only)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__: Sequence[str] = ("train_sft",)
 
 
 def train_sft(job: Job, settings: Sft, encoded: Encoded) -> Trained:
-    """Fine-tune the start on encoded rows."""
+    """Fine-tune the start model on encoded rows."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -29,8 +29,8 @@ def train_sft(job: Job, settings: Sft, encoded: Encoded) -> Trained:
         args=on_one_gpu(
             SFTConfig(
                 **common_arguments(settings, job.train, laid, folder, job.seed),
-                max_length=None,  # cut and counted in encode.py
-                # The chunked loss saves memory where a batch is large; on a CPU it only computes the head twice.
+                max_length=None,  # encode.py has cut and counted the rows
+                # The chunked loss saves memory for large batches; on a CPU it only computes the head twice.
                 loss_type="nll" if choose_device(job.train) == "cpu" else "chunked_nll",
             )
         ),

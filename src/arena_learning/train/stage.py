@@ -1,4 +1,4 @@
-"""The `train` stage: a round's rows become its model, by params.yaml."""
+"""The `train` stage: train a round's model from its rows, by params.yaml."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from arena_learning.core import ArenaError, Paths, Progress, suggest, write_json
 from arena_learning.params import Params
 from arena_learning.schema import Instruction, PreferenceRow, SftRow, read_rows
 from arena_learning.train.diagnostics import no_rows
+from arena_learning.train.online import open_rewards
 from arena_learning.train.report import Method, TrainReport
-from arena_learning.train.rewards import reward_inputs
 from arena_learning.train.save import copy_model
 
 if TYPE_CHECKING:
     from arena_learning.params import Train
-    from arena_learning.train.group_judge import RewardInputs
+    from arena_learning.train.online import RewardInputs
 
 
 def train_named(name: str, params: Params, paths: Paths) -> dict[str, Any]:
     """Train round ``name``, write its model and its metrics, and return the metrics."""
     this = params.rounds[name]
-    with reward_inputs(name, params, paths) if this.online else nullcontext() as rewards:
+    with open_rewards(name, params, paths) if this.online else nullcontext() as rewards:
         report = train_round(
             this.method,
             init=paths.model(this.init),
@@ -58,39 +58,47 @@ def train_round(
 ) -> TrainReport:
     """Train the model at ``init`` on a round's rows and write the new one to ``out``, whole or not at all.
 
-    Killed while training, it goes on from its last complete checkpoint when it is called again with the same
-    inputs, and ends as if nothing had happened.
+    A killed training resumes from its last complete checkpoint when it is called again with the same inputs, and gives
+    the same result.
 
     Args:
-        method: ``sft`` reads ``sft``; ``dpo`` and ``ppo`` read ``preferences``; ``rloo`` and ``grpo`` read ``rewards``.
+        method: ``sft`` reads the file ``sft``; ``dpo`` and ``ppo`` read ``preferences``; ``rloo`` and ``grpo`` read
+            ``rewards``.
         init: a model's folder (safetensors).
-        out: the folder to write; replaced if it is there.
-        sft: the round's `SftRow` file.
-        preferences: the round's `PreferenceRow` file.
+        out: the folder to write; replaced if it exists.
+        sft: the round's file of `SftRow`.
+        preferences: the round's file of `PreferenceRow`.
         params: how to train.
-        seed: of everything random.
-        checkpoints: a folder of this round's own, outside of ``out``; removed at the end.
+        seed: seed of everything random.
+        checkpoints: a folder for this round only, outside of ``out``; removed at the end.
         trust_remote_code: run code that comes with the model.
-        progress: what makes the progress line: called with label, total and unit.
-        rewards: ``rloo`` and ``grpo``: the instructions, and the judges whose word is the reward and is watched.
+        progress: makes a progress line; called with label, total and unit.
+        rewards: ``rloo`` and ``grpo``: the instructions, the judge whose verdicts are the reward, and the monitor.
 
     Returns:
-        The report. With no rows to learn from, ``out`` is a copy of ``init``, `rows` is 0, a warning says so.
+        The report. Without training rows, ``out`` is a copy of ``init``, `rows` is 0, and a warning says so.
 
     Raises:
-        ArenaError: ``init`` is no model, its chat template never ends a turn, the rows are malformed, or the
-            device is not there.
+        ArenaError: ``init`` is no model, its chat template never ends a turn, the rows are malformed, or the device
+            does not exist.
+
+    Example:
+        rows = {"sft": Path("sft.jsonl"), "preferences": Path("preferences.jsonl")}
+        folders = {"init": Path("models/sft-i1"), "out": Path("models/dpo-i1"), "checkpoints": Path("checkpoints")}
+        train_round("dpo", **rows, **folders, params=load_params(Path("params.yaml")).train, seed=0).weight_change
     """
     if method not in get_args(Method):
         raise ArenaError(f"unknown method '{method}'", hint=suggest(method, get_args(Method)))
     if not (init / "config.json").is_file():
-        raise ArenaError("no model here", where=str(init), hint="run the stage that makes it")
+        raise ArenaError(
+            "there is no model in this folder", where=str(init), hint="run the stage that makes it"
+        )
     source = sft if method == "sft" else preferences
     rows: Sequence[SftRow] | Sequence[PreferenceRow] | Sequence[Instruction]
     if method in ("rloo", "grpo"):
         if rewards is None:
             raise ArenaError(
-                f"{method} learns from what a judge says of new answers, and no judge is given",
+                f"{method} needs a judge that rewards its answers, and none is given",
                 where="train",
                 hint="train the round by `arena train ROUND`",
             )
@@ -102,7 +110,7 @@ def train_round(
         shutil.rmtree(checkpoints, ignore_errors=True)
         return TrainReport(method=method, rows=0, warnings=(no_rows(str(source)),))
 
-    from arena_learning.train.session import Session  # torch and TRL, only now
+    from arena_learning.train.session import Session  # imports torch and TRL
 
     session = Session(
         method=method,

@@ -244,7 +244,7 @@ def test_a_stage_stops_where_more_than_five_and_more_than_the_share_are_refused(
     assert put(Picky(*range(5)), many(8)).responses[0].refusal  # five of eight: a handful never stops it
     assert put(Picky(*range(6)), many(120), name="b").responses[0].refusal  # six of 120 are five in a hundred
     with pytest.raises(
-        ArenaError, match=r"'base' does not answer 6 of 119 instructions \('i100': too long; "
+        ArenaError, match=r"'base' refuses 6 of 119 instructions \('i100': too long; "
     ) as caught:
         put(Picky(*range(100, 106)), many(119), most=0.05, fresh=True)
     assert "serving.max_refused" in caught.value.hint
@@ -252,7 +252,7 @@ def test_a_stage_stops_where_more_than_five_and_more_than_the_share_are_refused(
 
 
 def test_refusals_of_a_stage_that_stopped_are_asked_again(put, questions):
-    with pytest.raises(ArenaError, match="does not answer 6 of 8"):
+    with pytest.raises(ArenaError, match="refuses 6 of 8"):
         put(Picky(0, 1, 2, 3, 4, 5), questions)
     mended = put(engine := Echo(), questions)
     assert [r.text for r in mended.responses] == [f"re: Question {n}" for n in range(8)]

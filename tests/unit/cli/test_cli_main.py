@@ -108,7 +108,7 @@ def test_a_broken_chain_of_rounds_is_refused_before_anything_runs(here, tmp_path
     here(rounds=rounds)
     said = str(invoke("battle", "dpo-i1"))
     assert "a cycle" in said
-    assert "d2 is sft-i1's already" in said
+    assert "d2 is already used by sft-i1" in said
     assert [p.name for p in tmp_path.iterdir()] == ["params.yaml"]
 
 

@@ -66,7 +66,7 @@ def test_a_second_copy_of_a_stage_says_who_runs_it(tmp_path: Path) -> None:
     parent = start(tmp_path)
     stage = owner(tmp_path)
     try:
-        message = f"'battle r1' is running already \\(process {stage}\\)"
+        message = f"'battle r1' is already running \\(process {stage}\\)"
         with pytest.raises(ArenaError, match=message), hold_stage_lock("battle r1", Paths(tmp_path)):
             pass
         with hold_stage_lock("battle r2", Paths(tmp_path)):

@@ -113,7 +113,7 @@ def test_a_judge_by_expected_values_conforms_and_gives_them():
 
 
 def test_an_engine_that_tells_no_probabilities_is_refused_at_once():
-    with pytest.raises(ArenaError, match="tells no probabilities"):
+    with pytest.raises(ArenaError, match="returns no log-probabilities"):
         LlmJudge("m", ScriptedEngine(None), PAIRWISE, Sampling(), 1, expected=True)
 
 
@@ -135,12 +135,12 @@ def test_scores_before_the_reasons_where_the_template_wants_them_so(tmp_path):
     schema = response_format([own], "vllm", "here", 50)["json_schema"]["schema"]
     assert list(schema["properties"]) == ["Score-A", "Score-B", "explanation"]
     assert schema["properties"]["explanation"]["maxLength"] == 100  # two characters for each of the 50 tokens
-    with pytest.raises(ArenaError, match="different places"):
+    with pytest.raises(ArenaError, match="explanation before the scores, others after"):
         response_format([own, JSON], "vllm", "here", 50)
 
 
 def test_what_no_schema_can_hold_is_refused():
-    with pytest.raises(ArenaError, match="'recorded' is held to no schema"):
+    with pytest.raises(ArenaError, match="'recorded' has no structured output"):
         response_format([JSON], "recorded", "here", 50)
-    with pytest.raises(ArenaError, match="'pairwise-score' asks for no JSON"):
+    with pytest.raises(ArenaError, match="'pairwise-score' does not ask for JSON"):
         response_format([JSON, PAIRWISE], "openai", "here", 50)

@@ -45,7 +45,7 @@ def test_a_pair_without_a_label_is_counted(tmp_path, missing):
     [
         (("user", "assistant"), "the last turn must be the user's"),
         (("user", "user"), "must alternate"),
-        (("user", "assistant", "system", "user"), "may only stand first"),
+        (("user", "assistant", "system", "user"), "only the first turn may be a system turn"),
         (("tool",), "role"),
     ],
 )

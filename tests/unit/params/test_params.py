@@ -105,7 +105,7 @@ def test_a_threshold_that_is_no_gap_is_refused(make_params, value):
         ("a: [", "not YAML"),
         ("- a", "expected a mapping"),
         ("", "expected a mapping"),
-        pytest.param("[" * 3000, "too deep", id="deep"),
+        pytest.param("[" * 3000, "nested too deeply", id="deep"),
         ("a: &a [*a]", "an alias"),
         ("a: &a {b: {c: *a}}", "an alias"),
     ],
@@ -119,7 +119,7 @@ def test_a_file_that_is_no_mapping_is_named(tmp_path, text, problem):
 
 def test_a_key_given_twice_is_refused_and_not_the_last_one_taken(tmp_path):
     (tmp_path / "params.yaml").write_text("seed: 1\nweights: {source: x}\nseed: 2\n", encoding="utf-8")
-    with pytest.raises(ArenaError, match="'seed' stands twice") as caught:
+    with pytest.raises(ArenaError, match="'seed' is given twice") as caught:
         load_params(tmp_path / "params.yaml")
     assert caught.value.where.endswith("params.yaml, line 3")
 

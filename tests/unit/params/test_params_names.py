@@ -68,10 +68,13 @@ def test_names_that_something_would_misread_are_refused_with_their_place(make_pa
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("qwen2.5-0.5b", "a name may hold no dot, for DVC parts keys there; call it 'qwen2-5-0-5b'"),
+        (
+            "qwen2.5-0.5b",
+            "a name must not contain a dot, because DVC splits keys at dots; call it 'qwen2-5-0-5b'",
+        ),
         ("no", "YAML may read this name as a number, a date or a truth value; call it 'model-no'"),
         ("my model", "call it 'my-model'"),
-        ("x" * 101, "a name of 101 characters; 100 at most"),
+        ("x" * 101, "the name has 101 characters; at most 100 are allowed"),
     ],
 )
 def test_the_refusal_says_why_and_which_name_would_do(name, said):
@@ -102,7 +105,7 @@ def test_a_name_that_yaml_makes_something_else_of_is_refused_clearly(
     file.write_text(yaml.safe_dump(raw).replace("THE-NAME", written), encoding="utf-8")
     with pytest.raises(ArenaError) as caught:
         load_params(file)
-    assert f"YAML reads this name as {said}, not as text; take another name" in str(caught.value)
+    assert f"YAML reads this name as {said}, not as text; choose another name" in str(caught.value)
     assert f"{section}." in str(caught.value)
     assert "[key]" not in str(caught.value)
 
@@ -130,7 +133,7 @@ def test_a_reference_that_yaml_makes_something_else_of_is_refused_clearly(make_p
 def test_names_that_differ_by_case_alone_are_refused(make_params, section, name, other):
     raw = make_params()
     raw[section] = {**raw[section], name: next(iter(raw[section].values()))}
-    with pytest.raises(ArenaError, match="by small and capital letters only") as caught:
+    with pytest.raises(ArenaError, match="only in upper and lower case") as caught:
         parse_params(raw, "here")
     assert name in str(caught.value)
     assert other in str(caught.value)

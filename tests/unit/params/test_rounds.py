@@ -110,11 +110,13 @@ def test_a_round_that_refers_to_itself_is_refused(make_params):
 
 def test_an_index_used_twice_is_refused(make_params):
     said = refusal(make_params, {"sft-i2": {"index": 2}})
-    assert "rounds.sft-i2.index: 2 is dpo-i1's already" in said
+    assert "rounds.sft-i2.index: 2 is already used by dpo-i1" in said
 
 
 def test_a_split_used_twice_is_refused(make_params):
-    assert "rounds.sft-i2.split: d1 is sft-i1's already" in refusal(make_params, {"sft-i2": {"split": "d1"}})
+    assert "rounds.sft-i2.split: d1 is already used by sft-i1" in refusal(
+        make_params, {"sft-i2": {"split": "d1"}}
+    )
 
 
 @pytest.mark.parametrize("split", ["test", "validation", "none", "d11"])
@@ -127,7 +129,7 @@ def test_only_training_splits_are_learnt_from(make_params, split):
 def test_a_split_without_instructions_is_refused(make_params, size):
     sizes = {name: n for name, n in SIZES.items() if name != "d4"} | size
     raw = make_params(pool={"splits": sizes, "test": 4}, rounds=CHAIN)
-    with pytest.raises(ArenaError, match=r"rounds.sft-i2.split: d4 holds no instructions"):
+    with pytest.raises(ArenaError, match=r"rounds.sft-i2.split: d4 has no instructions"):
         check_rounds(parse_params(raw, "params.yaml"))
 
 
@@ -147,8 +149,10 @@ def test_rows_are_only_added_to_rows_of_the_same_method(make_params):
 
 
 def test_labels_and_target_exclude_each_other_and_one_is_needed(make_params):
-    assert "labels: 'expert' beside the target" in refusal(make_params, {"sft-i1": {"labels": "expert"}})
-    assert "neither a target nor labels" in refusal(make_params, {"sft-i1": {"target": "none"}})
+    assert "labels: 'expert' is given beside the target" in refusal(
+        make_params, {"sft-i1": {"labels": "expert"}}
+    )
+    assert "with neither target nor labels" in refusal(make_params, {"sft-i1": {"target": "none"}})
     assert "dpo learns from battles" in refusal(
         make_params, {"dpo-i1": {"target": "none", "labels": "expert"}}
     )
@@ -187,27 +191,31 @@ def online(make_params, over, method="rloo", **settings):
         (
             {},
             {"judge": ""},
-            "needs a judge that rewards its answers; name one in train.METHOD.judge: rubric,",
+            "METHOD needs a judge that rewards its answers; name one in train.METHOD.judge: rubric,",
         ),
-        ({}, {"monitor": ""}, "needs a judge that watches the reward; name one in train.METHOD.monitor"),
+        (
+            {},
+            {"monitor": ""},
+            "METHOD needs a second judge as a monitor; name one in train.METHOD.monitor: rubric,",
+        ),
         (
             {},
             {"monitor": "rubric"},
-            "train.METHOD.monitor is the reward's own judge, 'rubric'; name another one",
+            "train.METHOD.monitor is 'rubric', which gives the reward; name another judge",
         ),
-        ({}, {"judge": "rubrik"}, "train.METHOD.judge names no judge, 'rubrik'; did you mean 'rubric'?"),
-        ({}, {"monitor": "told"}, "'told' has recorded verdicts alone, and none on new answers"),
-        ({"adds_to": "sft-i2"}, {}, "adds_to: METHOD learns from no rows"),
-        ({"target": "none", "labels": "expert"}, {}, "labels: METHOD learns from no labels"),
+        ({}, {"judge": "rubrik"}, "no judge 'rubrik' in judges (train.METHOD.judge); did you mean 'rubric'?"),
+        ({}, {"monitor": "told"}, "'told' only has recorded verdicts, none on new answers"),
+        ({"adds_to": "sft-i2"}, {}, "adds_to: METHOD does not train on rows"),
+        ({"target": "none", "labels": "expert"}, {}, "labels: METHOD does not train on labels"),
         (
             {"target": "none"},
             {"reward": "win_rate"},
-            "target: the judge 'rubric' let answers meet the recorded",
+            "target: the judge 'rubric' compares answers with those of the opponents",
         ),
         (
             {"target": "none"},
             {"monitor": "longer"},
-            "target: the monitor 'longer' let answers meet the recorded",
+            "target: the monitor 'longer' compares answers with those of the opponents",
         ),
     ],
 )
@@ -243,7 +251,9 @@ def test_two_judges_that_read_the_same_rubrics_are_told_apart(make_params):
 
 
 def test_a_battle_needs_an_opponent(make_params):
-    assert "rounds.sft-i1.target: there is nobody to battle" in refusal(make_params, {}, opponents={})
+    assert "rounds.sft-i1.target: no opponent has joined by this round" in refusal(
+        make_params, {}, opponents={}
+    )
 
 
 def test_all_problems_are_reported_at_once(make_params):

@@ -47,7 +47,7 @@ def test_a_malformed_row_is_named_by_file_and_line(tmp_path, row, problem):
 
 def test_an_id_used_twice_names_both_lines(tmp_path):
     error = refusal(write(tmp_path / "pool.jsonl", ROW, "", ROW))
-    assert "'a' is used already in line 1" in str(error)
+    assert "'a' is already used in line 1" in str(error)
     assert error.where.endswith("line 3")
 
 

@@ -80,7 +80,7 @@ def test_the_test_set_does_not_change_with_the_training_splits(make_pool, make_p
 
 
 def test_too_small_a_pool_says_which_split_goes_short(make_pool, make_params):
-    with pytest.raises(ArenaError, match="only 2 instructions left for 'd1', which wants 5"):
+    with pytest.raises(ArenaError, match="only 2 instructions left for 'd1', which needs 5"):
         split_pool(make_pool(x=10), params_for(make_params, {"d1": 5}, test=8))
 
 

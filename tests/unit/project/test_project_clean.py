@@ -72,5 +72,5 @@ def test_one_kind_alone(filled):
 
 
 def test_a_kind_that_is_never_freed_is_refused(filled):
-    with pytest.raises(ArenaError, match="nothing of the kind 'memory' is freed"):
+    with pytest.raises(ArenaError, match="'memory' is no kind of file to remove"):
         CliRunner().invoke(command, ["--only", "memory"], catch_exceptions=False)

@@ -61,7 +61,7 @@ def test_thresholds_come_from_the_option_or_from_the_last_of_the_kind(first):
     write_added(first, add_rounds(first, whole=True, thresholds=(3.0, 2.5)))
     assert [rounds_of(first)[n]["threshold"] for n in ("sft-i1", "dpo-i1", "ppo-i1")] == [3.0, 2.5, 1.0]
     assert [a.fields.threshold for a in add_rounds(first, whole=True)] == [3.0, 2.5, 1.0]
-    with pytest.raises(ArenaError, match="4 thresholds for 3 rounds"):
+    with pytest.raises(ArenaError, match="4 thresholds are given for 3 rounds"):
         add_rounds(first, whole=True, thresholds=(1, 1, 1, 1))
 
 
@@ -88,7 +88,7 @@ def test_a_new_split_comes_after_those_drawn_already_and_is_as_large_as_the_last
 def test_names_that_do_not_count_on_are_refused(first):
     text = first.read_text(encoding="utf-8").replace("  sft-i0:", "  warm-up:")
     first.write_text(text, encoding="utf-8")
-    with pytest.raises(ArenaError, match="what follows it cannot be told"):
+    with pytest.raises(ArenaError, match="the next name does not follow"):
         add_rounds(first, whole=False)
 
 
@@ -131,7 +131,7 @@ def test_more_than_the_pool_holds_is_said_and_nothing_is_written(first, with_poo
     text = re.sub(r"splits: \{.*\}", "splits: {d0: 18}", first.read_text(encoding="utf-8"))
     first.write_text(text, encoding="utf-8")
     # 18 + 48 + 144 + 163
-    with pytest.raises(ArenaError, match="want 373 instructions, and the pool holds 372"):
+    with pytest.raises(ArenaError, match="need 373 instructions, but the pool has 372"):
         CliRunner().invoke(command, ["add", "--size", "163"], catch_exceptions=False)
     assert first.read_text(encoding="utf-8") == text
     CliRunner().invoke(command, ["add", "--size", "162"], catch_exceptions=False)

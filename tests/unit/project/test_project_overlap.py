@@ -45,7 +45,7 @@ def test_a_pool_too_small_is_said_before_anything_runs(tmp_path, make_params, ma
     raw = make_params(pool={"instructions": "pool.jsonl", "splits": {"d1": 4, "d2": 4}, "test": 4})
     params = parse_params(raw, "params.yaml")
     write_rows(tmp_path / "pool.jsonl", [make_instruction(f"i{n}", f"Question {n}") for n in range(11)])
-    with pytest.raises(ArenaError, match="want 12 instructions, and the pool holds 11"):
+    with pytest.raises(ArenaError, match="need 12 instructions, but the pool has 11"):
         check_enough(params, Paths(tmp_path))
     write_rows(tmp_path / "pool.jsonl", [make_instruction(f"i{n}", f"Question {n}") for n in range(12)])
     check_enough(params, Paths(tmp_path))

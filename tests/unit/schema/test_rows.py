@@ -165,7 +165,7 @@ def test_nan_is_neither_written_nor_read(tmp_path):
         ("assistant user", "must alternate"),
         ("user assistant assistant user", "must alternate"),
         ("system", "last turn must be the user's"),
-        ("user assistant system user", "system turn may only stand first"),
+        ("user assistant system user", "only the first turn may be a system turn"),
     ],
 )
 def test_turns_out_of_order_are_refused(roles, problem):
@@ -196,7 +196,7 @@ def test_an_id_that_could_be_taken_for_something_else_is_refused(name):
 
 def test_an_unscored_game_needs_its_reason_and_scores_stay_in_range():
     shared = {"instruction_id": "i", "judge": "j", "first": "a", "second": "b"}
-    with pytest.raises(ValidationError, match="needs its reason"):
+    with pytest.raises(ValidationError, match="needs a reason"):
         Game(**shared, unscored=" ")
     for score in (0.5, 10.5, math.nan):
         with pytest.raises(ValidationError):

@@ -183,7 +183,7 @@ def test_words_keep_their_apostrophes_and_lose_their_underscores():
         ({"kind": "states", "any": ["*"], "weight": 1}, "no word in the phrase"),
         ({"kind": "states", "any": ["x"], "weight": 1, "min": 2}, "unknown field 'min'"),
         ({"kind": "number", "weight": 1}, "'value' is missing"),
-        ({"kind": "number", "value": float("nan"), "weight": 1}, "is no number"),
+        ({"kind": "number", "value": float("nan"), "weight": 1}, "is not a finite number"),
         ({"kind": "number", "value": 1, "tolerance": -1, "weight": 1}, "tolerance"),
         ({"kind": "length", "weight": 1}, "'min' or 'max' is missing"),
         ({"kind": "length", "min": 9, "max": 3, "weight": 1}, "min 9 is above max 3"),

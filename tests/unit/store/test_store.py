@@ -137,7 +137,7 @@ def test_a_value_that_is_damaged_says_how_to_mend_it(path, damage):
         store.put("response", {key(n): {"n": n} for n in range(3)})
         store._db.execute(f"UPDATE memory SET value = {damage} WHERE key = ?", (key(1),))
         assert store.get([key(0), key(2)]) == {key(0): {"n": 0}, key(2): {"n": 2}}
-        with pytest.raises(ArenaError, match="a value in it is no JSON") as caught:
+        with pytest.raises(ArenaError, match="a value in it is not JSON") as caught:
             store.get([key(n) for n in range(3)])
         assert "move the file away" in caught.value.hint
 

@@ -1,6 +1,6 @@
-"""GGUF files: weights and tokenizers read from them, models exported to them.
+"""GGUF files: reads weights and tokenizers from them, and exports models to them.
 
-A model that the format would change is refused.
+A model that would change in this format is refused.
 """
 
 import lazy_loader

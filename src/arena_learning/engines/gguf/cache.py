@@ -1,7 +1,7 @@
-"""Exports by hand, and the memory of the engine's own: each model is written once for each type.
+"""Exports for the engine, cached by model and type, and exports for users.
 
-Before the first export of a configuration the whole of it is compared with the model (`gguf_compare`), and a note of
-that is kept beside the exports; later ones, a round's trained weights say, are checked by shapes and samples alone.
+Before the first export of a configuration, a whole export is compared with the model (`gguf.compare`), and the result
+is saved beside the exports. Later exports, such as a round's trained weights, are checked by shapes and samples only.
 """
 
 from __future__ import annotations
@@ -29,21 +29,20 @@ from arena_learning.params import load_params
 
 _compared: dict[
     str, dict[str, Any]
-] = {}  # of this process, so that a sweep's passing folders are not compared anew
-# Of tokenizer_config.json what decides how text is cut; the rest is about padding, files and classes.
+] = {}  # results in this process, so that the temporary folders of a sweep are not compared again
+# The keys of tokenizer_config.json that affect tokenization; the others concern padding, files and classes.
 _TOKENS = ("added_tokens_decoder", "bos_token", "chat_template", "eos_token", "unk_token")
 _SLOW = ("tokenizer.model", "spiece.model", "vocab.json", "merges.txt", "vocab.txt", "added_tokens.json")
 
 
 def cached_export(folder: Path, template: Path | None, exports: Path, dtype: GgufType) -> Path:
-    """Return the GGUF export of the model in ``folder``, made now if it is not there.
+    """Return the cached GGUF export of the model in ``folder``; make it if it is missing.
 
-    Its name tells the content of the model and of the template, so it can never be out of date. Two processes
-    that want the same export wait for each other. An export without a note was made before there were comparisons,
-    and is made again.
+    Its name contains digests of model and template, so it is never out of date. Two processes that need the same export
+    wait for each other. An export without a saved comparison is from an older version, and is made again.
 
     Raises:
-        ArenaError: the model cannot be exported, or OpenVINO computes from its export something else.
+        ArenaError: the model cannot be exported, or OpenVINO computes something else from the export.
     """
     stem = f"{weights_digest(folder)[:24]}-{_metadata(template)[:8]}-{dtype}-v{EXPORT_VERSION}"
     path, note = exports / f"{stem}.gguf", exports / f"{stem}.checked"
@@ -58,12 +57,12 @@ def cached_export(folder: Path, template: Path | None, exports: Path, dtype: Ggu
 
 
 def compared_once(folder: Path, template: Path | None, exports: Path | None) -> dict[str, Any]:
-    """Return the note that exports of the configuration in ``folder`` compute what the model does.
+    """Return the result of comparing an export of the configuration in ``folder`` with the model.
 
-    The comparison is made if neither the notes in ``exports`` nor this process know of one.
+    The comparison runs only if there is no result in ``exports`` or in this process.
 
     Raises:
-        ArenaError: the model cannot be exported, or OpenVINO computes from its export something else.
+        ArenaError: the model cannot be exported, or OpenVINO computes something else from the export.
     """
     from arena_learning.engines.gguf.compare import compare
 
@@ -83,16 +82,16 @@ def compared_once(folder: Path, template: Path | None, exports: Path | None) -> 
 
 
 def export_folder(folder: Path, out: Path, dtype: GgufType, template: str = "") -> bool:
-    """Write the model in ``folder`` to ``out``, compared with the model where OpenVINO GenAI is installed.
+    """Write the model in ``folder`` to the GGUF file ``out``; compare the two if OpenVINO GenAI is installed.
 
     Args:
-        folder: a model's folder; a project's own models take the template that params.yaml names.
+        folder: a model's folder; a project's own models use the template in params.yaml.
         out: the file to write.
         dtype: type of the matrices.
-        template: the source of the metadata; empty: what the folder or its project names.
+        template: source of the metadata; empty: the source given in the folder or its project.
 
     Returns:
-        Whether such an export was compared with the model.
+        Whether an export of this configuration was compared with the model.
 
     Raises:
         ArenaError: the template cannot be found, or the model cannot be exported.
@@ -112,13 +111,13 @@ def _metadata(template: Path | None) -> str:
 
 
 def _configuration(folder: Path, template: Path | None) -> str:
-    """Return a digest of all that an export depends on besides the weights, and of what reads it."""
+    """Return a digest of everything that an export depends on besides the weights, and of its reader's version."""
     parts: list[object] = [EXPORT_VERSION, metadata.version("openvino-genai"), _metadata(template)]
     parts += [[field.name for field in fields(Computation)], significant(read_json(folder / "config.json"))]
     fast, about = folder / "tokenizer.json", folder / "tokenizer_config.json"
     if fast.is_file():
         state = read_json(fast)
-        # Training may leave these two behind; they say how batches are made.
+        # Training may change these two, which only concern batches.
         parts.append({key: value for key, value in state.items() if key not in ("truncation", "padding")})
     if about.is_file():
         parts.append({key: value for key, value in read_json(about).items() if key in _TOKENS})
@@ -137,7 +136,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _project_of(folder: Path) -> Path | None:
-    """Return the root of the project that ``folder`` is a model of."""
+    """Return the root of the project that ``folder`` belongs to as a model, or None."""
     root = folder.resolve().parent.parent
     return root if folder.resolve().parent.name == "models" and (root / "params.yaml").is_file() else None
 

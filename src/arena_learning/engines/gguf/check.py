@@ -1,4 +1,4 @@
-"""Check a written GGUF file against the model it was made of: every shape, and samples of the numbers."""
+"""Checks a GGUF file against the model that was exported: all shapes, and samples of the numbers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from gguf import GGMLQuantizationType
 
-    from arena_learning.engines.gguf.export import Tensors
+    from arena_learning.engines.gguf.tensors import Tensors
 
-_ROWS = 8  # of each matrix that is looked at, evenly spaced
+_ROWS = 8  # number of evenly spaced rows that are checked in a matrix
 
 
 def expected_shapes(computation: Computation) -> dict[str, tuple[int, ...]]:
-    """Return the tensors of a file by GGUF's names, with their shapes (rows first), from the configuration alone."""
+    """Return the shapes (rows first) of a file's tensors by GGUF name, derived from the configuration."""
     width, vocabulary, inner = computation.width, computation.vocabulary, computation.feed_forward
     queries = computation.heads * computation.head_width
     keys = computation.kv_heads * computation.head_width
@@ -34,7 +34,7 @@ def expected_shapes(computation: Computation) -> dict[str, tuple[int, ...]]:
     feed_forward = {"gate": (inner, width), "up": (inner, width), "down": (width, inner)}
     for name, shape in attention.items():
         block[f"attn_{name}.weight"] = shape
-        # Of Qwen2 the output has no bias.
+        # In Qwen2 the attention output has no bias.
         if computation.attention_bias and not (computation.architecture == "qwen2" and name == "output"):
             block[f"attn_{name}.bias"] = shape[:1]
     for name, shape in feed_forward.items():
@@ -52,13 +52,13 @@ def expected_shapes(computation: Computation) -> dict[str, tuple[int, ...]]:
 
 
 def check_written(path: Path, tensors: Tensors) -> None:
-    """Check a file against the tensors it should hold.
+    """Check a file against the tensors that it should contain.
 
-    All names and shapes are compared with the configuration, and some rows of the embedding, of the first, middle and
-    last block and of what follows the blocks with the model's own numbers, to the precision of their type.
+    All names and shapes are compared with the configuration. Some rows of the embedding, the first, middle and last
+    block, and the tensors after the blocks are compared with the model's numbers, to the precision of their type.
 
     Raises:
-        ArenaError: it cannot be read, or holds anything else.
+        ArenaError: the file cannot be read, or its contents differ.
     """
     from gguf import GGUFReader
 
@@ -72,7 +72,7 @@ def check_written(path: Path, tensors: Tensors) -> None:
         differing = sorted(name for name in found.keys() | expected if found.get(name) != expected.get(name))
         name = differing[0]
         raise _bad(
-            f"{len(differing)} tensors are not those of the configuration: {name} is {found.get(name, 'not there')},"
+            f"{len(differing)} tensors do not match the configuration: {name} is {found.get(name, 'missing')},"
             f" expected {expected.get(name, 'none')}",
             tensors.folder,
         )
@@ -81,7 +81,7 @@ def check_written(path: Path, tensors: Tensors) -> None:
         there = _numbers(written[name].data, written[name].tensor_type, rows)
         own = _own_rows(tensors, name, rows)
         if not (abs(there - own) <= _allowed(own, written[name].tensor_type)).all():
-            raise _bad(f"{name} does not hold the model's numbers", tensors.folder)
+            raise _bad(f"{name} does not contain the model's numbers", tensors.folder)
 
 
 def _bad(what: str, folder: Path) -> ArenaError:
@@ -94,7 +94,7 @@ def _sampled(computation: Computation, names: dict[str, tuple[int, ...]]) -> lis
 
 
 def _rows(shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
-    """Return which rows to look at: of a vector everything."""
+    """Return the indices of the rows to check; all of a vector."""
     import numpy as np
 
     rows = shape[0]
@@ -111,7 +111,7 @@ def _numbers(
 
 
 def _own_rows(tensors: Tensors, name: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Return rows of the model's own tensor, read without the export's reordering of a whole matrix."""
+    """Return rows of the model's own tensor, computed independently of the export's reordering."""
     import numpy as np
     from safetensors import safe_open
 
@@ -131,7 +131,7 @@ def _own_rows(tensors: Tensors, name: str, rows: npt.NDArray[np.int64]) -> npt.N
 
 
 def _allowed(own: npt.NDArray[np.float32], kind: GGMLQuantizationType) -> npt.NDArray[np.float32]:
-    """Return how far a number may be off: half a step of its type."""
+    """Return the allowed error of each number: half a step of its type."""
     import numpy as np
 
     if kind.name == "F32":
@@ -139,6 +139,6 @@ def _allowed(own: npt.NDArray[np.float32], kind: GGMLQuantizationType) -> npt.ND
     if kind.name == "F16":
         half: npt.NDArray[np.float32] = np.maximum(abs(own) * np.float32(2.0**-11), np.float32(2.0**-25))
         return half
-    # Q8_0: a step is a 127th of the block's largest, itself kept in F16; a row's largest stands for the blocks'.
+    # Q8_0: a step is 1/127 of the block's largest number, stored in F16; the row's largest is an upper bound for it.
     largest: npt.NDArray[np.float32] = np.broadcast_to(abs(own).max(axis=-1, keepdims=True), own.shape)
     return largest * np.float32(0.5 / 127 + 2.0**-11) + np.float32(127 * 2.0**-25)

@@ -1,8 +1,8 @@
-"""Compare a whole export with the model: OpenVINO's reading of the file against transformers' of the folder.
+"""Compares a whole export with the model: OpenVINO runs the file, transformers runs the folder.
 
-Both give the log-probability of every token of the same few texts, and the token that comes next. In F16 they differ by
-some thousandths of the log-probabilities' spread, since the weights are rounded; whatever is lost on the way (another
-activation, a bias, a window, a scaled rotary embedding) moves them by a tenth of it and more.
+Both compute the log-probability of every token of a few texts, and the next token. Because F16 rounds the weights, the
+log-probabilities differ by some thousandths of their standard deviation; an error in the export (another activation, a
+missing bias or window, an unscaled rotary embedding) changes them by a tenth or more.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 
 ALLOWED = 0.02  # mean difference of log-probabilities, in standard deviations of the model's own
 _RANDOM = 192  # tokens of the sequence that is drawn from the whole vocabulary
-_LARGEST = 1_000_000_000  # parameters that are compared; of a larger model as many blocks as fit
+_LARGEST = (
+    1_000_000_000  # limit of compared parameters; of a larger model, only the first blocks are compared
+)
 _EXACT = {
     "INFERENCE_PRECISION_HINT": "f32",
     "KV_CACHE_PRECISION": "f32",
     "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
 }
-_TEXTS = (  # in NFC, since a GGUF file cannot ask for it
+_TEXTS = (  # in NFC, because a GGUF file cannot request that normalisation
     "The capital of France is Paris. In 1969 two people walked on the Moon;  the third stayed in orbit.\n\n"
     "1. Boil 2,50 l of water.\n\n12. Don't forget: I'll come, we're LATE, they'VE gone!\n",
     "def add(a, b):\n\t\treturn {'sum': a+b}   # \u2192 100%\r\n\r\n<b>x</b>",
@@ -42,14 +44,15 @@ _TEXTS = (  # in NFC, since a GGUF file cannot ask for it
 
 
 class Agreement(NamedTuple):
-    """How far the file and the model are apart.
+    """How much the file and the model differ.
 
     Attributes:
-        tokens: how many log-probabilities were compared.
-        layers: how many of the model's blocks took part.
-        difference: mean absolute difference, in standard deviations of the model's own log-probabilities.
-        regret: how much less likely, in the same unit, the file's next token is than the likeliest; the worst text's.
-        seconds: how long it took.
+        tokens: number of compared log-probabilities.
+        layers: number of compared blocks.
+        difference: mean absolute difference of log-probabilities, in standard deviations of the model's own.
+        regret: by how much the file's next token is less probable for the model than its most probable one, in the
+            same unit; maximum over the texts.
+        seconds: duration of the comparison.
     """
 
     tokens: int
@@ -60,7 +63,7 @@ class Agreement(NamedTuple):
 
 
 class _Readings(NamedTuple):
-    """Of each sequence the log-probabilities of its tokens but the first, and what comes after it."""
+    """For each sequence, the log-probabilities of its tokens after the first, and the next token."""
 
     logs: list[npt.NDArray[np.float32]]
     following: list[Any]
@@ -69,19 +72,19 @@ class _Readings(NamedTuple):
 def compare(
     folder: Path, template: Path | None, computation: Computation, scratch: Path | None = None
 ) -> Agreement:
-    """Export the model in ``folder`` in F16, and compare what OpenVINO makes of it with what transformers computes.
+    """Export the model in ``folder`` in F16, and compare OpenVINO's results with those of transformers.
 
-    One line on stderr says what came out. At most a thousand million parameters are compared, of a larger model
-    its first blocks: transformers computes in fp32, and a model that OpenVINO can serve need not fit four times over.
+    The result is reported in one line on stderr. Of a model with more than a thousand million parameters only the first
+    blocks are compared, because transformers computes in fp32 and needs up to four times the memory of OpenVINO.
 
     Args:
         folder: the model's folder.
-        template: the GGUF that exports take their metadata from, or None.
+        template: GGUF file that provides the metadata of exports, or None.
         computation: what the model computes.
-        scratch: where the export is written, and removed again; None: the system's folder for such files.
+        scratch: folder for the temporary export; None: the system's temporary folder.
 
     Raises:
-        ArenaError: the two differ, in numbers or in how text is cut.
+        ArenaError: the two differ in numbers or in tokenization.
     """
     start = time.perf_counter()
     layers = _compared_layers(computation)
@@ -96,14 +99,14 @@ def compare(
     if not (agreement.difference <= ALLOWED and agreement.regret <= 4 * ALLOWED):
         raise export_error(
             f"OpenVINO does not compute from the GGUF export what transformers computes from the model: over"
-            f" {agreement.tokens} tokens log-probabilities differ by {agreement.difference:.1%} of their spread"
-            f" (allowed: {ALLOWED:.0%}), the next token by {agreement.regret:.1%}",
+            f" {agreement.tokens} tokens, log-probabilities differ by {agreement.difference:.1%} of their standard"
+            f" deviation (allowed: {ALLOWED:.0%}), the next token's by {agreement.regret:.1%}",
             folder,
         )
     blocks = "" if layers == computation.layers else f" of its first {layers} blocks"
     sys.stderr.write(
         f"{folder.name}: the GGUF export{blocks} agrees with transformers: log-probabilities of {agreement.tokens}"
-        f" tokens differ by {agreement.difference:.2%} of their spread (allowed: {ALLOWED:.0%});"
+        f" tokens differ by {agreement.difference:.2%} of their standard deviation (allowed: {ALLOWED:.0%});"
         f" {agreement.seconds:.0f} s, once for this configuration\n"
     )
     return agreement
@@ -122,7 +125,7 @@ def _compared_layers(computation: Computation) -> int:
 
 
 def _same_tokenizer(folder: Path, file: Path) -> Any:
-    """Return the folder's tokenizer, after a check that the file's cuts the same texts alike."""
+    """Return the folder's tokenizer, after checking that the file's tokenizer gives the same tokens."""
     own, back = own_tokenizer(folder), load_gguf_tokenizer(file)
     added = " x ".join(sorted(str(token) for token in own.added_tokens_decoder.values())[:20])
     for text in (*_TEXTS, added):
@@ -130,16 +133,16 @@ def _same_tokenizer(folder: Path, file: Path) -> Any:
         if mine != theirs:
             place = next((i for i, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b), 0)
             raise export_error(
-                f"the GGUF export cuts text otherwise than the model's tokenizer, from token {place} of {text!r}",
+                f"the GGUF export tokenizes differently from the model's tokenizer, from token {place} of {text!r}",
                 folder,
             )
     if template_fields(back.chat_template, folder) != template_fields(own.chat_template, folder):
-        raise export_error("the GGUF export holds another chat template than the model's tokenizer", folder)
+        raise export_error("the GGUF export has another chat template than the model's tokenizer", folder)
     return own
 
 
 def _sequences(tokenizer: Any, computation: Computation) -> list[list[int]]:
-    """Return the texts as tokens, and one sequence over the whole vocabulary, long enough to turn on positions."""
+    """Return the texts as tokens, and a random sequence from the whole vocabulary, long enough to test positions."""
     import numpy as np
 
     drawn = np.random.default_rng(0).integers(0, computation.vocabulary, _RANDOM).tolist()
@@ -149,7 +152,7 @@ def _sequences(tokenizer: Any, computation: Computation) -> list[list[int]]:
 
 
 def _served(file: Path, sequences: Sequence[list[int]], folder: Path) -> _Readings:
-    """Return what OpenVINO computes; it echoes each prompt with its tokens' log-probabilities."""
+    """Return OpenVINO's results; it echoes each prompt with the log-probabilities of its tokens."""
     import numpy as np
     import openvino
     import openvino_genai
@@ -170,14 +173,14 @@ def _served(file: Path, sequences: Sequence[list[int]], folder: Path) -> _Readin
         raise export_error(f"OpenVINO cannot read the GGUF export: {first}", folder) from error
     outputs = [handle.read_all()[0] for handle in handles]
     logs = [
-        np.array(output.generated_log_probs[1:-1], dtype=np.float32)  # nothing comes before the first
+        np.array(output.generated_log_probs[1:-1], dtype=np.float32)  # the first token has no log-probability
         for output in outputs
     ]
     return _Readings(logs, [output.generated_ids[-1] for output in outputs])
 
 
 def _computed(folder: Path, sequences: Sequence[list[int]], layers: int) -> _Readings:
-    """Return what transformers computes in fp32; ``following`` are the log-probabilities of all next tokens."""
+    """Return transformers' results in fp32; ``following`` has the log-probabilities of all next tokens."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -203,7 +206,7 @@ def _agreement(served: _Readings, model: _Readings, layers: int, start: float) -
     import numpy as np
 
     mine, theirs = np.concatenate(served.logs), np.concatenate(model.logs)
-    spread = max(float(theirs.std()), 1e-2)  # a model that says nothing has none
+    spread = max(float(theirs.std()), 1e-2)  # 0 for a model with uniform probabilities
     regrets = [
         logs.max() - logs[token] for token, logs in zip(served.following, model.following, strict=True)
     ]
@@ -218,7 +221,7 @@ def _agreement(served: _Readings, model: _Readings, layers: int, start: float) -
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence transformers while it loads: the blocks that are left out are left out on purpose."""
+    """Silence transformers' warnings about missing blocks: they are left out on purpose."""
     from transformers.utils import logging
 
     bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()

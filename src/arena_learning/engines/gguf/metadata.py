@@ -1,4 +1,4 @@
-"""The metadata of a GGUF file: copied from a template, or made from a model's configuration and tokenizer."""
+"""The metadata of a GGUF file, copied from a template or made from a model's configuration and tokenizer."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from arena_learning.engines.gguf.vocabulary import Field, own_tokenizer, templat
 if TYPE_CHECKING:
     from gguf import GGUFReader
 
-# Rewritten by the export: the tensors' types are not the template's.
+# Written by the export, because the types of its tensors differ from the template's.
 _OWN = {"general.file_type", "general.quantization_version"}
-# Of an architecture's keys, those that no answer depends on, at any value or at these alone.
+# Keys of an architecture that change no answer: with any value (None), or with the given values only.
 _HARMLESS: dict[str, tuple[object, ...] | None] = {
     "context_length": None,
     "tensor_data_layout": None,
@@ -33,7 +33,7 @@ def template_metadata(path: Path) -> dict[str, Field]:
     """Return all metadata of the GGUF file at ``path``.
 
     Raises:
-        ArenaError: it is not a GGUF file, or scales its rotary embedding by a tensor.
+        ArenaError: it is not a GGUF file, or contains a tensor that scales the rotary embedding.
     """
     return dict(_template_metadata(path, path.stat().st_mtime_ns))
 
@@ -58,29 +58,29 @@ def _template_metadata(path: Path, changed: int) -> dict[str, Field]:
 
 
 def _check_rope_tensors(reader: GGUFReader, path: Path) -> None:
-    """Refuse a template whose rotary embedding is scaled: nothing that reads it here sees the scaling."""
+    """Refuse a template whose rotary embedding is scaled, because no reader used here applies the scaling."""
     names = [tensor.name for tensor in reader.tensors if tensor.name.startswith("rope_")]
     if names:
         raise ArenaError(
-            f"its rotary embedding is scaled ({', '.join(names)}), which is lost when a GGUF file is read here",
+            f"its rotary embedding is scaled ({', '.join(names)}), which would be lost when the file is read",
             where=str(path),
-            hint="give the model's folder of safetensors as weights.source, and set serving.engine: transformers",
+            hint="set weights.source to the model's folder of safetensors, and serving.engine to transformers",
         )
 
 
 def refuse_scaled(path: Path) -> None:
-    """Refuse a GGUF file as a source of weights whose rotary embedding is scaled: transformers reads it unscaled.
+    """Refuse a GGUF file with a scaled rotary embedding as a source of weights: transformers ignores the scaling.
 
     Raises:
-        ArenaError: it is not a GGUF file, or scales its rotary embedding, by a tensor or by its metadata.
+        ArenaError: it is not a GGUF file, or scales its rotary embedding by a tensor or by its metadata.
     """
     for key, field in template_metadata(path).items():
         plain = _HARMLESS.get(key.partition(".")[2])
         if ".rope.scaling." in key and plain is not None and field.value not in plain:
             raise ArenaError(
-                f"its rotary embedding is scaled ({key}: {field.value}), which is lost when a GGUF file is read here",
+                f"its rotary embedding is scaled ({key}: {field.value}), which would be lost when the file is read",
                 where=str(path),
-                hint="give the model's folder of safetensors as weights.source, and set serving.engine: transformers",
+                hint="set weights.source to the model's folder of safetensors, and serving.engine to transformers",
             )
 
 
@@ -88,7 +88,7 @@ def made_metadata(folder: Path, computation: Computation) -> dict[str, Field]:
     """Return metadata made from a model's configuration and its byte-level BPE tokenizer.
 
     Raises:
-        ArenaError: the tokenizer is of a kind that is not known here.
+        ArenaError: the tokenizer's type is not supported.
     """
     from gguf import GGUFValueType as Kind
 
@@ -105,7 +105,7 @@ def made_metadata(folder: Path, computation: Computation) -> dict[str, Field]:
 
 
 def _numbers(computation: Computation) -> dict[str, float]:
-    """Return the numbers of a GGUF file, without the architecture before their keys."""
+    """Return the numeric metadata of a GGUF file, with keys that lack the architecture's prefix."""
     return {
         "rope.freq_base": computation.rope_base,
         "attention.layer_norm_rms_epsilon": computation.epsilon,
@@ -128,7 +128,7 @@ def checked_template(
     """Return a template's fields with the chat template of the model in ``folder``.
 
     Raises:
-        ArenaError: the template says of the computation anything else than the model's configuration does.
+        ArenaError: the template's computation differs from the model's configuration.
     """
     said = {key: field.value for key, field in fields.items()}
     wrong = {key: said[key] for key in ("general.architecture",) if said[key] != computation.architecture}
@@ -144,7 +144,7 @@ def checked_template(
         raise ArenaError(
             f"the template is another model's: {wrong}",
             where=str(path),
-            hint="give the GGUF that this model's base came from (weights.source)",
+            hint="use the GGUF file that this model's base was made from (weights.source)",
         )
     odd = {
         key: value
@@ -155,13 +155,13 @@ def checked_template(
     }
     if odd:
         raise export_error(
-            f"the template {path} asks for what OpenVINO does not read from a GGUF file: {odd}", folder
+            f"the template {path} has settings that OpenVINO does not read from a GGUF file: {odd}", folder
         )
     return _with_chat_template(fields, folder)
 
 
 def _when_absent(computation: Computation) -> dict[str, float]:
-    """Return what the reader takes where a file does not say it."""
+    """Return the values that the reader assumes for missing keys."""
     width = computation.width // computation.heads
     return {
         "rope.freq_base": 10000.0,
@@ -173,12 +173,12 @@ def _when_absent(computation: Computation) -> dict[str, float]:
 
 def _same(found: object, expected: object) -> bool:
     if isinstance(expected, float) and isinstance(found, float):
-        return math.isclose(found, expected, rel_tol=1e-6)  # a template's floats have 32 bits
+        return math.isclose(found, expected, rel_tol=1e-6)  # GGUF stores floats in 32 bits
     return found == expected
 
 
 def _with_chat_template(fields: dict[str, Field], folder: Path) -> dict[str, Field]:
-    """Return the fields with the folder's own chat template, in the template's place where they are the same."""
+    """Return the fields with the folder's own chat template instead of the template's."""
     own = template_fields(own_tokenizer(folder).chat_template, folder)
     kept = {
         key: field

@@ -1,8 +1,8 @@
-"""A GGUF file's byte-level BPE tokenizer, rebuilt exactly.
+"""Loads the tokenizer of a GGUF file exactly.
 
-Transformers' own conversion gives every Llama-architecture file the GPT-2 pre-tokenizer and takes the token
-that ends a text from the wrong field. Numbered lists are then cut otherwise than in the model's training (two
-line breaks before a digit are two tokens, not one), and the token that starts a turn is taken for its end.
+Transformers' own conversion uses the GPT-2 pre-tokenizer for every Llama-architecture file, and takes the end token
+from the wrong field. Then numbered lists are tokenized differently from the model's training (two line breaks before a
+digit are two tokens instead of one), and the token that starts a turn counts as its end.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LLAMA3 = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
-# tokenizer.ggml.pre -> how text is cut before BPE: "gpt2", "digits" (each digit alone, then gpt2) or a regex
+# tokenizer.ggml.pre -> how text is split before BPE: "gpt2", "digits" (each digit alone, then gpt2) or a regex
 SPLITS = {
     "gpt-2": "gpt2",
     "smollm": "digits",
@@ -43,27 +43,23 @@ SPLITS = {
 
 MERGELESS = {
     name for name, split in SPLITS.items() if split == _LLAMA3
-}  # a whole piece that is a token is not merged
-NORMALISED = {
-    "qwen2"
-}  # made for text in NFC; GGUF has no field for it, so that other text is read as it stands
-DEFAULT_TEMPLATE = (
-    "default"  # transformers' name for the one of several chat templates that conversations take
-)
+}  # pre-tokenizers for which a piece that is a whole token is not merged
+NORMALISED = {"qwen2"}  # trained on NFC text; GGUF has no field for that, so text is not normalised
+DEFAULT_TEMPLATE = "default"  # transformers' name for the default one of several chat templates
 
 
 def field(reader: GGUFReader, key: str, default: T) -> T:
-    """Return the value of a GGUF field, or ``default`` (of the same type) where it is absent."""
+    """Return the value of a GGUF field, or ``default`` (of the same type) if it is missing."""
     found = reader.get_field(key)
     value: T = default if found is None else found.contents()
     return value
 
 
 def load_gguf_tokenizer(path: Path) -> PreTrainedTokenizerFast:
-    """Return the tokenizer inside the GGUF file at ``path``, with its chat template and special tokens.
+    """Return the tokenizer of the GGUF file at ``path``, with its chat template and special tokens.
 
     Raises:
-        ArenaError: the kind of tokenizer is not known here.
+        ArenaError: the tokenizer's pre-tokenizer is unknown.
     """
     from gguf import GGUFReader
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -84,17 +80,17 @@ def load_gguf_tokenizer(path: Path) -> PreTrainedTokenizerFast:
         "model_max_length": field(reader, f"{architecture}.context_length", 0) or None,
     }
     if field(reader, "tokenizer.ggml.model", "") != "gpt2":
-        # SentencePiece files: transformers cuts them rightly but for Phi-3's; the special tokens need mending in all.
+        # SentencePiece: transformers tokenizes correctly, except for Phi-3; the special tokens are always corrected.
         backend = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name).backend_tokenizer
         if backend.normalizer is None:
             backend.normalizer = _pieces(reader)
-            backend.model.byte_fallback = True  # else what is no piece is dropped, line breaks among it
+            backend.model.byte_fallback = True  # otherwise text without a piece is dropped, even line breaks
         return PreTrainedTokenizerFast(tokenizer_object=backend, **settings)
     return PreTrainedTokenizerFast(tokenizer_object=_byte_level(reader, tokens, path), **settings)
 
 
 def _chat_template(reader: GGUFReader) -> str | dict[str, str] | None:
-    """Return the chat template, or several by name where the file holds more than the default."""
+    """Return the chat template, or several by name if the file has more than the default one."""
     default = field(reader, "tokenizer.chat_template", "")
     names: list[str] = field(reader, "tokenizer.chat_templates", [])
     if not names:
@@ -104,7 +100,7 @@ def _chat_template(reader: GGUFReader) -> str | dict[str, str] | None:
 
 
 def _pieces(reader: GGUFReader) -> Normalizer:
-    """Return what makes spaces ``▁``, without which all spaces would be dropped."""
+    """Return the normaliser that replaces spaces by ``▁``; without it all spaces would be dropped."""
     from tokenizers import normalizers
 
     begin = [normalizers.Prepend("▁")] if field(reader, "tokenizer.ggml.add_space_prefix", True) else []
@@ -118,7 +114,7 @@ def _byte_level(reader: GGUFReader, tokens: list[str], path: Path) -> Tokenizer:
     pre = field(reader, "tokenizer.ggml.pre", "gpt-2")
     if pre not in SPLITS:
         raise ArenaError(
-            f"the tokenizer cuts text by '{pre}'; known here: {', '.join(sorted(SPLITS))}",
+            f"unknown pre-tokenizer '{pre}'; known: {', '.join(sorted(SPLITS))}",
             where=str(path),
             hint="use the model's safetensors folder as weights.source",
         )
@@ -136,7 +132,7 @@ def _byte_level(reader: GGUFReader, tokens: list[str], path: Path) -> Tokenizer:
 
 
 def pre_tokenizer(pre: str) -> PreTokenizer:
-    """Return the pre-tokenizer that ``tokenizer.ggml.pre`` names."""
+    """Return the pre-tokenizer with this name in ``tokenizer.ggml.pre``."""
     from tokenizers import Regex, pre_tokenizers
 
     split = SPLITS[pre]

@@ -1,7 +1,7 @@
-"""The tokenizer's fields of a GGUF file that is made without a template, and a refusal of what they cannot say.
+"""Makes the tokenizer's fields of a GGUF file without a template, and refuses tokenizers that GGUF cannot represent.
 
-Written is byte-level BPE as GGUF's ``gpt2`` knows it: tokens, merges, and a name for the way text is cut before them.
-Every part of the tokenizer is looked at, since any of them may cut text otherwise; what is not known is refused.
+The fields describe byte-level BPE as in GGUF's ``gpt2``: tokens, merges, and the name of the pre-tokenizer. Every part
+of the tokenizer is checked, because each can change the tokens; unknown settings are refused.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NAMES = {"bos": "bos", "eos": "eos", "padding": "pad", "unknown": "unk"}  # GGU
 
 
 class Field(NamedTuple):
-    """One value with its GGUF type, and the type of its items where it is a list."""
+    """A value with its GGUF type, and the type of its items if it is a list."""
 
     value: Any
     kind: Any
@@ -40,7 +40,7 @@ def tokenizer_fields(folder: Path, width: int) -> dict[str, Field]:
     """Return the fields of the tokenizer in ``folder``, for an embedding of ``width`` rows.
 
     Raises:
-        ArenaError: the tokenizer does something that GGUF's byte-level BPE does not.
+        ArenaError: the tokenizer has a feature that GGUF's byte-level BPE lacks.
     """
     from gguf import GGUFValueType as Kind
 
@@ -76,7 +76,7 @@ def own_tokenizer(folder: Path) -> Any:
     """Return the tokenizer in ``folder``.
 
     Raises:
-        ArenaError: there is none that transformers can load.
+        ArenaError: transformers cannot load a tokenizer from it.
     """
     try:
         return load_tokenizer(folder)
@@ -88,10 +88,10 @@ def own_tokenizer(folder: Path) -> Any:
 
 
 def tokenizer_state(tokenizer: Any, folder: Path) -> dict[str, Any]:
-    """Return what a fast tokenizer consists of, as in tokenizer.json.
+    """Return the parts of a fast tokenizer, as in tokenizer.json.
 
     Raises:
-        ArenaError: it is a slow one.
+        ArenaError: the tokenizer is not a fast one.
     """
     if not getattr(tokenizer, "is_fast", False):
         raise _unknown("without a tokenizer.json", folder)
@@ -103,7 +103,7 @@ def template_fields(template: str | dict[str, str] | None, folder: Path) -> dict
     """Return the fields of one chat template, or of several by name.
 
     Raises:
-        ArenaError: none of several is the default, or a name cannot be part of a key.
+        ArenaError: none of several templates is the default, or a name cannot be part of a key.
     """
     from gguf import GGUFValueType as Kind
 
@@ -112,17 +112,17 @@ def template_fields(template: str | dict[str, str] | None, folder: Path) -> dict
     default = template_text(template)
     if not default:
         raise ArenaError(
-            f"of the chat templates {', '.join(sorted(template))} none is named '{DEFAULT_TEMPLATE}'",
+            f"none of the chat templates {', '.join(sorted(template))} is named '{DEFAULT_TEMPLATE}'",
             where=str(folder),
-            hint=f"name the one for conversations '{DEFAULT_TEMPLATE}' in the tokenizer",
+            hint=f"rename the template for conversations to '{DEFAULT_TEMPLATE}' in the tokenizer",
         )
     names = sorted(template.keys() - {DEFAULT_TEMPLATE}) if len(template) > 1 else []
-    # llama.cpp's converter keeps these characters in a name too; another would be read under another name.
+    # llama.cpp's converter keeps only these characters in a name and changes others.
     if odd := [name for name in names if not (name.isascii() and name.replace("_", "").isalnum())]:
         raise ArenaError(
             f"chat templates named {', '.join(map(repr, odd))} cannot be written as GGUF",
             where=str(folder),
-            hint="name them by letters, digits and underscores",
+            hint="use only letters, digits and underscores in the names",
         )
     fields = {"tokenizer.chat_template": Field(default, Kind.STRING)}
     for name in names:
@@ -137,7 +137,7 @@ def _unknown(what: str, folder: Path) -> ArenaError:
 
 
 def _pre_name(state: dict[str, Any], folder: Path) -> str:
-    """Return GGUF's name for the way the tokenizer cuts text."""
+    """Return GGUF's name of the tokenizer's pre-tokenizer."""
     kind = state["model"]["type"]
     if kind != "BPE":
         raise _unknown(f"of type {kind}", folder)
@@ -145,7 +145,7 @@ def _pre_name(state: dict[str, Any], folder: Path) -> str:
         if _essence(json.loads(pre_tokenizer(name).__getstate__())) == _essence(state["pre_tokenizer"]):
             return name
     parts = ", ".join(_kinds(state["pre_tokenizer"])) or "nothing"
-    raise _unknown(f"that cuts text in a way that has no name here (pre_tokenizer: {parts})", folder)
+    raise _unknown(f"with an unknown pre-tokenizer ({parts})", folder)
 
 
 def _essence(part: object) -> object:
@@ -156,7 +156,7 @@ def _essence(part: object) -> object:
 
 
 def _parts(part: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
-    """Yield the steps of a normaliser, pre-tokenizer, post-processor or decoder, sequences taken apart."""
+    """Yield the steps of a normaliser, pre-tokenizer, post-processor or decoder, with sequences flattened."""
     if part is None:
         return
     if part["type"] == "Sequence":
@@ -172,31 +172,31 @@ def _kinds(part: dict[str, Any] | None) -> list[str]:
 
 
 def _check_model(state: dict[str, Any], pre: str, folder: Path) -> None:
-    """Refuse options of BPE that GGUF's has not, where they can change a token."""
+    """Refuse options of BPE that GGUF lacks, if they can change a token."""
     from tokenizers import models, pre_tokenizers
 
     model = state["model"]
     for option in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
         if model.get(option):
             raise _unknown(f"with {option}: {model[option]}", folder)
-    # A byte without a token is passed over by GGUF's readers, as it is here where no token stands for it.
+    # GGUF's readers skip bytes without a token, as this tokenizer does if it has no unknown token.
     missing = set(pre_tokenizers.ByteLevel.alphabet()) - model["vocab"].keys()
     if missing and model.get("unk_token"):
         raise _unknown(f"with {model['unk_token']!r} for {len(missing)} of the 256 bytes", folder)
     if bool(model.get("ignore_merges")) == (pre in MERGELESS):
         return
-    # A whole piece that is a token is taken before any merge, or not: the same where merges lead to every token.
+    # ignore_merges takes a piece that is a whole token without merging; no difference if merges reach every token.
     merges = [tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in model["merges"]]
     bpe = models.BPE(model["vocab"], merges)
     pieces = model["vocab"].keys() - {
         token["content"] for token in state["added_tokens"]
-    }  # these are cut out before
+    }  # added tokens are split off before BPE
     if any(len(bpe.tokenize(piece)) > 1 for piece in pieces):
         raise _unknown(f"with ignore_merges: {bool(model.get('ignore_merges'))}, and cut as '{pre}',", folder)
 
 
 def _check_around(state: dict[str, Any], pre: str, folder: Path) -> None:
-    """Refuse a normaliser, a decoder and added tokens that read or give other text."""
+    """Refuse normalisers, decoders and added tokens that GGUF's readers would treat differently."""
     normalizer = _kinds(state["normalizer"])
     if normalizer and not (normalizer == ["NFC"] and pre in NORMALISED):
         raise _unknown(f"with the normalizer {', '.join(normalizer)}, and cut as '{pre}',", folder)
@@ -209,7 +209,7 @@ def _check_around(state: dict[str, Any], pre: str, folder: Path) -> None:
 
 
 def _added_around(processor: dict[str, Any] | None, tokenizer: Any, folder: Path) -> tuple[bool, bool]:
-    """Return whether the tokenizer puts the start before a text, and the end after it."""
+    """Return whether the tokenizer adds the start token before a text, and the end token after it."""
     around: list[str] = []
     for step in _parts(processor):
         if step["type"] == "ByteLevel":
@@ -231,7 +231,7 @@ def _added_around(processor: dict[str, Any] | None, tokenizer: Any, folder: Path
 
 
 def _tokens(state: dict[str, Any], width: int, folder: Path) -> tuple[list[str], list[int]]:
-    """Return the tokens in order of ids, filled up to the width of the embedding, and their kinds."""
+    """Return the tokens in order of ids, padded to the number of rows of the embedding, and their types."""
     vocabulary: dict[str, int] = dict(state["model"]["vocab"])
     special = {}
     for added in state["added_tokens"]:
@@ -241,10 +241,10 @@ def _tokens(state: dict[str, Any], width: int, folder: Path) -> tuple[list[str],
     by_id = {index: token for token, index in vocabulary.items()}
     if beyond := [by_id[index] for index in sorted(by_id) if index >= width]:
         raise _unknown(
-            f"with {len(beyond)} tokens more than the embedding's {width} rows ({beyond[0]!r} is the first)",
+            f"with {len(beyond)} tokens more than the embedding's {width} rows (the first is {beyond[0]!r})",
             folder,
         )
     tokens = [by_id.get(index, f"[PAD{index}]") for index in range(width)]
     if len(set(tokens)) < width:
-        raise _unknown("whose unused places cannot be named [PAD...]", folder)
+        raise _unknown("whose unused ids cannot be named [PAD...], because such a token exists", folder)
     return tokens, [special.get(index, NORMAL) for index in range(width)]

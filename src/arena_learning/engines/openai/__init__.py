@@ -1,6 +1,6 @@
-"""OpenAI-compatible endpoints as an engine: requests, replies, errors, rate limits.
+"""The engine for OpenAI-compatible endpoints: requests, replies, errors, rate limits.
 
-Nothing that a server sends is trusted.
+Everything that a server sends is treated as untrusted.
 """
 
 import lazy_loader

@@ -1,6 +1,6 @@
-"""The client of an endpoint: its key, its connections, and how a request without an answer is sorted.
+"""The client of an endpoint: its secret key, its connections, and the classification of failed requests.
 
-The key is read from the environment and stands nowhere but here.
+The key is read from the environment and is kept only here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from arena_learning.params import Endpoint
 
 
 class RawReply(NamedTuple):
-    """What came back: the status, the body without the key, the headers."""
+    """A response: its status, its body (with the secret key removed) and its headers."""
 
     status: int
     text: str
@@ -22,15 +22,15 @@ class RawReply(NamedTuple):
 
 
 class RetryLater(NamedTuple):
-    """A request that failed in a way that may pass.
+    """A failed request that may succeed when it is repeated.
 
     Attributes:
-        reason: in a few words.
-        busy: the server had no time for it; it is asked on as long as others are answered.
-        answered: the server may have done the work.
-        wait: seconds that it asks to wait, or None.
-        alive: there was an answer with status 200, so that the server is not down.
-        unreadable: that answer was no completion at all.
+        reason: short description of the failure.
+        busy: whether the server was too busy; such a request is repeated as long as others are answered.
+        answered: whether the server may have generated an answer.
+        wait: seconds that the server asks to wait, or None.
+        alive: whether the server replied with status 200, so that it is not down.
+        unreadable: whether that reply was not a completion.
     """
 
     reason: str
@@ -42,7 +42,7 @@ class RetryLater(NamedTuple):
 
 
 def _broken(error: Exception) -> RetryLater:
-    """Sort a request without an answer: by what lies beneath, for the client calls several things a timeout."""
+    """Classify a connection error by its underlying causes, because the client calls several of them a timeout."""
     import aiohttp
 
     causes: list[BaseException] = [error]
@@ -57,14 +57,14 @@ def _broken(error: Exception) -> RetryLater:
 
 
 class Client:
-    """Sends requests to one endpoint, with no more in flight than it allows.
+    """Sends requests to one endpoint, with a limited number in flight.
 
     Args:
-        endpoint: how it is asked.
-        where: the parameter that describes it, for errors.
+        endpoint: settings of the endpoint.
+        where: the endpoint's section of params.yaml, for errors.
 
     Raises:
-        ArenaError: the client is not installed, or the key's variable is not set.
+        ArenaError: the client is not installed, or the key's environment variable is not set.
     """
 
     def __init__(self, endpoint: Endpoint, where: str) -> None:
@@ -73,13 +73,13 @@ class Client:
         self._client = self._open()
 
     async def post(self, body: dict[str, Any]) -> RawReply | RetryLater:
-        """Send one request; what has a status, whichever, is `RawReply`."""
+        """Send one request; every response with a status is returned as `RawReply`."""
         import httpx2
 
         import openai
 
         try:
-            # The client's own way for what it has no method for: its methods spend as much again on checking types.
+            # The client's low-level method: its typed methods take twice the time because they validate types.
             reply = await self._client.post(
                 "/chat/completions", cast_to=httpx2.Response, body=body, options={"headers": self._headers}
             )
@@ -94,7 +94,7 @@ class Client:
         await self._client.close()
 
     def scrub(self, text: str) -> str:
-        """Return what the server sent without the key, should it send it back."""
+        """Return a server's text with the secret key removed, in case the server echoes it."""
         return text.replace(self._key, "***") if self._key else text
 
     def _open(self) -> Any:
@@ -109,7 +109,7 @@ class Client:
                 where=f"{self._where}.engine: openai",
                 hint="pip install 'arena-learning[openai]'",
             ) from None
-        # What the client would take from the environment is left out: a run must not depend on it.
+        # Headers that the client would take from the environment are omitted: a run must not depend on them.
         header = self._endpoint.api_key_header
         bare = not self._key or (header and header.lower() != "authorization")
         left_out = ["OpenAI-Organization", "OpenAI-Project", *(["Authorization"] if bare else [])]
@@ -122,10 +122,10 @@ class Client:
             base_url=self._endpoint.base_url,
             max_retries=0,
             default_query=self._endpoint.query,
-            # httpx2's own pool looks at every connection for every request: at 200 in flight that is most of the work.
+            # httpx2's own pool checks every connection for each request, which dominates at 200 requests in flight.
             http_client=openai.DefaultAioHttpClient(
                 timeout=httpx2.Timeout(seconds, connect=min(10.0, seconds)),
-                # The client takes Authorization off a request that goes elsewhere, and knows no other header.
+                # On redirects to another host the client removes the Authorization header, but no other one.
                 follow_redirects=not header,
                 limits=httpx2.Limits(
                     max_connections=self._endpoint.concurrency, max_keepalive_connections=None
@@ -140,6 +140,6 @@ class Client:
             raise ArenaError(
                 f"the environment variable {name} is not set",
                 where=f"{self._where}.api_key_env",
-                hint="export it",
+                hint=f"export {name}=KEY",
             )
         return key

@@ -1,9 +1,9 @@
-"""Any OpenAI-compatible endpoint: `vllm serve`, llama.cpp, Ollama, hosted ones.
+"""The engine for OpenAI-compatible endpoints: `vllm serve`, llama.cpp, Ollama, hosted services.
 
-Requests go out from a loop in a thread of its own and come back one by one: there is no batch to wait for, and the
-caller keeps each answer as it comes. Retried are 408, 409, 429, 5xx, timeouts, broken connections, malformed bodies and
-empty answers, and nothing else. What one conversation meets by itself is a refusal of that conversation; what would
-meet every other one stops the run.
+Requests are sent from an event loop in its own thread. Answers are returned one by one, so the caller can store each
+immediately. Status 408, 409, 429 and 5xx, timeouts, broken connections, malformed bodies and empty answers are retried,
+nothing else. An error that concerns one conversation refuses that conversation; an error that concerns every request
+stops the run.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ from arena_learning.engines.openai.request import request_body, sampled
 from arena_learning.engines.openai.run import EndpointRun, LoopThread, groups
 from arena_learning.params import Endpoint, Sampling
 
-VERSION = "1"  # of how a conversation becomes a request
-_ALL_REFUSED = 20  # refusals without one answer from which it cannot be the conversations
-_HEAD_START = 0.25  # seconds in which the very first request may show that every other one would fail, too
+VERSION = "1"  # of the conversion from conversation to request
+_ALL_REFUSED = 20  # after this many refusals without an answer, the cause is not the conversations
+_HEAD_START = 0.25  # seconds that the first request gets to show whether every request would fail
 
 
 class OpenAi:
     """Answers through an endpoint.
 
-    A greedy answer is taken to be the same in any company: what a server batches is not for its clients to choose.
+    Greedy answers count as independent of the batch, because clients cannot choose a server's batches.
 
     Args:
-        model: the model's name at the endpoint.
-        endpoint: how it is asked.
-        system: a system prompt for conversations that have none.
-        where: the parameter that describes it, for errors.
+        model: name of the model at the endpoint.
+        endpoint: settings of the endpoint.
+        system: system prompt for conversations that have none.
+        where: the endpoint's section of params.yaml, for errors.
         first_wait: seconds before the first retry.
 
     Attributes:
-        maybe_twice: requests sent again whose first answer may have been generated all the same.
+        maybe_twice: number of repeated requests whose first answer may have been generated too.
 
     Raises:
-        ArenaError: the client is not installed, or the key's variable is not set.
+        ArenaError: the client is not installed, or the key's environment variable is not set.
     """
 
     batch_exact = True
-    max_top_logprobs = 20  # what OpenAI allows, and vLLM unless told otherwise
+    max_top_logprobs = 20  # OpenAI's limit, and vLLM's default limit
 
     def __init__(
         self, model: str, endpoint: Endpoint, *, system: str = "", where: str = "", first_wait: float = 1.0
@@ -62,22 +62,22 @@ class OpenAi:
         self._pace = RateLimiter(endpoint.requests_per_minute, endpoint.tokens_per_minute)
         self._client = Client(endpoint, where)
         self._thread = LoopThread()
-        self._met = False  # whether anything has ever come back
+        self._met = False  # whether any reply has ever arrived
         self.fingerprint = _fingerprint(model, endpoint, system)
-        # What was asked at this address before its deployment had a name.
+        # The fingerprint of the same endpoint before its deployment got a name.
         nameless = endpoint.model_copy(update={"deployment": ""})
         self.older_fingerprints = [_fingerprint(model, nameless, system)] if endpoint.deployment else []
 
     def variant(self, conversation: Conversation) -> str:
-        """Say what is asked otherwise than it once was; see `base.Versioned`.
+        """Return the store key's mark for a changed prompt; see `base.Versioned`.
 
-        The list of control tokens has grown: only a conversation that holds one of those that came later is.
+        The list of control tokens has grown, so prompts changed for conversations with a token of the later list.
         """
         later = any(control.has_later_marks(turn.content) for turn in conversation)
         return f"controls {control.VERSION}" if later else ""
 
     def said(self, text: str) -> SplitAnswer:
-        """Split an answer that was remembered whole; see `base.Versioned`."""
+        """Split an answer that was stored with its thought; see `base.Versioned`."""
         return split_text(text)
 
     def respond(
@@ -88,13 +88,13 @@ class OpenAi:
         return [found[place] for place in range(len(conversations))]
 
     def stream(self, conversations: Sequence[Conversation], sampling: Sampling) -> Iterator[list[Answered]]:
-        """Yield answers as they come; see `base.Streaming`. Leaving early cancels what is in flight."""
+        """Yield answers as they arrive; see `base.Streaming`. Closing the iterator cancels requests in flight."""
         return self.respond_with_logprobs(conversations, sampling, 0)
 
     def respond_with_logprobs(
         self, conversations: Sequence[Conversation], sampling: Sampling, top_logprobs: int
     ) -> Iterator[list[Answered]]:
-        """Yield answers with their likeliest tokens, where the endpoint gives any; see `ReportsLogprobs`."""
+        """Yield answers with the most probable tokens, if the endpoint reports them; see `ReportsLogprobs`."""
         if not conversations:
             return
         run = EndpointRun(conversations, sampling, top_logprobs)
@@ -104,7 +104,7 @@ class OpenAi:
             yield from groups(run)
             future.result()
         except CancelledError:
-            raise self._error("the engine was closed while it answered", "") from None
+            raise self._error("the engine was closed while it was answering", "") from None
         finally:
             if future.cancel():
                 while run.done.get() is not None:
@@ -113,17 +113,17 @@ class OpenAi:
             self._say(run)
 
     def close(self) -> None:
-        """Close the connections and end the loop's thread."""
+        """Close the connections and stop the event loop's thread."""
         if self._thread.running:
             self._thread.start(self._client.close()).result(timeout=10)
             self._thread.stop()
 
     async def _all(self, run: EndpointRun) -> None:
-        """Answer everything with as many workers as requests may be in flight; the first error ends all."""
+        """Answer all conversations with one worker per allowed request in flight; the first error stops all."""
         count = min(self._endpoint.concurrency, len(run.conversations))
         workers = [asyncio.create_task(self._work(run))]
         try:
-            if not self._met:  # a key that is refused, a quota that is used up: one request tells
+            if not self._met:  # one request shows an invalid key or an exhausted quota
                 with suppress(TimeoutError):
                     await asyncio.wait_for(run.heard.wait(), _HEAD_START)
             if not workers[0].done():
@@ -139,10 +139,10 @@ class OpenAi:
             run.done.put((place, await self._answer(run.conversations[place], run)))
 
     async def _answer(self, conversation: Conversation, run: EndpointRun) -> Completion | Refused:
-        """Ask until there is an answer or a refusal.
+        """Send requests until there is an answer or a refusal.
 
-        A request that keeps failing while others are answered is refused if it is the server's fault each time, and
-        goes on trying if the server was only busy. Where nothing comes back any more, the endpoint is down.
+        If a request keeps failing while others are answered, it is refused; if the server was only busy, it is retried
+        further. If no request gets a reply any more, the endpoint is down.
         """
         body = request_body(self._model, self._endpoint, self._system, conversation, run)
         size = sum(len(message["content"].encode()) for message in body["messages"])
@@ -164,7 +164,7 @@ class OpenAi:
                 alive_before = run.alive
             run.alive += result.alive
             self._count(result, run)
-            # Where no conversation at all gets an answer, asking each again would only cost: one request tells.
+            # If no conversation gets an answer, one request each is enough: retries would only cost.
             hopeless = run.fruitless >= _ALL_REFUSED and result.alive and not result.unreadable
             if failures > self._endpoint.retries or hopeless:
                 if run.alive == alive_before:
@@ -175,7 +175,7 @@ class OpenAi:
             await self._wait(result, failures)
 
     def _refuse_conversation(self, last: RetryLater, failures: int, empty: int, run: EndpointRun) -> Refused:
-        """Return why a conversation gets no answer; raises where it is not the conversations any more."""
+        """Return why a conversation gets no answer; raise an error if the cause is not the conversations."""
         run.fruitless += last.alive and not last.unreadable
         if last.reason == EMPTY:
             return Refused(f"{EMPTY}, {empty} times")
@@ -185,14 +185,14 @@ class OpenAi:
                 raise self._error(
                     f"{run.unanswered} conversations in a row got no answer, the last after {failures} attempts: "
                     f"{last.reason}",
-                    "check base_url (most end in /v1) and the server's log; run again: what was answered is kept",
+                    "check base_url (most end in /v1) and the server's log, then run again: stored answers are kept",
                 )
         return Refused(f"{failures} attempts failed, the last by {last.reason}", passing=True)
 
     async def _send(
         self, body: dict[str, Any], size: int, run: EndpointRun
     ) -> Completion | Refused | RetryLater:
-        """Send one request and sort what comes back. Raises ArenaError for what would meet every request."""
+        """Send one request and classify the reply. Raises ArenaError for errors that every request would get."""
         try:
             sent = await self._client.post(body)
         finally:
@@ -207,7 +207,7 @@ class OpenAi:
             run.unknown[unknown] += 1
         if not isinstance(found, Malformed):
             return found
-        if found.status:  # an error with status 200 around it
+        if found.status:  # an error that was sent with status 200
             result = self._refusal(found.status, sent.text, sent.headers, run)
             if isinstance(result, RetryLater):
                 return result._replace(alive=True, answered=True, busy=False, unreadable=True)
@@ -217,7 +217,7 @@ class OpenAi:
     def _refusal(
         self, status: int, body: str, headers: Mapping[str, str], run: EndpointRun
     ) -> Refused | RetryLater:
-        """Sort an error; raises what stops the run."""
+        """Classify an error; raise those that stop the run."""
         trouble = classify_error(status, body, headers)
         if trouble.kind in ("limited", "failed"):
             busy = trouble.kind == "limited" or status in (408, 503)
@@ -229,7 +229,7 @@ class OpenAi:
             if run.refused >= _ALL_REFUSED and not run.answered:
                 raise self._error(
                     f"the endpoint refuses every request: {trouble.what}",
-                    "check model, omit and extra_body",
+                    "check the keys model, omit and extra_body",
                 )
         return Refused(trouble.what)
 
@@ -239,7 +239,7 @@ class OpenAi:
             return self._error(
                 f"the endpoint's quota is used up: {trouble.what}",
                 f"top up, wait until it is renewed, or put another key in {variable or 'api_key_env'}; "
-                "then run again: what was answered so far is kept",
+                "then run again: stored answers are kept",
             )
         key = f"the key in {variable}" if variable else "api_key_env (no key is sent)"
         return self._error(
@@ -247,13 +247,13 @@ class OpenAi:
         )
 
     async def _wait(self, again: RetryLater, failures: int) -> None:
-        # An empty answer says nothing of how busy the server is: no longer wait each time.
+        # An empty answer does not mean that the server is busy, so the wait does not grow.
         wait = backoff(1 if again.reason == EMPTY else failures, self._first_wait)
         if again.wait is not None:
             if again.wait > LONGEST_PAUSE:
                 raise self._error(
                     f"the endpoint asks to wait {again.wait:.0f} s ({again.reason})",
-                    "run again then: what was answered so far is kept",
+                    "run again after that time: stored answers are kept",
                 )
             self._pace.pause(again.wait)
             wait = again.wait + min(wait, 0.1 * again.wait)
@@ -266,12 +266,12 @@ class OpenAi:
     def _down(self, attempts: int, last: RetryLater) -> ArenaError:
         if last.reason.startswith(("status 429", "status 409")):
             return self._error(
-                f"the endpoint takes no more requests: {attempts} attempts, the last ended in {last.reason}",
-                "set requests_per_minute or lower concurrency; run again: what was answered so far is kept",
+                f"the endpoint accepts no more requests: {attempts} attempts, the last ended in {last.reason}",
+                "set requests_per_minute or lower concurrency, then run again: stored answers are kept",
             )
         return self._error(
             f"the endpoint is down: {attempts} attempts, the last ended in {last.reason}",
-            "start it and run again: what was answered so far is kept",
+            "start it and run again: stored answers are kept",
         )
 
     def _error(self, what: str, hint: str) -> ArenaError:
@@ -279,23 +279,23 @@ class OpenAi:
         return ArenaError(self._client.scrub(what), where=place, hint=hint)
 
     def _say(self, run: EndpointRun) -> None:
-        """Report on standard error what was sent again, and what the server said that nobody knows."""
+        """Report repeated requests and unknown finish reasons on standard error."""
         address = self._endpoint.base_url
         if run.again:
             reasons = ", ".join(f"{count} x {reason}" for reason, count in run.again.most_common(5))
             sys.stderr.write(
-                f"{address}: {run.answered} answers by {run.sent} requests; sent again: {reasons}; "
+                f"{address}: {run.answered} answers from {run.sent} requests; repeated: {reasons}; "
                 f"of these {run.maybe_twice} may have been generated twice\n"
             )
         for reason, count in run.unknown.most_common(5):
             sys.stderr.write(
-                f"{address}: finish_reason {reason!r} is not known ({count} answers): taken as whole, or as cut off "
-                "where max_tokens were generated\n"
+                f"{address}: unknown finish_reason {reason!r} ({count} answers): treated as stop, or as length if "
+                "max_tokens were generated\n"
             )
 
 
 def _fingerprint(model: str, endpoint: Endpoint, system: str) -> dict[str, str]:
-    """Return all of an endpoint that could change an answer; what was added later is there only where it is set."""
+    """Return every setting of an endpoint that could change an answer; later additions only if they are set."""
     if endpoint.deployment:
         place = {"deployment": endpoint.deployment}
     else:

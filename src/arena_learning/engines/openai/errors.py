@@ -1,7 +1,7 @@
-"""What an endpoint's error means: for this conversation, for every request, for now, or until the quota is raised.
+"""Classifies an endpoint's errors: they concern one conversation, every request, or only the moment.
 
-Statuses alone do not tell: a quota that is used up comes as 429 like a storm that passes, a content filter as 400 like
-a misspelt field. So the words that services use are read too.
+The status is not enough: 429 may be an exhausted quota or a temporary limit, 400 a content filter or a misspelt field.
+So the error's text is matched against the words that services use.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from arena_learning.core import redacted
 from arena_learning.engines.openai.rate_limit import LONGEST_PAUSE, retry_after, retry_in
 
 _LIMITED = (409, 429)
-_OURS = (301, 302, 303, 307, 308, 401, 403, 404, 405, 410)  # no other request would fare better
+_OURS = (301, 302, 303, 307, 308, 401, 403, 404, 405, 410)  # every request would get the same error
 _ITEM = (413, 451)
 _NAMES = frozenset(
     {"code", "type", "status", "reason", "quotaid"}
-)  # fields that hold a word of the service's own
+)  # fields with codes that the service defines
 
-_PAID = re.compile(  # nothing but money or another key helps
+_PAID = re.compile(  # only payment or another key helps
     r"insufficient[_ ](?:user[_ ]|account[_ ])?(?:quota|balance|credits?|funds)|billing[_ ]hard[_ ]limit"
     r"|billing_not_active|exceeded_current_quota|credit[_ ]balance(?:[_ ]is)?[_ ]too[_ ]low|perday"
     r"|(?:out of|no more|not enough|used all (?:of )?(?:your |the )?(?:available )?|requires more) ?(?:credits|funds)"
@@ -41,23 +41,23 @@ _TOO_LONG = re.compile(
     r"|string_above_max_length|exceeds?.{0,40}\b(?:input|context)\b",
     re.I | re.S,
 )
-_TOO_LARGE = re.compile(r"request (?:is )?too large", re.I)  # for the tokens of a whole minute: never passes
+_TOO_LARGE = re.compile(r"request (?:is )?too large", re.I)  # exceeds the tokens of a whole minute: permanent
 _FILTERED = re.compile(
     r"content[_ ]?(?:policy|filter|management policy|moderation|exists risk|violation)|ResponsibleAIPolicy|moderation"
     r"|\bflagged|data_inspection_failed|usage polic|guardrail|prohibited[_ ]content|invalid_prompt"
     r"|safety (?:system|filter|polic|setting|check)|sensitive (?:content|word|information|input)|敏感",
     re.I,
 )
-_HEAD = 300  # characters of a message that are the service's own words; behind them it may quote the prompt
+_HEAD = 300  # characters of a message that are matched; after them a service may quote the prompt
 
 
 class EndpointError(NamedTuple):
-    """What an error means.
+    """A classified error.
 
     Attributes:
-        kind: ``quota`` (used up: nothing helps but money, time or another key), ``ours`` (every request would meet
-            it), ``limited`` (too many requests: passes), ``failed`` (may pass), ``item`` (this conversation alone) or
-            ``request`` (refused; perhaps every other one too).
+        kind: ``quota`` (exhausted: needs payment, time or another key), ``ours`` (every request would get it),
+            ``limited`` (too many requests: temporary), ``failed`` (may be temporary), ``item`` (only this conversation)
+            or ``request`` (refused; perhaps every other request too).
         what: status and message, in one short line.
         wait: seconds that the endpoint asks to wait, or None.
     """
@@ -68,12 +68,16 @@ class EndpointError(NamedTuple):
 
 
 def classify_error(status: int, body: str, headers: Mapping[str, str]) -> EndpointError:
-    """Return what an error means.
+    """Classify an error.
 
     Args:
-        status: of HTTP, or the one that stands in the body of an error sent with 200.
-        body: as the server sent it.
-        headers: of the response, in lower case or case-insensitive.
+        status: HTTP status, or the status in the body of an error that was sent with 200.
+        body: body of the response.
+        headers: headers of the response, in lower case or case-insensitive.
+
+    Example:
+        >>> classify_error(429, '{"error": {"code": "insufficient_quota"}}', {}).kind
+        'quota'
     """
     what = f"status {status}: {error_text(body)}" if body.strip() else f"status {status}"
     head = error_text(body, _HEAD)
@@ -96,12 +100,12 @@ def classify_error(status: int, body: str, headers: Mapping[str, str]) -> Endpoi
 
 
 def error_text(body: str, longest: int = 200) -> str:
-    """Return an error body's message in one short line, without what looks like an access token."""
+    """Return an error body's message in one short line, with access tokens removed."""
     return redacted(" ".join((message_of(_parsed(body)) or body).split()))[:longest]
 
 
 def message_of(reply: Any) -> str:
-    """Return the message in ``{"error": {"message": ...}}`` and its simpler forms; Google sends a list of one."""
+    """Return the message of ``{"error": {"message": ...}}`` or a simpler form; Google sends it in a list."""
     if isinstance(reply, list) and len(reply) == 1:
         reply = reply[0]
     error = (reply.get("error") or reply) if isinstance(reply, dict) else ""
@@ -111,9 +115,9 @@ def message_of(reply: Any) -> str:
 
 
 def status_of(reply: Any) -> int:
-    """Return the status inside an error that was sent with status 200 (``{"error": {"code": 429}}``), or 0.
+    """Return the status in the body of an error that was sent with status 200 (``{"error": {"code": 429}}``), or 0.
 
-    An error without a status whose words say that a quota is used up is one of 402.
+    An error without a status, whose text says that a quota is exhausted, counts as 402.
     """
     error = reply.get("error") if isinstance(reply, dict) else None
     code = error.get("code", error.get("status")) if isinstance(error, dict) else None
@@ -125,7 +129,7 @@ def status_of(reply: Any) -> int:
 
 
 def _used_up(status: int, words: str, wait: float | None) -> bool:
-    """Whether a quota is used up; one that comes back within the longest pause is waited for."""
+    """Whether a quota is exhausted; one that is renewed within the longest pause is waited for instead."""
     if status == 402:
         return True
     if status not in (400, 403, 429):
@@ -138,7 +142,7 @@ def _used_up(status: int, words: str, wait: float | None) -> bool:
 
 
 def _does_not_fit(status: int, words: str) -> bool:
-    """Whether a prompt is longer than the model, or a minute's tokens, can hold."""
+    """Whether a prompt exceeds the model's context, or the limit of tokens per minute."""
     if status == 429:
         return bool(_TOO_LARGE.search(words))
     if status in (400, 422):
@@ -154,7 +158,7 @@ def _parsed(body: str) -> Any:
 
 
 def _codes(value: Any, depth: int = 0) -> Iterator[str]:
-    """Yield the service's own words for an error: its code and type, and those of the error inside it."""
+    """Yield the error's codes and types, including those of nested errors."""
     if depth > 6:
         return
     if isinstance(value, list):

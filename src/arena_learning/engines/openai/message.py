@@ -1,7 +1,7 @@
-"""What a message of an endpoint says: the answer, and apart from it the thought, in all the forms that servers use.
+"""Reads an endpoint's message: separates the answer from the thought, in all formats that servers use.
 
-A thought comes in a field of its own, as a part of the content, or in the midst of the text. Only words count: a part
-of a kind that is not known (an image, a call of a tool, something encrypted) is no text.
+A thought may be in its own field, in a part of the content, or inside the text. Parts of an unknown kind (an image, a
+tool call, encrypted data) are ignored.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple
 from arena_learning.core import CHANNEL, MARKS, split_text, unwrap
 from arena_learning.schema import FinishReason
 
-# The fields of a message that hold its thought: of vLLM, SGLang and DeepSeek; of OpenRouter, Ollama and newer vLLM; of
-# Ollama's own protocol; OpenRouter's parts; LiteLLM's parts. Those that stand side by side repeat each other.
+# The fields of a message with its thought: of vLLM, SGLang and DeepSeek; of OpenRouter, Ollama and newer vLLM; of
+# Ollama's own protocol; OpenRouter's parts; LiteLLM's parts. If several are given, they repeat each other.
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
 _TEXT_PARTS = frozenset({"text", "output_text", "refusal"})
 _THOUGHT_PARTS = frozenset(
@@ -23,8 +23,10 @@ _THOUGHT_PARTS = frozenset(
     }
 )
 _WORDS = ("text", "thinking", "thought", "reasoning", "summary", "content", "refusal", "value")
-_DEPTH = 8  # of parts inside of parts; deeper is nobody's protocol
-_HALF = re.compile("[\ud800-\udfff]")  # half a character: JSON can hold one, and no store or file in UTF-8
+_DEPTH = 8  # maximum nesting of parts; no protocol nests deeper
+_HALF = re.compile(
+    "[\ud800-\udfff]"
+)  # unpaired surrogates: possible in JSON, but not in UTF-8 files or the store
 
 Ending = Literal["stop", "length", "tool", "filter", "broken", "unknown"]
 
@@ -33,8 +35,8 @@ def _spelt(kind: Ending, words: str) -> dict[str, Ending]:
     return dict.fromkeys(words.split(), kind)
 
 
-# By their letters alone, for each server spells them in its own way (MAX_TOKENS, max-tokens, maxTokens). "broken" is an
-# answer that the server itself did not finish.
+# Compared by letters only, because spellings differ (MAX_TOKENS, max-tokens, maxTokens). "broken" means that the server
+# did not finish the answer.
 _ENDINGS: dict[str, Ending] = {
     **_spelt("stop", "stop stopped stopsequence stopstring stoptoken stopword endturn endofturn turnend eos"),
     **_spelt(
@@ -61,7 +63,7 @@ _ENDINGS: dict[str, Ending] = {
 
 
 class Message(NamedTuple):
-    """The answer of a message, its thought, and whether the thought ended."""
+    """A message's answer, its thought, and whether the thought ended."""
 
     text: str
     thought: str = ""
@@ -69,7 +71,12 @@ class Message(NamedTuple):
 
 
 def ending(finish: Any) -> Ending:
-    """Return what a ``finish_reason`` means, in whatever spelling; nothing, and what is not known, is ``unknown``."""
+    """Return the meaning of a ``finish_reason`` in any spelling; a missing or unknown one is ``unknown``.
+
+    Example:
+        >>> ending("MAX_TOKENS"), ending("end-turn"), ending(None)
+        ('length', 'stop', 'unknown')
+    """
     letters = re.sub("[^a-z]", "", finish.lower()) if isinstance(finish, str) else ""
     return _ENDINGS.get(letters.removeprefix("finishreason"), "unknown")
 
@@ -78,10 +85,10 @@ def finished(found: Ending, tokens: int, limit: int) -> FinishReason:
     """Return how an answer with text ended.
 
     Args:
-        found: what its reason means; one that is not known, or missing, is taken for ``length`` where as many tokens
-            were generated as were allowed, else for ``stop``.
-        tokens: generated, by the server's count; 0 where it counts none.
-        limit: how many were allowed.
+        found: meaning of its finish reason; ``unknown`` counts as ``length`` if the limit of tokens was reached, else
+            as ``stop``.
+        tokens: number of generated tokens as counted by the server; 0 if it does not count.
+        limit: limit of generated tokens.
     """
     if found == "length" or (found == "unknown" and tokens >= limit > 0):
         return "length"
@@ -89,10 +96,10 @@ def finished(found: Ending, tokens: int, limit: int) -> FinishReason:
 
 
 def read_message(message: dict[str, Any]) -> Message | None:
-    """Return what a message says, or None where its content is neither text nor parts.
+    """Return the answer and thought of a message, or None if its content is neither text nor parts.
 
-    Parts of text, joined, are the answer. A thought inside of the text is split off; where the server has split it off
-    already, only one that the text begins with. A refusal is text: the model's own words.
+    The joined text parts are the answer. A thought inside the text is split off; if the server has already separated a
+    thought, only one at the start of the text is. A refusal field counts as text, because the model wrote it.
     """
     content = message.get("content")
     if content is not None and not isinstance(content, str | list | dict):
@@ -110,7 +117,7 @@ def read_message(message: dict[str, Any]) -> Message | None:
 
 
 def calls_a_tool(message: dict[str, Any]) -> bool:
-    """Whether a message calls a tool."""
+    """Whether a message contains a tool call."""
     return bool(message.get("tool_calls") or message.get("function_call"))
 
 
@@ -119,7 +126,7 @@ def _begins_with_a_thought(text: str) -> bool:
 
 
 def _parts(content: Any) -> tuple[str, str]:
-    """Return the text and the thought of a content: text, parts, or one part."""
+    """Return the text and the thought of content, which is text, a list of parts, or one part."""
     texts: list[str] = []
     thoughts: list[str] = []
     for part in content if isinstance(content, list) else [content]:
@@ -135,7 +142,7 @@ def _parts(content: Any) -> tuple[str, str]:
 
 
 def _words(value: Any, depth: int = 0) -> str:
-    """Return the words in a part, however deep they lie: ``{"thinking": [{"type": "text", "text": ...}]}``."""
+    """Return the text in a part, also if nested: ``{"thinking": [{"type": "text", "text": ...}]}``."""
     if isinstance(value, str):
         return value
     if depth > _DEPTH:

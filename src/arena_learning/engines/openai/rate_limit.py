@@ -1,4 +1,4 @@
-"""How fast an endpoint is asked: requests and tokens per minute, pauses it asks for, waits between retries."""
+"""Limits the rate of requests: requests and tokens per minute, requested pauses, waits between retries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 LONGEST_WAIT = 60.0  # seconds between two attempts, unless the endpoint asks for more
 LONGEST_PAUSE = 600.0  # seconds; an endpoint that asks for more stops the run
 _PER = 60.0
-# How services say it in an error's body, where they send no header: "try again in 1m2.5s", "retryDelay": "34s".
+# Waiting times in the body of an error, from services without the header: "try again in 1m2.5s", "retryDelay": "34s".
 _RETRY = re.compile(
     r"(?:(?:re)?try(?: again)? (?:in|after) |\"retryDelay\"\s*:\s*\")((?:\d+(?:\.\d+)? ?(?:ms|h|m|s)[a-z]* ?)+)",
     re.I,
@@ -23,15 +23,15 @@ _SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class RateLimiter:
-    """Spaces requests evenly, so that no minute holds more of them, or of their tokens, than allowed.
+    """Spaces requests evenly, so that no minute exceeds the limits of requests and tokens.
 
-    Each request gets the next free moment of both schedules. Tokens are guessed when it starts and put right when its
-    usage is known. A pause moves every request that has not started.
+    Each request gets the next free time in both schedules. Its tokens are estimated at the start and corrected when its
+    usage is known. A pause delays every request that has not started.
 
     Args:
-        requests: a minute; 0 for no limit.
-        tokens: a minute; 0 for no limit.
-        clock: seconds; replaced in tests.
+        requests: limit of requests per minute; 0 for no limit.
+        tokens: limit of tokens per minute; 0 for no limit.
+        clock: returns the time in seconds; replaced in tests.
     """
 
     def __init__(self, requests: int, tokens: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -41,14 +41,14 @@ class RateLimiter:
         self._next_request = self._next_token = self._paused_until = 0.0
 
     async def take(self, tokens: int) -> None:
-        """Wait for the moment at which a request of about ``tokens`` may start."""
+        """Wait until a request of about ``tokens`` tokens may start."""
         wait = self.reserve(tokens)
         while wait > 0:
             await asyncio.sleep(wait)
             wait = self._paused_until - self._clock()
 
     def reserve(self, tokens: int) -> float:
-        """Book the next free moment; return the seconds until it."""
+        """Reserve the next free time; return the seconds until then."""
         now = self._clock()
         start = max(now, self._paused_until, self._next_request, self._next_token)
         self._next_request = start + self._request
@@ -56,7 +56,7 @@ class RateLimiter:
         return start - now
 
     def settle(self, guessed: int, used: int) -> None:
-        """Put right what a request was guessed to use."""
+        """Correct the schedule by the difference of a request's used and estimated tokens."""
         self._next_token += (used - guessed) * self._token
 
     def pause(self, seconds: float) -> None:
@@ -65,7 +65,7 @@ class RateLimiter:
 
 
 def backoff(failures: int, first: float) -> float:
-    """Return the seconds to wait after so many failures: doubling, with jitter against marching in step."""
+    """Return the seconds to wait after ``failures``: doubling, with jitter so that requests do not synchronise."""
     longest = min(LONGEST_WAIT, first * 2.0 ** min(failures - 1, 16))
     return longest * random.uniform(0.5, 1.0)
 
@@ -90,7 +90,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def retry_in(body: str) -> float | None:
-    """Return the seconds that the words of an error ask to wait ("Please try again in 6m0.5s"), or None."""
+    """Return the seconds that an error's text asks to wait ("Please try again in 6m0.5s"), or None.
+
+    Example:
+        >>> retry_in("Rate limit reached. Please try again in 1m2.5s.")
+        62.5
+    """
     found = _RETRY.search(body)
     if found is None:
         return None

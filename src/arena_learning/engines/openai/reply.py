@@ -1,4 +1,4 @@
-"""Reading what an endpoint sends back. Nothing in it is trusted: anything but a whole answer is malformed."""
+"""Reads an endpoint's replies. They are untrusted: everything except a complete answer is malformed."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from arena_learning.engines.openai.message import (
     read_message,
 )
 
-BYTES_A_TOKEN = 4  # where a server counts no tokens: of UTF-8, so that a Chinese character is most of one
+BYTES_A_TOKEN = 4  # of UTF-8, to estimate tokens if the server does not count them
 EMPTY = "an empty answer"
 _FILTER = "the endpoint's content filter cut the answer off"
 
 
 class Malformed(NamedTuple):
-    """Why a body is no answer; the request is sent again.
+    """Why a body is not an answer; the request is repeated.
 
     Attributes:
-        reason: in a few words.
-        unreadable: it is no completion at all, and more of them mean that the address is wrong.
-        status: that of an error which was sent as if it were an answer, or 0.
+        reason: short description of the problem.
+        unreadable: whether the body is not a completion at all; several of them mean that the address is wrong.
+        status: status of an error that was sent with status 200, or 0.
     """
 
     reason: str
@@ -35,14 +35,14 @@ class Malformed(NamedTuple):
 
 
 class EndpointReply(NamedTuple):
-    """What a body holds, and the ``finish_reason`` of an answer where it is not known."""
+    """The contents of a body, and the ``finish_reason`` of an answer if it is unknown."""
 
     found: Completion | Refused | Malformed
     unknown: str = ""
 
 
 class _Usage(NamedTuple):
-    """Tokens by the server's count; 0 where it counts none. ``completion`` has the thought in it."""
+    """Token counts from the server; 0 if it does not count. ``completion`` includes the thought."""
 
     prompt: int = 0
     completion: int = 0
@@ -50,12 +50,12 @@ class _Usage(NamedTuple):
 
 
 def read_reply(body: str, prompt_bytes: int, limit: int) -> EndpointReply:
-    """Return the answer in a response body (``seconds`` 0), a refusal, or what is wrong with the body.
+    """Return the answer in a response body (with ``seconds`` 0), a refusal, or what is wrong with the body.
 
     Args:
-        body: as the server sent it.
-        prompt_bytes: length of the prompt, to guess its tokens where the server counts none.
-        limit: how many tokens the answer might have had.
+        body: body of the response.
+        prompt_bytes: length of the prompt in bytes, to estimate its tokens if the server does not count them.
+        limit: limit of the answer's tokens.
     """
     if not body.strip():
         return EndpointReply(Malformed("an empty body", unreadable=True))
@@ -89,7 +89,7 @@ def _read_choice(choice: dict[str, Any], usage: _Usage, prompt_bytes: int, limit
     if not said.text and (found == "tool" or calls_a_tool(message)):
         return EndpointReply(Refused("a call of a tool instead of an answer"))
     nothing = not said.text and not said.thought and not usage.thought and found != "length"
-    # One token is the end of the turn: the model had nothing to say, and would say it again.
+    # A single token is the end of the turn: the model chose an empty answer, and would repeat it.
     if nothing and not (message.get("content") == "" and usage.completion == 1):
         return EndpointReply(Malformed(EMPTY))
     reason = finished(found, usage.completion, limit) if said.ended else "length"
@@ -108,7 +108,7 @@ def _read_choice(choice: dict[str, Any], usage: _Usage, prompt_bytes: int, limit
 
 
 def _counted(said: Message, usage: _Usage, prompt_bytes: int) -> _Usage:
-    """Return the usage with guesses, by bytes, in place of what the server does not count."""
+    """Return the usage, with estimates from bytes for numbers that the server does not count."""
     text, thought = len(said.text.encode()), len(said.thought.encode())
     completion = usage.completion or (text + thought) // BYTES_A_TOKEN + 1
     guess = round(completion * thought / (text + thought)) if thought else 0
@@ -122,7 +122,7 @@ def _first_choice(reply: Any) -> dict[str, Any] | None:
 
 
 def _tokens(logprobs: Any) -> tuple[Token, ...]:
-    """Return the tokens in a choice's ``logprobs``; nothing where any of it is not what the protocol says."""
+    """Return the tokens in a choice's ``logprobs``; none if any of them violates the protocol."""
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
     try:
         return tuple(_token(entry) for entry in content or ())
@@ -139,9 +139,9 @@ def _token(entry: dict[str, Any]) -> Token:
 
 
 def _usage(reply: dict[str, Any]) -> _Usage:
-    """Return the tokens that the server counts.
+    """Return the token counts of the server.
 
-    Most count a thought among the tokens of the completion; some count it beside them, which the total shows.
+    Most servers include the thought in the completion's tokens; others count it separately, as the total shows.
     """
     usage = reply.get("usage")
     if not isinstance(usage, dict):

@@ -1,4 +1,4 @@
-"""What is sent to an endpoint for a conversation."""
+"""Makes the request for a conversation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arena_learning.params import Endpoint, Sampling
 def request_body(
     model: str, endpoint: Endpoint, system: str, conversation: Conversation, run: EndpointRun
 ) -> dict[str, Any]:
-    """Return the request's body for one conversation of a run."""
+    """Return the body of the request for one conversation of a run."""
     turns = with_system(conversation, system)
     messages = [
         {"role": turn.role, "content": control.break_common_control_tokens(turn.content)} for turn in turns
@@ -28,7 +28,7 @@ def request_body(
 
 
 def sampled(endpoint: Endpoint, sampling: Sampling) -> dict[str, Any]:
-    """Return the sampling's fields as they are sent, all of them resolved: a server's defaults are its own."""
+    """Return the sampling fields of a request; all are sent explicitly, because servers' defaults differ."""
     greedy = sampling.temperature == 0
     fields = {
         "temperature": sampling.temperature,

@@ -1,4 +1,4 @@
-"""One call to an endpoint: what is asked, what has come back, and the thread that its event loop runs in."""
+"""The state of one call to an endpoint, and the thread of its event loop."""
 
 from __future__ import annotations
 
@@ -15,16 +15,23 @@ from arena_learning.engines.base import Answered, Completion, Conversation, Refu
 from arena_learning.params import Sampling
 
 T = TypeVar("T")
-_GROUP_SECONDS = 0.02  # answers that come this close together are handed over together
+_GROUP_SECONDS = 0.02  # answers that arrive within this time are yielded as one group
 
 
 class EndpointRun:
-    """What one call asks, what has come back, and what was sent again (``maybe_twice``).
+    """The conversations of one call, and counts of its requests and replies.
 
-    ``top_logprobs`` is how many of the likeliest tokens each place of an answer shall tell. ``alive`` counts whatever
-    shows that the server works: answers, refusals, and bodies with status 200 that are no answer. ``unanswered`` counts
-    the conversations since the last answer that got nothing readable, ``fruitless`` those whose answers were empty or
-    broken off each time. ``unknown`` holds the finish reasons that nobody knows.
+    Attributes:
+        top_logprobs: number of most probable tokens to request per position.
+        done: finished answers; None marks the end.
+        sent: requests sent; ``answered``, ``refused``: those with that result.
+        maybe_twice: repeated requests whose first answer may have been generated too.
+        alive: replies that show that the server works: answers, refusals, other bodies with status 200.
+        unanswered: conversations since the last answer that got no readable reply.
+        fruitless: conversations since the last answer whose replies were empty or broken off each time.
+        again: repeated requests by reason.
+        unknown: unknown finish reasons.
+        heard: set when the first reply or error has arrived.
     """
 
     def __init__(
@@ -37,11 +44,11 @@ class EndpointRun:
         self.alive = self.unanswered = self.fruitless = 0
         self.again: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()
-        self.heard = asyncio.Event()  # something has come back, if only an error
+        self.heard = asyncio.Event()
 
 
 def groups(run: EndpointRun) -> Iterator[list[Answered]]:
-    """Yield what has come back until all is done; the time between two groups is shared out by tokens."""
+    """Yield groups of answers until all are done; the time between two groups is divided among them by tokens."""
     last = time.perf_counter()
     ended = False
     while not ended:
@@ -59,7 +66,7 @@ def groups(run: EndpointRun) -> Iterator[list[Answered]]:
 
 
 class LoopThread:
-    """An event loop in a daemon thread, started when it is first needed."""
+    """An event loop in a daemon thread, which starts when it is first needed."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -67,7 +74,7 @@ class LoopThread:
 
     @property
     def running(self) -> bool:
-        """Whether the loop has been started and not stopped."""
+        """Whether the loop is running."""
         return self._loop is not None
 
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
@@ -79,7 +86,7 @@ class LoopThread:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def stop(self) -> None:
-        """End the loop and its thread."""
+        """Stop the loop and its thread."""
         loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         if loop is not None and thread is not None:
             loop.call_soon_threadsafe(loop.stop)

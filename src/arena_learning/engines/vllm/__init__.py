@@ -1,6 +1,6 @@
-"""vLLM as an engine, each model in a process of its own.
+"""The vLLM engine, with each model in its own process.
 
-The worker speaks lines of JSON; its end frees all of its memory.
+The worker process communicates in lines of JSON; when it ends, all its memory is freed.
 """
 
 import lazy_loader

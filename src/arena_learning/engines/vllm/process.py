@@ -1,4 +1,4 @@
-"""The process that holds a vLLM model: lines of JSON to it and from it, and what becomes of its errors."""
+"""Manages the worker process of a vLLM model: exchanges lines of JSON with it, and reports its errors."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from typing import IO, Any
 
 from arena_learning.core import ArenaError
 
-_PATIENCE_SECONDS = 20.0  # for a process to end by itself
+_PATIENCE_SECONDS = 20.0  # time for the process to end by itself
 _LOG_LINES = 5
 
 
 class VllmProcess:
-    """Starts the worker when it is needed, asks it, ends it.
+    """Starts the worker when needed, sends it requests, and ends it.
 
-    The worker ends when its standard input does: it cannot outlive this process, whatever ends it. What vLLM logs goes
-    to a file that is kept, and named, only when the worker failed.
+    The worker ends when its standard input closes, so it cannot outlive this process. vLLM's log goes to a file that is
+    kept, and named in the error, only if the worker fails.
 
     Args:
-        setup: what the worker is told first; see `vllm_worker`.
-        where: the parameter that describes the model, for errors.
+        setup: the worker's first line; see `engines.vllm.worker`.
+        where: the model's section of params.yaml, for errors.
     """
 
     def __init__(self, setup: dict[str, Any], where: str) -> None:
@@ -37,11 +37,11 @@ class VllmProcess:
 
     @property
     def pid(self) -> int | None:
-        """The worker's process id, while there is one."""
+        """The worker's process id, or None."""
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Start the worker and load the model, unless it is there.
+        """Start the worker and load the model, unless it is running.
 
         Raises:
             ArenaError: the model cannot be loaded.
@@ -58,19 +58,19 @@ class VllmProcess:
             stderr=self._log,
             text=True,
             encoding="utf-8",
-            start_new_session=True,  # an interrupt is for the caller, who then ends the worker
+            start_new_session=True,  # only this process gets an interrupt, and then ends the worker
         )
         try:
             self.ask(self._setup)
         except ArenaError:
-            self._end(wait=0)  # a worker without a model answers nothing
+            self._end(wait=0)  # a worker without a model cannot answer
             raise
 
     def ask(self, request: dict[str, Any]) -> Any:
         """Return the worker's answer.
 
         Raises:
-            ArenaError: the worker says what is wrong, or has ended.
+            ArenaError: the worker reports an error, or has ended.
         """
         assert self._process is not None
         assert self._process.stdin is not None
@@ -81,7 +81,7 @@ class VllmProcess:
             line = self._process.stdout.readline()
         except BrokenPipeError:
             line = ""
-        except BaseException:  # an interrupt: the answer to this request must not be read as the next one's
+        except BaseException:  # an interrupt: the reply to this request must not be read as that to the next
             self._end(wait=0)
             raise
         if not line:
@@ -93,12 +93,12 @@ class VllmProcess:
         return reply["answer"]
 
     def close(self) -> None:
-        """End the worker; it cannot be asked afterwards."""
+        """End the worker; it cannot be started again."""
         self._closed = True
         self._end(wait=_PATIENCE_SECONDS)
 
     def _end(self, wait: float) -> int | None:
-        """End the worker and all that it started; return its exit code."""
+        """End the worker and its child processes; return its exit code."""
         process, self._process = self._process, None
         if process is None:
             return None
@@ -118,7 +118,7 @@ class VllmProcess:
         return code
 
     def _ended(self) -> ArenaError:
-        """Return the error of a worker that ended while it was asked; its log is kept."""
+        """Return the error of a worker that ended during a request; its log is kept."""
         assert self._log is not None
         kept, self._log = self._log, None
         code = self._end(wait=_PATIENCE_SECONDS)
@@ -127,13 +127,13 @@ class VllmProcess:
         last = " / ".join([line.strip()[:200] for line in lines if line.strip()][-_LOG_LINES:])
         how = f"killed by {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
         return ArenaError(
-            f"vLLM's process has ended ({how}): {last or 'it said nothing'}",
+            f"vLLM's process has ended ({how}): {last or 'its log is empty'}",
             where=self._where,
-            hint=f"its log is {kept.name}; for want of memory lower vllm.memory, vllm.cache_gib or vllm.context",
+            hint=f"its log is {kept.name}; if memory ran out, lower vllm.memory, vllm.cache_gib or vllm.context",
         )
 
 
 def _kill_group(pid: int) -> None:
-    """Kill what is left of the worker's process group: with tensor parallelism it has children."""
-    with suppress(ProcessLookupError, PermissionError):  # nothing is left
+    """Kill the remaining processes of the worker's group: with tensor parallelism it has children."""
+    with suppress(ProcessLookupError, PermissionError):  # no process is left
         os.killpg(pid, signal.SIGKILL)

@@ -1,9 +1,9 @@
-"""The worker: holds one vLLM model and answers lines of JSON on standard input with lines on standard output.
+"""The worker process of a vLLM model: it answers lines of JSON on standard input with lines on standard output.
 
 The first line is ``{"options", "system", "chat", "sent", "fixed", "keep", "lora"}`` and loads the model; each later one
 is ``{"conversations", "sampling", "top_logprobs"}``. A reply is ``{"answer": ...}`` or
-``{"error": {"what", "where", "hint"}}``. When standard input ends, so does the worker, in the middle of an answer too.
-Nothing is unpickled.
+``{"error": {"what", "where", "hint"}}``. When standard input closes, the worker ends at once, even while it is
+generating. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from arena_learning.engines.chat import Chat
 
 ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # scheduling in step with the calls, and one process fewer
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # deterministic scheduling, and one process fewer
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
-    "HF_HUB_OFFLINE": "1",  # the model is a folder: nothing is fetched
+    "HF_HUB_OFFLINE": "1",  # the model is a local folder: nothing is downloaded
     "TRANSFORMERS_OFFLINE": "1",
     "VLLM_ALLOW_INSECURE_SERIALIZATION": "0",
     "TOKENIZERS_PARALLELISM": "false",
@@ -59,7 +59,7 @@ class VllmWorker:
         )
         try:
             self._llm: LLM = LLM(**options)
-        except ValueError as error:  # a value that vLLM refuses; anything else stands in the log
+        except ValueError as error:  # a value that vLLM refuses; other errors are in the log
             raise ArenaError(f"vLLM cannot serve the model: {_short(error)}") from error
         self._chat.context = self._llm.model_config.max_model_len
         self._sent, self._fixed, self._keep = setup["sent"], setup["fixed"], setup["keep"]
@@ -72,13 +72,13 @@ class VllmWorker:
     def answer(
         self, conversations: Sequence[Sequence[Turn]], sampling: Sampling, top_logprobs: int
     ) -> list[Any]:
-        """Return what `_read` makes of each conversation's answer, or why it cannot be asked."""
+        """Return the result of `_read` for each conversation, or the reason why it is refused."""
         asked = self._chat.prompts(conversations)
         pairs = [(p, c) for p, c in zip(asked, conversations, strict=True) if not isinstance(p, Refused)]
         if not self._keep:
             self._llm.reset_prefix_cache()
         try:
-            # Tokens, not messages: the prompt is the one that training and the store's key know.
+            # Token ids instead of messages, so that the prompt is the same as in training and in the store's key.
             outputs = self._llm.generate(
                 [{"prompt_token_ids": prompt} for prompt, _ in pairs],
                 [self._params(sampling, top_logprobs, self._chat.messages(turns)) for _, turns in pairs],
@@ -96,7 +96,7 @@ class VllmWorker:
 
         held = self._sent.get("structured_outputs")
         greedy = sampling.temperature == 0
-        # One seed for all would give every conversation the same throws.
+        # With one seed for all, every conversation would get the same random numbers.
         mixed = hashlib.sha256(canonical([sampling.seed, messages]).encode()).hexdigest()
         return SamplingParams(
             **self._fixed,
@@ -135,12 +135,12 @@ def _token(place: dict[int, Any], chosen: int, top_logprobs: int) -> tuple[str, 
 
 
 def _short(error: Exception) -> str:
-    """Return an error's first lines on one: the first of pydantic's only says that there is one."""
+    """Return an error's first lines as one line (pydantic's first line only says that there are errors)."""
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _requests() -> queue.SimpleQueue[str]:
-    """Read standard input in a thread, which ends the process when the input ends."""
+    """Read standard input in a thread, which ends the process when the input closes."""
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def read() -> None:
@@ -153,10 +153,10 @@ def _requests() -> queue.SimpleQueue[str]:
 
 
 def main() -> None:
-    """Serve until standard input ends."""
+    """Serve until standard input closes."""
     os.environ.update(ENVIRONMENT)
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what vLLM prints is no reply
+    os.dup2(2, 1)  # vLLM's own output must not mix with replies
     requests = _requests()
     worker: VllmWorker | None = None
     while True:

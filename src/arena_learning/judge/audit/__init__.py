@@ -1,9 +1,9 @@
-"""Judges held against labelled pairs: agreement, flips, biases, cost.
+"""Audits of judges on labelled pairs: agreement, flips, biases, cost.
 
-What `arena audit-judge` and the sweep of judges measure.
+`arena audit-judge` and the sweep of judges use this.
 """
 
 import lazy_loader
 
-# The names stand in __init__.pyi, with the files that they come from; a file is loaded when one is used.
+# __init__.pyi lists the public names and their modules; a module is imported when a name of it is first used.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

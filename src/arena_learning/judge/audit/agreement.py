@@ -1,7 +1,7 @@
-"""How far a judge can be trusted: its verdicts held against labelled pairs.
+"""Measure how far a judge can be trusted: compare its verdicts with labelled pairs.
 
-Agreement counts scored battles; how many were unscored stands beside it. Intervals resample instructions, because
-pairs of one instruction are not independent.
+Agreement is over scored battles; the share of unscored ones is reported beside it. Intervals resample instructions,
+because pairs of one instruction are not independent.
 """
 
 from __future__ import annotations
@@ -26,11 +26,16 @@ Table = npt.NDArray[np.float64]  # (..., 3, 3): counts by label and verdict, in 
 
 
 def audit_judge(judge: Judge, labelled: Labelled, store: Store, *, seed: int = 0) -> dict[str, Any]:
-    """Let ``judge`` score every labelled pair (both orders, through the store) and say how far it agrees.
+    """Let ``judge`` score every labelled pair in both orders, through the store, and compare it with the labels.
 
     Returns:
-        ``judge`` (its label), ``judged`` (new games), and ``all``, ``sources`` and ``categories``: the figures of
-        `figures`, by name.
+        ``judge`` (its label), ``judged`` (new games), ``all`` (the figures over all pairs, see `figures`), and
+        ``sources`` and ``categories`` (the figures by name).
+
+    Example:
+        labelled = read_labelled(Path("pairs.jsonl"))
+        audit = audit_judge(judge, labelled, store)
+        audit["all"]["agreement"]  # {"value": 0.71, "lower": 0.66, "upper": 0.76}
     """
     ids = list(labelled.instructions)
     judged = play_games(
@@ -56,11 +61,11 @@ def audit_judge(judge: Judge, labelled: Labelled, store: Store, *, seed: int = 0
 def figures(
     labelled: Labelled, battles: Sequence[Battle], judged: PlayedGames, rows: Sequence[int], seed: int
 ) -> dict[str, Any]:
-    """Return the figures of some pairs.
+    """Return the figures over some pairs, ``rows``.
 
-    ``agreement_share`` counts three outcomes, ``agreement_decided`` only pairs where neither label nor verdict is a tie
-    (``decided`` of them), ``kappa`` is Cohen's over three outcomes. Each has a 95 % interval, None where it has no
-    value. The rates are those of `judge_health`; tokens and seconds are for a game.
+    ``agreement`` counts three outcomes; ``agreement_decided`` only the ``decided`` pairs, where neither label nor
+    verdict is a tie; ``kappa`` is Cohen's over three outcomes. Each has a 95 % interval, and is None if undefined. The
+    rates are those of `judge_health`; tokens and seconds are per game.
     """
     chosen = [battles[i] for i in rows]
     ids = {b.instruction_id for b in chosen}
@@ -96,17 +101,17 @@ def figures(
 
 
 def agreement_share(tables: Table) -> Table:
-    """Return the share of equal outcomes; of (..., 3, 3) counts, (...)."""
+    """Return the share of equal outcomes, shape (...), of counts of shape (..., 3, 3)."""
     return _divide(np.trace(tables, axis1=-2, axis2=-1), tables.sum(axis=(-2, -1)))
 
 
 def agreement_decided(tables: Table) -> Table:
-    """Return the share of equal outcomes where neither side says tie."""
+    """Return the share of equal outcomes where neither side is a tie."""
     return agreement_share(tables[..., :2, :2])
 
 
 def kappa(tables: Table) -> Table:
-    """Return Cohen's kappa: agreement beyond that of two raters who draw by their own shares of the outcomes."""
+    """Return Cohen's kappa: agreement beyond that of two random raters with the same shares of outcomes."""
     total = tables.sum(axis=(-2, -1))
     chance = _divide((tables.sum(axis=-1) * tables.sum(axis=-2)).sum(axis=-1), total**2)
     return _divide(agreement_share(tables) - chance, 1 - chance)
@@ -127,7 +132,7 @@ def _with_interval(figure: Any, whole: Table, resampled: Table) -> dict[str, flo
 
 
 def _tables(labels: Sequence[str], verdicts: Sequence[str], clusters: Sequence[str]) -> Table:
-    """Return the counts of scored pairs by label and verdict, one table an instruction."""
+    """Return the counts of scored pairs by label and verdict, one table for each instruction."""
     numbers = {cluster: n for n, cluster in enumerate(dict.fromkeys(clusters))}
     tables = np.zeros((len(numbers), 3, 3))
     for label, verdict, cluster in zip(labels, verdicts, clusters, strict=True):
@@ -137,7 +142,7 @@ def _tables(labels: Sequence[str], verdicts: Sequence[str], clusters: Sequence[s
 
 
 def _grouped(names: Sequence[str]) -> dict[str, list[int]]:
-    """Return the places of each name, by name; nothing where there is only one: that is the whole."""
+    """Return the indices of each name, by name; nothing if there is only one name, since that is the whole."""
     groups: dict[str, list[int]] = {name: [] for name in sorted(set(names))}
     for place, name in enumerate(names):
         groups[name].append(place)

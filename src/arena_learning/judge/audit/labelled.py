@@ -1,4 +1,4 @@
-"""Pairs of answers with a label that says which is better: what judges are audited on."""
+"""Labelled pairs: two answers and a label that says which is better. Judges are audited on them."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _NEEDED = (
 
 
 class Labelled(NamedTuple):
-    """Labelled pairs, and what a judge is shown of them: contestants ``a`` and ``b`` on an instruction a pair.
+    """Labelled pairs, and their instructions and responses for a judge: each pair's contestants are ``a`` and ``b``.
 
-    ``clusters`` are the pairs' instructions: pairs of one instruction are not independent. ``passed`` counts the rows
-    that are no pairs, by the reason: no label, several turns.
+    ``clusters`` identify the pairs' instructions, because pairs of one instruction are not independent. ``passed``
+    counts the rows that are no usable pairs, by reason (no label, several turns).
     """
 
     pairs: list[LabelledPair]
@@ -53,18 +53,18 @@ class Labelled(NamedTuple):
 
 
 def read_labelled(path: Path, *, sample: int = 0, seed: int = 0) -> Labelled:
-    """Read labelled pairs from JSON Lines, JSON, CSV or Parquet, packed (``.gz``) or not.
+    """Read labelled pairs from JSON Lines, JSON, CSV or Parquet, plain or gzipped (``.gz``).
 
-    A row is a `LabelledPair`; the label may be spelt as votes are, stand in a column ``winner`` or in three of 0 and 1,
-    and the answers may stand in ``conversation_a`` and ``conversation_b`` (see `importers.pairs`).
+    A row is a `LabelledPair`. Its label may also be a vote's spelling, a column ``winner`` or three columns of 0 and 1;
+    its answers may also be in ``conversation_a`` and ``conversation_b`` (see `importers.pairs`).
 
     Args:
         path: the file.
-        sample: keep so many pairs, drawn at random; 0 for all.
-        seed: of the draw.
+        sample: the number of pairs to draw at random; 0 for all.
+        seed: seed of the draw.
 
     Raises:
-        ArenaError: no such file, or a malformed row; names file and line.
+        ArenaError: no such file, or a malformed row; the error names file and line.
     """
     pairs: dict[str, LabelledPair] = {}
     passed: Counter[str] = Counter()
@@ -74,7 +74,11 @@ def read_labelled(path: Path, *, sample: int = 0, seed: int = 0) -> Labelled:
         if pair is None:
             continue
         if pair.id in pairs:
-            raise ArenaError(f"the id {pair.id!r} is used already", where=record.where)
+            raise ArenaError(
+                f"the id {pair.id!r} is used twice",
+                where=record.where,
+                hint="give each pair an id of its own",
+            )
         pairs[pair.id] = pair
         asked[pair.id] = _instruction(pair, record.where)
     if not pairs:
@@ -98,7 +102,7 @@ def read_labelled(path: Path, *, sample: int = 0, seed: int = 0) -> Labelled:
 
 
 def _records(path: Path) -> Iterator[Record]:
-    """Yield the file's rows; JSON Lines are read strictly: half a character in them is an error."""
+    """Yield the file's rows; JSON Lines are read strictly, so an invalid character is an error."""
     if not path.is_file():
         raise ArenaError("no such file of labelled pairs", where=str(path))
     if not is_lines(path):
@@ -116,7 +120,7 @@ def _records(path: Path) -> Iterator[Record]:
 
 
 def _pair(record: Record, passed: Counter[str]) -> LabelledPair | None:
-    """Return a row's pair, or count why it is none."""
+    """Return a row's pair; for an unusable row count the reason and return None."""
     fields = dict(record.fields)
     label = winner_of(record) if has_winner(fields) else None
     if has_winner(fields) and label is None:
@@ -159,7 +163,7 @@ def _valid(fields: dict[str, Any], record: Record) -> LabelledPair:
 
 
 def _instruction(pair: LabelledPair, where: str) -> Instruction:
-    """Return what a judge is shown; the id is set when the sample is drawn."""
+    """Return the instruction as the judge sees it; `read_labelled` sets the id after the draw."""
     try:
         instruction = Instruction(
             id="pair",
@@ -170,7 +174,7 @@ def _instruction(pair: LabelledPair, where: str) -> Instruction:
             rubric=pair.rubric,
         )
     except ValidationError as error:
-        hint = "the turns end with the user's: answers stand in response_a and response_b"
+        hint = "the turns must end with the user's; the answers belong in response_a and response_b"
         raise ArenaError(describe_invalid(error), where=where, hint=hint) from None
     for place, raw in enumerate(pair.rubric, 1):
         parse_criterion(raw, f"{where}, rubric criterion {place}")
@@ -178,7 +182,7 @@ def _instruction(pair: LabelledPair, where: str) -> Instruction:
 
 
 def _response(instruction_id: str, side: str, text: str) -> Response:
-    """Return an answer as a judge is shown it: without a thought in front, as every contestant's is."""
+    """Return an answer as the judge sees it: without a thought in front, like every contestant's."""
     text = split_text(text).text
     tokens = len(with_single_spaces(text).split())
     return Response(

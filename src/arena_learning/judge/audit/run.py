@@ -1,4 +1,4 @@
-"""`arena audit-judge`: which judges are audited, and the table that is printed."""
+"""`arena audit-judge`: select the judges, audit them, write and print the table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from arena_learning.params import JudgeParams, Params
 from arena_learning.store import Store
 
 BASELINE = "longer"
-# The others need what a labelled pair has not: a rubric, a reference of the pool, a recorded verdict.
+# The other kinds need what a labelled pair lacks: a rubric, a reference answer of the pool, a recorded verdict.
 AUDITED = ("llm", "reward", "longer")
 _RATES = ("tie_rate", "flip_rate", "first_position_share", "longer_wins", "unscored_rate")
 
@@ -45,25 +45,25 @@ def audit_judges(
 
     Args:
         file: see `labelled.read_labelled`.
-        names: of judges in params.yaml; none for all that can read a labelled pair. The baseline always comes along.
+        names: judges in params.yaml; if empty, all that can score a labelled pair. The baseline is always added.
         params: the current parameters.
         paths: the project's paths.
-        fresh: ask again for games that the store remembers.
-        sample: audit on so many pairs, drawn by the seed of params.yaml; 0 for all.
-        calibrate: fit the map of reward judges to these labels (``calibration``: what params.yaml may say).
+        fresh: judge again the games that are in the store.
+        sample: the number of pairs to draw, by the seed of params.yaml; 0 for all.
+        calibrate: fit the reward judges' map to the labels (``calibration``: center and scale for params.yaml).
 
     Returns:
-        ``labelled`` (the file's name, and the sample's size), ``digest`` of the pairs, ``pairs``, and ``judges``: by
-        name, what `audit.audit_judge` gives, with the judge's ``kind``.
+        ``labelled`` (the file's name, with the sample's size), ``digest`` of the pairs, ``pairs``, and ``judges``: by
+        name, the result of `agreement.audit_judge` with the judge's ``kind``.
 
     Raises:
-        ArenaError: no such judge, a malformed file, or a judge that cannot be opened.
+        ArenaError: an unknown judge, a malformed file, or a judge that cannot be opened.
     """
     labelled = read_labelled(file, sample=sample, seed=params.seed)
     chosen = list(names) or [n for n, j in params.judges.items() if j.kind in AUDITED and n != BASELINE]
     for name in chosen:
         if name not in params.judges and name != BASELINE:
-            raise ArenaError(f"no judge '{name}'; {suggest(name, params.judges)}", where="--judge")
+            raise ArenaError(f"no judge '{name}'", where="--judge", hint=suggest(name, params.judges))
     judges = {**params.judges, BASELINE: JudgeParams(kind="longer")}
     with_baseline = params.model_copy(update={"judges": judges})
     found = {}
@@ -90,7 +90,7 @@ def audit_judges(
 
 
 def flat_figures(result: Mapping[str, Any], judge: str) -> dict[str, float]:
-    """Return a judge's figures as ``name: number``, for a tracker: intervals as ``_lower`` and ``_upper``."""
+    """Return a judge's figures as ``name: number`` for a tracker; interval ends are ``_lower`` and ``_upper``."""
     flat: dict[str, float] = {}
     for name, value in result["judges"][judge]["all"].items():
         if isinstance(value, dict) and "value" in value:
@@ -102,7 +102,7 @@ def flat_figures(result: Mapping[str, Any], judge: str) -> dict[str, float]:
 
 
 def audit_table(result: dict[str, Any]) -> str:
-    """Return the audit as a table: a row a judge, then its sources and categories."""
+    """Return the audit as a table: a row for each judge, followed by its sources and categories."""
     head = ["judge", "pairs", "agreement", "decided", "kappa", "ties", "flips", "first", "longer", "unscored"]
     rows = []
     for name, judge in result["judges"].items():
@@ -140,7 +140,7 @@ def _interval(share: dict[str, float | None]) -> str:
 
 
 def _earlier(path: Path, digest: str) -> dict[str, Any]:
-    """Return the judges that were audited on the same pairs before: each may take its own hours."""
+    """Return earlier results on the same pairs, so that judges can be audited one at a time."""
     before = read_json(path) if path.is_file() else {}
     return dict(before.get("judges", {})) if before.get("digest") == digest else {}
 
@@ -159,5 +159,5 @@ def _fitted(judge: Any, labelled: Labelled) -> dict[str, float]:
 
 
 def _without_cost(judge: dict[str, Any]) -> dict[str, Any]:
-    """Return the figures without what a second run would change."""
+    """Return the figures that do not change in a second run."""
     return {key: value for key, value in judge.items() if key != "judged"}

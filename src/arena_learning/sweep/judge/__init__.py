@@ -1,9 +1,9 @@
-"""Searches over a judge's prompt and settings, against labelled pairs.
+"""Search for a judge's prompt and settings on labelled pairs.
 
-The winner is confirmed on pairs that chose nothing.
+The winner is confirmed on held-out pairs.
 """
 
 import lazy_loader
 
-# The names stand in __init__.pyi, with the files that they come from; a file is loaded when one is used.
+# __init__.pyi lists the public names and their modules; a module is imported when a name of it is first used.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

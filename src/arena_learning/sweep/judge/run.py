@@ -42,23 +42,23 @@ def sweep_judge(
     limits: Limits = Limits(),  # noqa: B008  frozen
     log: Log = lambda study, report: None,
 ) -> dict[str, Any]:
-    """Sweep a judge on labelled pairs; return the report (an empty one in a helper).
+    """Optimise a judge on labelled pairs; return the report (empty in a process that another worker started).
 
     Args:
         name: the judge.
         params: the current parameters.
         paths: the project.
-        space: what is tried; see `spaces.judge_space`.
+        space: the search space; see `spaces.judge_space`.
         file: labelled pairs.
-        trials: finished trials that are wanted, those of earlier calls included.
-        workers: processes.
-        url: of Optuna's storage; empty for the project's journal.
-        objectives: ``agreement``, ``-tokens``, ``-flips``.
+        trials: the number of finished trials to reach, those of earlier calls included.
+        workers: number of processes.
+        url: URL of Optuna's storage; empty for the project's journal.
+        objectives: some of ``agreement``, ``-tokens``, ``-flips``.
         limits: the constraints.
-        log: shows the study elsewhere: called after each trial, and with the report at the end.
+        log: shows the study elsewhere; called after each trial, and with the report at the end.
 
     Raises:
-        ArenaError: what `JudgeTask` refuses, or no trial keeps to the limits.
+        ArenaError: an invalid task (see `JudgeTask`), or no trial is within the limits.
     """
     check_count("--trials", trials)
     check_count("--workers", workers)
@@ -70,8 +70,8 @@ def sweep_judge(
             finished, _ = study.counts()
             least = detectable(DISCORDANCE**0.5, len(task.tune))
             sys.stderr.write(
-                f"study {study.name}: {len(task.tune)} pairs choose, {len(task.confirm)} confirm; "
-                f"differences below about {least:.0%} cannot be told; {finished} of {trials} trials finished\n"
+                f"study {study.name}: {len(task.tune)} pairs to tune on, {len(task.confirm)} to confirm on; "
+                f"the smallest detectable difference is about {least:.0%}; {finished} of {trials} trials finished\n"
             )
         with WorkerProcesses(workers - 1):
             run_worker(study, task, lambda: log(study, None))
@@ -89,7 +89,7 @@ def sweep_judge(
 def confirm_judge(study: Study, task: JudgeTask) -> dict[str, Any]:
     """Let the winner and the current parameters judge the other half, test the difference, and write the report.
 
-    The half is spent by a look: p is multiplied by the number of looks at it, those of other studies included.
+    p is multiplied by the number of looks at that half, those of other studies included.
     """
     records = study.records()
     now, best = written.incumbent(records, task), written.ranked(records, task)[0]
@@ -132,7 +132,7 @@ def _against(task: JudgeTask, own: Judgement, other: Judgement, looks: int) -> d
     places = sorted(own.hits)
     differences = [own.hits[p] - other.hits[p] for p in places]
     clusters = by_cluster(differences, [task.labelled.clusters[p] for p in places])
-    scale = len(clusters) / len(places)  # sums of clusters, as shares of pairs
+    scale = len(clusters) / len(places)  # converts sums of clusters to shares of pairs
     found = estimate([c * scale for c in clusters], task.seed)
     p = paired_test(clusters, task.seed)
     return {
@@ -162,7 +162,7 @@ def judge_table(report: Mapping[str, Any]) -> str:
         )
     pairs = report["pairs"]
     lines = [
-        f"{report['study']}: {report['subject']} on {report['labelled']}, {pairs['tune']} pairs choose",
+        f"{report['study']}: {report['subject']} on {report['labelled']}, tuned on {pairs['tune']} pairs",
         written.trials_table(rows),
         "",
         f"confirmed on {pairs['confirm']} other pairs:",
@@ -174,15 +174,15 @@ def judge_table(report: Mapping[str, Any]) -> str:
         )
     against = report["against_current"]
     if against is None:
-        lines.append("the current parameters are the best that was found")
+        lines.append("the current parameters are the best found")
     else:
         lines.append(
-            f"  the winner less the current parameters: {written.gain_interval(against, 100, 1)} points, "
+            f"  winner minus current parameters: {written.gain_interval(against, 100, 1)} points, "
             f"{against['better']} pairs better, {against['worse']} worse, p {against['p']:.3f}; "
-            f"{against['detectable']:.0%} could have been told"
+            f"smallest detectable difference {against['detectable']:.0%}"
         )
     lines.append(looks_line(report))
-    lines.append(f"the winner's agreement on the half that chose it was {report['optimism']:+.1%} higher")
+    lines.append(f"the winner's agreement on the half that selected it was {report['optimism']:+.1%} higher")
     return "\n".join(lines)
 
 

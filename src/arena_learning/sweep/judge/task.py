@@ -1,8 +1,8 @@
-"""Sweeping a judge's prompt and parameters against labelled pairs.
+"""Optimise a judge's prompt and parameters on labelled pairs.
 
-One half of the pairs, drawn by instruction, chooses; the other half is looked at once, by the winner and the parameters
-current. A pair counts 1 where the judge names the label's outcome, else 0: a pair without a verdict is a miss, so that
-no judge gains by passing over the hard ones.
+One half of the pairs, split by instruction, selects the winner. The other half is used once, to compare the winner with
+the current parameters. A pair counts 1 if the judge names the label's outcome, else 0: a pair without a verdict is a
+miss, so no judge gains by leaving out hard pairs.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from arena_learning.sweep.space import (
 from arena_learning.sweep.statistics import detectable, estimate
 from arena_learning.sweep.task import Outcome, Trial
 
-BLOCK = 15  # pairs between two looks at whether a trial is worth going on
-FEWEST_PAIRS = 10  # a half
-DISCORDANCE = 0.3  # share of pairs that two judges decide differently, where nothing is known yet
+BLOCK = 15  # pairs between two checks whether a trial should be pruned
+FEWEST_PAIRS = 10  # in each half
+DISCORDANCE = 0.3  # assumed share of pairs that two judges decide differently, before any results
 OBJECTIVES = ("agreement", "-tokens", "-flips")
 _OUTCOMES = {"a": "model_a", "b": "model_b", "tie": "tie"}
 
 
 class Limits(NamedTuple):
-    """What a judge must keep to: shares of pairs, and tokens a game (0: any)."""
+    """Limits for a judge: shares of pairs, and tokens per game (0: any number)."""
 
     flips: float = 0.5
     unscored: float = 0.05
@@ -50,7 +50,7 @@ class Limits(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """A judge's verdicts on some pairs: hits (1 or 0) by the pair's place, and its battles and games."""
+    """A judge's verdicts on some pairs: hits (1 or 0) by the pair's index, and its battles and games."""
 
     hits: dict[int, float]
     battles: list[Battle]
@@ -63,16 +63,16 @@ class JudgeTask:
     """The sweep of one judge.
 
     Args:
-        name: the judge, in params.yaml.
+        name: the judge's name in params.yaml.
         params: the current parameters.
         paths: the project.
         space: see `space.make_space`.
         file: labelled pairs; see `labelled.read_labelled`.
         limits: the constraints.
-        objectives: of `OBJECTIVES`; agreement by default.
+        objectives: some of `OBJECTIVES`; by default agreement.
 
     Raises:
-        ArenaError: no such judge, template or objective; no sound space; labels that can tell nothing.
+        ArenaError: no such judge, template or objective; an invalid space; too few labels, or labels of one class.
     """
 
     kind = "judge"
@@ -88,7 +88,7 @@ class JudgeTask:
         objectives: Sequence[str] = (),
     ) -> None:
         if name not in params.judges:
-            raise ArenaError(f"no judge '{name}'; {suggest(name, params.judges)}")
+            raise ArenaError(f"no judge '{name}'", hint=suggest(name, params.judges))
         self.subject, self.params, self.paths, self.seed = name, params, paths, params.seed
         self.limits, self.file = limits, file
         self.objectives = tuple(objectives) or OBJECTIVES[:1]
@@ -109,16 +109,16 @@ class JudgeTask:
         for dimension in self.space:
             if not self.may_vary(dimension.path):
                 raise ArenaError(
-                    f"{dimension.path}: changes nothing that the judge '{self.subject}' says",
+                    f"{dimension.path}: has no effect on the judge '{self.subject}'",
                     where="the sweep's space",
-                    hint=f"keys that count: judges.{self.subject} and judge.disagree",
+                    hint=f"use keys of judges.{self.subject}, or judge.disagree",
                 )
             if dimension.path.endswith(".template"):
                 for template in dimension.choices:
                     JudgeTemplate(template, self.paths.root)
 
     def inputs(self, values: Values) -> Mapping[str, Any]:
-        """Return all that could change a trial's outcome; see `task.Task`."""
+        """Return all that can change a trial's outcome; see `task.Task`."""
         params = override(self.params, values)
         judge = params.judges[self.subject].model_dump(mode="json")
         kept = {
@@ -137,7 +137,7 @@ class JudgeTask:
         }
 
     def may_vary(self, path: str) -> bool:
-        """Whether a key counts for what the judge says; see `task.Task`."""
+        """Whether a key has an effect on the judge; see `task.Task`."""
         return path in self.inputs(self.current)["params"]
 
     def _templates(self, params: Params) -> list[str]:
@@ -148,7 +148,7 @@ class JudgeTask:
         return [f"{name}@{JudgeTemplate(name, self.paths.root).digest}" for name in names]
 
     def run(self, values: Values, trial: Trial) -> Outcome:
-        """Judge the first half in shuffled blocks; prune what can no longer be feasible or is clearly worse."""
+        """Judge the first half in shuffled blocks; prune a trial that cannot be feasible or is clearly worse."""
         params = override(self.params, values)
         order = list(self.tune)
         random.Random(values_digest([self.seed, values], 16)).shuffle(order)
@@ -180,7 +180,7 @@ class JudgeTask:
         return Outcome(tuple(measured[o] for o in self.objectives), "", constraints, shown, reused)
 
     def judge(self, params: Params, places: Sequence[int]) -> Judgement:
-        """Let the judge of ``params`` judge the pairs at some places."""
+        """Let the judge of ``params`` judge the pairs at some indices."""
         ids = list(self.labelled.instructions)
         judge = self._opened(params)
         with Store(self.paths.store) as store:
@@ -200,7 +200,7 @@ class JudgeTask:
         return Judgement(hits, judged.battles, judged.games, judged.judged, judged.seconds)
 
     def figures(self, done: Judgement) -> dict[str, Any]:
-        """Return agreement with its interval, and what the constraints are about."""
+        """Return agreement with its interval, and the figures that are constrained."""
         health = judge_health(done.games, done.battles, self.labelled.responses)
         own = [(hit, self.labelled.clusters[place]) for place, hit in done.hits.items()]
         return {
@@ -217,18 +217,18 @@ class JudgeTask:
         }
 
     def asked_and_answered(self, place: int) -> Any:
-        """Return the texts of a pair, by which it is the same pair in whatever file, and either way round."""
+        """Return the texts of a pair, which identify it in any file and in either order of the answers."""
         pair = self.labelled.pairs[place].model_dump(mode="json")
         return [pair["instruction"], pair["turns"], *sorted([pair["response_a"], pair["response_b"]])]
 
     def close(self) -> None:
-        """Close the judge that is open."""
+        """Close the open judge."""
         for judge in self._open.values():
             judge.close()
         self._open.clear()
 
     def _opened(self, params: Params) -> Judge:
-        """Return the judge; the one of the trial before, where only the merging differs."""
+        """Return the judge of ``params``; the open one is reused if only the merging of games differs."""
         own = params.judges[self.subject].model_dump(mode="json")
         key = values_digest([own, params.serving.model_dump(mode="json"), params.seed], 32)
         if key not in self._open:
@@ -246,7 +246,7 @@ class JudgeTask:
         return found
 
     def _hopeless(self, done: Judgement, pairs: int) -> str:
-        """Return why the constraints cannot hold any more, whatever the other pairs give; empty if they can."""
+        """Return why the constraints cannot hold any more, whatever the remaining pairs give; empty if they can."""
         unscored = sum(battle.winner == "unscored" for battle in done.battles)
         flips = sum(battle.orders_agree is False for battle in done.battles)
         if unscored > self.limits.unscored * pairs:
@@ -256,16 +256,16 @@ class JudgeTask:
         return ""
 
     def _detectable(self, best: Mapping[int, float], done: Judgement) -> float:
-        """Return the difference to the best trial so far that this half could show."""
+        """Return the smallest detectable difference to the best trial so far on this half."""
         both = best.keys() & done.hits.keys()
         apart = sum(best[p] != done.hits[p] for p in both) / len(both) if len(both) >= BLOCK else DISCORDANCE
         return detectable(max(apart, 1 / len(self.tune)) ** 0.5, len(self.tune))
 
 
 def halves(labelled: Labelled, seed: int, where: str) -> tuple[list[int], list[int]]:
-    """Return the places of the pairs that choose, and of those that confirm: no instruction is in both.
+    """Return the indices of the pairs that select and of those that confirm; no instruction is in both.
 
-    Within each category and label they alternate by a seeded order.
+    Within each category and label, pairs alternate between the halves in a seeded order.
 
     Raises:
         ArenaError: too few pairs, or labels of one class only.
@@ -287,13 +287,13 @@ def halves(labelled: Labelled, seed: int, where: str) -> tuple[list[int], list[i
         classes = Counter(labelled.pairs[place].label for place in part)
         if len(part) < FEWEST_PAIRS:
             raise ArenaError(
-                f"{len(labelled.pairs)} labelled pairs: a half has {len(part)}, fewer than {FEWEST_PAIRS}",
+                f"{len(labelled.pairs)} labelled pairs are too few: a half has {len(part)} and needs {FEWEST_PAIRS}",
                 where=where,
-                hint="label more: 230 pairs a half show a difference of 10 points",
+                hint="label more pairs: 230 pairs in each half detect a difference of 10 points",
             )
         if len(classes) < 2:
             raise ArenaError(
-                f"labels of one class only ({next(iter(classes))}): a judge that always says so would be perfect",
+                f"all labels are '{next(iter(classes))}': a judge that always says so would be perfect",
                 where=where,
                 hint="give pairs of both outcomes, for example by swapping the answers of every other pair",
             )
@@ -319,14 +319,14 @@ def estimate_share(hits: Sequence[tuple[float, str]], seed: int) -> dict[str, fl
     share = sum(hit for hit, _ in hits) / max(1, len(hits))
     if len(by) == len(hits):
         return estimate([hit for hit, _ in hits], seed)._asdict()
-    # Of unequal clusters: the interval of the sums of (hit - share), as of a ratio, about the share.
+    # Clusters differ in size: the interval is that of a ratio, from the sums of (hit - share) by cluster.
     mean = len(hits) / len(by)
     spread = estimate([sum(h - share for h in own) / mean for own in by.values()], seed)
     return {"mean": share, "lower": share + spread.lower, "upper": share + spread.upper, "items": len(by)}
 
 
 def _best(records: Sequence[Mapping[str, Any]], pairs: int, objectives: Sequence[str]) -> dict[int, float]:
-    """Return the hits of the best feasible trial; none where there are several objectives: nothing is pruned then."""
+    """Return the hits of the best feasible trial; empty with several objectives, where nothing is pruned."""
     whole = [r for r in records if r["feasible"] and len(r["items"]) == pairs]
     if not whole or objectives != OBJECTIVES[:1]:
         return {}
@@ -335,6 +335,6 @@ def _best(records: Sequence[Mapping[str, Any]], pairs: int, objectives: Sequence
 
 
 def _model_digest(model: str, paths: Paths) -> str:
-    """Return the digest of a judge's model where it is a folder in the project; else its name says it."""
+    """Return the digest of a judge's model if it is a folder of the project; else empty, as its name identifies it."""
     folder = paths.root / model
     return weights_digest(folder) if model and any(folder.glob("*.safetensors")) else model

@@ -41,19 +41,19 @@ def sweep_selection(
     confirm: int = 3,
     log: Log = lambda study, report: None,
 ) -> dict[str, Any]:
-    """Sweep a round's selection and training; return the report (an empty one in a helper).
+    """Optimise a round's selection and training; return the report (empty in a process that another worker started).
 
     Args:
         name: the round.
         params: the current parameters.
         paths: the project.
-        space: what is tried; see `spaces.selection_space`.
-        trials: finished trials that are wanted, those of earlier calls included.
-        workers: processes.
-        url: of Optuna's storage; empty for the project's journal.
-        judges: the objectives; the first judge of the leaderboard by default.
-        confirm: how many of the best are measured again on the other half of the validation set.
-        log: shows the study elsewhere: called after each trial, and with the report at the end.
+        space: the search space; see `spaces.selection_space`.
+        trials: the number of finished trials to reach, those of earlier calls included.
+        workers: number of processes.
+        url: URL of Optuna's storage; empty for the project's journal.
+        judges: the objectives; by default the first judge of the leaderboard.
+        confirm: number of best trials to measure again on the other half of the validation set.
+        log: shows the study elsewhere; called after each trial, and with the report at the end.
     """
     check_count("--trials", trials)
     check_count("--workers", workers)
@@ -82,17 +82,17 @@ def sweep_selection(
 
 
 def announcement(study: Study, task: SelectionTask) -> str:
-    """Return what is going to be done, in a line."""
+    """Return a line that says what the sweep will do."""
     finished, running = study.counts()
     parts = [f"{len(task.battles)} judged battles reused", f"{len(task.tune)} instructions to tune on"]
     parts += [f"{len(task.confirm)} to confirm on", f"{finished} of {study.trials} trials finished"]
     parts += [f"{running} running or cut off"] * bool(running)
-    parts += [f"{study.carried} taken over from another space"] * bool(study.carried)
+    parts += [f"{study.carried} reused from another space"] * bool(study.carried)
     return ", ".join(parts)
 
 
 def tidy(study: Study, task: SelectionTask, keep: int) -> None:
-    """Remove the models of finished trials that will not be confirmed: each is half a gigabyte."""
+    """Remove the models (half a gigabyte each) of finished trials that will not be confirmed."""
     with study.locked():
         records = study.records()
         best = distinct(written.ranked(records, task))[:keep]
@@ -105,7 +105,7 @@ def tidy(study: Study, task: SelectionTask, keep: int) -> None:
 
 
 def distinct(records: Sequence[Record]) -> list[Record]:
-    """Return the first trial of each training."""
+    """Return the first of the trials that share a training."""
     found: dict[str, Record] = {}
     for one in records:
         found.setdefault(one["shown"].get("training", str(one["number"])), one)
@@ -113,11 +113,11 @@ def distinct(records: Sequence[Record]) -> list[Record]:
 
 
 def confirm_selection(study: Study, task: SelectionTask, count: int) -> dict[str, Any]:
-    """Measure the best few, and the current values, on instructions that chose nothing; write the report.
+    """Measure the best few trials and the current values on held-out instructions; write the report.
 
-    The winner is the best there among those few; p values are Holm's for their number, multiplied by the number of
-    looks at that half, those of other studies included. The gain on the first half is that of the best of many and
-    therefore too high; the one here is nearly free of that.
+    The winner is the best of those few there. p values are adjusted by Holm's method for their number and multiplied by
+    the number of looks at that half, those of other studies included. The gain on the first half is that of the best of
+    many trials and therefore too high; the gain here is nearly unbiased.
     """
     records = study.records()
     now = written.incumbent(records, task)

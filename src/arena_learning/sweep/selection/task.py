@@ -1,8 +1,8 @@
-"""Sweeping the selection of training data and the training of one round.
+"""Optimise the selection of training data and the training of one round.
 
-The start is fixed and the battles are those that were judged: a trial chooses rows among them, trains in a scratch
-folder, answers one half of the validation set, and is measured by its mean paired score difference to the start there.
-Ratings would say less: Elo of 48 instructions has a half-width of 84.
+The start model and the judged battles are fixed. A trial selects rows among them, trains in a scratch folder, answers
+one half of the validation set, and is measured by its mean paired score difference to the start there. Ratings would be
+less precise: Elo from 48 instructions has an interval of +-84.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ from arena_learning.sweep.statistics import detectable, deviation, estimate
 from arena_learning.sweep.task import InfeasibleError, Outcome, Trial
 from arena_learning.train import train_round
 
-FEWEST_ROWS = 8  # fewer would teach nothing: the trial is not trained
+FEWEST_ROWS = 8  # with fewer rows a trial is not trained, as it would learn nothing
 TRIAL = "the trial"
 VALIDATION = "validation"
-Gains = dict[str, dict[str, float]]  # by judge, by instruction: the trial's score less the start's
+Gains = dict[str, dict[str, float]]  # by judge, by instruction: the trial's score minus the start's
 Rows = list[SftRow] | list[PreferenceRow]
 
 
 class Measured(NamedTuple):
-    """What a model is worth on some instructions: its gains over the start, and what it wrote."""
+    """Results of a model on some instructions: its gains over the start, and its answers."""
 
     gains: Gains
     answers: dict[str, Any]
@@ -68,10 +68,10 @@ class SelectionTask:
         params: the current parameters.
         paths: the project.
         space: see `space.make_space`.
-        judges: whose gains are the objectives, of ``evaluate.judges``; the first of them by default.
+        judges: the judges of ``evaluate.judges`` whose gains are the objectives; by default the first one.
 
     Raises:
-        ArenaError: no such round or judge, a stage that must come first has not run, or the space is not sound.
+        ArenaError: no such round or judge, an earlier stage has not run, or the space is invalid.
     """
 
     kind = "selection"
@@ -80,15 +80,18 @@ class SelectionTask:
         self, name: str, params: Params, paths: Paths, space: Mapping[str, Any], judges: Sequence[str] = ()
     ) -> None:
         if name not in params.rounds:
-            raise ArenaError(f"no round '{name}'; {suggest(name, params.rounds)}")
+            raise ArenaError(
+                f"no round '{name}'", where="params.yaml, rounds", hint=suggest(name, params.rounds)
+            )
         self.subject, self.params, self.paths, self.seed = name, params, paths, params.seed
         self.round = params.rounds[name]
         self.objectives = tuple(judges) or params.evaluate.judges[:1]
         for judge in self.objectives:
             if judge not in params.evaluate.judges:
                 raise ArenaError(
-                    f"no judge '{judge}' in evaluate.judges; {suggest(judge, params.evaluate.judges)}",
+                    f"no judge '{judge}' in evaluate.judges",
                     where="--objective",
+                    hint=suggest(judge, params.evaluate.judges),
                 )
         self.space: Space = make_space(space, params)
         self.current: Values = current_values(self.space, params)
@@ -99,14 +102,14 @@ class SelectionTask:
             self._check(dimension.path)
 
     def _check(self, path: str) -> None:
-        """Refuse a key that trials cannot differ in.
+        """Check that trials may differ in a key.
 
         Raises:
-            ArenaError: it does.
+            ArenaError: they may not.
         """
         if self.may_vary(path):
             return
-        why = "changes nothing that a trial does"
+        why = "has no effect on a trial"
         if path.startswith(f"rounds.{self.subject}."):
             why = "is fixed in a sweep, as are the round's start and its battles"
         elif path in self.inputs(self.current)["params"]:
@@ -115,12 +118,12 @@ class SelectionTask:
         raise ArenaError(
             f"{path}: {why}",
             where=WHERE,
-            hint=f"keys that count: {own}.threshold, {own}.labels, dataset and train.{self.round.method}; set others "
-            "in params.yaml before the sweep",
+            hint=f"use {own}.threshold, {own}.labels, or keys of dataset and train.{self.round.method}; set others in "
+            "params.yaml before the sweep",
         )
 
     def may_vary(self, path: str) -> bool:
-        """Whether a key decides what a trial learns and how, and not how it is measured; see `task.Task`."""
+        """Whether a key changes how a trial is trained, but not how it is measured; see `task.Task`."""
         learnt = ("seed", "train.precision", *(f"rounds.{self.subject}.{k}" for k in ("threshold", "labels")))
         below = ("dataset.", f"train.{self.round.method}.")
         return path in self.inputs(self.current)["params"] and (path in learnt or path.startswith(below))
@@ -129,7 +132,7 @@ class SelectionTask:
         paths, this = self.paths, self.round
         if this.online:
             raise ArenaError(
-                f"{this.method} learns from no rows, so there are none to select",
+                f"{this.method} does not train on rows, so there is no selection to sweep",
                 where=f"params.yaml, rounds.{self.subject}.method",
                 hint=f"compare settings by `dvc exp run -S train.{this.method}.kl=0.1`",
             )
@@ -137,7 +140,7 @@ class SelectionTask:
             raise ArenaError(
                 f"the start '{this.init}' is not trained yet",
                 where=str(paths.model(this.init)),
-                hint="dvc repro",
+                hint="run `dvc repro`",
             )
         self.instructions = read_rows(paths.split(this.split), Instruction)
         self.responses = read_rows(paths.responses(self.subject), Response)
@@ -150,7 +153,9 @@ class SelectionTask:
         held = read_rows(paths.split(VALIDATION), Instruction)
         if len(held) < 2:
             raise ArenaError(
-                "no validation instructions", where="params.yaml, pool.validation", hint="set it to 48"
+                "there are no validation instructions",
+                where="params.yaml, pool.validation",
+                hint="set it to 48",
             )
         self.tune, self.confirm = draw(held, len(held) // 2, self.seed, "sweep halves")
         self._fixed = {
@@ -162,7 +167,7 @@ class SelectionTask:
         }
 
     def inputs(self, values: Values) -> Mapping[str, Any]:
-        """Return all that could change a trial's outcome; see `task.Task`."""
+        """Return all that can change a trial's outcome; see `task.Task`."""
         params = override(self.params, values)
         method = self.round.method
         kept = {
@@ -181,7 +186,7 @@ class SelectionTask:
         return {"params": flat_values(kept), "objectives": list(self.objectives), **self._fixed}
 
     def run(self, values: Values, trial: Trial) -> Outcome:
-        """Choose rows, train, answer, and measure on the first half of the validation set."""
+        """Select rows, train, answer, and measure on the first half of the validation set."""
         params = override(self.params, values)
         rows, left_out = self._rows(params)
         constraints = {"rows": float(FEWEST_ROWS - len(rows))}
@@ -199,7 +204,7 @@ class SelectionTask:
         twin = next(
             (t for t in trial.others() if t["shown"].get("training") == training and t["values"]), None
         )
-        if twin is not None:  # other values, the same rows and settings: the same model
+        if twin is not None:  # other values that give the same rows and settings, and so the same model
             reused["training of trial"] = twin["number"]
             return Outcome(tuple(twin["values"]), "", constraints, {**twin["shown"], **shown}, reused)
         folder, trained = self.train(rows, params, training)
@@ -210,13 +215,13 @@ class SelectionTask:
         return Outcome(means, "", constraints, shown, reused)
 
     def again(self, values: Values) -> Path:
-        """Return the model of a trial, trained again if it is no longer there."""
+        """Return the model of a trial, trained again if its folder has been removed."""
         params = override(self.params, values)
         rows, _ = self._rows(params)
         return self.train(rows, params, self._training(rows, params))[0]
 
     def train(self, rows: Rows, params: Params, training: str) -> tuple[Path, dict[str, Any]]:
-        """Train on rows in a scratch folder; return the model's folder and what the training says of itself."""
+        """Train on rows in a scratch folder; return the model's folder and the training report."""
         own = self.paths.sweep_models / training
         with FileLock(self.paths.sweep_models / f"{training}.lock"):
             if (own / "model" / "config.json").is_file():
@@ -255,7 +260,7 @@ class SelectionTask:
         from arena_learning.store import Store
 
         start = self._start(instructions)
-        scratch = Paths(folder.parent / "serving")  # exports of a trial are not worth keeping
+        scratch = Paths(folder.parent / "serving")  # exports of a trial are not kept
         engine = open_folder(folder, params.serving, params.weights, scratch)
         try:
             with Store(self.paths.store) as store:
@@ -269,7 +274,7 @@ class SelectionTask:
         return Measured(self._gains(instructions, responses), answers)
 
     def estimates(self, gains: Gains) -> dict[str, dict[str, float]]:
-        """Return by judge the mean gain, its interval, and the difference that so many instructions could show."""
+        """Return the mean gain, its interval and the smallest detectable difference, by judge."""
         found = {}
         for judge, by_instruction in gains.items():
             own = list(by_instruction.values())
@@ -295,7 +300,7 @@ class SelectionTask:
         return rows, left_out
 
     def _training(self, rows: Rows, params: Params) -> str:
-        """Return the digest of all that makes the model."""
+        """Return the digest of all that determines the model."""
         learnt = [row.model_dump(mode="json", exclude={"provenance"}) for row in rows]
         settings = getattr(params.train, self.round.method).model_dump(mode="json")
         whole = [

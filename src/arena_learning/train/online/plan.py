@@ -1,4 +1,4 @@
-"""How a training by a judge's word is laid out: steps, the order of prompts, and what the judges may be asked."""
+"""The plan of an online training: steps, order of the prompts, and the number of games for the judges."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from arena_learning.core import ArenaError
 from arena_learning.train.arguments import TrainingPlan
-from arena_learning.train.group_judge import GroupJudge
+from arena_learning.train.online.group_judge import GroupJudge
 
 if TYPE_CHECKING:
     from arena_learning.params import Rl
 
 
 class OnlinePlan(NamedTuple):
-    """How a training by rewards is laid out: prompts a step, and the steps with their batches."""
+    """The plan: prompts in a step, and the steps with their batches."""
 
     prompts: int
     laid: TrainingPlan
 
 
 def check_groups(prompts: Sequence[str], group: int) -> None:
-    """Raise an `ArenaError` unless the answers to a prompt stand together, ``group`` at a time.
+    """Raise an `ArenaError` unless the answers to each prompt are adjacent, ``group`` of them.
 
-    A reward function sees the answers of its own process alone: a group that is spread over processes would be judged
-    in parts, and compared with others.
+    A reward function receives the answers of its own process only. A group that is split over processes would be judged
+    in parts.
     """
     parts = [prompts[start : start + group] for start in range(0, len(prompts), group)]
     if any(len(part) != group or len(set(part)) != 1 for part in parts):
@@ -38,7 +38,7 @@ def check_groups(prompts: Sequence[str], group: int) -> None:
 
 
 def plan_online(settings: Rl, prompts: int) -> OnlinePlan:
-    """Return how so many prompts are laid out: a step is a batch of prompts, each answered ``group`` times."""
+    """Return the plan for ``prompts`` prompts: a step is a batch of prompts, each answered ``group`` times."""
     batch = min(settings.batch_size, prompts)
     answers = batch * settings.group
     device_batch = max(n for n in range(1, min(settings.device_batch_size, answers) + 1) if answers % n == 0)
@@ -47,9 +47,9 @@ def plan_online(settings: Rl, prompts: int) -> OnlinePlan:
 
 
 def prompt_order(prompts: int, plan: OnlinePlan, seed: int) -> list[int]:
-    """Return which prompt is asked when: one seeded permutation behind the other, as many as the steps need.
+    """Return the places of the prompts in the order of training: seeded permutations, one for each pass.
 
-    The order is laid down before the first step, so that a resumed training goes on with the same prompts.
+    The order is fixed before the first step, so that a resumed training continues with the same prompts.
     """
     import numpy as np
 
@@ -60,28 +60,28 @@ def prompt_order(prompts: int, plan: OnlinePlan, seed: int) -> list[int]:
 
 
 def games_needed(asked: Sequence[str], settings: Rl, judges: Sequence[GroupJudge]) -> list[int]:
-    """Return how many games each judge may be asked at most, if nothing is remembered.
+    """Return the most games that each judge may have to judge: none is in the store yet.
 
     Args:
         asked: the instruction's id of each group.
         settings: of the training.
-        judges: who is asked.
+        judges: the reward's judge and the monitor.
     """
     return [sum(judge.games(name, settings.group) for name in asked) for judge in judges]
 
 
 def check_games(method: str, settings: Rl, games: Sequence[int]) -> None:
-    """Say what the judges will be asked, and stop where that is more than the ceiling.
+    """Print how many games the judges may have to judge.
 
     Raises:
-        ArenaError: it is more.
+        ArenaError: there are more than ``max_judge_calls``.
     """
     told = f"at most {games[0]} games by {settings.judge} (reward) and {games[1]} by {settings.monitor} (monitor)"
     ceiling = settings.max_judge_calls
     sys.stderr.write(f"{method}: {told}; train.{method}.max_judge_calls is {ceiling or 'not set'}\n")
     if ceiling and sum(games) > ceiling:
         raise ArenaError(
-            f"{method} could ask its judges {sum(games)} games ({told}), and the ceiling is {ceiling}",
+            f"{method} may need {sum(games)} judged games ({told}), and the ceiling is {ceiling}",
             where=f"train.{method}.max_judge_calls",
-            hint="raise it, or lower epochs, group, or whom an answer meets (against)",
+            hint="raise it, or lower epochs or group, or compare with fewer answers (against)",
         )

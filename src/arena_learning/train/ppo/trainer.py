@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from arena_learning.train import ppo_math
-from arena_learning.train.ppo_models import Policy, Read, Sample, Scorer, lay_out
-from arena_learning.train.rollout import in_groups
+from arena_learning.train.ppo import objective
+from arena_learning.train.ppo.models import Policy, Read, Sample, Scorer, lay_out
+from arena_learning.train.ppo.rollout import in_groups
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -62,10 +62,10 @@ class Frozen(NamedTuple):
 
 
 class Experience(NamedTuple):
-    """Samples and what is known of them before the first step; see `ppo_math` for rows and columns."""
+    """Samples and what is known of them before the first step; see `objective` for rows and columns."""
 
     samples: Sequence[Sample]
-    masks: ppo_math.Masks
+    masks: objective.Masks
     log_probs: Tensor
     values: Tensor
     advantages: Tensor
@@ -119,12 +119,12 @@ class Trainer:
         ended = torch.tensor([sample.ended for sample in samples], device=device)
         # What a scorer says behind the last token is the response's score.
         scores = scored.gather(1, lengths[:, None]).squeeze(1) - self.rules.missing_eos_penalty * ~ended
-        masks = ppo_math.masks(lengths, ended, log_probs.shape[1])
+        masks = objective.masks(lengths, ended, log_probs.shape[1])
         values = torch.where(masks.states, values, 0.0)
         kl = self.rules.kl
-        rewards, divergence = ppo_math.token_rewards(log_probs, reference, scores, lengths, ended, kl)
-        advantages = ppo_math.estimate_advantages(rewards, values)
-        white = ppo_math.whiten(advantages[:, :-1], masks.actions, self._sum)
+        rewards, divergence = objective.token_rewards(log_probs, reference, scores, lengths, ended, kl)
+        advantages = objective.estimate_advantages(rewards, values)
+        white = objective.whiten(advantages[:, :-1], masks.actions, self._sum)
         experience = Experience(samples, masks, log_probs, values, white, advantages + values)
         entropy = -torch.where(masks.actions, log_probs, 0.0).sum(1)
         columns = [divergence, entropy, scores, scores - kl * divergence, ended, torch.ones_like(scores)]
@@ -173,7 +173,7 @@ class Trainer:
             width = read.log_probs.shape[1]
             old, advantages = experience.log_probs[rows, :width], experience.advantages[rows, :width]
             mask = experience.masks.actions[rows, :width]
-            policy = ppo_math.policy_loss(read.log_probs, old, advantages, mask, totals[0])
+            policy = objective.policy_loss(read.log_probs, old, advantages, mask, totals[0])
             loss = loss + policy.loss
             seen = {"loss": policy.loss, "approx_kl": policy.change}
             seen |= {"clip_fraction": policy.clipped, "val/ratio": policy.ratio}
@@ -181,8 +181,8 @@ class Trainer:
             width = read.values.shape[1]
             old, returns = experience.values[rows, :width], experience.returns[rows, :width]
             mask = experience.masks.states[rows, :width]
-            value = ppo_math.value_loss(read.values, old, returns, mask, totals[1])
-            loss = loss + ppo_math.VALUE_WEIGHT * value.loss
+            value = objective.value_loss(read.values, old, returns, mask, totals[1])
+            loss = loss + objective.VALUE_WEIGHT * value.loss
             seen |= {"value_loss": value.loss, "val/clipfrac_avg": value.clipped}
         return loss, {name: value.detach() for name, value in seen.items()}
 

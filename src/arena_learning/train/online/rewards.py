@@ -1,4 +1,4 @@
-"""What a round that learns from a judge's word is given: its split, the opponents' answers, two judges, the store."""
+"""Opens what an online round is trained with: its split, the opponents' answers, two judges and the store."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from arena_learning.params import Params, shared_criteria
 from arena_learning.schema import Instruction, Response, read_rows
 
 if TYPE_CHECKING:
-    from arena_learning.train.group_judge import RewardInputs
+    from arena_learning.train.online.group_judge import RewardInputs
 
 
 @contextmanager
-def reward_inputs(name: str, params: Params, paths: Paths) -> Iterator[RewardInputs]:
-    """Read what round ``name`` learns from and open its judges and the store; all are closed behind the block.
+def open_rewards(name: str, params: Params, paths: Paths) -> Iterator[RewardInputs]:
+    """Open the judges and the store of round ``name`` and read its instructions; closed at the end of the block.
 
     Raises:
         ArenaError: the split is not prepared, or a judge cannot be opened.
     """
     from arena_learning.judge import open_judge
     from arena_learning.store import Store
-    from arena_learning.train.group_judge import RewardInputs
+    from arena_learning.train.online.group_judge import RewardInputs
 
     this = params.rounds[name]
     settings = params.train.rloo if this.method == "rloo" else params.train.grpo
     if shared_criteria(this, params):
         sys.stderr.write(
-            f"warning: train.{this.method}: {settings.judge} and {settings.monitor} both read the rubrics, one with "
-            "fewer criteria: what games the one games the other; a monitor of another kind says more\n"
+            f"warning: train.{this.method}: {settings.judge} and {settings.monitor} both score by the rubrics, so the "
+            "monitor cannot show that the rubrics are gamed; name a monitor of another kind\n"
         )
     opponents: dict[str, list[Response]] = defaultdict(list)
     for response in read_rows(paths.responses(name), Response):

@@ -1,4 +1,4 @@
-"""What a training by a judge's word shows: a curve, and figures over it."""
+"""The curve of an online training, and figures computed from it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# TRL's names for what a curve calls otherwise. Whatever is in neither is left out: clocks, and figures of figures.
+# The figures of the curve by TRL's names. All others are left out, such as those that depend on the clock.
 CURVE = {
     "loss": "loss",
     "learning_rate": "learning_rate",
@@ -27,14 +27,15 @@ CURVE = {
 
 
 def curve_entry(logged: Mapping[str, Any]) -> dict[str, float]:
-    """Return what a curve shows of a trainer's log; a figure that no answer has given is left out."""
+    """Return a point of the curve from a trainer's log, without figures that are missing in this step."""
     return {CURVE[name]: value for name, value in logged.items() if name in CURVE and value is not None}
 
 
 def online_figures(curve: Sequence[Mapping[str, float]], sampled: int) -> dict[str, float]:
-    """Return counts over a curve, and how reward and monitor went: their trend is the rank correlation with the step.
+    """Return counts, and the first value, last value and trend of reward and monitor.
 
-    A point of the curve may stand for several steps, so counts are shares of what was ``sampled``.
+    A trend is the rank correlation of value and step. Counts are the curve's shares times ``sampled``, since a point of
+    the curve may stand for several steps.
     """
     figures = {"sampled": float(sampled)}
     for name, shown, sign in (("unended", "ended", -1), ("unscored", "unscored", 1)):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from arena_learning.core import ArenaError, read_json, write_json
 from arena_learning.train.checkpoint import STATE, drop_checkpoints
-from arena_learning.train.ppo_trainer import Learner
+from arena_learning.train.ppo.trainer import Learner
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

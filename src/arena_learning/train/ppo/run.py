@@ -23,11 +23,11 @@ from arena_learning.train.encode import Encoded
 from arena_learning.train.load import load_policy, load_scorer
 from arena_learning.train.loop import Job, Trained, check_finite
 from arena_learning.train.lora import lora_config, merged
-from arena_learning.train.ppo_models import Policy, Sample, Scorer
-from arena_learning.train.ppo_state import load_state, save_state
-from arena_learning.train.ppo_trainer import Frozen, Learner, Trainer, UpdateRules
+from arena_learning.train.ppo.models import Policy, Sample, Scorer
+from arena_learning.train.ppo.rollout import answer, drawn_numbers, prompts_of
+from arena_learning.train.ppo.state import load_state, save_state
+from arena_learning.train.ppo.trainer import Frozen, Learner, Trainer, UpdateRules
 from arena_learning.train.reward import TrainedReward
-from arena_learning.train.rollout import answer, drawn_numbers, prompts_of
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -1,7 +1,6 @@
-"""RLOO and GRPO: the start answers each prompt several times, and a judge's word on the answers is the reward.
+"""RLOO and GRPO with TRL's trainers: several answers are sampled for each prompt, and a judge rewards them.
 
-TRL's trainers sample, weigh and update; the prompts, the reading of what was sampled, and the rewards are this
-project's own. Sampling is done in this process, by the weights as they are at that step.
+TRL samples in this process and updates the weights. Prompts, the reading of samples, and rewards are the project's own.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from arena_learning.schema import Response
 from arena_learning.train.arguments import common_arguments, on_one_gpu
 from arena_learning.train.checkpoint import json_digest
 from arena_learning.train.encode import Encoded
-from arena_learning.train.group_judge import GroupJudge, RewardInputs, rank_agreement
 from arena_learning.train.load import load_policy
 from arena_learning.train.loop import Job, Trained, run_trainer
 from arena_learning.train.lora import lora_config
-from arena_learning.train.online_curve import curve_entry, online_figures
-from arena_learning.train.online_plan import (
+from arena_learning.train.online.curve import curve_entry, online_figures
+from arena_learning.train.online.group_judge import GroupJudge, RewardInputs, rank_agreement
+from arena_learning.train.online.plan import (
     OnlinePlan,
     check_games,
     check_groups,
@@ -42,7 +41,7 @@ OnlineMethod = Literal["rloo", "grpo"]
 
 
 class OnlineTrained(NamedTuple):
-    """What a training by rewards leaves: as any other, its figures, and how many games were asked in this process."""
+    """Result of an online training: as of any other, its figures, and the number of games judged in this process."""
 
     trained: Trained
     figures: dict[str, float]
@@ -54,10 +53,10 @@ class JudgedReward:
     """The reward function of a training.
 
     Attributes:
-        judge: whose word is the reward.
-        monitor: who is watched.
-        group: answers to each prompt.
-        read: turns an instruction's id and the tokens that were sampled into a response.
+        judge: its verdicts are the reward.
+        monitor: its scores are logged.
+        group: answers sampled for each prompt.
+        read: makes a response of an instruction's id and the sampled tokens.
     """
 
     judge: GroupJudge
@@ -71,15 +70,15 @@ class JudgedReward:
         completion_ids: Sequence[Sequence[int]],
         log: Callable[[str, float], None],
     ) -> list[float | None]:
-        """Return the rewards of sampled answers, None where unscored, and log what the monitor says of them.
+        """Return the reward of each answer (None: unscored) and log the monitor's scores.
 
         Args:
             prompts: the instruction's id of each answer.
-            completion_ids: what was sampled.
-            log: takes a figure's name and its value of this step.
+            completion_ids: the sampled tokens of each answer.
+            log: called with a figure's name and its value in this step.
 
         Raises:
-            ArenaError: a group's answers are not together, or a judge cannot be asked.
+            ArenaError: the answers of a group are not together, or a judge cannot be asked.
         """
         check_groups(prompts, self.group)
         answers = [self.read(prompt, ids) for prompt, ids in zip(prompts, completion_ids, strict=True)]
@@ -99,10 +98,10 @@ class JudgedReward:
 def train_online(
     job: Job, method: OnlineMethod, settings: Rl, encoded: Encoded, inputs: RewardInputs
 ) -> OnlineTrained:
-    """Train the start on encoded instructions by a judge's word.
+    """Train the start on encoded instructions.
 
     Raises:
-        ArenaError: the judges could be asked more than the ceiling, or cannot be asked.
+        ArenaError: the judges may need more games than the ceiling allows, or cannot be asked.
     """
     plan = plan_online(settings, len(encoded.rows))
     order = prompt_order(len(encoded.rows), plan, job.seed)
@@ -113,7 +112,7 @@ def train_online(
     lengths = {row["instruction"]: len(row["input_ids"]) for row in encoded.rows}
     reward = JudgedReward(judge, monitor, settings.group, read_samples(job.start.form, lengths))
     own = job._replace(inputs=json_digest([job.inputs, _told_apart(inputs)]))
-    # A ceiling that is raised changes nothing that was done below it.
+    # A training that stopped at the ceiling resumes when the ceiling is raised.
     folder, resume = own.open_checkpoints(method, settings.model_copy(update={"max_judge_calls": 0}))
     trainer = _trainer(own, method, settings, plan, folder, asked, encoded, reward)
     trained = run_trainer(trainer, method, plan.laid.steps, own, resume)
@@ -122,14 +121,14 @@ def train_online(
 
 
 def _told_apart(inputs: RewardInputs) -> list[Any]:
-    """Return what the rewards depend on besides the instructions."""
+    """Return what the rewards depend on, besides the instructions."""
     opponents = {name: [r.text for r in responses] for name, responses in sorted(inputs.opponents.items())}
     judges = [[judge.fingerprint, tie_margin(judge)] for judge in (inputs.judge, inputs.monitor)]
     return [judges, inputs.disagree, opponents]
 
 
 def read_samples(form: ChatFormat, lengths: Mapping[str, int]) -> Callable[[str, Sequence[int]], Response]:
-    """Return what reads sampled tokens as an engine would.
+    """Return a function that reads sampled tokens as the engines do.
 
     Args:
         form: of the model that is trained.
@@ -165,13 +164,13 @@ def _trainer(
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
-    # A sample that is unscored is counted and logged here; TRL would print the whole of it.
+    # Unscored samples are counted in the curve; TRL would print each of them.
     logging.getLogger(f"trl.trainer.{method}_trainer").setLevel(logging.ERROR)
     config, trainer = {"rloo": (RLOOConfig, RLOOTrainer), "grpo": (GRPOConfig, GRPOTrainer)}[method]
     ids = {row["instruction"]: row["input_ids"] for row in encoded.rows}
 
     class JudgedTrainer(trainer):  # type: ignore[misc,valid-type]  # TRL is untyped here
-        """TRL's trainer on prompts that are token ids already, logging what a curve shows."""
+        """TRL's trainer on prompts that are token ids, with a log of the curve's figures alone."""
 
         def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
             return [ids[prompt] for prompt in prompts], None, {}
@@ -201,7 +200,7 @@ def _trainer(
 
 def _arguments(job: Job, method: str, settings: Rl, plan: OnlinePlan, folder: Path) -> dict[str, Any]:
     shared = common_arguments(settings, job.train, plan.laid, folder, job.seed)
-    # What is logged is a mean since the last log, which a checkpoint does not hold: one is written where a log is.
+    # A logged figure is a mean since the last log. A checkpoint does not hold it, so it is written where a log is.
     every = shared["logging_steps"]
     own = {"scale_rewards": settings.scale, "loss_type": settings.loss} if method == "grpo" else {}  # type: ignore[attr-defined]
     return {

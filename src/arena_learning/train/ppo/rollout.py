@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
-from arena_learning.train.ppo_models import Sample
+from arena_learning.train.ppo.models import Sample
 
 ORDER, DRAW = 0, 1  # what a seed is split for
 

@@ -1,4 +1,4 @@
-"""A judge's word on the answers sampled to a prompt: scores or win rates, group by group, through the store."""
+"""Judging of sampled answers: scores or win rates of a group of answers to one prompt, through the store."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from arena_learning.store import Store
 Reward = Literal["score", "win_rate"]
 Against = Literal["opponents", "group", "both"]
 Rewards = list[list[float | None]]  # by group and answer; None: unscored
-_Place = tuple[str, str]  # an instruction's id and who answered
+_Place = tuple[str, str]  # instruction id and contestant
 
 
 class RewardInputs(NamedTuple):
-    """What a training by rewards asks besides the model.
+    """What an online training needs besides the model.
 
     Attributes:
-        instructions: whose prompts are answered; a judge reads their rubrics and references.
-        opponents: recorded answers, by instruction id; none where nobody is met.
-        judge: whose word is the reward.
-        monitor: another judge, who is watched.
-        store: remembers the verdicts of both.
-        disagree: what becomes of two orders that name different winners (`judge.disagree`).
+        instructions: the prompts, with the rubrics and references that judges read.
+        opponents: the opponents' answers by instruction id; empty if answers are compared with none.
+        judge: its verdicts are the reward.
+        monitor: another judge, whose scores are logged.
+        store: stores the verdicts of both.
+        disagree: how two orders with different winners are merged (`judge.disagree`).
         max_refused: share of the games that a judge's engine may refuse (`serving.max_refused`).
     """
 
@@ -48,16 +48,16 @@ class RewardInputs(NamedTuple):
 
 
 class GroupJudge:
-    """Asks one judge about groups of answers.
+    """Scores groups of answers with one judge.
 
-    A judge that scores one answer by itself is asked once an answer. Any other one is shown an answer beside those that
-    it meets; the score is then the mean of what it was given there.
+    A judge that scores one answer by itself judges one game for each answer. Another one compares the answer with
+    others; its score is then the mean over these comparisons.
 
     Args:
-        judge: who is asked.
+        judge: the judge.
         inputs: instructions, opponents and the store.
         reward: ``score`` (1 to 10), or ``win_rate`` (0 to 1).
-        against: whom an answer meets.
+        against: which answers each answer is compared with.
     """
 
     def __init__(self, judge: Judge, inputs: RewardInputs, reward: Reward, against: Against) -> None:
@@ -68,7 +68,7 @@ class GroupJudge:
         self._alone = is_pointwise(judge)
 
     def games(self, instruction_id: str, group: int) -> int:
-        """Return how many games a group of so many answers needs at most."""
+        """Return the most games that ``group`` answers to an instruction need."""
         others = len(self._opponents(instruction_id))
         if self._alone:
             return group + (others if self.reward == "win_rate" else 0)
@@ -76,13 +76,13 @@ class GroupJudge:
         return (group * others + mates) * (2 if plays_both_orders(self.judge) else 1)
 
     def rewards(self, groups: Sequence[Sequence[Response]]) -> Rewards:
-        """Return the reward of each answer, None where the judge gave no verdict on it.
+        """Return the reward of each answer; None if the judge gave no verdict.
 
         Args:
-            groups: answers to one instruction each.
+            groups: each holds the answers to one instruction.
 
         Raises:
-            ArenaError: the judge cannot be asked, or refuses too much; its verdicts are in the store.
+            ArenaError: the judge cannot be asked, or refuses too many games; finished verdicts are in the store.
         """
         found: dict[int, list[float | None]] = {}
         for wave in _waves(groups):
@@ -95,7 +95,7 @@ class GroupJudge:
         names: dict[int, list[str]] = {}
         for number, group in groups.items():
             known: dict[tuple[str, str], str] = {}
-            # Equal answers are one player. Players are numbered alike in all groups, so that batches are of one kind.
+            # Equal answers are judged once. Names are the same in all groups, so that `play_games` can batch the games.
             names[number] = [
                 known.setdefault((r.text, r.finish_reason), f"#{place}") for place, r in enumerate(group)
             ]
@@ -151,7 +151,7 @@ class GroupJudge:
         return found
 
     def _taken(self, name: str, battle: Battle | None) -> float | None:
-        """Return what an answer takes from a meeting; without a battle it has met its like."""
+        """Return an answer's reward from one comparison; there is no battle between two equal answers."""
         if battle is None:
             return 0.5 if self.reward == "win_rate" else None
         if battle.winner == "unscored":
@@ -162,14 +162,14 @@ class GroupJudge:
         return 0.5 if battle.winner == "tie" else float(battle.winner == side)
 
     def _met(self, ids: Mapping[int, str], number: int, place: int, each: Sequence[str]) -> list[str]:
-        """Return whom the answer at ``place`` of a group meets."""
+        """Return the answers that the one at ``place`` of a group is compared with."""
         mates = (
             [name for other, name in enumerate(each) if other != place] if self.against != "opponents" else []
         )
         return [*mates, *(other.contestant for other in self._opponents(ids[number]))]
 
     def _opponents(self, instruction_id: str) -> list[Response]:
-        """Return the recorded answers that an answer meets; one that was refused is none."""
+        """Return the opponents' answers that an answer is compared with, without refused ones."""
         if self.against == "group":
             return []
         recorded = self._inputs.opponents.get(instruction_id, ())
@@ -190,7 +190,9 @@ class GroupJudge:
 
 
 def rank_agreement(ours: Rewards, theirs: Rewards) -> float | None:
-    """Return how often two judges rank two answers of a group alike, of the pairs that both decide; None without any.
+    """Return the share of pairs of a group that two judges rank the same, of the pairs that both decide.
+
+    None if there is no such pair.
 
     Example:
         >>> rank_agreement([[1.0, 2.0, 3.0]], [[5.0, 9.0, 9.0]])
@@ -206,7 +208,7 @@ def rank_agreement(ours: Rewards, theirs: Rewards) -> float | None:
 
 
 def _waves(groups: Sequence[Sequence[Response]]) -> Iterator[list[int]]:
-    """Yield the groups' numbers so that no wave has an instruction twice."""
+    """Yield the groups' numbers in waves, each instruction at most once in a wave."""
     left = list(range(len(groups)))
     while left:
         taken: dict[str, int] = {}

@@ -1,0 +1,3 @@
+from .run import train_ppo
+
+__all__ = ["train_ppo"]
