@@ -78,7 +78,7 @@ def _rewards(phase: Phase) -> list[str]:
     sampled, unscored = figures.get("sampled", 0.0), figures.get("unscored", 0.0)
     if unscored > MANY_UNSCORED * sampled:
         found.append(
-            f"{phase.name}: the judge gave no verdict on {unscored:.0f} of {sampled:.0f} sampled answers, which have no "
+            f"{phase.name}: the judge gave no verdict on {unscored:.0f} of {sampled:.0f} sampled answers: they have no "
             "effect; check that the instructions have what it needs (rubric, reference), and what it replies"
         )
     if figures.get("groups_alike", 0.0) > MANY_ALIKE:
