@@ -59,6 +59,8 @@ rubric are described with [the judges](judges.md#rubric-criteria).
 | `battles.jsonl` in the same folders | [Battle](#battle) |
 | `data/rounds/ROUND/sft.jsonl` | [SftRow](#sftrow) |
 | `data/rounds/ROUND/preferences.jsonl` | [PreferenceRow](#preferencerow) |
+| `data/rounds/ROUND/samples.jsonl` | [Response](#response) |
+| `data/rounds/ROUND/sample_scores.jsonl` | [SampleScore](#samplescore) |
 | the file of a judge `replay` | [RecordedVerdict](#recordedverdict) |
 | the file of an opponent `recorded` | `{"id": "cook-007", "text": "..."}` |
 """
@@ -133,6 +135,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "chosen": [{"role": "assistant", "content": _RIGHT}],
         "rejected": [{"role": "assistant", "content": _SHORT}],
         "provenance": _PROVENANCE,
+    },
+    "SampleScore": {
+        "instruction_id": "cook-007",
+        "sample": 3,
+        "judge": _JUDGE,
+        "score": 6.5,
+        "rationales": [_WHY],
     },
     "RecordedVerdict": _VERDICT,
 }

@@ -52,6 +52,22 @@ def test_sampled_answers_are_the_same_alone_and_in_a_batch(engine):
     assert [engine.respond([c], sampling)[0].text for c in PLAIN] == [a.text for a in together]
 
 
+def test_samples_of_a_question_differ_by_their_seed_and_are_the_same_in_another_process(
+    engine, tiny_model, exports
+):
+    """Whatever was asked before: another engine draws the second sample first, alone, with an empty prefix cache."""
+    from arena_learning.engines.openvino import OpenVino
+
+    drawn = [Sampling(max_tokens=20, temperature=1.0, seed=seed) for seed in (1, 2, 3)]
+    engine.respond(PLAIN, Sampling(max_tokens=20))
+    samples = [[a.text for a in engine.respond(PLAIN, sampling)] for sampling in drawn]
+    assert all(len(set(texts)) == len(drawn) for texts in zip(*samples, strict=True))
+    other = OpenVino(tiny_model, exports, dtype="f16", batch_size=3)
+    again = [other.respond([c], drawn[1])[0].text for c in reversed(PLAIN)]
+    other.close()
+    assert again[::-1] == samples[1]
+
+
 def test_a_repetition_penalty_changes_the_answer(engine):
     plain, penalised = (
         engine.respond(PLAIN, Sampling(max_tokens=30, repetition_penalty=penalty)) for penalty in (1.0, 1.9)

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import pytest
 from synthetic_project import build
 
+from arena_learning.core import read_json, write_json
 from arena_learning.report.figures import make_figures
 from arena_learning.report.html import make_report
 
@@ -134,3 +135,21 @@ def test_figures_and_rounds_that_are_not_there_are_left_out(tmp_path):
     assert "None have been drawn yet." in page
     assert "<h3>sft-i1</h3>" in page
     assert "<h3>dpo-i1</h3>" not in page
+
+
+def test_a_round_that_learnt_from_samples_says_how_they_scored_and_under_which_loss(tmp_path):
+    params, paths = build(tmp_path)
+    make_figures(params, paths)
+    judge = paths.stage_metrics("dpo-i1", "judge")
+    drawn = {"samples": 8, "unscored": 1, "mean_score": 2.93, "best_score": 4.99, "worst_score": 1.3}
+    write_json(judge, read_json(judge) | {"samples": drawn})
+    write_json(paths.stage_metrics("dpo-i1", "train"), {"rows": 7, "settings": {"loss": "apo_zero"}})
+    reader = Reader()
+    reader.feed(make_report(params, paths).read_text(encoding="utf-8"))
+    said = re.sub(r"\s+", " ", "".join(reader.text))
+    assert said.count("The target drew") == 1
+    assert (
+        "The target drew 8 samples, 1 without a score. Of an instruction’s samples the worst scores 1.30 on average, "
+        "the mean 2.93, the best 4.99." in said
+    )
+    assert "Trained on 7 rows under the loss apo_zero." in said

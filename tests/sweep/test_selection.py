@@ -6,7 +6,9 @@ import pytest
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.core.json_files import read_json
+from arena_learning.schema import Instruction, Response, SampleScore, read_rows, write_rows
 from arena_learning.sweep.selection.run import selection_table, sweep_selection
+from arena_learning.sweep.spaces import selection_space
 
 SPACE = {"rounds.dpo-i1.threshold": [1.0, 3.0], "train.dpo.beta": [0.1, 0.5]}
 
@@ -110,3 +112,41 @@ def test_the_seed_of_the_training_is_no_twin(project):
     one, two = report["trials"]
     assert one["shown"]["training"] != two["shown"]["training"]
     assert "training of trial" not in two["reused"]
+
+
+@pytest.mark.parametrize("method", ["dpo", "rft"])
+def test_a_round_that_learns_from_samples_is_swept_over_them(project, method):
+    params, paths = project
+    this = params.rounds["dpo-i1"].model_copy(update={"method": method, "threshold": 1.5})
+    params = params.model_copy(
+        update={
+            "battle": params.battle.model_copy(update={"samples": 3}),
+            "dataset": params.dataset.model_copy(update={"pairs": "samples"}),
+            "train": params.train.model_copy(
+                update={"rft": params.train.rft.model_copy(update={"epochs": 1})}
+            ),
+            "rounds": {"dpo-i1": this},
+        }
+    )
+    ids = [i.id for i in read_rows(paths.split("d1"), Instruction)]
+    shared = {"finish_reason": "stop", "prompt_tokens": 1, "completion_tokens": 1}
+    samples = [
+        Response(instruction_id=i, contestant="base", text=f"River {k}.", sample=k, **shared)
+        for i in ids
+        for k in (1, 2, 3)
+    ]
+    # Best against worst differ by 4 on every instruction, best and mean by 2 on even ones and by 8/3 on odd ones.
+    points = {0: (1, 3, 5), 1: (1, 1, 5)}
+    scores = [
+        SampleScore(instruction_id=i, sample=k, judge="j", score=score)
+        for n, i in enumerate(ids)
+        for k, score in enumerate(points[n % 2], 1)
+    ]
+    write_rows(paths.samples("dpo-i1"), samples)
+    write_rows(paths.sample_scores("dpo-i1"), scores)
+    space = {"rounds.dpo-i1.threshold": [1.5, 2.5]}
+    report = sweep_selection("dpo-i1", params, paths, space=space, trials=2, confirm=1)
+    rows = {t["params"]["rounds.dpo-i1.threshold"]: t["shown"]["rows"] for t in report["trials"]}
+    assert rows == ({1.5: 12, 2.5: 12} if method == "dpo" else {1.5: 12, 2.5: 6})
+    default = selection_space("dpo-i1", params)
+    assert default.get("dataset.pairs") == (["all", "target", "samples"] if method == "dpo" else None)

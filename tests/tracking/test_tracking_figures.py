@@ -11,6 +11,7 @@ import pytest
 from arena_files import make_project
 
 from arena_learning.core.errors import ArenaError
+from arena_learning.core.json_files import read_json, write_json
 from arena_learning.leaderboard.round_files import number_at
 from arena_learning.schema.rows import Battle
 from arena_learning.tracking.efficiency import battle_efficiency
@@ -48,6 +49,29 @@ def test_figures_of_a_round_are_those_of_its_files(made):
     assert figures["train/loss_last"] == 1.5
     assert figures["train/weight_change"] == 1.9e-4
     assert "monitor/kl" not in figures
+
+
+def test_figures_of_samples_are_there_in_a_round_that_learns_from_them(made):
+    params, paths, files = made
+    assert not any(name.startswith("samples/") for name in round_figures("dpo-i1", files))
+    judge = paths.stage_metrics("dpo-i1", "judge")
+    before = round_figures("dpo-i1", files)
+    scored = {
+        "samples": 8,
+        "unscored": 1,
+        "games": 12,
+        "mean_score": 3.0,
+        "best_score": 5.0,
+        "worst_score": 1.5,
+    }
+    write_json(judge, read_json(judge) | {"samples": {**scored, "seconds": 4.0, "tokens": 50}})
+    figures = round_figures("dpo-i1", read_files(params, paths))
+    assert (figures["samples/count"], figures["samples/unscored"], figures["samples/games"]) == (8, 1, 12)
+    assert [figures[f"samples/{k}_score"] for k in ("mean", "best", "worst")] == [3.0, 5.0, 1.5]
+    assert figures["seconds/judge"] == before["seconds/judge"] + 4.0
+    assert figures["tokens/judge"] == before["tokens/judge"] + 50
+    documented = set(re.findall(r"`(samples/\w+)`", DOCS.read_text(encoding="utf-8")))
+    assert documented == {name for name in figures if name.startswith("samples/")}
 
 
 def test_every_metric_name_is_documented(made):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from math import log
+from typing import get_args
 
 import pytest
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.core.progress import Progress
 from arena_learning.params import Train
+from arena_learning.params.training import SMOOTHED, PreferenceLoss
 from arena_learning.train import train_round
 from tiny import END_OF_TURN, write_preferences, write_sft
 
@@ -164,6 +167,52 @@ def test_dpo_with_an_sft_weight_learns_the_chosen_answers_themselves(train):
     assert answers(folder, [question for question, _ in FACTS]) == [f"{a}{END_OF_TURN}" for _, a in FACTS]
 
 
+BETA, EPSILON = 0.5, 0.1
+# What each loss is where policy and reference are equal, by its paper: all log-ratios are 0.
+FIRST = {
+    "sigmoid": log(2),
+    "sigmoid_norm": log(2),
+    "hinge": 1,
+    "ipo": (1 / (2 * BETA)) ** 2,
+    "robust": log(2),  # ((1 - e) log 2 - e log 2) / (1 - 2e)
+    "exo_pair": log(0.5) - (log(1 - EPSILON) + log(EPSILON)) / 2,
+    "nca_pair": 2 * log(2),
+    "bco_pair": 2 * log(2),
+    "sppo_hard": 2 * (1 / (2 * BETA)) ** 2,
+    "aot": log(2),
+    "aot_unpaired": log(2),
+    "apo_zero": 1,
+    "apo_down": 1,
+}
+
+
+def test_every_loss_has_its_first_value_below():
+    assert set(FIRST) == set(get_args(PreferenceLoss))
+
+
+@pytest.mark.parametrize("loss", FIRST)
+def test_dpo_trains_under_the_loss_that_is_named(train, loss):
+    smoothing = {"label_smoothing": EPSILON} if loss in SMOOTHED else {}
+    settings = optimiser(epochs=3) | {"beta": BETA, "loss": loss, **smoothing}
+    report, _ = train("dpo", dpo=settings)
+    curve = report.phases[0].curve
+    assert curve[0]["loss"] == pytest.approx(FIRST[loss], abs=2e-3)
+    assert curve[-1]["loss"] < curve[0]["loss"]
+    assert curve[-1]["rewards/margins"] > 0
+    assert report.settings["loss"] == loss
+    assert report.settings["label_smoothing"] == (EPSILON if smoothing else 0.0)
+
+
+def test_rft_is_supervised_training_under_settings_of_its_own(train):
+    taught, folder = train("sft", name="taught", sft=optimiser(epochs=2), rft=optimiser())
+    report, other = train("rft", name="other", rft=optimiser(epochs=2), sft=optimiser())
+    (phase,) = report.phases
+    assert (phase.name, phase.rows.kept, report.method) == ("rft", 4, "rft")
+    assert all(bool((weights(folder)[name] == tensor).all()) for name, tensor in weights(other).items())
+    assert [p["loss"] for p in phase.curve] == [p["loss"] for p in taught.phases[0].curve]
+    assert report.cost.tokens_per_second["rft"] > 0
+
+
 @pytest.mark.parametrize("rank", [0, 4])
 def test_ppo_trains_a_reward_model_and_the_policy(train, rank):
     questions = [f"What is {n} and {n}?" for n in range(24)]
@@ -230,7 +279,7 @@ def killer(label, at):
     return Killer
 
 
-@pytest.mark.parametrize(("method", "rank"), [("sft", 0), ("sft", 4), ("dpo", 0), ("reward", 0)])
+@pytest.mark.parametrize(("method", "rank"), [("sft", 0), ("sft", 4), ("rft", 0), ("dpo", 0), ("reward", 0)])
 def test_a_killed_training_resumes_and_ends_as_an_undisturbed_one(train, method, rank):
     settings = optimiser(epochs=6, batch_size=2, lora_rank=rank)  # 12 steps, a checkpoint after 4 and 8
     phase = method

@@ -12,6 +12,7 @@ from arena_learning.engines import (
     Engine,
     Refused,
     Versioned,
+    is_exact,
     older_fingerprints,
     stream_answers,
     too_many_refused,
@@ -24,11 +25,21 @@ _SHOWN = 5  # refused instructions named in an error
 
 
 class Contestant(NamedTuple):
-    """A model that can be asked: its name, engine (which knows its system prompt) and sampling."""
+    """A model that can be asked: its name, engine (which knows its system prompt) and sampling.
+
+    ``sample`` is which of its samples the answers are (see `Response.sample`). It is no part of the store's keys: what
+    tells two samples apart is the seed of their sampling.
+    """
 
     name: str
     engine: Engine
     sampling: Sampling
+    sample: int = 0
+
+    @property
+    def label(self) -> str:
+        """What its progress line calls it."""
+        return f"{self.name}, sample {self.sample}" if self.sample else self.name
 
 
 class ContestantAnswers(NamedTuple):
@@ -53,6 +64,7 @@ def ask_contestant_for(
     Each answer is stored as soon as the engine returns it. Answers that another process is generating are awaited.
     Batches are planned over all instructions before the store is read. Where an engine's greedy answer depends on its
     batch, a batch is generated whole or not at all, so a resumed run gives the same answers as an uninterrupted one.
+    The same holds for sampled answers where the engine draws them by the batch (`engines.is_exact`).
 
     Args:
         contestant: the model to ask.
@@ -79,12 +91,12 @@ def ask_contestant_for(
     known: dict[bytes, Completion | Refused] = {}
     refused: dict[bytes, Refused] = {}
     generated = 0
-    with Progress(f"answer ({contestant.name})", len(distinct), "instructions") as progress:
+    with Progress(f"answer ({contestant.label})", len(distinct), "instructions") as progress:
         for share in lease_work(
             store,
             distinct,
             engine.batch_size,
-            whole=not engine.batch_exact,
+            whole=not is_exact(engine, contestant.sampling),
             waiting=lambda count: progress.advance(0, f"waiting for {count} of another process"),
         ):
             remembered = {key: _remembered(value, engine) for key, value in share.known.items()}
@@ -109,7 +121,7 @@ def ask_contestant_for(
     given_all = [known[key] for key in keys]
     completions = [answer for answer in given_all if isinstance(answer, Completion)]
     return ContestantAnswers(
-        [_response(contestant.name, i, a) for i, a in zip(instructions, given_all, strict=True)],
+        [_response(contestant, i, a) for i, a in zip(instructions, given_all, strict=True)],
         generated=generated,
         seconds=sum(c.seconds for c in completions),
         tokens=sum(c.completion_tokens for c in completions),
@@ -166,24 +178,26 @@ def _kept(completion: Completion) -> dict[str, Any]:
     return {field: value for field, value in completion._asdict().items() if field != "tokens"}
 
 
-def _response(name: str, instruction: Instruction, answer: Completion | Refused) -> Response:
+def _response(contestant: Contestant, instruction: Instruction, answer: Completion | Refused) -> Response:
     if isinstance(answer, Refused):
         return Response(
             instruction_id=instruction.id,
-            contestant=name,
+            contestant=contestant.name,
             text="",
             finish_reason="refused",
             prompt_tokens=0,
             completion_tokens=0,
             refusal=answer.reason,
+            sample=contestant.sample,
         )
     return Response(
         instruction_id=instruction.id,
-        contestant=name,
+        contestant=contestant.name,
         text=answer.text,
         finish_reason=answer.finish_reason,
         prompt_tokens=answer.prompt_tokens,
         completion_tokens=answer.completion_tokens,
         thought=answer.thought,
         thought_tokens=answer.thought_tokens,
+        sample=contestant.sample,
     )

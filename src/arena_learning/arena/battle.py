@@ -9,8 +9,9 @@ from statistics import fmean
 from typing import Any
 
 from arena_learning.arena.ask import Contestant, ContestantAnswers, ask_contestant_for
+from arena_learning.arena.sampling import sample_metrics, sample_samplings
 from arena_learning.core import Paths, words, write_json
-from arena_learning.params import NONE, Params
+from arena_learning.params import NONE, Params, Sampling
 from arena_learning.schema import Instruction, Response, read_rows, write_rows
 from arena_learning.store import Store
 
@@ -21,6 +22,7 @@ def battle_round(
     """Let the target and the opponents answer a round's split; return the stage's metrics.
 
     In a round without a target, only the contestant whose answers become the labels is asked.
+    In a round that learns from samples (`Params.samples_of`) the target also generates them here.
     """
     this = params.rounds[name]
     instructions = read_rows(paths.split(this.split), Instruction)
@@ -28,12 +30,27 @@ def battle_round(
         names = [this.target, *params.opponents_of(name)]
     else:
         names = [] if this.labels == NONE else [this.labels]
-    answers = {c: ask_contestant(c, instructions, params, paths, fresh=fresh, retry=retry) for c in names}
+    count = params.samples_of(name)
+    if count:
+        sys.stderr.write(f"{name}: {len(instructions) * count} samples, {count} to each instruction\n")
+    answers: dict[str, ContestantAnswers] = {}
+    samples: list[ContestantAnswers] = []
+    for contestant in names:
+        own = sample_samplings(params, count) if contestant == this.target else []
+        answers[contestant], *drawn = _ask(
+            contestant, instructions, params, paths, more=own, fresh=fresh, retry=retry
+        )
+        samples += drawn
     responses = [r for asked in answers.values() for r in asked.responses]
     write_rows(paths.responses(name), sorted(responses, key=lambda r: (r.instruction_id, r.contestant)))
-    metrics = {"contestants": {c: answer_metrics(asked) for c, asked in answers.items()}}
+    drawn_rows = [r for asked in samples for r in asked.responses]
+    write_rows(paths.samples(name), sorted(drawn_rows, key=lambda r: (r.instruction_id, r.sample)))
+    metrics: dict[str, Any] = {"contestants": {c: answer_metrics(asked) for c, asked in answers.items()}}
+    if samples:
+        whole = _together(samples)
+        metrics["samples"] = {**answer_metrics(whole), **sample_metrics(whole.responses, params.battle)}
     write_json(paths.stage_metrics(name, "battle"), metrics)
-    return {**metrics, "generated": sum(asked.generated for asked in answers.values())}
+    return {**metrics, "generated": sum(asked.generated for asked in (*answers.values(), *samples))}
 
 
 def answer_test(
@@ -60,26 +77,53 @@ def ask_contestant(
     Raises:
         ArenaError: the contestant is unknown or cannot answer.
     """
+    return _ask(name, instructions, params, paths, fresh=fresh, retry=retry)[0]
+
+
+def _ask(
+    name: str,
+    instructions: Sequence[Instruction],
+    params: Params,
+    paths: Paths,
+    *,
+    more: Sequence[Sampling] = (),
+    fresh: bool = False,
+    retry: bool = False,
+) -> list[ContestantAnswers]:
+    """Open a contestant once and ask it for its answers, then for a sample under each of ``more``; close it."""
     from arena_learning.engines import open_engine
 
     if not instructions:
-        return ContestantAnswers([], 0, 0.0, 0)
+        return [ContestantAnswers([], 0, 0.0, 0) for _ in range(1 + len(more))]
     opponent = params.opponents.get(name)
     sampling = (opponent.sampling if opponent else None) or params.sampling
     engine = open_engine(name, params, paths, instructions)
     try:
         with Store(paths.store, fresh=fresh) as store:
-            asked = ask_contestant_for(
-                Contestant(name, engine, sampling),
-                instructions,
-                store,
-                max_refused=params.serving.max_refused,
-                retry=retry,
-            )
-            _warn(name, asked, sampling.max_tokens)
+            asked = [
+                ask_contestant_for(
+                    Contestant(name, engine, own, sample),
+                    instructions,
+                    store,
+                    max_refused=params.serving.max_refused,
+                    retry=retry,
+                )
+                for sample, own in enumerate((sampling, *more))
+            ]
+            _warn(name, asked[0], sampling.max_tokens)
             return asked
     finally:
         engine.close()
+
+
+def _together(asked: Sequence[ContestantAnswers]) -> ContestantAnswers:
+    """Return several passes over the instructions as one."""
+    return ContestantAnswers(
+        [response for one in asked for response in one.responses],
+        generated=sum(one.generated for one in asked),
+        seconds=sum(one.seconds for one in asked),
+        tokens=sum(one.tokens for one in asked),
+    )
 
 
 def answer_metrics(asked: ContestantAnswers) -> dict[str, Any]:

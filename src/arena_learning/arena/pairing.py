@@ -16,7 +16,7 @@ def pair_contestants(
     Args:
         instruction_ids: the instructions to pair on.
         target: the contestant being trained, or None.
-        opponents: the other contestants.
+        opponents: the other contestants; a target without any (in a round that learns from its samples) has no pair.
         mode: ``all``: every pair; ``target``: the target against each opponent; ``split``: the target against one
             opponent an instruction, drawn by a seeded hash so that each opponent gets about the same share.
         seed: seed of that draw.
@@ -32,6 +32,8 @@ def pair_contestants(
             pairs = list(combinations(players, 2))
         elif mode == "target":
             pairs = [_ordered(target, other) for other in opponents]
+        elif not opponents:
+            pairs = []
         else:
             other = min(opponents, key=lambda o: seeded_rank(seed, "opponent", instruction_id, o))
             pairs = [_ordered(target, other)]

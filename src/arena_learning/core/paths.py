@@ -93,6 +93,14 @@ class Paths:
         """A round's responses."""
         return self.round(round_name) / "responses.jsonl"
 
+    def samples(self, round_name: str) -> Path:
+        """The target's samples in a round that learns from them; empty in others."""
+        return self.round(round_name) / "samples.jsonl"
+
+    def sample_scores(self, round_name: str) -> Path:
+        """The scores of the target's samples."""
+        return self.round(round_name) / "sample_scores.jsonl"
+
     def games(self, round_name: str) -> Path:
         """A round's games."""
         return self.round(round_name) / "games.jsonl"

@@ -1,3 +1,3 @@
-from .stage import make_dataset, rules_of, select_rows
+from .stage import make_dataset, read_samples, rules_of, select_rows
 
-__all__ = ["make_dataset", "rules_of", "select_rows"]
+__all__ = ["make_dataset", "read_samples", "rules_of", "select_rows"]

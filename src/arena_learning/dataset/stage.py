@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from arena_learning.core import Paths, words, write_json
+from arena_learning.dataset.samples import choose_best_sample, choose_sample_pair, sample_provenance
 from arena_learning.dataset.select import Choice, Rules, choose_label, choose_pair, reason_unfit
 from arena_learning.params import NONE, Params, Round
 from arena_learning.pool import seeded_rank
@@ -17,6 +18,7 @@ from arena_learning.schema import (
     PreferenceRow,
     Provenance,
     Response,
+    SampleScore,
     SftRow,
     Turn,
     read_rows,
@@ -32,6 +34,22 @@ class SelectedRows(NamedTuple):
     outcomes: dict[str, str]
 
 
+class RoundSamples(NamedTuple):
+    """The target's samples in a round that learns from them, and their scores; both empty in others."""
+
+    responses: Sequence[Response] = ()
+    scores: Sequence[SampleScore] = ()
+
+
+def read_samples(name: str, params: Params, paths: Paths) -> RoundSamples:
+    """Read the samples of a round that learns from them."""
+    if not params.samples_of(name):
+        return RoundSamples()
+    return RoundSamples(
+        read_rows(paths.samples(name), Response), read_rows(paths.sample_scores(name), SampleScore)
+    )
+
+
 def make_dataset(name: str, params: Params, paths: Paths) -> dict[str, Any]:
     """Select a round's rows, append them to those of the round that it continues, and return the data card.
 
@@ -42,12 +60,15 @@ def make_dataset(name: str, params: Params, paths: Paths) -> dict[str, Any]:
     instructions = read_rows(paths.split(this.split), Instruction)
     responses = read_rows(paths.responses(name), Response)
     battles = read_rows(paths.battles(name), Battle)
-    curated = select_rows(name, this, instructions, responses, battles, rules_of(name, params))
+    samples = read_samples(name, params, paths)
+    curated = select_rows(name, this, instructions, responses, battles, rules_of(name, params), samples)
     earlier_sft = read_rows(paths.sft(this.adds_to), SftRow)
     earlier_pairs = read_rows(paths.preferences(this.adds_to), PreferenceRow)
     write_rows(paths.sft(name), [*earlier_sft, *curated.sft])
     write_rows(paths.preferences(name), [*earlier_pairs, *curated.preferences])
-    card = _card(name, this, curated, battles, accumulated=len(earlier_sft) + len(earlier_pairs))
+    card = _card(
+        name, this, curated, battles, accumulated=len(earlier_sft) + len(earlier_pairs), scores=samples.scores
+    )
     write_json(paths.card(name), card)
     return card
 
@@ -67,8 +88,11 @@ def select_rows(
     responses: Sequence[Response],
     battles: Sequence[Battle],
     rules: Rules,
+    samples: RoundSamples = RoundSamples(),  # noqa: B008 - frozen
 ) -> SelectedRows:
     """Select what to learn from each instruction of a round."""
+    if this.method == "rft" or (this.method != "sft" and rules.pairs == "samples"):
+        return _widest(_from_samples(name, this, instructions, samples, rules), rules)
     by_instruction: dict[str, list[Battle]] = defaultdict(list)
     target = None if this.target == NONE else this.target
     for battle in battles:
@@ -93,6 +117,33 @@ def select_rows(
             outcome = _keep(name, instruction, own, choice, rules, curated, pair=True)
         curated.outcomes[instruction.id] = outcome
     return _widest(curated, rules)
+
+
+def _from_samples(
+    name: str, this: Round, instructions: Sequence[Instruction], samples: RoundSamples, rules: Rules
+) -> SelectedRows:
+    """Learn from the target's own samples: the best of each instruction, or the best against the worst."""
+    scores: dict[str, list[SampleScore]] = defaultdict(list)
+    answers: dict[str, dict[int, Response]] = defaultdict(dict)
+    for score in samples.scores:
+        scores[score.instruction_id].append(score)
+    for response in samples.responses:
+        answers[response.instruction_id][response.sample] = response
+    found = SelectedRows([], [], {})
+    choose = choose_best_sample if this.supervised else choose_sample_pair
+    for instruction in sorted(instructions, key=lambda i: i.id):
+        own = answers[instruction.id]
+        choice = choose(scores[instruction.id], own, rules)
+        found.outcomes[instruction.id] = choice if isinstance(choice, str) else "row"
+        if isinstance(choice, str):
+            continue
+        provenance = sample_provenance(name, instruction, this.target, choice, rules.threshold)
+        best = own[choice.best.sample]
+        if choice.worst is None:
+            found.sft.append(_sft_row(instruction, best, provenance))
+        else:
+            found.preferences.append(_pair(instruction, best, own[choice.worst.sample], provenance))
+    return found
 
 
 def _widest(curated: SelectedRows, rules: Rules) -> SelectedRows:
@@ -139,7 +190,7 @@ def _labelled(
         loser="",
         threshold=this.threshold,
     )
-    curated.sft.append(SftRow(prompt=instruction.turns, completion=_said(response), provenance=provenance))
+    curated.sft.append(_sft_row(instruction, response, provenance))
     return "row"
 
 
@@ -158,18 +209,26 @@ def _keep(
     winner, loser = own[choice.winner], own[choice.loser]
     provenance = _provenance(name, choice, rules.threshold)
     if pair:
-        curated.preferences.append(
-            PreferenceRow(
-                prompt=instruction.turns,
-                chosen=_said(winner),
-                rejected=_said(loser),
-                provenance=provenance,
-                rejected_cut_off=loser.finish_reason == "length",
-            )
-        )
+        curated.preferences.append(_pair(instruction, winner, loser, provenance))
     else:
-        curated.sft.append(SftRow(prompt=instruction.turns, completion=_said(winner), provenance=provenance))
+        curated.sft.append(_sft_row(instruction, winner, provenance))
     return "row"
+
+
+def _sft_row(instruction: Instruction, learnt: Response, provenance: Provenance) -> SftRow:
+    return SftRow(prompt=instruction.turns, completion=_said(learnt), provenance=provenance)
+
+
+def _pair(
+    instruction: Instruction, chosen: Response, rejected: Response, provenance: Provenance
+) -> PreferenceRow:
+    return PreferenceRow(
+        prompt=instruction.turns,
+        chosen=_said(chosen),
+        rejected=_said(rejected),
+        provenance=provenance,
+        rejected_cut_off=rejected.finish_reason == "length",
+    )
 
 
 def _provenance(name: str, choice: Choice, threshold: float) -> Provenance:
@@ -196,7 +255,12 @@ def _said(response: Response) -> tuple[Turn, ...]:
 
 
 def _card(
-    name: str, this: Round, curated: SelectedRows, battles: Sequence[Battle], accumulated: int
+    name: str,
+    this: Round,
+    curated: SelectedRows,
+    battles: Sequence[Battle],
+    accumulated: int,
+    scores: Sequence[SampleScore] = (),
 ) -> dict[str, Any]:
     rows: list[SftRow | PreferenceRow] = [*curated.sft, *curated.preferences]
     outcomes = Counter(curated.outcomes.values())
@@ -204,6 +268,8 @@ def _card(
     learnt = [row.completion if isinstance(row, SftRow) else row.chosen for row in rows]
     gaps = [row.provenance.gap for row in rows if row.provenance.gap is not None]
     chosen = Counter(row.provenance.winner for row in rows)
+    unscored = sum(one.score is None for one in scores)
+    counted = {"scored": len(scores) - unscored, "unscored": unscored}
     return {
         "round": name,
         "method": this.method,
@@ -214,6 +280,7 @@ def _card(
         "rows": new + accumulated,
         "left_out": dict(sorted(outcomes.items())),
         "battles": dict(sorted(Counter(b.winner for b in battles).items())),
+        **({"samples": counted} if scores else {}),
         "chosen_from": dict(sorted(chosen.items())),
         "target_chosen_share": chosen[this.target] / new if new else 0.0,
         "categories": dict(sorted(Counter(row.provenance.category for row in rows).items())),

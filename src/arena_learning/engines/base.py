@@ -133,6 +133,16 @@ class Versioned(Protocol):
         ...
 
 
+def is_exact(engine: Engine, sampling: Sampling) -> bool:
+    """Whether an answer is the same in any batch.
+
+    A greedy one is where the engine says ``batch_exact``. A sampled one is too where each conversation has a seed of
+    its own; an engine that draws a batch with one seed says ``sample_exact = False``.
+    """
+    sampled = sampling.temperature == 0 or bool(getattr(engine, "sample_exact", True))
+    return engine.batch_exact and sampled
+
+
 def older_fingerprints(of: object) -> Sequence[dict[str, str]]:
     """Return the equivalent fingerprints that an engine or judge had in earlier versions.
 

@@ -39,6 +39,7 @@ class Transformers:
     """
 
     max_top_logprobs = 100
+    sample_exact = False  # a seed is a batch's: what a row draws depends on where it stands
 
     def __init__(
         self,

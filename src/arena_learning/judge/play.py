@@ -33,9 +33,9 @@ PORTION = 20_000  # games in memory at once
 
 
 class Pairing(NamedTuple):
-    """Two contestants paired on an instruction; one that meets itself plays one game and no battle.
+    """Two contestants paired on an instruction; one that is paired with itself plays one game and no battle.
 
-    Such a game is how a judge that scores one answer by itself (`base.is_pointwise`) is asked for that score alone.
+    Such a game asks a judge that scores one answer alone (`base.is_pointwise`) for that score.
     """
 
     instruction_id: str

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from typing import Any
 
 from arena_learning.arena import pair_contestants
 from arena_learning.core import Paths, write_json
+from arena_learning.judge.base import Judge
 from arena_learning.judge.build import open_judge
 from arena_learning.judge.play import Pairing, play_in_portions
 from arena_learning.judge.recording import write_games
+from arena_learning.judge.samples import ScoredSamples, plan_samples, sample_figures, score_samples
 from arena_learning.params import NONE, Params
-from arena_learning.schema import Instruction, Response, by_id, read_rows, rows_file
+from arena_learning.schema import Instruction, Response, by_id, read_rows, rows_file, write_rows
 from arena_learning.store import Store
 
 
@@ -19,6 +23,7 @@ def judge_round(
 ) -> dict[str, Any]:
     """Judge a round's battles and return the stage's metrics. A round without a target has no battles.
 
+    In a round that learns from samples, the samples are ranked too, in a file of their own.
     ``retry`` judges again what was unscored before.
     """
     this = params.rounds[name]
@@ -47,6 +52,7 @@ def judge_round(
                 retry=retry,
             )
             recorded = write_games(played, responses, games, battles, this.target)
+            ranked = _rank_samples(name, instructions, params, paths, judge, store, retry=retry)
     finally:
         judge.close()
     metrics = {
@@ -56,6 +62,37 @@ def judge_round(
         "against": recorded.against,
         "seconds": round(recorded.seconds, 1),
         "tokens": recorded.tokens,
+        **({"samples": sample_figures(ranked)} if ranked else {}),
     }
     write_json(paths.stage_metrics(name, "judge"), metrics)
-    return {**metrics, "judged": recorded.judged}
+    return {**metrics, "judged": recorded.judged + (ranked.played.judged if ranked else 0)}
+
+
+def _rank_samples(
+    name: str,
+    instructions: Mapping[str, Instruction],
+    params: Params,
+    paths: Paths,
+    judge: Judge,
+    store: Store,
+    *,
+    retry: bool,
+) -> ScoredSamples | None:
+    """Score the round's samples and write the scores; None in a round that learns from none, whose file is empty."""
+    if not params.samples_of(name):
+        write_rows(paths.sample_scores(name), [])
+        return None
+    samples = read_rows(paths.samples(name), Response)
+    plan = plan_samples(samples, judge, params.battle.sample_games, params.seed)
+    sys.stderr.write(f"{name}: {len(samples)} samples, {plan.games} games under {judge.label}\n")
+    ranked = score_samples(
+        plan,
+        instructions,
+        judge,
+        store,
+        disagree=params.judge.disagree,
+        max_refused=params.serving.max_refused,
+        retry=retry,
+    )
+    write_rows(paths.sample_scores(name), ranked.scores)
+    return ranked

@@ -15,7 +15,7 @@ from .load import load_params, parse_params
 from .pool import Filters, Pool
 from .rounds import BASE, check_round_name, check_rounds, shared_criteria
 from .section import NONE, SPLITS, Name, Positive, Rate, Section
-from .training import Dataset, Dpo, Grpo, Optimiser, Ppo, Rl, Rloo, Sft, Train
+from .training import Dataset, Dpo, Grpo, Optimiser, Ppo, Rft, Rl, Rloo, Sft, Train
 from .whole import Evaluate, Params, Round
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "Positive",
     "Ppo",
     "Rate",
+    "Rft",
     "Rl",
     "Rloo",
     "Round",

@@ -274,11 +274,25 @@ class Opponent(Endpoint, LocalModel):
 
 
 class BattleParams(Section):
-    """Who battles whom in the rounds.
+    """Who battles whom in the rounds, and how many answers the target samples.
+
+    Samples are drawn in rounds of method ``rft``, and in rounds of method ``dpo`` or ``ppo`` under
+    ``dataset.pairs: samples``; other rounds draw none.
 
     Attributes:
         mode: pairs on each instruction: ``all`` pairs (as in the paper), the ``target`` against every opponent, or
             ``split``: the target against one opponent per instruction.
+        samples: answers that the target samples for each instruction, beside the one that battles. Sample k is drawn
+            with the seed ``sampling.seed`` + k; 1 draws none.
+        sample_temperature: temperature of the samples; their length and repetition penalty are those of ``sampling``.
+        sample_top_p: share of the probability that samples are drawn from.
+        sample_games: number of other samples that each sample is compared with, where the judge compares two answers
+            (0: all of them). Each comparison is judged in both orders, so 8 samples compared with 3 others are 24
+            games an instruction. A judge that scores one answer alone plays none of them.
     """
 
     mode: Literal["all", "target", "split"] = "all"
+    samples: int = Field(default=1, ge=1)
+    sample_temperature: float = Field(default=1.0, gt=0.0, le=2.0)
+    sample_top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    sample_games: int = Field(default=3, ge=0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +64,22 @@ def _problems(error: ValidationError) -> list[str]:
             lines.append(f"{'.'.join(place)}: unknown key; {suggest(place[-1], known)}")
         else:
             message = problem["msg"].removeprefix("Value error, ")
+            message += _meant(problem)
             value = problem.get("input")
             told = isinstance(value, str | int | float) and place[-1:] != ["api_key_env"]  # a key, by mistake
             shown = f" (it is {value!r})" if told else ""
             lines.append(f"{'.'.join(place) or 'params'}: {message}{shown}")
     return lines
+
+
+def _meant(problem: Mapping[str, Any]) -> str:
+    """Return which of the known words a misspelt one may be, or nothing."""
+    value = problem.get("input")
+    if problem["type"] != "literal_error" or not isinstance(value, str):
+        return ""
+    known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
+    close = get_close_matches(value, known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def _known_keys(place: list[str]) -> list[str]:
@@ -93,6 +107,15 @@ def _dangling(params: Params) -> list[str]:
         for name in params.dataset.opponents
         if name not in params.opponents
     ]
+    if params.dataset.pairs == "samples" and params.battle.samples < 2:
+        problems.append(
+            f"dataset.pairs: samples are paired, and battle.samples is {params.battle.samples}; set it to 2 or more"
+        )
+    judge = params.judges.get(params.judge.name)
+    if judge and judge.kind == "replay" and any(map(params.samples_of, params.rounds)):
+        problems.append(
+            f"judge.name: '{params.judge.name}' has recorded verdicts alone, and none on samples; name another judge"
+        )
     reserved = {"base", NONE}
     problems += merging({"base": reserved, "opponents": params.opponents, "rounds": params.rounds})
     problems += [*merging({"judges": params.judges}), *one_metric(params.judges)]

@@ -34,6 +34,7 @@ def check_rounds(params: Params) -> None:
             *_split(this, params),
             *_labels(name, params),
             *_continued(this, params),
+            *_sampled(this, params),
             *_rewarded(this, params),
         )
         problems += [f"rounds.{name}.{line}" for line in found]
@@ -92,7 +93,7 @@ def _labels(name: str, params: Params) -> Iterator[str]:
     if this.target != NONE:
         if this.labels != NONE:
             yield f"labels: '{this.labels}' is given beside the target '{this.target}'; set one of the two to none"
-        if not params.opponents_of(name):
+        if not params.opponents_of(name) and not params.samples_of(name):
             yield "target: no opponent has joined by this round; add one to opponents, or let one join earlier"
     elif this.online:
         if compared := [f"{role} '{name}'" for role, name in _compares_opponents(this, params)]:
@@ -114,6 +115,14 @@ def _continued(this: Round, params: Params) -> Iterator[str]:
         yield (
             f"adds_to: {this.method} cannot add to the rows of '{this.adds_to}', which is {earlier.method}; "
             f"name a {this.method} round or none"
+        )
+
+
+def _sampled(this: Round, params: Params) -> Iterator[str]:
+    if this.method == "rft" and params.battle.samples < 2:
+        yield (
+            f"method: rft learns the best of the target's samples, and battle.samples is {params.battle.samples}; set "
+            "it to 2 or more"
         )
 
 

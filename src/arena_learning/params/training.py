@@ -4,22 +4,40 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from arena_learning.params.section import Name, Positive, Rate, Section
+
+PreferenceLoss = Literal[
+    "sigmoid",
+    "sigmoid_norm",
+    "hinge",
+    "ipo",
+    "robust",
+    "exo_pair",
+    "nca_pair",
+    "bco_pair",
+    "sppo_hard",
+    "aot",
+    "aot_unpaired",
+    "apo_zero",
+    "apo_down",
+]  # TRL's discopop is left out: where policy and start are equal, its slope lowers the margin
+SMOOTHED = ("robust", "exo_pair", "aot", "aot_unpaired")  # the losses that a label smoothing changes
 
 
 class Dataset(Section):
     """Which battles become training rows.
 
     Attributes:
-        pairs: battles that preference pairs come from: ``all``, or only those of the ``target``.
+        pairs: what preference pairs come from: ``all`` battles, only those of the ``target``, or the target's own
+            ``samples``: the best against the worst (see ``battle.samples``).
         max_words: drop winners' answers with more words than this (0: no limit).
         max_rows: keep at most this many rows per round, those with the largest score gaps (0: all).
         opponents: use only battles among these opponents and the target; empty for all opponents.
     """
 
-    pairs: Literal["all", "target"] = "all"
+    pairs: Literal["all", "target", "samples"] = "all"
     max_words: int = Field(default=0, ge=0)
     max_rows: int = Field(default=0, ge=0)
     opponents: tuple[Name, ...] = ()
@@ -53,6 +71,10 @@ class Sft(Optimiser):
     """Supervised fine-tuning on the winners' answers."""
 
 
+class Rft(Optimiser):
+    """Rejection-sampling fine-tuning: supervised, on the best of the target's own samples."""
+
+
 class Dpo(Optimiser):
     """Direct preference optimisation.
 
@@ -60,10 +82,30 @@ class Dpo(Optimiser):
         beta: strength of the pull towards the starting model (DPO's beta).
         sft_weight: weight of the chosen answer's negative log-likelihood, added to the preference loss (paper: 0).
             Without it a small model may lower the likelihood of both answers and start to repeat itself.
+        loss: the preference loss, by TRL's name: ``sigmoid`` (DPO's own), ``sigmoid_norm`` (the same on log-ratios a
+            token, so that length counts for less), ``hinge``, ``ipo`` (a squared distance a token: ``beta`` is its
+            regularisation), ``robust`` (labels may be flipped), ``exo_pair``, ``nca_pair``, ``bco_pair``,
+            ``sppo_hard``, ``aot``, ``aot_unpaired`` (these two compare the pairs of a device batch), ``apo_zero``
+            (chosen up, rejected down) or ``apo_down`` (for chosen answers worse than the start's).
+        label_smoothing: ``robust``, ``aot``, ``aot_unpaired``: share of the labels that may be wrong; ``exo_pair``:
+            its epsilon, which must be above 0 (its paper: 0.001). The other losses have none.
     """
 
     beta: float = Field(default=0.3, gt=0)
     sft_weight: float = Field(default=0.0, ge=0)
+    loss: PreferenceLoss = "sigmoid"
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+
+    @model_validator(mode="after")
+    def _smoothing_fits(self) -> Dpo:
+        if self.label_smoothing and self.loss not in SMOOTHED:
+            raise ValueError(
+                f"label_smoothing changes nothing under the loss {self.loss}; set it to 0, or take "
+                f"{', '.join(SMOOTHED)}"
+            )
+        if self.loss == "exo_pair" and not self.label_smoothing:
+            raise ValueError("the loss exo_pair needs a label_smoothing above 0, such as 0.001")
+        return self
 
 
 class Ppo(Optimiser):
@@ -154,6 +196,7 @@ class Train(Section):
         device: device of the training; ``auto`` uses a GPU if there is one.
         precision: ``fp32``, or ``bf16`` autocast (slower than fp32 on most CPUs). Weights stay in fp32.
         sft: settings of rounds with method ``sft``.
+        rft: settings of rounds with method ``rft``.
         dpo: settings of rounds with method ``dpo``.
         ppo: settings of rounds with method ``ppo``.
         rloo: settings of rounds with method ``rloo``.
@@ -163,6 +206,7 @@ class Train(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     sft: Sft = Sft()
+    rft: Rft = Rft()
     dpo: Dpo = Dpo()
     ppo: Ppo = Ppo()
     rloo: Rloo = Rloo()

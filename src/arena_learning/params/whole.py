@@ -18,18 +18,19 @@ class Round(Section):
 
     Attributes:
         index: position in the order of rounds, from 0; x-axis of the plots.
-        method: training method: ``sft``, ``dpo``, ``ppo``, ``rloo`` or ``grpo`` (these two: a judge's scores of new
-            answers to the split are the reward).
+        method: training method: ``sft``, ``dpo``, ``ppo``, ``rft`` (fine-tuning on the best of the target's own
+            samples), ``rloo`` or ``grpo`` (a judge rewards newly sampled answers).
         split: split of the pool whose instructions are used, d0 to d9.
         target: model that battles and whose losses become training rows; ``none``: train on ``labels`` instead.
         init: model that training starts from.
-        threshold: smallest score gap K (0 to 9) with which a battle becomes a row.
+        threshold: smallest score gap K (0 to 9) that becomes a row: of a battle, or of the best sample and the worst;
+            under ``rft`` of the best sample and the samples' mean (0: the best of each instruction).
         adds_to: earlier round whose rows are added to this round's, or ``none``.
         labels: opponent whose answers are trained on without battles (SFT-I0 in the paper), or ``none``.
     """
 
     index: int = Field(ge=0)
-    method: Literal["sft", "dpo", "ppo", "rloo", "grpo"]
+    method: Literal["sft", "rft", "dpo", "ppo", "rloo", "grpo"]
     split: Name
     target: Name
     init: Name
@@ -41,6 +42,11 @@ class Round(Section):
     def online(self) -> bool:
         """Whether training samples new answers and a judge rewards them; no rows are read."""
         return self.method in ("rloo", "grpo")
+
+    @property
+    def supervised(self) -> bool:
+        """Whether answers are learnt (`SftRow`), and not pairs of them (`PreferenceRow`)."""
+        return self.method in ("sft", "rft")
 
 
 class Evaluate(Section):
@@ -127,3 +133,9 @@ class Params(Section):
         """Return the sorted names of the opponents that have joined by a round."""
         index = self.rounds[round_name].index
         return sorted(name for name, opponent in self.opponents.items() if opponent.joins <= index)
+
+    def samples_of(self, round_name: str) -> int:
+        """Return how many samples the target draws to each instruction of a round; 0 where it learns from none."""
+        this = self.rounds[round_name]
+        wanted = this.method == "rft" or (this.method in ("dpo", "ppo") and self.dataset.pairs == "samples")
+        return self.battle.samples if wanted and this.target != NONE and self.battle.samples > 1 else 0

@@ -189,7 +189,9 @@ def _margins(axes: Axes, name: str, views: Sequence[BattleView], params: Params)
     axes.hist(list(margins.values()), bins=_EDGES, stacked=True, color=list(_COLOURS.values()), rwidth=0.9)
     scored = max(1, sum(len(m) for m in margins.values()))
     shares = "   ".join(f"{outcome} {100 * len(m) / scored:.0f} %" for outcome, m in margins.items())
-    for line in (-this.threshold, *((this.threshold,) if this.method != "sft" else ())):
+    # A battle is learnt from beyond K on the lost side (sft) or on both; rft holds K to its samples.
+    lines = {"sft": (-this.threshold,), "rft": ()}.get(this.method, (-this.threshold, this.threshold))
+    for line in lines:
         axes.axvline(line, color=INK, linewidth=1.1, linestyle=(0, (4, 3)))
     count = len({view.instruction.id for view in views})
     title(

@@ -233,7 +233,7 @@ def _loss(view: BattleView, target: str, learnt: dict[str, str]) -> dict[str, An
 def _learnt(name: str, params: Params, paths: Paths) -> dict[str, str]:
     """Return the winner whose answer the round was trained on, by instruction, without rows of earlier rounds."""
     rows: list[SftRow | PreferenceRow] = []
-    if params.rounds[name].method == "sft":
+    if params.rounds[name].supervised:
         rows += read_rows(paths.sft(name), SftRow)
     else:
         rows += read_rows(paths.preferences(name), PreferenceRow)

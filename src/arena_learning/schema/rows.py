@@ -31,7 +31,12 @@ Ended = Literal["stop", "length", "refused"]  # of a response; an engine may ref
 Winner = Literal["a", "b", "tie", "unscored"]
 
 
-_SAYS_NOTHING = ("thought", "thought_tokens", "refusal")  # fields of a response that are omitted when empty
+_SAYS_NOTHING = (
+    "thought",
+    "thought_tokens",
+    "refusal",
+    "sample",
+)  # fields of a response that are omitted when empty
 
 
 class Row(BaseModel):
@@ -119,6 +124,7 @@ class Response(Row):
         thought: the model's reasoning before the answer; never judged or trained on. Omitted from files when empty.
         thought_tokens: number of ``completion_tokens`` in the thought. Omitted from files when 0.
         refusal: reason why there is no answer. Omitted from files when empty.
+        sample: number of the sample, from 1; 0 is the answer that battles. Omitted from files when 0.
     """
 
     instruction_id: str
@@ -130,6 +136,7 @@ class Response(Row):
     thought: str = ""
     thought_tokens: int = Field(default=0, ge=0)
     refusal: str = ""
+    sample: int = Field(default=0, ge=0)
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -206,6 +213,31 @@ class Battle(Row):
     rationales: tuple[str, ...] = ()
 
 
+class SampleScore(Row):
+    """What the round's judge says of one of the target's samples (see `Response.sample`).
+
+    Attributes:
+        instruction_id: what was asked.
+        sample: which sample, from 1.
+        judge: the judge and the version of its prompt or rubric.
+        score: 1 to 10: its own, where the judge scores one answer by itself, else the mean of its scores in its
+            battles with other samples; None where it has none.
+        battles: its scored battles with other samples; 0 where the judge scores one answer by itself.
+        wins: how many of them it won, a tie as half.
+        unscored: why there is no score.
+        rationales: what the judge said in the games that count.
+    """
+
+    instruction_id: str
+    sample: int = Field(ge=1)
+    judge: str
+    score: float | None = Field(default=None, ge=1, le=10)
+    battles: int = Field(default=0, ge=0)
+    wins: float = Field(default=0.0, ge=0)
+    unscored: str | None = None
+    rationales: tuple[str, ...] = ()
+
+
 class RecordedVerdict(Row):
     """A recorded verdict of another judge: a row of a file that the judge ``replay`` reads.
 
@@ -247,6 +279,11 @@ class Provenance(Row):
         orders_agree: as in the battle.
         judge: as in the battle.
         rationales: as in the battle.
+        winner_sample: which of the target's samples is learnt, in a row of samples: its winner is the target, and so is
+            its loser where samples are a pair. Of a sample learnt alone, ``gap`` is its score less the samples' mean.
+        loser_sample: which of its samples lost; 0 where it is learnt alone.
+
+    The last two are left out of a file where they are 0.
     """
 
     round: str
@@ -261,6 +298,13 @@ class Provenance(Row):
     orders_agree: bool | None = None
     judge: str = ""
     rationales: tuple[str, ...] = ()
+    winner_sample: int = Field(default=0, ge=0)
+    loser_sample: int = Field(default=0, ge=0)
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        row: dict[str, Any] = write(self)
+        return {key: value for key, value in row.items() if value or not key.endswith("_sample")}
 
 
 class SftRow(Row):

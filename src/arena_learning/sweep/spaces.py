@@ -27,12 +27,14 @@ def selection_space(name: str, params: Params) -> dict[str, Any]:
         "dataset.opponents": [[], *([o] for o in sorted(params.opponents))],
         f"{trained}.learning_rate": [rate * times for times in _RATES],
     }
-    if method == "sft":
+    if params.rounds[name].supervised:
         return space | {f"{trained}.epochs": [2, 3, 4]}
     own = (
         {f"{trained}.beta": [0.1, 0.3, 0.5]} if method == "dpo" else {f"{trained}.kl": [0.05, 0.1, 0.2, 0.4]}
     )
-    return space | {"dataset.pairs": ["all", "target"]} | own
+    # Samples are there to choose from only where the round draws them already.
+    pairs = ["all", "target", *(["samples"] if params.samples_of(name) else [])]
+    return space | {"dataset.pairs": pairs} | own
 
 
 def judge_space(name: str, params: Params) -> dict[str, Any]:

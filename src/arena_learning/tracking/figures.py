@@ -30,6 +30,7 @@ def round_figures(name: str, files: Files) -> dict[str, float]:
         **board_figures(name, files.board),
         **_win_rates(name, files.board),
         **_battle(this),
+        **_samples(this),
         **_data(this.card),
         **_train(this.train),
         **_cost(this),
@@ -112,6 +113,20 @@ def _battle(this: RoundFiles) -> Figures:
     }
 
 
+def _samples(this: RoundFiles) -> Figures:
+    """How the target's own samples scored, in a round that learns from them."""
+    judged = mapping_at(this.judge, "samples")
+    names = {
+        "count": "samples",
+        "unscored": "unscored",
+        "mean_score": "mean_score",
+        "best_score": "best_score",
+        "worst_score": "worst_score",
+        "games": "games",
+    }
+    return {f"samples/{name}": number_at(judged, key) for name, key in names.items()}
+
+
 def _data(card: Document) -> Figures:
     figures: Figures = {
         f"data/{key}": number_at(card, key)
@@ -147,13 +162,14 @@ def _train(train: Document) -> Figures:
 
 
 def _cost(this: RoundFiles) -> Figures:
-    answering = mapping_at(this.battle, "contestants").values()
+    answering = [*mapping_at(this.battle, "contestants").values(), mapping_at(this.battle, "samples")]
+    judging = [this.judge, mapping_at(this.judge, "samples")]
     return {
         "seconds/answer": _total(answering, "seconds"),
-        "seconds/judge": number_at(this.judge, "seconds"),
+        "seconds/judge": _total(judging, "seconds"),
         "seconds/train": _sum(mapping_at(this.train, "cost", "seconds").values()),
         "tokens/answer": _total(answering, "tokens"),
-        "tokens/judge": number_at(this.judge, "tokens"),
+        "tokens/judge": _total(judging, "tokens"),
         "tokens/train": _sum(number_at(phase, "rows", "tokens") for phase in phases(this.train)),
     }
 

@@ -93,14 +93,14 @@ def datasets(this: RoundFiles, paths: Paths) -> list[DatasetFile]:
             "category": [i.category for i in instructions],
         }
         found.append(_data(f"{this.name} {this.this.split}", split, "battle", columns, paths))
-    learnt = paths.sft(this.name) if this.this.method == "sft" else paths.preferences(this.name)
+    learnt = paths.sft(this.name) if this.this.supervised else paths.preferences(this.name)
     if learnt.is_file():
         found.append(_data(f"{this.name} rows", learnt, "training", _rows(this, paths), paths))
     return [data for data in found if any(data.columns.values())]
 
 
 def _rows(this: RoundFiles, paths: Paths) -> dict[str, list[str]]:
-    if this.this.method == "sft":
+    if this.this.supervised:
         labelled = read_rows(paths.sft(this.name), SftRow)
         return {
             "prompt": [_spoken(row.prompt) for row in labelled],

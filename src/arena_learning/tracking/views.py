@@ -163,6 +163,7 @@ def round_params(name: str, params: Params) -> dict[str, str]:
         "judge.kind": params.judges[params.judge.name].kind,
         "judge.disagree": params.judge.disagree,
         "battle.mode": params.battle.mode,
+        **_sampled(name, params),
         "dataset.pairs": params.dataset.pairs,
         "dataset.max_words": params.dataset.max_words,
         "weights.source": params.weights.source,
@@ -172,6 +173,14 @@ def round_params(name: str, params: Params) -> dict[str, str]:
         "seed": params.seed,
     }
     return as_params(chosen)
+
+
+def _sampled(name: str, params: Params) -> dict[str, Any]:
+    """Return how the samples of a round that learns from them are drawn and ranked."""
+    if not params.samples_of(name):
+        return {}
+    kept = ("samples", "sample_temperature", "sample_top_p", "sample_games")
+    return {f"battle.{key}": getattr(params.battle, key) for key in kept}
 
 
 def _flywheel_params(params: Params) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Direct preference optimisation, with the start model as the reference."""
+"""Direct preference optimisation, with the start model as the reference, under any of TRL's preference losses."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ def train_dpo(job: Job, settings: Dpo, encoded: Encoded) -> Trained:
         DPOConfig(
             **common_arguments(settings, job.train, laid, folder, job.seed),
             beta=settings.beta,
-            loss_type=["sigmoid", "sft"] if settings.sft_weight else ["sigmoid"],
+            loss_type=[settings.loss, "sft"] if settings.sft_weight else [settings.loss],
             loss_weights=[1.0, settings.sft_weight] if settings.sft_weight else None,
+            label_smoothing=settings.label_smoothing,
             max_length=None,  # encode.py has cut and counted the rows
             precompute_ref_log_probs=True,
             precompute_ref_batch_size=laid.device_batch,

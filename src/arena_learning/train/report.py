@@ -8,8 +8,8 @@ from pydantic import Field
 
 from arena_learning.schema import Row
 
-Method = Literal["sft", "dpo", "ppo", "rloo", "grpo"]
-Name = Literal["sft", "dpo", "reward", "ppo", "rloo", "grpo"]
+Method = Literal["sft", "rft", "dpo", "ppo", "rloo", "grpo"]
+Name = Literal["sft", "rft", "dpo", "reward", "ppo", "rloo", "grpo"]
 
 
 class RowCount(Row):
@@ -45,7 +45,7 @@ class Phase(Row):
     """One run of a trainer.
 
     Attributes:
-        name: ``sft``, ``dpo``, ``reward``, ``ppo``, ``rloo`` or ``grpo``.
+        name: ``sft``, ``rft``, ``dpo``, ``reward``, ``ppo``, ``rloo`` or ``grpo``.
         rows: counts of its rows.
         steps: optimiser steps.
         curve: one point for each logged step: `step`, `loss`, `lr`, and the trainer's own figures.

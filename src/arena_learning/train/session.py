@@ -84,11 +84,12 @@ class Session:
             return self._train_ppo(job, encoder, rows)
         if self.method == "rloo" or self.method == "grpo":
             return self._train_online(self.method, job, encoder, rows)
-        if self.method == "sft":
+        if self.method in ("sft", "rft"):
             from arena_learning.train.sft import train_sft
 
-            encoded = encode.encode_sft(encoder, rows, self.params.sft.max_length)
-            trained = train_sft(job, self.params.sft, encoded) if encoded.rows else None
+            settings = self.params.sft if self.method == "sft" else self.params.rft
+            encoded = encode.encode_sft(encoder, rows, settings.max_length)
+            trained = train_sft(job, settings, encoded, self.method) if encoded.rows else None
         else:
             from arena_learning.train.dpo import train_dpo
 
@@ -166,7 +167,7 @@ class Session:
         speed = {
             phase.name: phase.rows.tokens * settings.epochs / seconds[phase.name]
             for phase in self.phases
-            if phase.name in ("sft", "dpo") and phase.name in seconds
+            if phase.name in ("sft", "rft", "dpo") and phase.name in seconds
         }
         return TrainReport(
             method=self.method,

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning on the winners' answers (loss on the answer and its end of turn only)."""
+"""Supervised fine-tuning on winners' answers or best samples (loss on the answer and its end of turn only)."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from arena_learning.train.loop import Job, Trained, run_trainer
 from arena_learning.train.lora import lora_config
 
 if TYPE_CHECKING:
-    from arena_learning.params import Sft
+    from arena_learning.params import Rft, Sft
 
 __all__: Sequence[str] = ("train_sft",)
 
 
-def train_sft(job: Job, settings: Sft, encoded: Encoded) -> Trained:
-    """Fine-tune the start model on encoded rows."""
+def train_sft(job: Job, settings: Sft | Rft, encoded: Encoded, phase: str = "sft") -> Trained:
+    """Fine-tune the start model on encoded rows; ``phase`` names its checkpoints and its progress line."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
     laid = plan_training(settings, len(encoded.rows))
-    folder, resume = job.open_checkpoints("sft", settings)
+    folder, resume = job.open_checkpoints(phase, settings)
     trainer = SFTTrainer(
         model=load_policy(job.start),
         args=on_one_gpu(
@@ -38,4 +38,4 @@ def train_sft(job: Job, settings: Sft, encoded: Encoded) -> Trained:
         processing_class=job.start.tokenizer,
         peft_config=lora_config(settings),
     )
-    return run_trainer(trainer, "sft", laid.steps, job, resume)
+    return run_trainer(trainer, phase, laid.steps, job, resume)

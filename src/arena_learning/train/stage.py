@@ -62,8 +62,8 @@ def train_round(
     the same result.
 
     Args:
-        method: ``sft`` reads the file ``sft``; ``dpo`` and ``ppo`` read ``preferences``; ``rloo`` and ``grpo`` read
-            ``rewards``.
+        method: ``sft`` and ``rft`` read the file ``sft``; ``dpo`` and ``ppo`` read ``preferences``; ``rloo`` and
+            ``grpo`` read ``rewards``.
         init: a model's folder (safetensors).
         out: the folder to write; replaced if it exists.
         sft: the round's file of `SftRow`.
@@ -93,7 +93,8 @@ def train_round(
         raise ArenaError(
             "there is no model in this folder", where=str(init), hint="run the stage that makes it"
         )
-    source = sft if method == "sft" else preferences
+    supervised = method in ("sft", "rft")
+    source = sft if supervised else preferences
     rows: Sequence[SftRow] | Sequence[PreferenceRow] | Sequence[Instruction]
     if method in ("rloo", "grpo"):
         if rewards is None:
@@ -104,7 +105,7 @@ def train_round(
             )
         rows = rewards.instructions
     else:
-        rows = read_rows(sft, SftRow) if method == "sft" else read_rows(preferences, PreferenceRow)
+        rows = read_rows(sft, SftRow) if supervised else read_rows(preferences, PreferenceRow)
     if not rows:
         copy_model(init, out)
         shutil.rmtree(checkpoints, ignore_errors=True)

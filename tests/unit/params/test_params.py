@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.params import load_params, parse_params
+from arena_learning.params.training import PreferenceLoss
 
 
 def refusal(raw) -> str:
@@ -127,3 +129,39 @@ def test_a_key_given_twice_is_refused_and_not_the_last_one_taken(tmp_path):
 def test_a_missing_file_says_how_to_make_one(tmp_path):
     with pytest.raises(ArenaError, match="arena init"):
         load_params(tmp_path / "params.yaml")
+
+
+def test_a_misspelt_word_of_a_list_gets_a_suggestion(make_params):
+    said = refusal(make_params(train={"dpo": {"loss": "apo_zerro"}}, battle={"mode": "taget"}))
+    assert "train.dpo.loss: Input should be 'sigmoid', " in said
+    assert "; did you mean 'apo_zero'? (it is 'apo_zerro')" in said
+    assert "; did you mean 'target'?" in said
+    assert "did you mean" not in refusal(make_params(train={"dpo": {"loss": "qqq"}}))
+
+
+def test_every_loss_is_one_that_trl_knows():
+    from trl import DPOConfig
+
+    told = DPOConfig.__dataclass_fields__["loss_type"].metadata["help"]
+    assert [name for name in get_args(PreferenceLoss) if f"'{name}'" not in told] == []
+
+
+def test_label_smoothing_is_refused_where_it_would_change_nothing(make_params):
+    said = refusal(make_params(train={"dpo": {"label_smoothing": 0.1}}))
+    assert "label_smoothing changes nothing under the loss sigmoid" in said
+    parse_params(make_params(train={"dpo": {"loss": "robust", "label_smoothing": 0.1}}), "here")
+    assert "exo_pair needs a label_smoothing" in refusal(make_params(train={"dpo": {"loss": "exo_pair"}}))
+
+
+def test_pairs_of_samples_need_samples(make_params):
+    assert "battle.samples is 1; set it to 2" in refusal(make_params(dataset={"pairs": "samples"}))
+    params = parse_params(make_params(dataset={"pairs": "samples"}, battle={"samples": 2}), "here")
+    assert (params.samples_of("dpo-i1"), params.samples_of("sft-i1")) == (2, 0)
+
+
+def test_recorded_verdicts_cannot_rank_samples(make_params):
+    raw = make_params(judges={"rubric": {"kind": "replay", "model": "verdicts.jsonl"}}, battle={"samples": 2})
+    parse_params(raw, "here")
+    assert "judge.name: 'rubric' has recorded verdicts alone" in refusal(
+        {**raw, "dataset": {"pairs": "samples"}}
+    )

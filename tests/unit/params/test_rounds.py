@@ -234,6 +234,15 @@ def test_a_round_by_a_judges_word_may_do_without_battles(make_params):
     online(make_params, {"target": "none"}, reward="win_rate", against="group")
 
 
+def test_a_round_that_samples_while_it_trains_draws_none_before(make_params):
+    chain = {
+        name: CHAIN["dpo-i1"] | {"method": name, "index": n} for n, name in enumerate(("dpo", "rloo", "grpo"))
+    }
+    raw = make_params(rounds=chain, dataset={"pairs": "samples"}, battle={"samples": 4})
+    params = parse_params(raw, "params.yaml")
+    assert [params.samples_of(name) for name in chain] == [4, 0, 0]
+
+
 def test_two_judges_that_read_the_same_rubrics_are_told_apart(make_params):
     chain = {
         **CHAIN,
@@ -270,3 +279,23 @@ def test_an_unknown_round_gets_a_suggestion(make_params):
     check_round_name("sft-i1", params)
     with pytest.raises(ArenaError, match="did you mean 'sft-i1'"):
         check_round_name("sft-l1", params)
+
+
+RFT = {"rft-i1": {**CHAIN["dpo-i1"], "index": 3, "method": "rft", "split": "d3"}}
+
+
+def test_a_round_that_learns_the_best_sample_needs_samples(make_params):
+    said = refusal(make_params, RFT)
+    assert (
+        "rounds.rft-i1.method: rft learns the best of the target's samples, and battle.samples is 1" in said
+    )
+    check(make_params, RFT, battle={"samples": 2})
+
+
+def test_a_round_that_learns_from_samples_needs_no_opponents(make_params):
+    late = {"expert": {"engine": "recorded", "model": "expert.jsonl", "joins": 9}}
+    alone = {name: {"target": "none", "labels": "expert"} for name in ("sft-i1", "sft-i2")}
+    check(make_params, {**RFT, **alone}, battle={"samples": 2}, dataset={"pairs": "samples"}, opponents=late)
+    said = refusal(make_params, {**RFT, **alone}, battle={"samples": 2}, opponents=late)
+    assert "rounds.dpo-i1.target: there is nobody to battle" in said
+    assert "rft-i1" not in said

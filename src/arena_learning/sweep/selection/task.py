@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from arena_learning.arena import Contestant, answer_metrics, ask_contestant, ask_contestant_for
 from arena_learning.core import ArenaError, Paths, suggest
-from arena_learning.dataset import rules_of, select_rows
+from arena_learning.dataset import read_samples, rules_of, select_rows
 from arena_learning.engines import weights_digest
 from arena_learning.judge import Judge, Pairing, open_judge, play_games, repetition
 from arena_learning.params import NONE, Params
@@ -145,8 +145,9 @@ class SelectionTask:
         self.instructions = read_rows(paths.split(this.split), Instruction)
         self.responses = read_rows(paths.responses(self.subject), Response)
         self.battles = read_rows(paths.battles(self.subject), Battle)
+        self.samples = read_samples(self.subject, self.params, paths)
         self.earlier: list[SftRow] | list[PreferenceRow]
-        if this.method == "sft":
+        if this.supervised:
             self.earlier = read_rows(paths.sft(this.adds_to), SftRow)
         else:
             self.earlier = read_rows(paths.preferences(this.adds_to), PreferenceRow)
@@ -165,6 +166,9 @@ class SelectionTask:
             "earlier": values_digest([row.model_dump(mode="json") for row in self.earlier], 32),
             "validation": values_digest([i.model_dump(mode="json") for i in held], 32),
         }
+        if self.samples.scores:
+            drawn = [row.model_dump(mode="json") for rows in self.samples for row in rows]
+            self._fixed["samples"] = values_digest(drawn, 32)
 
     def inputs(self, values: Values) -> Mapping[str, Any]:
         """Return all that can change a trial's outcome; see `task.Task`."""
@@ -227,7 +231,7 @@ class SelectionTask:
             if (own / "model" / "config.json").is_file():
                 return own / "model", {}
             sft, preferences = own / "sft.jsonl", own / "preferences.jsonl"
-            write_rows(sft if self.round.method == "sft" else preferences, rows)
+            write_rows(sft if self.round.supervised else preferences, rows)
             try:
                 report = train_round(
                     self.round.method,
@@ -290,13 +294,19 @@ class SelectionTask:
     def _rows(self, params: Params) -> tuple[Rows, dict[str, int]]:
         name = self.subject
         found = select_rows(
-            name, params.rounds[name], self.instructions, self.responses, self.battles, rules_of(name, params)
+            name,
+            params.rounds[name],
+            self.instructions,
+            self.responses,
+            self.battles,
+            rules_of(name, params),
+            self.samples,
         )
         left_out: dict[str, int] = {}
         for outcome in found.outcomes.values():
             if outcome != "row":
                 left_out[outcome] = left_out.get(outcome, 0) + 1
-        rows: Any = [*self.earlier, *(found.sft if self.round.method == "sft" else found.preferences)]
+        rows: Any = [*self.earlier, *(found.sft if self.round.supervised else found.preferences)]
         return rows, left_out
 
     def _training(self, rows: Rows, params: Params) -> str:
