@@ -27,7 +27,7 @@ from arena_learning.train.online.plan import (
     plan_online,
     prompt_order,
 )
-from arena_learning.train.online.trainer import read_samples
+from arena_learning.train.online.trainer import sample_reader
 from arena_learning.train.report import Phase, RowCount, WeightChange
 from online_judges import FirstJudge, PairJudge, RuleJudge
 from tiny import CHATML, build_chat_folder
@@ -186,7 +186,7 @@ def test_what_was_sampled_is_read_as_an_engine_reads_it(tmp_path):
     form = ChatFormat(Chat(folder))
     assert form.preamble_ids  # the end of an empty thought, which the prompt ends with
     ids = form.chat.tokens("Mars is blue.<|im_end|>")
-    read = read_samples(form, {"i1": 7})
+    read = sample_reader(form, {"i1": 7})
     whole = read("i1", ids)
     assert (whole.text, whole.finish_reason) == ("Mars is blue.", "stop")
     assert (whole.prompt_tokens, whole.completion_tokens) == (7, len(ids))

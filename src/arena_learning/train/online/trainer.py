@@ -110,7 +110,7 @@ def train_online(
     monitor = GroupJudge(inputs.monitor, inputs, "score", settings.against)
     check_games(method, settings, games_needed(asked, settings, (judge, monitor)))
     lengths = {row["instruction"]: len(row["input_ids"]) for row in encoded.rows}
-    reward = JudgedReward(judge, monitor, settings.group, read_samples(job.start.form, lengths))
+    reward = JudgedReward(judge, monitor, settings.group, sample_reader(job.start.form, lengths))
     own = job._replace(inputs=json_digest([job.inputs, _told_apart(inputs)]))
     # A training that stopped at the ceiling resumes when the ceiling is raised.
     folder, resume = own.open_checkpoints(method, settings.model_copy(update={"max_judge_calls": 0}))
@@ -127,7 +127,7 @@ def _told_apart(inputs: RewardInputs) -> list[Any]:
     return [judges, inputs.disagree, opponents]
 
 
-def read_samples(form: ChatFormat, lengths: Mapping[str, int]) -> Callable[[str, Sequence[int]], Response]:
+def sample_reader(form: ChatFormat, lengths: Mapping[str, int]) -> Callable[[str, Sequence[int]], Response]:
     """Return a function that reads sampled tokens as the engines do.
 
     Args:
