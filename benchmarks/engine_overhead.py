@@ -23,7 +23,8 @@ from arena_learning.arena.ask import Contestant, ask_contestant_for
 from arena_learning.engines.base import Engine
 from arena_learning.engines.vllm.worker import ENVIRONMENT
 from arena_learning.params.contestants import Sampling
-from arena_learning.schema.rows import Instruction, read_rows
+from arena_learning.schema.row_files import read_rows
+from arena_learning.schema.rows import Instruction
 from arena_learning.store.store import Store
 
 BATCH = 32

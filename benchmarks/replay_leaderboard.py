@@ -23,7 +23,8 @@ from arena_learning.judge.play import Pairing, play_games
 from arena_learning.judge.replay import ReplayJudge
 from arena_learning.pool.read import read_answers, read_pool
 from arena_learning.rating import RatingParams, battles_from_frame, rate
-from arena_learning.schema.rows import RecordedVerdict, Response, by_id, read_rows
+from arena_learning.schema.row_files import read_rows
+from arena_learning.schema.rows import RecordedVerdict, Response, by_id
 from arena_learning.store.store import Store
 
 FILES = ("alpaca_eval_instructions.jsonl", "alpaca_eval_responses.jsonl.gz", "alpaca_eval_preferences.csv.gz")

@@ -23,7 +23,8 @@ import numpy as np
 from arena_learning.core.text import words
 from arena_learning.judge.base import Presentation
 from arena_learning.judge.rubric import RubricJudge
-from arena_learning.schema.rows import Instruction, Response, Turn, read_rows
+from arena_learning.schema.row_files import read_rows
+from arena_learning.schema.rows import Instruction, Response, Turn
 
 ROOT = Path(__file__).parent.parent
 RUBRICS = ROOT / "benchmarks" / "human_rubrics.jsonl"

@@ -33,7 +33,8 @@ from arena_learning.judge.llm import LlmJudge
 from arena_learning.judge.play import Pairing, play_in_portions
 from arena_learning.judge.template import JudgeTemplate
 from arena_learning.params.contestants import Sampling
-from arena_learning.schema.rows import Instruction, Response, Turn, rows_file
+from arena_learning.schema.row_files import rows_file
+from arena_learning.schema.rows import Instruction, Response, Turn
 from arena_learning.store.store import Store, store_key
 
 BATCH = 500

@@ -22,7 +22,8 @@ from arena_learning.judge.replay import ReplayJudge
 from arena_learning.judge.template import JudgeTemplate
 from arena_learning.params import parse_params
 from arena_learning.params.contestants import Sampling
-from arena_learning.schema.rows import RecordedVerdict, Turn, write_rows
+from arena_learning.schema.row_files import write_rows
+from arena_learning.schema.rows import RecordedVerdict, Turn
 from arena_learning.store.store import Store
 from arena_learning.testing.judge_suite import INSTRUCTION, check_judge, present
 

@@ -46,26 +46,21 @@ def test_an_answer_ends_at_the_end_of_turn(engine):
     assert not any("<|im_end|>" in a.text for a in answers)
 
 
-def test_sampled_answers_are_the_same_alone_and_in_a_batch(engine):
-    sampling = Sampling(max_tokens=20, temperature=1.0, top_p=0.9, seed=5)
-    together = engine.respond(PLAIN, sampling)
-    assert [engine.respond([c], sampling)[0].text for c in PLAIN] == [a.text for a in together]
-
-
-def test_samples_of_a_question_differ_by_their_seed_and_are_the_same_in_another_process(
-    engine, tiny_model, exports
-):
-    """Whatever was asked before: another engine draws the second sample first, alone, with an empty prefix cache."""
+def test_samples_of_a_question_differ_by_their_seed_and_repeat_in_another_engine(engine, tiny_model, exports):
+    """Whatever was asked before: the other one draws the second sample first, with an empty prefix cache."""
+    from arena_learning.engines.base import is_exact
     from arena_learning.engines.openvino import OpenVino
 
-    drawn = [Sampling(max_tokens=20, temperature=1.0, seed=seed) for seed in (1, 2, 3)]
+    drawn = [Sampling(max_tokens=20, temperature=1.0, top_p=0.9, seed=seed) for seed in (1, 2, 3)]
     engine.respond(PLAIN, Sampling(max_tokens=20))
     samples = [[a.text for a in engine.respond(PLAIN, sampling)] for sampling in drawn]
     assert all(len(set(texts)) == len(drawn) for texts in zip(*samples, strict=True))
-    other = OpenVino(tiny_model, exports, dtype="f16", batch_size=3)
-    again = [other.respond([c], drawn[1])[0].text for c in reversed(PLAIN)]
+    other = OpenVino(tiny_model, exports, dtype="f16", batch_size=4)
+    again = [a.text for a in other.respond(PLAIN, drawn[1])]
     other.close()
-    assert again[::-1] == samples[1]
+    assert again == samples[1]
+    # What holds for this tiny model alone and in a batch does not for a real one: batches are asked whole.
+    assert (is_exact(engine, Sampling()), is_exact(engine, drawn[0])) == (True, False)
 
 
 def test_a_repetition_penalty_changes_the_answer(engine):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from arena_learning.core.errors import ArenaError
+from arena_learning.engines.base import is_exact
 from arena_learning.engines.transformers import Transformers
 from arena_learning.params.contestants import Sampling
 from arena_learning.testing.engine_suite import PLAIN, EngineConformance, ask, check_engine_closes
@@ -33,6 +34,8 @@ class TestConformanceOneByOne(EngineConformance):
 def test_only_single_rows_are_promised_exact(engine, one_by_one):
     assert not engine.batch_exact
     assert one_by_one.batch_exact
+    assert is_exact(one_by_one, Sampling())
+    assert not is_exact(one_by_one, Sampling(temperature=1.0))  # a seed is a place's in the call
 
 
 def test_an_answer_ends_at_the_end_of_turn(tiny_model):

@@ -15,7 +15,8 @@ from arena_learning.importers.run import KINDS, import_files
 from arena_learning.judge.replay import ReplayJudge
 from arena_learning.pool.read import read_answers, read_pool
 from arena_learning.rating import RatingParams, rate, read_battles
-from arena_learning.schema.rows import RecordedVerdict, read_rows
+from arena_learning.schema.row_files import read_rows
+from arena_learning.schema.rows import RecordedVerdict
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 

@@ -20,7 +20,8 @@ from arena_learning.leaderboard.ratings import make_leaderboard
 from arena_learning.params import parse_params
 from arena_learning.report.html import make_report
 from arena_learning.report.tables import leaderboard_text
-from arena_learning.schema.rows import Battle, Game, Response, SftRow, read_rows, write_rows
+from arena_learning.schema.row_files import read_rows, write_rows
+from arena_learning.schema.rows import Battle, Game, Response, SftRow
 from arena_learning.testing.languages import FOREIGN
 from sample import one_iteration
 from tiny import build_tiny_model

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from arena_learning.engines.chat import Chat
-from arena_learning.schema.rows import PreferenceRow, Response, SftRow, read_rows
+from arena_learning.schema.row_files import read_rows
+from arena_learning.schema.rows import PreferenceRow, Response, SftRow
 from arena_learning.train import encode
 from arena_learning.train.load import load_start
 from pipeline.project import REPOSITORY, make_project, read_params, run, run_json, write_params

@@ -15,7 +15,8 @@ from arena_learning.judge.health import judge_health, win_counts
 from arena_learning.judge.merge import merge_games
 from arena_learning.leaderboard.ratings import make_leaderboard
 from arena_learning.params import NONE, Params, load_params
-from arena_learning.schema.rows import Battle, Game, Instruction, Response, Turn, write_rows
+from arena_learning.schema.row_files import write_rows
+from arena_learning.schema.rows import Battle, Game, Instruction, Response, Turn
 
 CATEGORIES = ("coding", "mathematics", "writing")
 # What each contestant's answers are worth on average, 1 to 10.

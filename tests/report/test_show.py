@@ -22,7 +22,8 @@ from arena_learning.report.show_text import (
     round_text,
 )
 from arena_learning.report.terminal import BAR, Page
-from arena_learning.schema.rows import Battle, SftRow, read_rows
+from arena_learning.schema.row_files import read_rows
+from arena_learning.schema.rows import Battle, SftRow
 
 
 def test_a_battle_has_conversation_both_answers_both_orders_and_the_result(project):

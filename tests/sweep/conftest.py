@@ -14,7 +14,8 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from arena_learning.core.paths import Paths  # noqa: E402
 from arena_learning.params import load_params  # noqa: E402
-from arena_learning.schema.rows import Battle, Instruction, Response, Turn, write_rows  # noqa: E402
+from arena_learning.schema.row_files import write_rows  # noqa: E402
+from arena_learning.schema.rows import Battle, Instruction, Response, Turn  # noqa: E402
 
 # MLflow's own, on the pinned SQLAlchemy and pandas.
 THEIRS = (

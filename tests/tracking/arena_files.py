@@ -9,16 +9,8 @@ import yaml
 from arena_learning.core.json_files import write_json
 from arena_learning.core.paths import Paths
 from arena_learning.params import Params, load_params
-from arena_learning.schema.rows import (
-    Battle,
-    Instruction,
-    PreferenceRow,
-    Provenance,
-    Response,
-    SftRow,
-    Turn,
-    write_rows,
-)
+from arena_learning.schema.row_files import write_rows
+from arena_learning.schema.rows import Battle, Instruction, PreferenceRow, Provenance, Response, SftRow, Turn
 from arena_learning.train.report import Cost, Phase, RowCount, TrainReport, WeightChange
 from sample import one_iteration
 

@@ -84,7 +84,7 @@ def test_every_stage_says_so_before_it_runs(tmp_path, name, command, monkeypatch
 @pytest.mark.parametrize("name", ["C#", "数学"])
 def test_the_doctor_says_where_experiments_in_a_copy_do_not_run(tmp_path, name):
     _, paths = make_project(tmp_path / name)
-    assert any(f.level == "warn" and "no experiment in a copy" in f.what for f in examine(paths))
+    assert any(f.level == "warn" and "cannot run experiments in a copy" in f.what for f in examine(paths))
 
 
 @pytest.mark.parametrize("name", ['it\'s "ä 数" #1', "a:b c'd"])

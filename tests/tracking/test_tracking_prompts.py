@@ -17,7 +17,8 @@ from arena_learning.core.paths import Paths
 from arena_learning.judge.stage import judge_round
 from arena_learning.judge.template import JudgeTemplate
 from arena_learning.params import parse_params
-from arena_learning.schema.rows import Game, read_rows
+from arena_learning.schema.row_files import read_rows
+from arena_learning.schema.rows import Game
 from arena_learning.tracking import track_project
 from arena_learning.tracking.mlflow_store import opened
 from arena_learning.tracking.prompts import register, registry_name, templates_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from arena_learning.core.errors import ArenaError
-from arena_learning.schema.rows import PreferenceRow, SftRow, Turn, read_rows
+from arena_learning.schema.row_files import read_rows
+from arena_learning.schema.rows import PreferenceRow, SftRow, Turn
 from arena_learning.train import encode
 from arena_learning.train.load import load_start
 from tiny import CHATML, END_OF_TURN, build_chat_folder, write_preferences, write_sft

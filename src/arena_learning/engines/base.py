@@ -136,8 +136,8 @@ class Versioned(Protocol):
 def is_exact(engine: Engine, sampling: Sampling) -> bool:
     """Whether an answer is the same in any batch.
 
-    A greedy one is where the engine says ``batch_exact``. A sampled one is too where each conversation has a seed of
-    its own; an engine that draws a batch with one seed says ``sample_exact = False``.
+    A greedy one is where the engine says ``batch_exact``. A sampled one is too, unless the engine says
+    ``sample_exact = False``: one that draws a batch with one seed, or whose draws hang on last bits.
     """
     sampled = sampling.temperature == 0 or bool(getattr(engine, "sample_exact", True))
     return engine.batch_exact and sampled

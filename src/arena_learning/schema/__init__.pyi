@@ -1,3 +1,4 @@
+from .row_files import describe_invalid, numbered_rows, read_rows, rows_file, write_rows
 from .rows import (
     SCHEMA_VERSION,
     Battle,
@@ -14,11 +15,6 @@ from .rows import (
     Turn,
     Winner,
     by_id,
-    describe_invalid,
-    numbered_rows,
-    read_rows,
-    rows_file,
-    write_rows,
 )
 from .rubric import Criterion, CriterionResult, check_criterion, parse_criterion
 from .votes import NO_WINNER, ONE_HOT, SPELLINGS, VotedWinner, is_missing, one_hot_columns, read_winner

@@ -12,7 +12,8 @@ from arena_learning.core.thoughts import split_text
 from arena_learning.engines.base import Completion, Refused
 from arena_learning.params import parse_params
 from arena_learning.params.contestants import Sampling
-from arena_learning.schema.rows import Response, read_rows, write_rows
+from arena_learning.schema.row_files import read_rows, write_rows
+from arena_learning.schema.rows import Response
 from arena_learning.store.store import Store
 
 

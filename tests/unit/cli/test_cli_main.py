@@ -119,7 +119,7 @@ def test_a_misspelt_key_is_refused_before_anything_runs(here):
 
 def test_a_stage_prints_its_figures_as_json_or_as_lines(here, tmp_path, make_instruction):
     from arena_learning.core.paths import Paths
-    from arena_learning.schema.rows import write_rows
+    from arena_learning.schema.row_files import write_rows
 
     here()
     paths = Paths(tmp_path)

@@ -9,7 +9,8 @@ from arena_learning.core.paths import Paths
 from arena_learning.dataset.select import Rules
 from arena_learning.dataset.stage import _card, make_dataset, select_rows
 from arena_learning.params import Round, parse_params
-from arena_learning.schema.rows import PreferenceRow, SftRow, Turn, read_rows, write_rows
+from arena_learning.schema.row_files import read_rows, write_rows
+from arena_learning.schema.rows import PreferenceRow, SftRow, Turn
 
 SFT = {"index": 0, "method": "sft", "split": "d1", "target": "t", "init": "base", "threshold": 2}
 

@@ -15,7 +15,8 @@ from arena_learning.judge.penalties import find_penalties
 from arena_learning.judge.play import Pairing, play_games
 from arena_learning.judge.template import JudgeTemplate, shipped_templates
 from arena_learning.params.contestants import Sampling
-from arena_learning.schema.rows import Game, Turn, read_rows, write_rows
+from arena_learning.schema.row_files import read_rows, write_rows
+from arena_learning.schema.rows import Game, Turn
 from arena_learning.store.store import Store
 from arena_learning.testing.judge_suite import present
 from arena_learning.testing.languages import FOREIGN

@@ -10,7 +10,7 @@ from arena_learning.core.errors import ArenaError
 from arena_learning.judge.base import Verdict
 from arena_learning.judge.play import Pairing, play_games, play_in_portions
 from arena_learning.judge.recording import write_games
-from arena_learning.schema.rows import rows_file
+from arena_learning.schema.row_files import rows_file
 from arena_learning.store.store import Store
 
 

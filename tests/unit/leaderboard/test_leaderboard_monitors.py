@@ -17,7 +17,8 @@ from arena_learning.leaderboard.ratings import make_leaderboard
 from arena_learning.leaderboard.round_files import RoundFiles, read_rounds
 from arena_learning.params import Round, load_params
 from arena_learning.report.monitors import SHOWN, monitor_rows, monitors_markdown, monitors_text
-from arena_learning.schema.rows import Game, Instruction, Response, Turn, write_rows
+from arena_learning.schema.row_files import write_rows
+from arena_learning.schema.rows import Game, Instruction, Response, Turn
 from arena_learning.tracking.figures import flywheel_points, round_figures
 from arena_learning.tracking.files import read_files
 

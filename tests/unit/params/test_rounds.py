@@ -297,5 +297,5 @@ def test_a_round_that_learns_from_samples_needs_no_opponents(make_params):
     alone = {name: {"target": "none", "labels": "expert"} for name in ("sft-i1", "sft-i2")}
     check(make_params, {**RFT, **alone}, battle={"samples": 2}, dataset={"pairs": "samples"}, opponents=late)
     said = refusal(make_params, {**RFT, **alone}, battle={"samples": 2}, opponents=late)
-    assert "rounds.dpo-i1.target: there is nobody to battle" in said
+    assert "rounds.dpo-i1.target: no opponent has joined" in said
     assert "rft-i1" not in said

@@ -10,7 +10,8 @@ from arena_learning.core.paths import Paths
 from arena_learning.params import parse_params
 from arena_learning.pool.embeddings import Embedder, shared_embedder
 from arena_learning.pool.prepare import decontaminate, prepare_pool
-from arena_learning.schema.rows import Instruction, read_rows
+from arena_learning.schema.row_files import read_rows
+from arena_learning.schema.rows import Instruction
 
 pytestmark = pytest.mark.torch
 

@@ -13,7 +13,7 @@ from arena_learning.cli.rounds import command
 from arena_learning.core.errors import ArenaError
 from arena_learning.params import load_params
 from arena_learning.project.new_rounds import add_rounds, write_added
-from arena_learning.schema.rows import write_rows
+from arena_learning.schema.row_files import write_rows
 from sample import table_one
 
 SHIPPED = Path(__file__).parents[3] / "profiles" / "laptop-3.yaml"

@@ -6,7 +6,7 @@ from arena_learning.core.errors import ArenaError
 from arena_learning.core.paths import Paths
 from arena_learning.params import parse_params
 from arena_learning.project.check_data import check_disjoint, check_enough
-from arena_learning.schema.rows import write_rows
+from arena_learning.schema.row_files import write_rows
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.core.json_files import canonical, read_json, write_json, write_text
-from arena_learning.schema.rows import Battle, Game, Instruction, Response, Turn, read_rows, write_rows
+from arena_learning.schema.row_files import read_rows, write_rows
+from arena_learning.schema.rows import Battle, Game, Instruction, Response, Turn
 
 HARD_TEXTS = {
     "emoji": "👩‍👩‍👧‍👦 🇺🇦 e\u0301",
