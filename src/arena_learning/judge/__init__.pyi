@@ -1,4 +1,12 @@
-from .base import Judge, Presentation, Verdict, is_batch_exact
+from .base import (
+    Judge,
+    Presentation,
+    Verdict,
+    is_batch_exact,
+    is_pointwise,
+    plays_both_orders,
+    tie_margin,
+)
 from .build import open_judge
 from .health import judge_health, win_counts
 from .play import Pairing, PlayedGames, play_games, play_in_portions
@@ -15,13 +23,16 @@ __all__ = [
     "Presentation",
     "Verdict",
     "is_batch_exact",
+    "is_pointwise",
     "judge_health",
     "judge_round",
     "open_judge",
     "play_games",
     "play_in_portions",
+    "plays_both_orders",
     "repetition",
     "shipped_templates",
+    "tie_margin",
     "win_counts",
     "write_games",
 ]

@@ -18,6 +18,7 @@ from arena_learning.leaderboard.round_files import (
 from arena_learning.params import NONE, Params
 from arena_learning.schema import Battle
 
+_BY_REWARD = ("ppo", "rloo", "grpo")  # phases that have a reward
 AGREEMENT = "agreement_"  # followed by the name of the judge that is compared with the first one
 Monitors = dict[str, float | None]
 Arena = Mapping[str, Sequence[Battle]]
@@ -48,9 +49,10 @@ def round_monitors(this: RoundFiles, answers: Document, arena: Arena) -> Monitor
 
     Shares are from 0 to 1. The arguments are those of `all_monitors`.
     """
-    points = [point for point in training_curve(this.train) if point.get("phase", "ppo") == "ppo"]
+    points = [point for point in training_curve(this.train) if point.get("phase", "ppo") in _BY_REWARD]
     kl = [value for point in points if (value := number_at(point, "kl")) is not None]
     reward = [value for point in points if (value := number_at(point, "reward")) is not None]
+    watched = [value for point in points if (value := number_at(point, "monitor")) is not None]
     scorer = next((phase for phase in phases(this.train) if phase.get("name") == "reward"), {})
     fought = this.this.target != NONE and bool(number_at(this.card, "rows_new"))
     return {
@@ -65,6 +67,8 @@ def round_monitors(this: RoundFiles, answers: Document, arena: Arena) -> Monitor
         "kl_max": max(kl) if kl else None,
         "reward": reward[-1] if reward else None,
         "reward_change": reward[-1] - reward[0] if reward else None,
+        "monitor_change": watched[-1] - watched[0] if watched else None,
+        "monitor_agreement": _mean(points, "monitor_agreement"),
     }
 
 
@@ -105,3 +109,9 @@ def judge_agreement(contestant: str, arena: Arena) -> dict[str, float | None]:
 def first_judge_first(found: Arena, params: Params) -> dict[str, Sequence[Battle]]:
     """Return the battles by judge in the order of ``evaluate.judges``; the others are compared with the first."""
     return {j: found[j] for j in dict.fromkeys([*params.evaluate.judges, *found]) if j in found}
+
+
+def _mean(points: Sequence[Document], key: str) -> float | None:
+    """Return the mean of a curve's figure over the points that have it."""
+    values = [value for point in points if (value := number_at(point, key)) is not None]
+    return sum(values) / len(values) if values else None

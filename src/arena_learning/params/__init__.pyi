@@ -13,9 +13,9 @@ from .contestants import (
 from .judging import JudgeParams, Judging
 from .load import load_params, parse_params
 from .pool import Filters, Pool
-from .rounds import BASE, check_round_name, check_rounds
+from .rounds import BASE, check_round_name, check_rounds, shared_criteria
 from .section import NONE, SPLITS, Name, Positive, Rate, Section
-from .training import Dataset, Dpo, Optimiser, Ppo, Rft, Sft, Train
+from .training import Dataset, Dpo, Grpo, Optimiser, Ppo, Rft, Rl, Rloo, Sft, Train
 from .whole import Evaluate, Params, Round
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Endpoint",
     "Evaluate",
     "Filters",
+    "Grpo",
     "JudgeParams",
     "Judging",
     "LocalModel",
@@ -41,6 +42,8 @@ __all__ = [
     "Ppo",
     "Rate",
     "Rft",
+    "Rl",
+    "Rloo",
     "Round",
     "Sampling",
     "Section",
@@ -54,4 +57,5 @@ __all__ = [
     "check_rounds",
     "load_params",
     "parse_params",
+    "shared_criteria",
 ]

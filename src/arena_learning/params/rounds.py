@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 
 from arena_learning.core import ArenaError, suggest
-from arena_learning.params import NONE, SPLITS, Params, Round
+from arena_learning.params import NONE, SPLITS, Params, Rl, Round
 
 BASE = "base"
+# Kinds of judges that score one answer by itself.
+SCORES_ALONE = ("rubric", "reference", "reward")
 _REFERENCES = ("target", "init", "adds_to")
 
 
@@ -33,6 +35,7 @@ def check_rounds(params: Params) -> None:
             *_labels(name, params),
             *_continued(this, params),
             *_sampled(this, params),
+            *_rewarded(this, params),
         )
         problems += [f"rounds.{name}.{line}" for line in found]
     if problems:
@@ -92,6 +95,12 @@ def _labels(name: str, params: Params) -> Iterator[str]:
             yield f"labels: '{this.labels}' is given beside the target '{this.target}'; set one of the two to none"
         if not params.opponents_of(name) and not params.samples_of(name):
             yield "target: no opponent has joined by this round; add one to opponents, or let one join earlier"
+    elif this.online:
+        if compared := [f"{role} '{name}'" for role, name in _compares_opponents(this, params)]:
+            yield (
+                f"target: the {' and the '.join(compared)} compares answers with those of the opponents, and only a "
+                f"round with a target has these; name a target, or set train.{this.method}.against to group"
+            )
     elif this.method != "sft":
         yield f"target: {this.method} learns from battles and needs a target; name a model, or use method sft"
     elif this.labels == NONE:
@@ -115,3 +124,53 @@ def _sampled(this: Round, params: Params) -> Iterator[str]:
             f"method: rft learns the best of the target's samples, and battle.samples is {params.battle.samples}; set "
             "it to 2 or more"
         )
+
+
+def _rewarded(this: Round, params: Params) -> Iterator[str]:
+    """Check the judges of an online round."""
+    if not this.online:
+        return
+    place = f"train.{this.method}"
+    found = _settings(this, params)
+    for role, name in (("judge", found.judge), ("monitor", found.monitor)):
+        if not name:
+            what = "a judge that rewards its answers" if role == "judge" else "a second judge as a monitor"
+            yield f"method: {this.method} needs {what}; name one in {place}.{role}: {', '.join(params.judges)}"
+        elif name not in params.judges:
+            yield f"method: no judge '{name}' in judges ({place}.{role}); {suggest(name, params.judges)}"
+        elif params.judges[name].kind == "replay":
+            yield (
+                f"method: {place}.{role} '{name}' only has recorded verdicts, none on new answers; name another judge"
+            )
+    if found.judge and found.judge == found.monitor:
+        yield (
+            f"method: {place}.monitor is '{found.judge}', which gives the reward; name another judge, which can show "
+            "that the reward is hacked"
+        )
+    if this.adds_to != NONE:
+        yield f"adds_to: {this.method} does not train on rows; set it to none"
+    if this.labels != NONE:
+        yield f"labels: {this.method} does not train on labels; set it to none"
+
+
+def shared_criteria(this: Round, params: Params) -> bool:
+    """Whether an online round's judge and monitor both score by the rubrics, so that they rise and fall together."""
+    found = _settings(this, params)
+    return {params.judges[name].kind for name in (found.judge, found.monitor)} == {"rubric"}
+
+
+def _settings(this: Round, params: Params) -> Rl:
+    return params.train.rloo if this.method == "rloo" else params.train.grpo
+
+
+def _compares_opponents(this: Round, params: Params) -> list[tuple[str, str]]:
+    """Return role and name of the judges that compare an online round's answers with the opponents'."""
+    found = _settings(this, params)
+    roles = (("judge", found.judge, found.reward), ("monitor", found.monitor, "score"))
+    return [
+        (role, name)
+        for role, name, reward in roles
+        if name in params.judges
+        and found.against != "group"
+        and not (reward == "score" and params.judges[name].kind in SCORES_ALONE)
+    ]

@@ -131,6 +131,64 @@ class Ppo(Optimiser):
     missing_eos_penalty: float = Field(default=1.0, ge=0)
 
 
+class Rl(Optimiser):
+    """Online reinforcement learning: several answers are sampled for each prompt, and a judge rewards them.
+
+    Attributes:
+        judge: judge (a name in ``judges``) whose verdicts are the reward; required.
+        monitor: another judge, whose scores are logged and never trained on; required. If the reward rises and the
+            monitor falls, the reward is being hacked.
+        reward: the judge's ``score`` of an answer (1 to 10), or its ``win_rate`` (0 to 1): mean of win (1), tie (0.5)
+            and loss (0) against other answers.
+        against: answers that each answer is compared with: those of the round's ``opponents``, the others of its
+            ``group``, or ``both``. Not used for a ``score`` of a judge that scores one answer by itself.
+        group: number of answers sampled for each prompt.
+        batch_size: prompts in one step; each has ``group`` answers.
+        device_batch_size: answers processed at once on the device.
+        max_length: limit of prompt and answer together in tokens; prompts longer than this less ``max_tokens`` are
+            dropped and counted.
+        kl: coefficient of the KL divergence from the starting model, in the reward (rloo) or the loss (grpo). Its
+            effect depends on the range of the reward.
+        max_tokens: limit of a sampled answer's length in tokens.
+        temperature: sampling temperature of the answers.
+        max_judge_calls: limit of the games that judge and monitor may have to judge in one training (0: none). A
+            training that may need more stops before it starts. Games in the store count too.
+    """
+
+    learning_rate: Rate = 1e-6
+    batch_size: Positive = 8
+    device_batch_size: Positive = 8
+    max_length: Positive = 1024
+    judge: str = ""
+    monitor: str = ""
+    reward: Literal["score", "win_rate"] = "score"
+    against: Literal["opponents", "group", "both"] = "opponents"
+    group: int = Field(default=4, ge=2)
+    kl: float = Field(default=0.05, ge=0)
+    max_tokens: Positive = 64
+    temperature: float = Field(default=1.0, gt=0, le=2)
+    max_judge_calls: int = Field(default=20_000, ge=0)
+
+
+class Rloo(Rl):
+    """REINFORCE with the mean reward of the other answers of the group as the baseline (arXiv 2402.14740)."""
+
+
+class Grpo(Rl):
+    """Group-relative policy optimisation (arXiv 2402.03300).
+
+    Attributes:
+        scale: divisor of the advantages: standard deviation of the rewards in the ``group`` or in the ``batch``, or
+            ``none`` (arXiv 2503.20783).
+        loss: aggregation over tokens, by TRL's name: ``grpo`` (mean over each answer), ``dapo`` or ``bnpo`` (mean over
+            all tokens), ``dr_grpo`` (sum divided by a constant length).
+    """
+
+    kl: float = Field(default=0.0, ge=0)
+    scale: Literal["group", "batch", "none"] = "group"
+    loss: Literal["grpo", "dapo", "bnpo", "dr_grpo"] = "dapo"
+
+
 class Train(Section):
     """How models are trained, by method.
 
@@ -141,6 +199,8 @@ class Train(Section):
         rft: settings of rounds with method ``rft``.
         dpo: settings of rounds with method ``dpo``.
         ppo: settings of rounds with method ``ppo``.
+        rloo: settings of rounds with method ``rloo``.
+        grpo: settings of rounds with method ``grpo``.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -149,3 +209,5 @@ class Train(Section):
     rft: Rft = Rft()
     dpo: Dpo = Dpo()
     ppo: Ppo = Ppo()
+    rloo: Rloo = Rloo()
+    grpo: Grpo = Grpo()

@@ -18,8 +18,8 @@ class Round(Section):
 
     Attributes:
         index: position in the order of rounds, from 0; x-axis of the plots.
-        method: training method: ``sft``, ``dpo``, ``ppo``, or ``rft``: fine-tuning on the best of the target's
-            own samples.
+        method: training method: ``sft``, ``dpo``, ``ppo``, ``rft`` (fine-tuning on the best of the target's own
+            samples), ``rloo`` or ``grpo`` (a judge rewards newly sampled answers).
         split: split of the pool whose instructions are used, d0 to d9.
         target: model that battles and whose losses become training rows; ``none``: train on ``labels`` instead.
         init: model that training starts from.
@@ -30,13 +30,18 @@ class Round(Section):
     """
 
     index: int = Field(ge=0)
-    method: Literal["sft", "rft", "dpo", "ppo"]
+    method: Literal["sft", "rft", "dpo", "ppo", "rloo", "grpo"]
     split: Name
     target: Name
     init: Name
     threshold: float = Field(ge=0, le=9)
     adds_to: Name = NONE
     labels: Name = NONE
+
+    @property
+    def online(self) -> bool:
+        """Whether training samples new answers and a judge rewards them; no rows are read."""
+        return self.method in ("rloo", "grpo")
 
     @property
     def supervised(self) -> bool:
@@ -132,5 +137,5 @@ class Params(Section):
     def samples_of(self, round_name: str) -> int:
         """Return how many samples the target draws to each instruction of a round; 0 where it learns from none."""
         this = self.rounds[round_name]
-        wanted = this.method == "rft" or (not this.supervised and self.dataset.pairs == "samples")
+        wanted = this.method == "rft" or (this.method in ("dpo", "ppo") and self.dataset.pairs == "samples")
         return self.battle.samples if wanted and this.target != NONE and self.battle.samples > 1 else 0

@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from arena_learning.core import ArenaError, Paths, canonical, read_json, write_json
 from arena_learning.engines import FETCHED, resolve
-from arena_learning.params import JudgeParams, LocalModel, Opponent, Params
+from arena_learning.params import JudgeParams, LocalModel, Opponent, Params, Round
 
 MISSING = "missing"  # the stage that reads the file reports the error
 
@@ -25,7 +25,7 @@ def write_inputs(params: Params, paths: Paths) -> dict[str, Any]:
     """Write the digests of all files that params.yaml names; return their number."""
     digests = _Digests(paths)
     shutil.rmtree(paths.inputs, ignore_errors=True)  # removes the digests of former judges and opponents
-    for folder in (paths.input("opponents/x").parent, paths.input("judges/x").parent):
+    for folder in (paths.input(f"{kind}/x").parent for kind in ("opponents", "judges", "rewards")):
         folder.mkdir(parents=True)  # DVC needs the folders even if they are empty
     files = 0
     pool = dict.fromkeys((params.pool.instructions, params.pool.references))
@@ -36,6 +36,10 @@ def write_inputs(params: Params, paths: Paths) -> dict[str, Any]:
     }
     found |= {f"opponents/{name}": _contestant(one, digests, paths) for name, one in params.opponents.items()}
     found |= {f"judges/{name}": _judge(one, digests, paths) for name, one in params.judges.items()}
+    found |= {
+        f"rewards/{name}": _rewards(this, params, found, digests, paths)
+        for name, this in params.rounds.items()
+    }
     for name, content in found.items():
         write_json(paths.input(name), content)
         files += len(content)
@@ -61,6 +65,28 @@ def _judge(one: JudgeParams, digests: _Digests, paths: Paths) -> dict[str, str]:
     templates = [name for name in (one.template, *one.templates.values()) if name.endswith(".jinja")]
     found = {name: digests.file(paths.root / name) for name in templates}
     return found if one.engine in ("openai", "recorded") else found | _local(one, digests, paths)
+
+
+def _rewards(
+    this: Round, params: Params, found: Mapping[str, dict[str, str]], digests: _Digests, paths: Paths
+) -> dict[str, str]:
+    """Return digests of what an online round's rewards depend on: its two judges' settings, files and code.
+
+    Empty for other rounds: their training asks no judge and need not run again when a judge changes.
+    """
+    if not this.online:
+        return {}
+    own = params.train.rloo if this.method == "rloo" else params.train.grpo
+    asked = {name: params.judges[name].model_dump(mode="json") for name in (own.judge, own.monitor)}
+    how = [asked, params.judge.disagree, params.serving.model_dump(mode="json")]
+    files = {file: digest for name in asked for file, digest in found[f"judges/{name}"].items()}
+    code = sorted((paths.root / "src" / "arena_learning" / "judge").rglob("*.py"))
+    read = [[path.name, digests.file(path)] for path in code]
+    return {
+        "judges": hashlib.sha256(canonical(how).encode()).hexdigest(),
+        "code": hashlib.sha256(canonical(read).encode()).hexdigest(),
+        **files,
+    }
 
 
 def _local(one: Opponent | JudgeParams, digests: _Digests, paths: Paths) -> dict[str, str]:

@@ -49,6 +49,8 @@ SHOWN = {
     "kl_max": Monitor("KL, highest", TRAINING, lambda v: format_number(v, 2), "far above the last: it was unstable"),
     "reward": Monitor("reward, last", TRAINING, _signed, ""),
     "reward_change": Monitor("reward, change", TRAINING, _signed, "it rises while the rating falls"),
+    "monitor_change": Monitor("monitor's score, change", TRAINING, _signed, "it falls while the reward rises"),
+    "monitor_agreement": Monitor("monitor ranks the same", TRAINING, percent, "near 50 %: the reward means little"),
 }  # fmt: skip
 
 

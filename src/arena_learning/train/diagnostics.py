@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 MANY_CUT = 0.1
 FEW_ENDED = 0.1
 SAVED = 0.9
+MANY_UNSCORED = 0.1
+MANY_ALIKE = 0.5
+TREND = 0.5  # rank correlation with the step
+_TRENDS = ("reward", "monitor")
 
 
 def training_warnings(phases: Sequence[Phase], change: WeightChange, settings: Optimiser) -> list[str]:
@@ -62,8 +66,33 @@ def _figures(phase: Phase) -> list[str]:
     sampled = phase.figures.get("sampled", 0.0)
     if sampled and phase.figures.get("ended", 0.0) < FEW_ENDED * sampled:
         found.append(
-            f"ppo: {phase.figures['ended']:.0f} of {sampled:.0f} sampled answers ended within max_tokens: "
+            f"{phase.name}: {phase.figures['ended']:.0f} of {sampled:.0f} sampled answers ended within max_tokens: "
             "most rewards are those of half answers; raise max_tokens"
+        )
+    return found + _rewards(phase)
+
+
+def _rewards(phase: Phase) -> list[str]:
+    """Return the warnings of an online training."""
+    figures, found = phase.figures, []
+    sampled, unscored = figures.get("sampled", 0.0), figures.get("unscored", 0.0)
+    if unscored > MANY_UNSCORED * sampled:
+        found.append(
+            f"{phase.name}: the judge gave no verdict on {unscored:.0f} of {sampled:.0f} sampled answers: they have no "
+            "effect; check that the instructions have what it needs (rubric, reference), and what it replies"
+        )
+    if figures.get("groups_alike", 0.0) > MANY_ALIKE:
+        found.append(
+            f"{phase.name}: in {figures['groups_alike']:.0%} of the groups all answers got the same reward and have no "
+            "effect; raise temperature or group, or use a judge with finer scores"
+        )
+    if figures.get("reward_trend", 0.0) > TREND and figures.get("monitor_trend", 0.0) < -TREND:
+        went = {
+            name: f"from {figures[f'{name}_first']:.2f} to {figures[f'{name}_last']:.2f}" for name in _TRENDS
+        }
+        found.append(
+            f"{phase.name}: the reward rose {went['reward']} while the monitor fell {went['monitor']}: the reward's "
+            "judge is being gamed; raise kl, lower epochs, or use another judge as the reward"
         )
     return found
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from arena_learning.engines import ChatFormat, Refused
-from arena_learning.schema import PreferenceRow, SftRow, Turn
+from arena_learning.schema import Instruction, PreferenceRow, SftRow, Turn
 from arena_learning.train.report import RowCount
 
 CONTROL = "control token in the text"
@@ -128,11 +128,26 @@ def encode_pairs(
 
 def encode_prompts(encoder: Encoder, rows: Sequence[PreferenceRow], max_length: int) -> Encoded:
     """Encode the prompts of preference pairs, each prompt once: ``input_ids`` of at most ``max_length``."""
+    return _encode_prompts(encoder, rows, [(row.prompt, {}) for row in rows], max_length)
+
+
+def encode_instructions(encoder: Encoder, instructions: Sequence[Instruction], max_length: int) -> Encoded:
+    """Encode instructions, each prompt once: ``input_ids`` of at most ``max_length``, and ``instruction`` (its id)."""
+    prompts = [(one.turns, {"instruction": one.id}) for one in instructions]
+    return _encode_prompts(encoder, instructions, prompts, max_length)
+
+
+def _encode_prompts(
+    encoder: Encoder,
+    rows: Sequence[object],
+    prompts: Sequence[tuple[Sequence[Turn], dict[str, Any]]],
+    max_length: int,
+) -> Encoded:
     kept: list[dict[str, Any]] = []
     dropped: Counter[str] = Counter()
     seen: set[tuple[int, ...]] = set()
-    for row in rows:
-        prompt = encoder.prompt(row.prompt)
+    for turns, more in prompts:
+        prompt = encoder.prompt(turns)
         if prompt is None:
             dropped[REFUSED] += 1
         elif len(prompt) > max_length:
@@ -141,7 +156,7 @@ def encode_prompts(encoder: Encoder, rows: Sequence[PreferenceRow], max_length: 
             dropped[REPEATED] += 1
         else:
             seen.add(tuple(prompt))
-            kept.append({"input_ids": prompt})
+            kept.append({"input_ids": prompt, **more})
     return Encoded(kept, _count(rows, kept, dropped, 0, sum(len(row["input_ids"]) for row in kept), 0))
 
 

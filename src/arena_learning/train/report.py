@@ -8,8 +8,8 @@ from pydantic import Field
 
 from arena_learning.schema import Row
 
-Method = Literal["sft", "rft", "dpo", "ppo"]
-Name = Literal["sft", "rft", "dpo", "reward", "ppo"]
+Method = Literal["sft", "rft", "dpo", "ppo", "rloo", "grpo"]
+Name = Literal["sft", "rft", "dpo", "reward", "ppo", "rloo", "grpo"]
 
 
 class RowCount(Row):
@@ -45,7 +45,7 @@ class Phase(Row):
     """One run of a trainer.
 
     Attributes:
-        name: ``sft``, ``rft``, ``dpo``, ``reward`` or ``ppo``.
+        name: ``sft``, ``rft``, ``dpo``, ``reward``, ``ppo``, ``rloo`` or ``grpo``.
         rows: counts of its rows.
         steps: optimiser steps.
         curve: one point for each logged step: `step`, `loss`, `lr`, and the trainer's own figures.
@@ -67,12 +67,14 @@ class Cost(Row):
         tokens_per_second: tokens processed in this process, forward and backward, by phase.
         peak_memory_mb: largest resident memory of the process so far.
         resumed_from: the step that each interrupted phase resumed from.
+        judged: games judged for rewards in this process; other verdicts came from the store.
     """
 
     seconds: dict[str, float] = Field(default_factory=dict)
     tokens_per_second: dict[str, float] = Field(default_factory=dict)
     peak_memory_mb: float = 0.0
     resumed_from: dict[str, int] = Field(default_factory=dict)
+    judged: int = 0
 
 
 class TrainReport(Row):

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from arena_learning.core import Progress, fresh_beside, move_into_place
-from arena_learning.schema import PreferenceRow, SftRow
+from arena_learning.schema import Instruction, PreferenceRow, SftRow
 from arena_learning.train import encode
 from arena_learning.train.arguments import choose_device
 from arena_learning.train.checkpoint import json_digest, start_digest
@@ -24,7 +24,9 @@ from arena_learning.train.save import copy_model, write_model
 
 if TYPE_CHECKING:
     from arena_learning.params import Train
+    from arena_learning.train.online import RewardInputs
 
+Rows = Sequence[SftRow] | Sequence[PreferenceRow] | Sequence[Instruction]
 LIBRARIES = ("torch", "transformers", "trl", "peft")
 # The reward model is a judge to be asked again, not a start to train from: half the size is enough.
 REWARD_DTYPE = "bfloat16"
@@ -46,8 +48,10 @@ class Session:
     seconds: dict[str, float] = field(default_factory=dict)
     resumed: dict[str, int] = field(default_factory=dict)
     reward_folder: Path | None = None
+    rewards: RewardInputs | None = None
+    judged: int = 0
 
-    def run(self, rows: Sequence[SftRow] | Sequence[PreferenceRow]) -> TrainReport:
+    def run(self, rows: Rows) -> TrainReport:
         """Train on ``rows``, write the model, and report."""
         quiet_libraries()
         device = choose_device(self.params)
@@ -64,7 +68,7 @@ class Session:
         self.seconds["save"] = time.monotonic() - began
         return self._report(device, change, rows=self.phases[-1].rows.kept)
 
-    def _job(self, rows: Sequence[SftRow] | Sequence[PreferenceRow]) -> Job:
+    def _job(self, rows: Rows) -> Job:
         from transformers import set_seed
 
         set_seed(self.seed)
@@ -78,6 +82,8 @@ class Session:
         """Run the method's trainers; None where no row is left to learn from."""
         if self.method == "ppo":
             return self._train_ppo(job, encoder, rows)
+        if self.method == "rloo" or self.method == "grpo":
+            return self._train_online(self.method, job, encoder, rows)
         if self.method in ("sft", "rft"):
             from arena_learning.train.sft import train_sft
 
@@ -111,6 +117,21 @@ class Session:
         self.reward_folder = reward.folder
         trained = train_ppo(job, settings, prompts, reward)
         self._note("ppo", prompts.tally, trained)
+        return trained
+
+    def _train_online(
+        self, method: Literal["rloo", "grpo"], job: Job, encoder: encode.Encoder, rows: Sequence[Any]
+    ) -> Trained | None:
+        from arena_learning.train.online import train_online
+
+        settings = self.params.rloo if method == "rloo" else self.params.grpo
+        encoded = encode.encode_instructions(encoder, rows, settings.max_length - settings.max_tokens)
+        if not encoded.rows or self.rewards is None:
+            self._note(method, encoded.tally, None)
+            return None
+        trained, figures, self.judged = train_online(job, method, settings, encoded, self.rewards)
+        self._note(method, encoded.tally, trained)
+        self.phases[-1] = self.phases[-1].model_copy(update={"figures": figures})
         return trained
 
     def _note(self, name: Name, count: RowCount, trained: Trained | None) -> None:
@@ -162,6 +183,7 @@ class Session:
                 tokens_per_second={name: round(value, 1) for name, value in speed.items()},
                 peak_memory_mb=round(peak_memory_mb()),
                 resumed_from=self.resumed,
+                judged=self.judged,
             ),
         )
 

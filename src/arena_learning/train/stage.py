@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from arena_learning.core import ArenaError, Paths, Progress, suggest, write_json
 from arena_learning.params import Params
-from arena_learning.schema import PreferenceRow, SftRow, read_rows
+from arena_learning.schema import Instruction, PreferenceRow, SftRow, read_rows
 from arena_learning.train.diagnostics import no_rows
+from arena_learning.train.online import open_rewards
 from arena_learning.train.report import Method, TrainReport
 from arena_learning.train.save import copy_model
 
 if TYPE_CHECKING:
     from arena_learning.params import Train
+    from arena_learning.train.online import RewardInputs
 
 
 def train_named(name: str, params: Params, paths: Paths) -> dict[str, Any]:
     """Train round ``name``, write its model and its metrics, and return the metrics."""
     this = params.rounds[name]
-    report = train_round(
-        this.method,
-        init=paths.model(this.init),
-        out=paths.model(name),
-        sft=paths.sft(name),
-        preferences=paths.preferences(name),
-        params=params.train,
-        seed=params.seed,
-        checkpoints=paths.checkpoints(name),
-        trust_remote_code=params.weights.trust_remote_code,
-    )
+    with open_rewards(name, params, paths) if this.online else nullcontext() as rewards:
+        report = train_round(
+            this.method,
+            init=paths.model(this.init),
+            out=paths.model(name),
+            sft=paths.sft(name),
+            preferences=paths.preferences(name),
+            params=params.train,
+            seed=params.seed,
+            checkpoints=paths.checkpoints(name),
+            trust_remote_code=params.weights.trust_remote_code,
+            rewards=rewards,
+        )
     metrics = report.to_dict()
     write_json(paths.stage_metrics(name, "train"), metrics)
     return metrics
@@ -49,6 +54,7 @@ def train_round(
     checkpoints: Path,
     trust_remote_code: bool = False,
     progress: Callable[..., Progress] = Progress,
+    rewards: RewardInputs | None = None,
 ) -> TrainReport:
     """Train the model at ``init`` on a round's rows and write the new one to ``out``, whole or not at all.
 
@@ -56,7 +62,8 @@ def train_round(
     the same result.
 
     Args:
-        method: ``sft`` and ``rft`` read the file ``sft``; ``dpo`` and ``ppo`` read ``preferences``.
+        method: ``sft`` and ``rft`` read the file ``sft``; ``dpo`` and ``ppo`` read ``preferences``; ``rloo`` and
+            ``grpo`` read ``rewards``.
         init: a model's folder (safetensors).
         out: the folder to write; replaced if it exists.
         sft: the round's file of `SftRow`.
@@ -66,6 +73,7 @@ def train_round(
         checkpoints: a folder for this round only, outside of ``out``; removed at the end.
         trust_remote_code: run code that comes with the model.
         progress: makes a progress line; called with label, total and unit.
+        rewards: ``rloo`` and ``grpo``: the instructions, the judge whose verdicts are the reward, and the monitor.
 
     Returns:
         The report. Without training rows, ``out`` is a copy of ``init``, `rows` is 0, and a warning says so.
@@ -87,8 +95,17 @@ def train_round(
         )
     supervised = method in ("sft", "rft")
     source = sft if supervised else preferences
-    rows: list[SftRow] | list[PreferenceRow]
-    rows = read_rows(sft, SftRow) if supervised else read_rows(preferences, PreferenceRow)
+    rows: Sequence[SftRow] | Sequence[PreferenceRow] | Sequence[Instruction]
+    if method in ("rloo", "grpo"):
+        if rewards is None:
+            raise ArenaError(
+                f"{method} needs a judge that rewards its answers, and none is given",
+                where="train",
+                hint="train the round by `arena train ROUND`",
+            )
+        rows = rewards.instructions
+    else:
+        rows = read_rows(sft, SftRow) if supervised else read_rows(preferences, PreferenceRow)
     if not rows:
         copy_model(init, out)
         shutil.rmtree(checkpoints, ignore_errors=True)
@@ -105,6 +122,7 @@ def train_round(
         checkpoints=checkpoints,
         trust_remote_code=trust_remote_code,
         progress=progress,
+        rewards=rewards,
     )
     report = session.run(rows)
     shutil.rmtree(checkpoints, ignore_errors=True)

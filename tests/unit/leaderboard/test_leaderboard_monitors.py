@@ -14,8 +14,8 @@ from arena_learning.judge.health import judge_health
 from arena_learning.judge.merge import merge_games
 from arena_learning.leaderboard.monitors import round_monitors
 from arena_learning.leaderboard.ratings import make_leaderboard
-from arena_learning.leaderboard.round_files import read_rounds
-from arena_learning.params import load_params
+from arena_learning.leaderboard.round_files import RoundFiles, read_rounds
+from arena_learning.params import Round, load_params
 from arena_learning.report.monitors import SHOWN, monitor_rows, monitors_markdown, monitors_text
 from arena_learning.schema.row_files import write_rows
 from arena_learning.schema.rows import Game, Instruction, Response, Turn
@@ -127,6 +127,28 @@ def made(tmp_path_factory):
     return params, paths
 
 
+@pytest.mark.parametrize("method", ["rloo", "grpo"])
+def test_a_training_by_a_judges_word_shows_how_the_second_judge_went(method):
+    curve = [
+        {"step": 1, "reward": 3.0, "kl": 0.0, "monitor": 6.0, "monitor_agreement": 0.75},
+        {"step": 2, "reward": 4.0, "kl": 0.1},  # the second judge scored nothing
+        {"step": 3, "reward": 5.5, "kl": 0.3, "monitor": 5.5, "monitor_agreement": 0.25},
+    ]
+    this = Round(index=1, method=method, split="d2", target="base", init="base", threshold=0)
+    train = {"method": method, "phases": [{"name": method, "steps": 3, "curve": curve}]}
+    found = round_monitors(RoundFiles("one", this, battle={}, judge={}, card={}, train=train), {}, {})
+    shown = {
+        name: found[name] for name in ("reward", "reward_change", "kl", "monitor_change", "monitor_agreement")
+    }
+    assert shown == {
+        "reward": 5.5,
+        "reward_change": 2.5,
+        "kl": 0.3,
+        "monitor_change": -0.5,
+        "monitor_agreement": 0.5,
+    }
+
+
 def raw():
     def round_of(index, method, split, target):
         same = {"threshold": 1.0, "adds_to": "none", "labels": "none"}
@@ -209,10 +231,10 @@ def game(instruction, judge, one, other, scores, swap):
 
 def test_the_leaderboard_holds_what_was_worked_out_by_hand(made):
     monitors = read_json(made[1].leaderboard)["monitors"]
-    everything = HAND["ppo-i1"].keys()
+    everything = [*HAND["ppo-i1"], "monitor_change", "monitor_agreement"]  # PPO has no second judge
     # The round that has not begun is left out.
     assert monitors == [{"model": n, **{key: own.get(key) for key in everything}} for n, own in HAND.items()]
-    assert everything - {"agreement_reference"} == SHOWN.keys()  # each has its form in the table
+    assert set(everything) - {"agreement_reference"} == SHOWN.keys()  # each has its form in the table
 
 
 def test_mlflow_is_given_the_same_figures_and_nothing_for_what_does_not_apply(made):

@@ -4,7 +4,7 @@ import pytest
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.params import parse_params
-from arena_learning.params.rounds import check_round_name, check_rounds
+from arena_learning.params.rounds import check_round_name, check_rounds, shared_criteria
 
 SIZES = {f"d{n}": 4 for n in range(10)}
 CHAIN = {
@@ -158,6 +158,105 @@ def test_labels_and_target_exclude_each_other_and_one_is_needed(make_params):
     )
     said = refusal(make_params, {"sft-i1": {"target": "none", "labels": "expart"}})
     assert "no opponent 'expart'; did you mean 'expert'?" in said
+
+
+JUDGES = {
+    "rubric": {"kind": "rubric"},
+    "content": {"kind": "rubric", "points": "content"},
+    "reference": {"kind": "reference"},
+    "longer": {"kind": "longer"},
+    "told": {"kind": "replay", "model": "verdicts.jsonl"},
+}
+
+
+def online(make_params, over, method="rloo", **settings):
+    """Check the chain with a round by a judge's word at its end."""
+    last = {
+        "index": 5,
+        "method": method,
+        "split": "d5",
+        "target": "sft-i2",
+        "init": "sft-i2",
+        "threshold": 0,
+        **over,
+    }
+    told = {"judge": "rubric", "monitor": "reference", **settings}
+    check(make_params, {"rl-i2": last}, judges=JUDGES, train={method: told})
+
+
+@pytest.mark.parametrize("method", ["rloo", "grpo"])
+@pytest.mark.parametrize(
+    ("over", "settings", "said"),
+    [
+        (
+            {},
+            {"judge": ""},
+            "METHOD needs a judge that rewards its answers; name one in train.METHOD.judge: rubric,",
+        ),
+        (
+            {},
+            {"monitor": ""},
+            "METHOD needs a second judge as a monitor; name one in train.METHOD.monitor: rubric,",
+        ),
+        (
+            {},
+            {"monitor": "rubric"},
+            "train.METHOD.monitor is 'rubric', which gives the reward; name another judge",
+        ),
+        ({}, {"judge": "rubrik"}, "no judge 'rubrik' in judges (train.METHOD.judge); did you mean 'rubric'?"),
+        ({}, {"monitor": "told"}, "'told' only has recorded verdicts, none on new answers"),
+        ({"adds_to": "sft-i2"}, {}, "adds_to: METHOD does not train on rows"),
+        ({"target": "none", "labels": "expert"}, {}, "labels: METHOD does not train on labels"),
+        (
+            {"target": "none"},
+            {"reward": "win_rate"},
+            "target: the judge 'rubric' compares answers with those of the opponents",
+        ),
+        (
+            {"target": "none"},
+            {"monitor": "longer"},
+            "target: the monitor 'longer' compares answers with those of the opponents",
+        ),
+    ],
+)
+def test_a_round_by_a_judges_word_names_two_judges_and_has_whom_they_need(
+    make_params, method, over, settings, said
+):
+    online(make_params, {}, method)
+    with pytest.raises(ArenaError) as caught:
+        online(make_params, over, method, **settings)
+    assert said.replace("METHOD", method) in str(caught.value)
+
+
+def test_a_round_by_a_judges_word_may_do_without_battles(make_params):
+    online(make_params, {"target": "none"})
+    online(make_params, {"target": "none"}, monitor="longer", against="group")
+    online(make_params, {"target": "none"}, reward="win_rate", against="group")
+
+
+def test_a_round_that_samples_while_it_trains_draws_none_before(make_params):
+    chain = {
+        name: CHAIN["dpo-i1"] | {"method": name, "index": n} for n, name in enumerate(("dpo", "rloo", "grpo"))
+    }
+    raw = make_params(rounds=chain, dataset={"pairs": "samples"}, battle={"samples": 4})
+    params = parse_params(raw, "params.yaml")
+    assert [params.samples_of(name) for name in chain] == [4, 0, 0]
+
+
+def test_two_judges_that_read_the_same_rubrics_are_told_apart(make_params):
+    chain = {
+        **CHAIN,
+        "rl-i2": CHAIN["sft-i2"] | {"index": 5, "split": "d5", "method": "grpo", "adds_to": "none"},
+    }
+
+    def shared(monitor):
+        train = {"grpo": {"judge": "rubric", "monitor": monitor}}
+        raw = make_params(pool={"splits": SIZES, "test": 4}, rounds=chain, judges=JUDGES, train=train)
+        params = parse_params(raw, "params.yaml")
+        return shared_criteria(params.rounds["rl-i2"], params)
+
+    assert shared("content")
+    assert not shared("reference")
 
 
 def test_a_battle_needs_an_opponent(make_params):

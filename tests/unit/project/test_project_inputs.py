@@ -116,6 +116,36 @@ def test_a_hub_model_stands_there_by_its_revision_and_an_endpoint_by_nothing(pro
     assert found["opponents/far"].strip() == "{}"
 
 
+def test_a_round_that_learns_from_judges_depends_on_both_and_other_rounds_on_none(project):
+    params, paths = project
+    code = paths.root / "src" / "arena_learning" / "judge" / "rubric.py"
+    code.parent.mkdir(parents=True)
+    code.write_text("VERSION = 1")
+    raw = params.model_dump(mode="json")
+    raw["rounds"]["dpo-i1"]["method"] = "rloo"
+    raw["train"]["rloo"] |= {"judge": "reward", "monitor": "rubric"}
+
+    def rewards() -> dict[str, str]:
+        found = written((parse_params(raw, "params.yaml"), paths))
+        return {name.removeprefix("rewards/"): text for name, text in found.items() if "rewards/" in name}
+
+    def changed(edit) -> set[str]:
+        before = rewards()
+        edit()
+        after = rewards()
+        return {name for name in before if before[name] != after[name]}
+
+    assert set(rewards()) == set(raw["rounds"])
+    assert rewards()["sft-i1"].strip() == "{}"
+    assert changed(lambda: (paths.root / "reward" / "model.safetensors").write_text("trained again")) == {
+        "dpo-i1"
+    }
+    assert changed(lambda: raw["judges"]["rubric"].update(points="content")) == {"dpo-i1"}
+    assert changed(lambda: code.write_text("VERSION = 22")) == {"dpo-i1"}
+    assert changed(lambda: raw["judges"]["local"].update(temperature=0.5)) == set()
+    assert changed(lambda: (paths.root / "judge.jinja").write_text("another template")) == set()
+
+
 def test_a_consumer_that_is_gone_leaves_no_file(project):
     written(project)
     params, paths = project

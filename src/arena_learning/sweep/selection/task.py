@@ -130,6 +130,12 @@ class SelectionTask:
 
     def _read(self) -> None:
         paths, this = self.paths, self.round
+        if this.online:
+            raise ArenaError(
+                f"{this.method} does not train on rows, so there is no selection to sweep",
+                where=f"params.yaml, rounds.{self.subject}.method",
+                hint=f"compare settings by `dvc exp run -S train.{this.method}.kl=0.1`",
+            )
         if not any(paths.model(this.init).glob("*.safetensors")):
             raise ArenaError(
                 f"the start '{this.init}' is not trained yet",
