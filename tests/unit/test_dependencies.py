@@ -43,7 +43,8 @@ BESIDE = {
     "answer-opponent": {"schema.rubric"},
     "answer-base": {"schema.rubric", "pool"},
     # Its trainers take the conversation's format from engines, and no engine answers.
-    "train": {"engines", "arena"},
+    # The judges that reward an online round stand in data/inputs/rewards, their code included.
+    "train": {"engines", "arena", "judge", "pool", "core.text", "schema.rubric"},
     "dataset": {"engines", "arena", "judge", "pool"},
     # `arena rate` reads votes from files; the stages have battles.
     "evaluate": {"schema.votes", "core.text_files"},

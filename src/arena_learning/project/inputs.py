@@ -18,6 +18,8 @@ from arena_learning.core import ArenaError, Paths, canonical, read_json, write_j
 from arena_learning.engines import FETCHED, resolve
 from arena_learning.params import JudgeParams, LocalModel, Opponent, Params, Round
 
+# Code that a judge's score depends on, beside the room judge.
+SCORING = ("core/text.py", "core/thoughts.py", "pool/embeddings.py", "schema/rubric.py")
 MISSING = "missing"  # the stage that reads the file reports the error
 
 
@@ -80,8 +82,9 @@ def _rewards(
     asked = {name: params.judges[name].model_dump(mode="json") for name in (own.judge, own.monitor)}
     how = [asked, params.judge.disagree, params.serving.model_dump(mode="json")]
     files = {file: digest for name in asked for file, digest in found[f"judges/{name}"].items()}
-    code = sorted((paths.root / "src" / "arena_learning" / "judge").rglob("*.py"))
-    read = [[path.name, digests.file(path)] for path in code]
+    package = paths.root / "src" / "arena_learning"
+    code = [*sorted((package / "judge").rglob("*.py")), *(package / file for file in SCORING)]
+    read = [[path.name, digests.file(path)] for path in code if path.is_file()]
     return {
         "judges": hashlib.sha256(canonical(how).encode()).hexdigest(),
         "code": hashlib.sha256(canonical(read).encode()).hexdigest(),
