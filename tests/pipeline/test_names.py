@@ -60,9 +60,9 @@ def write_pipeline(root: Path) -> None:
         folders = sorted({str(Path(file).parent) for file in files})
         said = own["cmd"]
         own["cmd"] = f"echo {said}"
-        if said == "arena inputs":  # two of its outs are folders
+        if said == "arena inputs":  # three of its outs are folders
             files = [file for file in files if file.endswith(".json")]
-            folders = ["data/inputs/opponents", "data/inputs/judges"]
+            folders = ["data/inputs/opponents", "data/inputs/judges", "data/inputs/rewards"]
         if files:
             text = "{}" if own.get("metrics") else ""
             made = " ".join(files)
@@ -71,7 +71,7 @@ def write_pipeline(root: Path) -> None:
             )
         # Neither the code is here nor the file that `inputs` writes for each name; folders are dependencies that the
         # empty files of other stages make.
-        left_out = ("src/", "data/pool", "data/inputs/opponents/", "data/inputs/judges/")
+        left_out = ("src/", "data/pool", "data/inputs/opponents/", "data/inputs/judges/", "data/inputs/rewards/")
         own["deps"] = [dep for dep in own.get("deps", ()) if not dep.startswith(left_out)]
     del pipeline["plots"]
     (root / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False, width=1000), encoding="utf-8")
