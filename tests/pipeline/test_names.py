@@ -71,7 +71,13 @@ def write_pipeline(root: Path) -> None:
             )
         # Neither the code is here nor the file that `inputs` writes for each name; folders are dependencies that the
         # empty files of other stages make.
-        left_out = ("src/", "data/pool", "data/inputs/opponents/", "data/inputs/judges/", "data/inputs/rewards/")
+        left_out = (
+            "src/",
+            "data/pool",
+            "data/inputs/opponents/",
+            "data/inputs/judges/",
+            "data/inputs/rewards/",
+        )
         own["deps"] = [dep for dep in own.get("deps", ()) if not dep.startswith(left_out)]
     del pipeline["plots"]
     (root / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False, width=1000), encoding="utf-8")
