@@ -131,7 +131,9 @@ def test_bad_settings_are_refused_before_anything_is_loaded(tiny, tmp_path):
         Vllm(tiny, lora=tmp_path)
     with pytest.raises(ArenaError, match="does not serve weights in q8_0"):
         Vllm(tiny, dtype="q8_0")
-    with pytest.raises(ArenaError, match=r"does not accept 'respose_format'\n.*did you mean 'response_format'"):
+    with pytest.raises(
+        ArenaError, match=r"does not accept 'respose_format'\n.*did you mean 'response_format'"
+    ):
         Vllm(tiny, extra_body={"respose_format": {}})
     for body in (
         {"structured_outputs": {}},
