@@ -45,7 +45,7 @@ test-all: setup-dev
 	$(BIN)/python -m pytest
 	$(MAKE) test-engines
 
-# While you work: under a minute, and no torch.
+# While you work: the quick tests that need no torch.
 test-unit: setup-dev
 	$(BIN)/python -m pytest tests/unit tests/rating -m "not torch and not slow"
 
