@@ -116,6 +116,18 @@ def load_policy(start: Start) -> PreTrainedModel:
     return _for_training(model, start)
 
 
+def without_sampling_defaults(model: PreTrainedModel) -> PreTrainedModel:
+    """Return the model without defaults for sampling that come with it.
+
+    A repetition penalty, say, would make what is sampled another distribution than what is trained.
+    """
+    from transformers import GenerationConfig
+
+    own = model.generation_config
+    model.generation_config = GenerationConfig(bos_token_id=own.bos_token_id, pad_token_id=own.pad_token_id)
+    return model
+
+
 def load_scorer(start: Start, folder: Path, seed: int) -> PreTrainedModel:
     """Load the model in ``folder`` with one output: a score head, a new one if it has none."""
     import torch
