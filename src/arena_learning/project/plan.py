@@ -60,21 +60,45 @@ def plan_run(arguments: Sequence[str], params: Params, paths: Paths) -> RunPlan 
     with hold_stage_lock("inputs", paths):
         write_inputs(params, paths)
     kept = [argument for argument in arguments if argument not in _SILENT]
-    done = subprocess.run(
-        [*DVC, "repro", "--dry", *kept],
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    if done.returncode:
+    lock = read_lock(paths)
+    seen = _dry_run(kept, lock, paths)
+    if seen is None:
         return None
     own = read_seconds(paths)
     listed, source = profile_seconds(params, paths)
-    seen = {name: bool(running) for running, name in _STAGE.findall(done.stdout)}
-    names = _with_dependents(seen, read_lock(paths))
+    names = _with_dependents(seen, lock)
     stages = (PlannedStage(name, seen[name], own.get(name, listed.get(name)), name in own) for name in names)
     return RunPlan(tuple(stages), source)
+
+
+def _dry_run(arguments: Sequence[str], lock: Lock, paths: Paths) -> dict[str, bool] | None:
+    """Return the stages in DVC's order, and whether each will run; None if DVC reports an error.
+
+    DVC's dry run stops at the first stage whose inputs nothing has made yet, as in a fresh clone. A forced one lists
+    all stages; those behind that place will run if they have never run or if a file that they write is missing.
+    """
+    done = _dvc([*arguments, "--dry"])
+    seen = _stages_in(done.stdout)
+    if not done.returncode:
+        return seen
+    forced = _dvc([*arguments, "--dry", "--force"])
+    if forced.returncode:
+        return None
+    return {name: seen.get(name, _lacks_files(name, lock, paths)) for name in _stages_in(forced.stdout)}
+
+
+def _dvc(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*DVC, "repro", *arguments], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+
+
+def _stages_in(output: str) -> dict[str, bool]:
+    return {name: bool(running) for running, name in _STAGE.findall(output)}
+
+
+def _lacks_files(name: str, lock: Lock, paths: Paths) -> bool:
+    return name not in lock or not all((paths.root / path).exists() for path in outs(lock[name]))
 
 
 def _with_dependents(seen: Mapping[str, bool], lock: Lock) -> list[str]:
@@ -126,8 +150,8 @@ def plan_text(plan: RunPlan) -> str:
     sure = sum(stage.certain for stage in plan.stages)
     maybe = len(plan.stages) - sure
     time = left_text({stage.name: stage.seconds for stage in plan.stages})
-    follow = f", and {maybe} more if what they read changes" if maybe else ""
-    lines = [f"{sure} stage{'s' if sure != 1 else ''} to run{follow}: {time}{' for all' if maybe else ''}"]
+    follow = f", and {maybe} more if what they read changes. Together" if maybe else ""
+    lines = [f"{sure} stage{'s' if sure != 1 else ''} to run{follow}: {time}"]
     width = max(len(stage.name) for stage in plan.stages)
     for stage in plan.stages:
         notes = "" if stage.certain else "  if what it reads changes"

@@ -58,8 +58,8 @@ def test_the_plan_in_words():
     )
     # 14 s + 392 s = 6.8 min
     assert plan_text(plan).splitlines() == [
-        "2 stages to run, and 1 more if what they read changes: "
-        "about 7 min, without 1 stage of unknown length for all",
+        "2 stages to run, and 1 more if what they read changes. "
+        "Together: about 7 min, without 1 stage of unknown length",
         "  prepare           14 s",
         "  train@sft-i1     392 s*",
         "  track          unknown   if what it reads changes",
@@ -68,7 +68,7 @@ def test_the_plan_in_words():
     ]
     assert plan_text(RunPlan((), "")) == "no stage to run"
     alone = plan_text(RunPlan((PlannedStage("inputs", True, None, False),), ""))
-    assert alone.splitlines() == ["1 stage to run: unknown time", "  inputs  unknown"]
+    assert alone.splitlines() == ["1 stage to run: unknown time", "  inputs   unknown"]
 
 
 @pytest.fixture
