@@ -1,4 +1,5 @@
-# make repro: run the whole flywheel from a fresh clone (ARGS: for `dvc repro`). make test: run the tests. Targets set up what they need.
+# make repro: run the whole flywheel from a fresh clone (ARGS: arguments for DVC). make test: run the tests.
+# Targets set up what they need.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
