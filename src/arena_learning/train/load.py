@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -47,10 +48,12 @@ class Start(NamedTuple):
 
 
 def quiet_libraries() -> None:
-    """Switch off the libraries' progress bars and log messages: a stage has one progress line."""
+    """Switch off the libraries' progress bars, log messages and one warning: a stage has one progress line."""
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TQDM_DISABLE", "1")  # the only switch of TRL's bar over log-probabilities
+    # TRL 1.16 and peft 0.21 read the name that transformers 5.24 replaced; nobody who trains can do anything about it.
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
     import datasets
     import transformers
 
