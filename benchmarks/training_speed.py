@@ -1,0 +1,106 @@
+"""Training's tokens a second, by precision and rows in a batch, beside what the machine's matrix products allow.
+
+    python benchmarks/training_speed.py MODEL_FOLDER [--rows 1 4 8] [--tokens 160] [--rounds 3] [--json]
+
+Each setting is one step as the trainers take it (forward, loss over all tokens, backward, no optimiser), on rows of
+the same length; all settings take turns, and the median counts. The limit is a product of matrices of the model's own
+sizes: a step of N weights and T tokens is 6 N T operations (embedding counted once, as the output layer). Bare is the
+model's body alone, without the output layer and the loss over its vocabulary.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+PRECISIONS = ("fp32", "bf16")
+
+
+def seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def autocast(precision: str) -> AbstractContextManager[Any]:
+    import torch
+
+    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+
+
+def product_rate(rows: int, width: int, inner: int, precision: str) -> float:
+    """Return 10^9 operations a second of a product of (rows, width) and (width, inner)."""
+    import torch
+
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    left, right = torch.randn(rows, width, dtype=kind), torch.randn(width, inner, dtype=kind)
+    times = [seconds(lambda: left @ right) for _ in range(60)]
+    return 2 * rows * width * inner / statistics.median(times[10:]) / 1e9
+
+
+def step(model: Any, ids: Any, precision: str, head: bool) -> None:
+    import torch
+
+    with autocast(precision):
+        hidden = model.model(input_ids=ids).last_hidden_state
+        if head:
+            logits = model.lm_head(hidden)
+    if head:
+        loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten())
+    else:
+        loss = hidden.float().square().mean()
+    loss.backward()
+    model.zero_grad(set_to_none=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1, 4, 8])
+    parser.add_argument("--tokens", type=int, default=160)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(given.model, dtype=torch.float32, local_files_only=True)
+    model.train()
+    config = model.config
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    settings = [(r, p, h) for r in given.rows for p in PRECISIONS for h in (True, False)]
+    ids = {rows: torch.randint(0, config.vocab_size, (rows, given.tokens)) for rows in given.rows}
+    taken: dict[tuple[int, str, bool], list[float]] = {setting: [] for setting in settings}
+    for number in range(given.rounds + 1):
+        for rows, precision, head in settings:
+            once = seconds(lambda r=rows, p=precision, h=head: step(model, ids[r], p, h))  # type: ignore[misc]
+            if number:  # the first round warms up
+                taken[rows, precision, head].append(once)
+    limits = {p: product_rate(1024, config.hidden_size, config.intermediate_size, p) for p in PRECISIONS}
+    found = []
+    for rows, precision, head in settings:
+        rate = rows * given.tokens / statistics.median(taken[rows, precision, head])
+        share = 6 * weights * rate / 1e9 / limits[precision] if head else None
+        found.append({"rows": rows, "precision": precision, "head": head, "rate": rate, "share": share})
+    if given.json:
+        print(json.dumps({"limits": limits, "settings": found}, indent=2))
+        return
+    print(
+        f"{weights / 1e6:.0f} million weights, rows of {given.tokens} tokens, {torch.get_num_threads()} threads"
+    )
+    print("limit: " + ", ".join(f"{rate:.0f} GFLOP/s in {name}" for name, rate in limits.items()))
+    for one in found:
+        what = "whole step" if one["head"] else "body alone"
+        share = f", {one['share']:.0%} of the limit" if one["share"] else ""
+        print(f"{one['rows']} rows, {one['precision']}, {what}: {one['rate']:.0f} tokens a second{share}")
+
+
+if __name__ == "__main__":
+    main()
