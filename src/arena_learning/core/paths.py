@@ -206,6 +206,11 @@ class Paths:
         return self.scratch / "store.sqlite"
 
     @property
+    def vectors(self) -> Path:
+        """Database of embedding vectors, in a folder of its own with its log; see `store.VectorStore`."""
+        return self.scratch / "embeddings" / "vectors.sqlite"
+
+    @property
     def exports(self) -> Path:
         """Models converted to the serving engine's format, by digest."""
         return self.scratch / "exports"
