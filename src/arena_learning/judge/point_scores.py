@@ -38,6 +38,9 @@ class PointScores(Generic[Score]):
         # Kept, so that no other instruction gets the identity of one in a key.
         self._instructions: dict[int, Instruction] = {}
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def of(
         self, answers: Sequence[Answer], score: Callable[[Sequence[Answer]], Sequence[Score]]
     ) -> list[Score]:

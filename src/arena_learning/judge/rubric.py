@@ -51,7 +51,7 @@ class RubricJudge:
         cosines: similarities at which a semantic criterion starts to be met and is fully met.
     """
 
-    batch_size = 64
+    batch_size = 256  # games: enough windows to batch those of like length
     pointwise = True
 
     def __init__(
