@@ -22,7 +22,7 @@ from arena_learning.store.database import CHUNK, connect, failure, make_folder, 
 
 Vector = npt.NDArray[np.float32]
 
-MOST_VECTORS = 100_000  # of 384 numbers: about 180 MB
+MOST_VECTORS = 100_000  # of 384 numbers: about 210 MB in the file
 _SCHEMA = "CREATE TABLE IF NOT EXISTS vector (id INTEGER PRIMARY KEY, key BLOB UNIQUE NOT NULL, value BLOB NOT NULL)"
 
 

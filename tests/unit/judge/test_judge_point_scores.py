@@ -4,9 +4,13 @@ from collections import Counter
 
 import pytest
 
+from arena_learning.core.paths import Paths
+from arena_learning.judge.build import open_judge
 from arena_learning.judge.point_scores import PointScores
 from arena_learning.judge.reference import ReferenceJudge
 from arena_learning.judge.rubric import RubricJudge
+from arena_learning.params import parse_params
+from arena_learning.pool import embeddings
 from arena_learning.testing.judge_suite import INSTRUCTION, present
 
 
@@ -75,3 +79,16 @@ def test_a_judge_scores_an_answer_once_for_all_opponents_and_orders(kind, monkey
     presented = [present(*pair) for pair in pairs]
     assert judge.score(presented[:5]) + judge.score(presented[5:]) == alone
     assert calls == dict.fromkeys(texts, 1)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("kind", ["rubric", "reference"])
+def test_an_opened_judge_finds_the_projects_vectors_in_another_process(
+    kind, tmp_path, make_params, monkeypatch
+):
+    params, paths = parse_params(make_params(judges={"rubric": {"kind": kind}}), "here"), Paths(tmp_path)
+    presented = [present("The Danube ends in a delta.", "It is the Rhine.")]
+    first = open_judge("rubric", params, paths).score(presented)
+    embeddings.shared_embedder.cache_clear()  # what another process begins with
+    monkeypatch.setattr(embeddings, "_model", lambda: pytest.fail("the embedding model was loaded"))
+    assert open_judge("rubric", params, paths).score(presented) == first
