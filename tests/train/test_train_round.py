@@ -52,7 +52,7 @@ def train(tiny_model, tmp_path):
     preferences = write_preferences(tmp_path / "preferences.jsonl", PAIRS)
 
     def run(method, *, name="out", init=tiny_model, progress=Quiet, seed=1, **sections):
-        params = Train.model_validate({"device": "cpu", **sections})
+        params = Train.model_validate({"device": "cpu", "checkpoint_minutes": 0, **sections})
         report = train_round(
             method,
             init=init,
@@ -281,16 +281,16 @@ def killer(label, at):
 
 @pytest.mark.parametrize(("method", "rank"), [("sft", 0), ("sft", 4), ("rft", 0), ("dpo", 0), ("reward", 0)])
 def test_a_killed_training_resumes_and_ends_as_an_undisturbed_one(train, method, rank):
-    settings = optimiser(epochs=6, batch_size=2, lora_rank=rank)  # 12 steps, a checkpoint after 4 and 8
+    settings = optimiser(epochs=6, batch_size=2, lora_rank=rank)  # 12 steps, two in an epoch
     phase = method
     if phase == "reward":
         method, settings = "ppo", optimiser(max_tokens=4, reward=settings)
     whole, folder = train(method, name="whole", **{method: settings})
     with pytest.raises(Killed):
         train(method, name="resumed", progress=killer(phase, 6), **{method: settings})
-    assert [path.name for path in train.checkpoints.rglob("checkpoint-*")] == ["checkpoint-4"]
+    assert [path.name for path in train.checkpoints.rglob("checkpoint-*")] == ["checkpoint-5"]
     resumed, again = train(method, name="resumed", **{method: settings})
-    assert resumed.cost.resumed_from == {phase: 4}
+    assert resumed.cost.resumed_from == {phase: 5}
     assert resumed.metrics() == whole.metrics()
     assert resumed.curve() == whole.curve()
     assert all(bool((weights(folder)[name] == tensor).all()) for name, tensor in weights(again).items())
@@ -303,17 +303,26 @@ def test_a_killed_ppo_resumes_with_the_reward_model_that_was_done(train, more):
     whole, folder = train("ppo", name="whole", ppo=settings)
     with pytest.raises(Killed):
         train("ppo", name="again", progress=killer("ppo", 3), ppo=settings)
-    assert [path.name for path in train.checkpoints.rglob("checkpoint-*")] == ["checkpoint-2"]
+    assert [path.name for path in train.checkpoints.rglob("checkpoint-*")] == ["checkpoint-3"]
     kinds = {path.suffix for path in (train.checkpoints / "ppo").rglob("*") if path.is_file()}
     assert kinds == {".safetensors", ".json"}  # no pickles
     report, again = train("ppo", name="again", ppo=settings)
-    assert report.cost.resumed_from == {"reward": 3, "ppo": 2}
+    assert report.cost.resumed_from == {"reward": 3, "ppo": 3}
     assert report.cost.seconds["reward"] == 0
     assert report.metrics() == whole.metrics()
     assert report.curve() == whole.curve()
     names = ("model.safetensors", "reward_model/model.safetensors")
     assert all((folder / name).read_bytes() == (again / name).read_bytes() for name in names)
     assert (folder / names[0]).read_bytes() != (train.init / names[0]).read_bytes()
+
+
+def test_a_training_of_less_than_the_minutes_writes_no_checkpoint(train):
+    settings = optimiser(epochs=6, batch_size=2)
+    with pytest.raises(Killed):
+        train("sft", progress=killer("sft", 6), sft=settings, checkpoint_minutes=10)
+    assert not list(train.checkpoints.rglob("checkpoint-*"))
+    report, _ = train("sft", sft=settings, checkpoint_minutes=10)
+    assert not report.cost.resumed_from
 
 
 def test_ppo_takes_no_batch_that_is_larger_than_the_prompts(train):

@@ -194,7 +194,10 @@ class Train(Section):
 
     Attributes:
         device: device of the training; ``auto`` uses a GPU if there is one.
-        precision: ``fp32``, or ``bf16`` autocast (slower than fp32 on most CPUs). Weights stay in fp32.
+        precision: ``fp32``, or ``bf16`` autocast: weights stay in fp32, matrix products are computed in bf16. Faster
+            on GPUs and on processors with bf16 instructions; `arena doctor` warns of those without.
+        checkpoint_minutes: minutes of training between two checkpoints, from which an interrupted training goes on; a
+            shorter one starts anew (0: a checkpoint after each step). Changes no result.
         sft: settings of rounds with method ``sft``.
         rft: settings of rounds with method ``rft``.
         dpo: settings of rounds with method ``dpo``.
@@ -205,6 +208,7 @@ class Train(Section):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
+    checkpoint_minutes: float = Field(default=10, ge=0)
     sft: Sft = Sft()
     rft: Rft = Rft()
     dpo: Dpo = Dpo()

@@ -132,10 +132,33 @@ def _needs_of(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
     for place, variable in keyed.items():
         if variable and variable not in os.environ:
             yield DoctorFinding("fail", f"{place}: the variable {variable} is not set", "export it")
+    yield from _precision(params)
     yield from _chat_formats(params, paths)
     if not (paths.root / ".dvc").is_dir():
         yield DoctorFinding("fail", "not a DVC repository", "run `dvc init` in a git repository")
     yield from find_torn(paths)
+
+
+def _precision(params: Params) -> Iterator[DoctorFinding]:
+    """Warn where training in bf16 would be slower than in fp32: on processors that only emulate it."""
+    if not params.rounds or params.train.precision != "bf16":
+        return
+    import torch
+
+    if params.train.device != "cpu" and torch.cuda.is_available():
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        able = torch.cpu.get_capabilities()
+        native = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    yield (
+        DoctorFinding("ok", "train.precision bf16: this machine computes it itself")
+        if native
+        else DoctorFinding(
+            "warn",
+            "train.precision is bf16, which this machine only emulates: training takes several times as long",
+            "set train.precision to fp32 in params.yaml",
+        )
+    )
 
 
 def _chat_formats(params: Params, paths: Paths) -> Iterator[DoctorFinding]:

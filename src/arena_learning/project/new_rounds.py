@@ -1,7 +1,8 @@
 """Add rounds to params.yaml: the next stage of an iteration, or all of it, with its links.
 
 The links are those of the paper's Table 1. Every SFT starts from the base, with battles of the last model; DPO
-continues from its iteration's SFT, PPO from its DPO. Each adds its rows to those of the last round of its kind.
+continues from its iteration's SFT, and the third stage from its DPO: PPO, or RLOO or GRPO where an earlier iteration
+had that. Each adds its rows to those of the last round of its kind.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
@@ -19,14 +20,13 @@ from ruamel.yaml.tokens import CommentToken
 from arena_learning.core import ArenaError, write_text
 from arena_learning.params import BASE, NONE, SPLITS, Params, Round, check_rounds, load_params, parse_params
 
-Method = Literal["sft", "dpo", "ppo"]
-METHODS: tuple[Method, ...] = ("sft", "dpo", "ppo")
-_THRESHOLDS: dict[Method, float] = {
+LAST_STAGES = ("ppo", "rloo", "grpo")
+_THRESHOLDS = {
     "sft": 1.0,
     "dpo": 2.0,
     "ppo": 1.0,
-}  # without an earlier round of that kind
-_NAME = re.compile(r"(sft|dpo|ppo)-i(\d+)")
+}  # without an earlier round of that kind; the others read none
+_NAME = re.compile(r"(sft|dpo|ppo|rloo|grpo)-i(\d+)")
 
 
 class AddedRounds(NamedTuple):
@@ -54,7 +54,10 @@ def add_rounds(
     """
     params = load_params(path)
     check_rounds(params)
-    names = _next_names(params.ordered_rounds, whole)
+    third = next(
+        (m for n in reversed(params.ordered_rounds) if (m := params.rounds[n].method) in LAST_STAGES), "ppo"
+    )
+    names = _next_names(params.ordered_rounds, whole, third)
     if len(thresholds) > len(names):
         raise ArenaError(
             f"{len(thresholds)} thresholds are given for {len(names)} rounds ({', '.join(names)})",
@@ -73,8 +76,8 @@ def add_rounds(
     return added
 
 
-def _next_names(ordered: Sequence[str], whole: bool) -> list[str]:
-    """Return the names that follow the last round's."""
+def _next_names(ordered: Sequence[str], whole: bool, third: str) -> list[str]:
+    """Return the names that follow the last round's; ``third`` is the method behind DPO."""
     if not ordered:
         method, iteration = "sft", 1
     else:
@@ -83,21 +86,21 @@ def _next_names(ordered: Sequence[str], whole: bool) -> list[str]:
             raise ArenaError(
                 f"the last round is called '{ordered[-1]}', from which the next name does not follow",
                 where="params.yaml, rounds",
-                hint="call it sft-iN, dpo-iN or ppo-iN, or write the next round by hand",
+                hint="call it METHOD-iN, such as sft-i1, dpo-i1 or ppo-i1, or write the next round by hand",
             )
-        method, iteration = _after(found[1], int(found[2]))
+        method, iteration = _after(found[1], int(found[2]), third)
     names = [f"{method}-i{iteration}"]
-    while whole and method != METHODS[-1]:
-        method, iteration = _after(method, iteration)
+    while whole and method not in LAST_STAGES:
+        method, iteration = _after(method, iteration, third)
         names.append(f"{method}-i{iteration}")
     return names
 
 
-def _after(method: str, iteration: int) -> tuple[str, int]:
+def _after(method: str, iteration: int, third: str) -> tuple[str, int]:
     """Return the stage after this one (iteration 0 has only an SFT, as in the paper)."""
-    if method == METHODS[-1] or iteration == 0:
-        return METHODS[0], iteration + 1
-    return METHODS[METHODS.index(method) + 1], iteration
+    if method in LAST_STAGES or iteration == 0:
+        return "sft", iteration + 1
+    return ("dpo" if method == "sft" else third), iteration
 
 
 def _linked(name: str, split: str, rounds: Mapping[str, Round], threshold: float | None) -> Round:
@@ -105,7 +108,7 @@ def _linked(name: str, split: str, rounds: Mapping[str, Round], threshold: float
     ordered = sorted(rounds, key=lambda r: rounds[r].index)
     last = ordered[-1] if ordered else BASE
     same = [r for r in ordered if rounds[r].method == method]
-    before = {"dpo": f"sft-i{iteration}", "ppo": f"dpo-i{iteration}"}.get(method, last)
+    before = {"dpo": f"sft-i{iteration}", "sft": last}.get(method, f"dpo-i{iteration}")
     if method != "sft" and before not in rounds:
         raise ArenaError(
             f"{name} continues from {before}, which is not in params.yaml",
@@ -113,7 +116,7 @@ def _linked(name: str, split: str, rounds: Mapping[str, Round], threshold: float
             hint=f"add {before} first",
         )
     if threshold is None:
-        threshold = rounds[same[-1]].threshold if same else _THRESHOLDS[method]  # type: ignore[index]
+        threshold = rounds[same[-1]].threshold if same else _THRESHOLDS.get(method, 0.0)
     return Round(
         index=rounds[last].index + 1 if ordered else 0,
         method=method,  # type: ignore[arg-type]
@@ -121,7 +124,7 @@ def _linked(name: str, split: str, rounds: Mapping[str, Round], threshold: float
         target=before,
         init=BASE if method == "sft" else before,
         threshold=threshold,
-        adds_to=same[-1] if same else NONE,
+        adds_to=same[-1] if same and method in _THRESHOLDS else NONE,
     )
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from arena_learning.core import ArenaError
-from arena_learning.train.checkpoint import save_interval
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -84,8 +83,7 @@ def common_arguments(
         "data_seed": seed,
         "logging_steps": max(1, laid.steps // CURVE_POINTS),
         "logging_nan_inf_filter": False,  # a loss of NaN is an error, not replaced by the mean of the others
-        "save_strategy": "steps",
-        "save_steps": save_interval(laid.steps),
+        "save_strategy": "no",  # `callbacks.TimedCheckpoints` saves by the clock
         "save_total_limit": 1,
         "report_to": "none",
         "disable_tqdm": True,

@@ -1,4 +1,4 @@
-"""Callbacks of a trainer: the progress line and the training curve."""
+"""Callbacks of a trainer: the progress line, checkpoints, and the training curve."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from arena_learning.core import Progress
+from arena_learning.train.checkpoint import CheckpointClock
 
 # The trainers' names for what a curve calls otherwise; the rest keep theirs. Left out: what depends on the
 # clock, and counts that a resumed training starts anew.
@@ -39,6 +40,24 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
     ) -> None:
         """Advance by one step."""
         self.line.advance(1, self.note)
+
+
+class TimedCheckpoints(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+    """Lets a trainer write a checkpoint when one is due, but none at the end.
+
+    A logged figure is a mean since the last log, which no checkpoint holds: it is written where a log is.
+    """
+
+    def __init__(self, minutes: float) -> None:
+        self.clock = CheckpointClock(minutes)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: object
+    ) -> None:
+        """Ask for a checkpoint behind a step that is logged."""
+        logged = state.global_step % max(1, int(args.logging_steps)) == 0
+        if logged and state.global_step < state.max_steps:
+            control.should_save = self.clock.due()
 
 
 def loss_curve(history: list[dict[str, Any]]) -> tuple[dict[str, float], ...]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,39 @@ from arena_learning.core import canonical, write_text
 
 INPUTS = "inputs.json"
 STATE = "trainer_state.json"  # written last
-CHECKPOINTS = (
-    3  # at these fractions of a training (the last one is the model itself): few, for each is three models
-)
 
 
-def save_interval(steps: int) -> int:
-    """Return after how many steps of a training a checkpoint is written."""
-    return max(1, math.ceil(steps / CHECKPOINTS))
+class CheckpointClock:
+    """Says when the next checkpoint of a training is due.
+
+    A checkpoint is three models large, six for PPO: a training of a few minutes writes none. Several processes write at
+    the same step, the one at which the first of them finds it due.
+
+    Args:
+        minutes: between two checkpoints, and before the first one; 0: after each step.
+    """
+
+    def __init__(self, minutes: float) -> None:
+        self.seconds = 60 * minutes
+        self.last = time.monotonic()
+
+    def due(self) -> bool:
+        """Return whether a checkpoint is due now; if so, the time begins anew."""
+        if not _agreed(time.monotonic() - self.last >= self.seconds):
+            return False
+        self.last = time.monotonic()
+        return True
+
+
+def _agreed(found: bool) -> bool:
+    """Return what the first process found."""
+    import torch.distributed as processes
+
+    if not (processes.is_available() and processes.is_initialized()):
+        return found
+    told = [found]
+    processes.broadcast_object_list(told, src=0)
+    return told[0]
 
 
 def json_digest(value: object) -> str:

@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from arena_learning.train.arguments import common_arguments, on_one_gpu, plan_training
-from arena_learning.train.encode import Encoded
+from arena_learning.train.encode import Encoded, pair_length
+from arena_learning.train.length_batches import batch_by_length
 from arena_learning.train.load import load_policy
 from arena_learning.train.loop import Job, Trained, run_trainer
 from arena_learning.train.lora import lora_config
@@ -41,6 +42,9 @@ def train_dpo(job: Job, settings: Dpo, encoded: Encoded) -> Trained:
             return pair
 
     laid = plan_training(settings, len(encoded.rows))
+    rows = encoded.rows
+    if laid.device_batch > 1:  # the start's probabilities are computed in this order
+        rows = sorted(rows, key=pair_length)
     folder, resume = job.open_checkpoints("dpo", settings)
     columns = ("prompt_ids", "chosen_ids", "rejected_ids")
     arguments = on_one_gpu(
@@ -55,13 +59,14 @@ def train_dpo(job: Job, settings: Dpo, encoded: Encoded) -> Trained:
             precompute_ref_batch_size=laid.device_batch,
         )
     )
-    batches = math.ceil(len(encoded.rows) / laid.device_batch)
+    batches = math.ceil(len(rows) / laid.device_batch)
     with job.progress("dpo: the start's probabilities", batches, "batches") as line:
         trainer = EncodedDPOTrainer(
             model=load_policy(job.start),
             args=arguments,
-            train_dataset=Dataset.from_list([{name: row[name] for name in columns} for row in encoded.rows]),
+            train_dataset=Dataset.from_list([{name: row[name] for name in columns} for row in rows]),
             processing_class=job.start.tokenizer,
             peft_config=lora_config(settings),
         )
+    batch_by_length(trainer, laid, [pair_length(row) for row in rows], job.seed)
     return run_trainer(trainer, "dpo", laid.steps, job, resume)

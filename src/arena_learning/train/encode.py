@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from arena_learning.engines import ChatFormat, Refused
@@ -124,6 +124,11 @@ def encode_pairs(
     trained = sum(len(row["chosen_ids"]) + len(row["rejected_ids"]) for row in kept)
     tokens = trained + 2 * sum(len(row["prompt_ids"]) for row in kept)
     return Encoded(kept, _count(rows, kept, dropped, cut, tokens, trained))
+
+
+def pair_length(row: Mapping[str, Any]) -> int:
+    """Return the tokens of an encoded pair's prompt and longer answer."""
+    return len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"]))
 
 
 def encode_prompts(encoder: Encoder, rows: Sequence[PreferenceRow], max_length: int) -> Encoded:

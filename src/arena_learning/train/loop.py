@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from arena_learning.core import ArenaError, Progress
 from arena_learning.train import checkpoint
-from arena_learning.train.callbacks import Watch, loss_curve
+from arena_learning.train.callbacks import TimedCheckpoints, Watch, loss_curve
 from arena_learning.train.load import Start
 from arena_learning.train.lora import merged
 
@@ -80,6 +80,7 @@ def run_trainer(
     named = f"{label} (from step {resumed})" if resumed else label
     with job.progress(named, steps - resumed, "steps") as line:
         trainer.add_callback(Watch(line))
+        trainer.add_callback(TimedCheckpoints(job.train.checkpoint_minutes))
         if resume:
             trainer.train(resume_from_checkpoint=str(resume))
         else:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from arena_learning.core import fresh_beside, move_into_place, read_json, write_json
 from arena_learning.train.arguments import common_arguments, on_one_gpu, plan_training
 from arena_learning.train.checkpoint import drop_checkpoints
-from arena_learning.train.encode import Encoded
+from arena_learning.train.encode import Encoded, pair_length
+from arena_learning.train.length_batches import batch_by_length
 from arena_learning.train.load import load_scorer
 from arena_learning.train.loop import Job, run_trainer
 from arena_learning.train.lora import lora_config
@@ -64,6 +65,7 @@ def train_reward(job: Job, settings: Optimiser, encoded: Encoded) -> TrainedRewa
         processing_class=job.start.tokenizer,
         peft_config=lora_config(settings, scorer=True),
     )
+    batch_by_length(trainer, laid, [pair_length(row) for row in seen], job.seed)
     accuracy: list[float] = []
     trained = run_trainer(
         trainer,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from arena_learning.train.arguments import choose_device, common_arguments, on_one_gpu, plan_training
 from arena_learning.train.encode import Encoded
+from arena_learning.train.length_batches import batch_by_length
 from arena_learning.train.load import load_policy
 from arena_learning.train.loop import Job, Trained, run_trainer
 from arena_learning.train.lora import lora_config
@@ -38,4 +39,5 @@ def train_sft(job: Job, settings: Sft | Rft, encoded: Encoded, phase: str = "sft
         processing_class=job.start.tokenizer,
         peft_config=lora_config(settings),
     )
+    batch_by_length(trainer, laid, [len(row["input_ids"]) for row in encoded.rows], job.seed)
     return run_trainer(trainer, phase, laid.steps, job, resume)

@@ -85,6 +85,23 @@ def test_a_new_split_comes_after_those_drawn_already_and_is_as_large_as_the_last
     assert load_params(path).pool.splits == {**sizes, added.fields.split: sizes[last]}
 
 
+def test_a_third_stage_of_another_method_is_followed_by_its_kind(first):
+    text = first.read_text(encoding="utf-8")
+    write_added(first, add_rounds(first, whole=True))
+    text = (
+        first.read_text(encoding="utf-8").replace("ppo-i1", "rloo-i1").replace("method: ppo", "method: rloo")
+    )
+    rewards = "train:\n  rloo: {judge: rubric, monitor: reference}\n"
+    first.write_text(re.sub(r"(?m)^train:\n", rewards, text), encoding="utf-8")
+    added = add_rounds(first, whole=True)
+    assert [one.name for one in added] == ["sft-i2", "dpo-i2", "rloo-i2"]
+    last = added[-1].fields
+    assert (last.method, last.target, last.init, last.adds_to) == ("rloo", "dpo-i2", "dpo-i2", "none")
+    assert added[0].fields.target == "rloo-i1"
+    write_added(first, added)
+    assert "rloo-i2" in load_params(first).rounds
+
+
 def test_names_that_do_not_count_on_are_refused(first):
     text = first.read_text(encoding="utf-8").replace("  sft-i0:", "  warm-up:")
     first.write_text(text, encoding="utf-8")

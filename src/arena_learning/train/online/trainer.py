@@ -200,13 +200,10 @@ def _trainer(
 
 def _arguments(job: Job, method: str, settings: Rl, plan: OnlinePlan, folder: Path) -> dict[str, Any]:
     shared = common_arguments(settings, job.train, plan.laid, folder, job.seed)
-    # A logged figure is a mean since the last log. A checkpoint does not hold it, so it is written where a log is.
-    every = shared["logging_steps"]
     own = {"scale_rewards": settings.scale, "loss_type": settings.loss} if method == "grpo" else {}  # type: ignore[attr-defined]
     return {
         **shared,
         **own,
-        "save_steps": math.ceil(shared["save_steps"] / every) * every,
         "num_train_epochs": 1,  # `prompt_order` has them all
         "shuffle_dataset": False,
         "num_generations": settings.group,

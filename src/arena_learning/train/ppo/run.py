@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from arena_learning.train.arguments import choose_device, warmup_steps
-from arena_learning.train.checkpoint import save_interval
+from arena_learning.train.checkpoint import CheckpointClock
 from arena_learning.train.encode import Encoded
 from arena_learning.train.load import load_policy, load_scorer
 from arena_learning.train.loop import Job, Trained, check_finite
@@ -57,6 +57,7 @@ def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: TrainedReward) 
     trainer = make_trainer(job, settings, policy, reward.folder, accelerator, steps)
     done, points = load_state(resume, trainer.learners) if resume else (0, [])
     began = time.monotonic()
+    clock = CheckpointClock(job.train.checkpoint_minutes)
     label = f"ppo (from step {done})" if done else "ppo"
     with job.progress(label, steps - done, "steps") as line:
         for update in range(done, steps):
@@ -65,7 +66,7 @@ def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: TrainedReward) 
             point = trainer.update(samples)
             points.append({"step": update + 1.0, **point, "episode": float((update + 1) * batch)})
             check_finite(points[-1], "ppo")
-            if (update + 1) % save_interval(steps) == 0 and update + 1 < steps:
+            if update + 1 < steps and clock.due():
                 save_state(folder, update + 1, points, trainer.learners, accelerator)
             line.advance(1, f"loss {point['loss']:.4f}")
     seconds = time.monotonic() - began
