@@ -1,6 +1,6 @@
 """How many games the rubric and the reference judge play a second, beside the bare embedding library.
 
-    python benchmarks/judge_speed.py [--instructions 24] [--repeats 3] [--against OTHER/src]
+    python benchmarks/judge_speed.py [--instructions 16] [--repeats 3] [--against OTHER/src]
 
 Four contestants' answers to the first instructions of data/pool.jsonl are played all against all in both orders, as
 the stages do it: through `play_in_portions` and a new store, 12 games an instruction. `expert` and `plain` are the
@@ -10,14 +10,15 @@ shipped answers, `short` is expert's first sentence, and `both` is plain's answe
 judge's settings; `stored` has the verdicts too. `bare` is one call of sentence-transformers' `encode` on the distinct
 texts that the judge embeds. With --against, `before` is another version's sources, from nothing.
 
-Every measurement is a process of its own; the kinds take turns within a repeat, and the ratios are medians of those
-within a repeat: what else the machine does meets all of them. The seconds are those of the judging, without imports
-and without loading the embedding model, which every process has done before.
+Every kind is a process of its own, which plays under both judges; the kinds take turns within a repeat, and the ratios
+are medians of those within a repeat: what else the machine does meets all of them. The seconds are those of the
+judging, without imports and without loading the embedding model, which is loaded before where it is needed.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import statistics
@@ -25,7 +26,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -77,17 +77,13 @@ def open_judge(name: str, file: Path | None) -> Any:
     return RubricJudge(embedder=embedder) if name == "rubric" else ReferenceJudge(embedder)
 
 
-def games(name: str, count: int, store: Path, file: Path | None) -> dict[str, float]:
+def games(name: str, count: int, store: Path, file: Path | None) -> dict[str, Any]:
     """Play all games once; return their number, the seconds, and a digest of the games' rows."""
-    import hashlib
-
     from arena_learning.judge.play import Pairing, play_in_portions
-    from arena_learning.pool.embeddings import _model
     from arena_learning.store.store import Store
 
     instructions, responses = inputs(count)
     judge = open_judge(name, file)
-    _model()
     pairings = [Pairing(i, a, b) for i in instructions for a, b in combinations(CONTESTANTS, 2)]
     digest, number, start = hashlib.sha256(), 0, time.perf_counter()
     with Store(store) as opened:
@@ -95,10 +91,10 @@ def games(name: str, count: int, store: Path, file: Path | None) -> dict[str, fl
             number += len(part.games)
             digest.update("".join(game.model_dump_json() for game in part.games).encode())
     seconds = time.perf_counter() - start
-    return {"games": number, "seconds": seconds, "digest": int(digest.hexdigest()[:12], 16)}
+    return {"games": number, "seconds": seconds, "digest": digest.hexdigest()}
 
 
-def bare(name: str, count: int) -> dict[str, float]:
+def bare(name: str, count: int) -> dict[str, Any]:
     """Embed the distinct texts of the judge's games by the library alone; return their number and the seconds."""
     from arena_learning.judge.rubric import _criteria, _windows
     from arena_learning.pool.embeddings import _model
@@ -117,65 +113,77 @@ def bare(name: str, count: int) -> dict[str, float]:
     return {"texts": len(texts), "seconds": time.perf_counter() - start}
 
 
-def measure(kind: str, name: str, count: int, folder: Path, sources: str) -> dict[str, float]:
-    """Run one measurement in a process of its own."""
-    command = [sys.executable, __file__, "--once", kind, "--judge", name]
-    command += ["--instructions", str(count), "--folder", str(folder)]
+def measure(kind: str, count: int, folder: Path, sources: str) -> dict[str, dict[str, Any]]:
+    """Measure one kind under every judge in a process of its own."""
+    command = [
+        sys.executable,
+        __file__,
+        "--once",
+        kind,
+        "--instructions",
+        str(count),
+        "--folder",
+        str(folder),
+    ]
     environment = {**os.environ, "PYTHONPATH": sources or str(ROOT / "src")}
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-    found: dict[str, float] = json.loads(done.stdout)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    found: dict[str, dict[str, Any]] = json.loads(done.stdout)
     return found
 
 
-def compare(name: str, count: int, repeats: int, against: str) -> None:
-    """Print the medians of one judge and the ratios to the bare library."""
+def compare(count: int, repeats: int, against: str) -> None:
+    """Print the medians under each judge and the ratios to the bare library."""
     kinds = (["before"] if against else []) + ["bare", "new", "again", "stored"]
-    turns: list[dict[str, dict[str, float]]] = []
+    turns: list[dict[str, dict[str, dict[str, Any]]]] = []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
             turns.append(
-                {k: measure(k, name, count, Path(folder), against if k == "before" else "") for k in kinds}
+                {k: measure(k, count, Path(folder), against if k == "before" else "") for k in kinds}
             )
-    played = {kind: turns[0][kind] for kind in kinds if kind != "bare"}
-    number = round(played["new"]["games"])
-    print(f"{name}: {number} games, {turns[0]['bare']['texts']:.0f} distinct texts, medians of {repeats}")
-    for kind in kinds:
-        seconds = statistics.median(turn[kind]["seconds"] for turn in turns)
-        ratio = statistics.median(turn[kind]["seconds"] / turn["bare"]["seconds"] for turn in turns)
-        speed = f"{number / seconds:9,.1f} games a second" if kind != "bare" else ""
-        print(f"  {kind:7}{seconds:9.2f} s {ratio:8.3f} x bare {speed}", flush=True)
-    same = len({one["digest"] for one in played.values()}) == 1
-    print(f"  the games' rows are {'the same in all of them' if same else 'NOT the same'}")
+    for name in JUDGES:
+        number, texts = turns[0]["new"][name]["games"], turns[0]["bare"][name]["texts"]
+        print(f"{name}: {number} games, {texts} distinct texts, medians of {repeats}")
+        for kind in kinds:
+            seconds = statistics.median(turn[kind][name]["seconds"] for turn in turns)
+            ratio = statistics.median(
+                turn[kind][name]["seconds"] / turn["bare"][name]["seconds"] for turn in turns
+            )
+            speed = f"{number / seconds:,.1f} games" if kind != "bare" else f"{texts / seconds:,.1f} texts"
+            print(f"  {kind:7}{seconds:9.2f} s {ratio:8.3f} x bare {speed:>16} a second")
+        rows = {turn[kind][name]["digest"] for turn in turns for kind in kinds if kind != "bare"}
+        print(f"  the games' rows are {'the same in all of them' if len(rows) == 1 else 'NOT the same'}")
 
 
-def once(kind: str, name: str, count: int, folder: Path) -> None:
-    """Print one measurement as JSON."""
-    if kind == "bare":
-        found = bare(name, count)
-    elif kind == "before":
-        found = games(name, count, folder / "before.sqlite", None)
-    else:
-        file = folder / "embeddings" / "vectors.sqlite"
-        # `again` must not find the verdicts of `new`.
-        store = folder / ("again.sqlite" if kind == "again" else "store.sqlite")
-        found = games(name, count, store, file)
+def once(kind: str, count: int, folder: Path) -> None:
+    """Print one kind's measurements as JSON, by judge."""
+    if kind in ("before", "bare", "new"):
+        from arena_learning.pool.embeddings import _model
+
+        _model()
+    found = {}
+    for name in JUDGES:
+        if kind == "bare":
+            found[name] = bare(name, count)
+            continue
+        # `again` must not find the verdicts of `new`, nor a judge the vectors of the other.
+        store = folder / f"{'new' if kind == 'stored' else kind}-{name}.sqlite"
+        file = None if kind == "before" else folder / name / "vectors.sqlite"
+        found[name] = games(name, count, store, file)
     print(json.dumps(found))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--instructions", type=int, default=24)
+    parser.add_argument("--instructions", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--against", default="", help="the sources of another version")
-    parser.add_argument("--judge", choices=JUDGES, action="append", help="may be given again; default both")
     parser.add_argument("--once", default="", help="(inner) one measurement")
     parser.add_argument("--folder", type=Path, help="(inner) where its files lie")
-    given = parser.parse_args(arguments)
+    given = parser.parse_args()
     if given.once:
-        once(given.once, given.judge[0], given.instructions, given.folder)
+        once(given.once, given.instructions, given.folder)
         return
-    for name in given.judge or JUDGES:
-        compare(name, given.instructions, given.repeats, given.against)
+    compare(given.instructions, given.repeats, given.against)
 
 
 if __name__ == "__main__":
