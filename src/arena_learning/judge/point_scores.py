@@ -28,8 +28,8 @@ class PointScores(Generic[Score]):
         >>> instruction, good, poor = present("good", "poor")
         >>> scores = PointScores[int]()
         >>> answers = [(instruction, good), (instruction, poor), (instruction, good)]
-        >>> scores.of(answers, lambda new: [len(response.text) for _, response in new])
-        [4, 4, 4]
+        >>> scores.of(answers, lambda new: range(len(new)))
+        [0, 1, 0]
     """
 
     def __init__(self, most: int = _MOST) -> None:
