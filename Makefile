@@ -1,4 +1,5 @@
-# make repro: run the whole flywheel from a fresh clone. make test: run the tests. Targets set up what they need.
+# make repro: run the whole flywheel from a fresh clone (ARGS: arguments for DVC). make test: run the tests.
+# Targets set up what they need.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -32,7 +33,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 repro: setup
 	$(BIN)/arena doctor
-	$(BIN)/dvc repro
+	$(BIN)/arena repro $(ARGS)
 	$(BIN)/arena track
 	$(BIN)/arena leaderboard --print
 

@@ -8,8 +8,9 @@ from arena_learning.core.errors import ArenaError
 from arena_learning.engines.answer_reader import ReadAnswer
 from arena_learning.engines.base import Refused
 from arena_learning.engines.chat import Chat, share_seconds, with_system
-from arena_learning.engines.tokenizer import break_control_tokens, control_tokens
+from arena_learning.engines.tokenizer import ChatSettings, break_control_tokens, control_tokens
 from arena_learning.testing.engine_suite import CONTROL, CONVERSATIONS, MULTI_TURN, PLAIN, SYSTEM, ask
+from tiny import CHATML, build_chat_folder
 
 pytestmark = pytest.mark.torch
 WORDS = ("<|im_end|>", "<|im_start|>", "<s>", "[INST]", "x")
@@ -50,6 +51,26 @@ def test_ids_are_those_of_the_tokenizers_own_template(chat):
         messages = [turn.model_dump() for turn in turns]
         own = chat.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
         assert chat.encode([turns]) == [own]
+
+
+def test_what_a_turn_says_of_control_tokens_is_tokenized_as_text(tmp_path):
+    """transformers 5.24 can mark control tokens with two characters of private use: here nothing marks or drops any."""
+    chat = Chat(
+        build_chat_folder(tmp_path / "m", CHATML + "{{ note }}"),
+        settings=ChatSettings(kwargs={"note": "<|im_end|>"}),
+    )
+    said = "a<|im_end|>\U000f0000<|im_end|>\U000f0001b"
+    text = (
+        "<|im_start|>system\nYou are a helpful AI assistant<|im_end|>\n"
+        "<|im_start|>user\na< |im_end|>\U000f0000< |im_end|>\U000f0001b<|im_end|>\n<|im_start|>assistant\n"
+        "<|im_end|>"  # a variable of the template is the user's own parameter, and is not broken
+    )
+    assert chat.render(ask(said)) == text
+    (ids,) = chat.encode([ask(said)])
+    assert ids == chat.tokenizer(text, add_special_tokens=False)["input_ids"]
+    end = chat.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert ids.count(end) == 3  # of the system turn, of the user's turn, and the variable
+    assert chat.tokenizer.decode(ids) == text
 
 
 def test_decode_gives_back_what_was_encoded(chat):

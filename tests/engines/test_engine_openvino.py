@@ -84,8 +84,9 @@ def test_a_file_that_openvino_cannot_read_is_an_error_that_names_it(tiny_model, 
     for export in exports.glob("*.gguf"):
         (tmp_path / export.name).write_bytes(b"GGUF but not really")
         (tmp_path / export.with_suffix(".checked").name).write_text("{}")
+    broken = OpenVino(tiny_model, tmp_path, dtype="f16")
     with pytest.raises(ArenaError, match="OpenVINO cannot load the export"):
-        OpenVino(tiny_model, tmp_path, dtype="f16")
+        broken.respond(PLAIN, Sampling(max_tokens=4))
 
 
 def test_close_gives_the_model_back(tiny_model, exports):

@@ -212,12 +212,13 @@ def test_a_step_has_whole_groups_of_as_many_prompts_as_asked_for(prompts, batch,
     assert plan.laid.device_batch * plan.laid.accumulation == 3 * plan.prompts
     assert plan.laid.device_batch <= device_batch
     assert plan.laid.steps * plan.prompts >= 2 * prompts > (plan.laid.steps - 1) * plan.prompts
-    order = prompt_order(prompts, plan, seed=4)
+    lengths = [place % 3 for place in range(prompts)]
+    order = prompt_order(lengths, plan, seed=4)
     assert len(order) == plan.laid.steps * plan.prompts
     assert sorted(order[:prompts]) == sorted(order[prompts : 2 * prompts]) == list(range(prompts))
-    assert order == prompt_order(prompts, plan, seed=4)
+    assert order == prompt_order(lengths, plan, seed=4)
     if prompts > 4:
-        assert order != prompt_order(prompts, plan, seed=5)
+        assert order != prompt_order(lengths, plan, seed=5)
 
 
 def test_two_judges_agree_on_the_pairs_that_both_decide():

@@ -36,7 +36,7 @@ def policy(lively):
 
 
 def sampled(policy, *, seed=1, update=0, rows=8, prompts=PROMPTS, **over):
-    from arena_learning.train.ppo.rollout import answer, drawn_numbers
+    from arena_learning.train.rollout import answer, drawn_numbers
 
     numbers = drawn_numbers(seed, update, len(prompts), WIDTH)
     settings = {"temperature": 0.7, "end": 2, "pad": 0, "rows": rows} | over
@@ -54,10 +54,21 @@ def test_samples_depend_on_the_seed_and_the_update_alone(policy):
     assert sampled(policy, update=1) != first != sampled(policy, seed=2)
 
 
+@pytest.mark.parametrize("rows", [1, 6, 9, 100])
+def test_several_responses_to_a_prompt_are_those_of_the_prompt_several_times(policy, rows):
+    from arena_learning.train.rollout import answer, drawn_numbers
+
+    numbers = drawn_numbers(1, 0, 3 * len(PROMPTS), WIDTH)
+    settings = {"temperature": 0.7, "end": 2, "pad": 0}
+    alone = answer(policy, [prompt for prompt in PROMPTS for _ in range(3)], numbers, rows=1, **settings)
+    assert answer(policy, PROMPTS, numbers, rows=rows, copies=3, **settings) == alone
+    assert len({tuple(sample.response) for sample in alone}) > len(PROMPTS)
+
+
 def test_tokens_are_sampled_as_often_as_they_are_likely(policy):
     import torch
 
-    from arena_learning.train.ppo.rollout import answer
+    from arena_learning.train.rollout import answer
 
     many = 4000
     even = (torch.arange(many, dtype=torch.float64)[:, None] + 0.5) / many
@@ -111,7 +122,7 @@ def test_a_token_that_is_never_sampled_gets_no_gradient(policy):
 
 
 def test_every_prompt_is_asked_once_before_any_is_asked_again():
-    from arena_learning.train.ppo.rollout import prompts_of
+    from arena_learning.train.rollout import prompts_of
 
     asked = [place for update in range(5) for place in prompts_of(update, batch=4, count=10, seed=3)]
     assert sorted(asked[:10]) == sorted(asked[10:]) == list(range(10))
@@ -323,7 +334,7 @@ def test_a_process_that_is_killed_mid_way_ends_with_the_same_bytes(lively, tmp_p
 def test_ppo_raises_the_reward(ppo, more, gain):
     report = ppo(
         count=32, batch_size=32, device_batch_size=16, epochs=20, kl=0.01, learning_rate=1e-2, ppo_epochs=2,
-        temperature=0.2, missing_eos_penalty=0.0, warmup_ratio=0.0, reward={"epochs": 10}, **more,
+        temperature=0.2, missing_eos_penalty=0.0, warmup_ratio=0.0, reward={"epochs": 10, "device_batch_size": 1}, **more,
     )  # fmt: skip
     rewards = [point["reward"] for point in report.phases[-1].curve]
     assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + gain

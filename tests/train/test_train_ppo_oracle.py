@@ -81,7 +81,7 @@ def make_trainer(record, tensors, *, micro_batch_means=True, rows=None):
 
 
 def samples_of(record):
-    from arena_learning.train.ppo.models import Sample
+    from arena_learning.train.rollout import Sample
 
     return [Sample(**sample) for sample in record["samples"]]
 

@@ -438,9 +438,12 @@ def test_the_precision_that_is_reported_is_the_one_that_ran_in_every_phase(train
 def test_one_process_trains_on_one_gpu_however_many_are_there(tmp_path):
     from trl import SFTConfig
 
-    from arena_learning.train.arguments import on_one_gpu
+    from arena_learning.train.arguments import common_arguments, on_one_gpu, plan_training
 
-    arguments = SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, per_device_train_batch_size=2)
+    params = Train.model_validate({"device": "cpu", "precision": "fp32", "sft": optimiser()})
+    shared = common_arguments(params.sft, params, plan_training(params.sft, rows=4), tmp_path, seed=1)
+    arguments = SFTConfig(**shared)
+    assert not arguments.gradient_checkpointing  # else each step would run the model forward twice
     arguments._n_gpu = (
         4  # what transformers finds on such a machine: it would split the model's batches over them
     )

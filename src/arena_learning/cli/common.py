@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from arena_learning.cli.main import print_json
-from arena_learning.core import Paths, check_location, find_project, hold_stage_lock
+from arena_learning.core import Paths, check_location, find_project, hold_stage_lock, timed_stage
 from arena_learning.params import Params, check_round_name, check_rounds, load_params
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
@@ -50,7 +50,7 @@ def run_stage(
         check_round_name(round_name, params)
     label = f"{stage} {round_name}" if round_name else stage
     start = time.monotonic()
-    with hold_stage_lock(label, paths):
+    with timed_stage(paths), hold_stage_lock(label, paths):
         metrics = work(params, paths)
     if as_json:
         print_json(metrics)

@@ -13,7 +13,7 @@ from arena_learning.cli.common import (
     run_stage,
 )
 from arena_learning.cli.main import print_json
-from arena_learning.core import hold_stage_lock, read_json
+from arena_learning.core import hold_stage_lock, read_json, timed_stage
 
 
 @click.command("inputs")
@@ -168,7 +168,7 @@ def leaderboard(only_print: bool, markdown: bool, as_json: bool) -> None:
     else:
         from arena_learning.report import make_figures, make_report
 
-        with hold_stage_lock("leaderboard", paths):
+        with timed_stage(paths), hold_stage_lock("leaderboard", paths):
             table = make_leaderboard(params, paths)
             make_figures(params, paths)
             make_report(params, paths)

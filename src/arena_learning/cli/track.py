@@ -9,6 +9,7 @@ import click
 
 from arena_learning.cli.common import json_option, open_project
 from arena_learning.cli.main import print_json
+from arena_learning.core import timed_stage
 
 
 @click.command("track")
@@ -23,7 +24,8 @@ def command(rebuild: bool, strict: bool, as_json: bool) -> None:
     from arena_learning.tracking import track_project
 
     params, paths = open_project()
-    report = track_project(params, paths, rebuild=rebuild)
+    with timed_stage(paths):
+        report = track_project(params, paths, rebuild=rebuild)
     shows = not report.failed and bool(report.logged or report.unchanged)
     for line in report.warnings:
         # The failure itself is the last message.

@@ -6,6 +6,7 @@ from .paths import Paths, check_location, find_project
 from .progress import Progress, without_progress_bars
 from .redact import redacted, secrets_in
 from .stage_lock import end_with_process, hold_stage_lock, is_locked, refuse_while_running
+from .stage_seconds import PLAN, left_text, read_seconds, timed_stage
 from .tables import Table, table_markdown, table_text
 from .text import TEXT_VERSION, sentences, with_single_spaces, word_pattern, words
 from .text_files import (
@@ -39,6 +40,7 @@ __all__ = [
     "FINAL",
     "MARKS",
     "MESSAGE",
+    "PLAN",
     "SEPARATOR_NAMES",
     "TEXT_VERSION",
     "UNREADABLE",
@@ -62,11 +64,13 @@ __all__ = [
     "fresh_beside",
     "hold_stage_lock",
     "is_locked",
+    "left_text",
     "move_into_place",
     "new_text_file",
     "numbered_lines",
     "open_text",
     "read_json",
+    "read_seconds",
     "read_whole_text",
     "read_yaml",
     "redacted",
@@ -77,6 +81,7 @@ __all__ = [
     "suggest",
     "table_markdown",
     "table_text",
+    "timed_stage",
     "unwrap",
     "with_single_spaces",
     "without_progress_bars",

@@ -211,6 +211,11 @@ class Paths:
         return self.scratch / "embeddings" / "vectors.sqlite"
 
     @property
+    def stage_seconds(self) -> Path:
+        """How long each stage took, a line for each run of it."""
+        return self.scratch / "seconds.jsonl"
+
+    @property
     def exports(self) -> Path:
         """Models converted to the serving engine's format, by digest."""
         return self.scratch / "exports"

@@ -35,6 +35,20 @@ class ReadAnswer(NamedTuple):
     thought_tokens: int
 
 
+def split_said(text: str, *, opened: bool, marks: Sequence[Marks], harmony: bool) -> SplitAnswer:
+    """Split an answer that is available only as text.
+
+    Args:
+        text: the answer, with its thought if there is one.
+        opened: whether the prompt ended inside a thought.
+        marks: marks of the model's thoughts.
+        harmony: whether the model writes messages in channels.
+    """
+    if not marks and not harmony:
+        return SplitAnswer("", text)
+    return split_text(text, opened=opened, marks=marks)
+
+
 class AnswerReader:
     """Splits the output of one model.
 
@@ -102,9 +116,7 @@ class AnswerReader:
 
     def said(self, text: str, *, opened: bool) -> SplitAnswer:
         """Split an answer that is available only as text."""
-        if not self.marks and not self.harmony:
-            return SplitAnswer("", text)
-        return split_text(text, opened=opened, marks=self.marks)
+        return split_said(text, opened=opened, marks=self.marks, harmony=self.harmony)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of tokens, without special tokens."""

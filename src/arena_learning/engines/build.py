@@ -84,6 +84,7 @@ def open_folder(
             system=system,
             trust_remote_code=weights.trust_remote_code,
             settings=settings,
+            saved=paths.exports,
         )
     if serving.engine == "openvino":
         from arena_learning.engines.openvino import OpenVino
@@ -114,6 +115,7 @@ def open_folder(
         system=system,
         trust_remote_code=weights.trust_remote_code,
         settings=settings,
+        saved=paths.exports,
     )
 
 
@@ -158,6 +160,7 @@ def _open_vllm(
         system=opponent.system,
         extra_body=opponent.extra_body,
         settings=chat_settings(opponent, paths, where),
+        saved=paths.exports,
         lora=paths.root / opponent.vllm.lora if opponent.vllm.lora else None,
         where=where,
     )

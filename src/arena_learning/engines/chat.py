@@ -11,6 +11,7 @@ from typing import Any
 from arena_learning.core import ArenaError, SplitAnswer, canonical
 from arena_learning.engines.answer_reader import AnswerReader, ReadAnswer
 from arena_learning.engines.base import Completion, Conversation, Refused
+from arena_learning.engines.chat_identity import ChatIdentity, spoken
 from arena_learning.engines.template import Renderer
 from arena_learning.engines.tokenizer import (
     AS_IT_COMES,
@@ -132,21 +133,30 @@ class Chat:
         """
         return {"thoughts": "1"} if self.reader.unmarked_before else {}
 
-    def variant(self, conversation: Conversation) -> str:
-        """Return the store key's mark for a conversation whose prompt differs from earlier versions, else empty.
-
-        Earlier versions did not break thought marks that are not tokens, broke HTML tags that are tokens ("2"), and
-        kept the thoughts of earlier answers in the prompt ("3").
-        """
-        if any(self._spoken(turn) != turn.content for turn in conversation):
-            return "3"
+    @cached_property
+    def identity(self) -> ChatIdentity:
+        """What the store's keys and stored answers need of this chat."""
         added = self.tokenizer.added_tokens_decoder.values()
-        before = tuple(sorted({str(token) for token in added if token.special or MARK.fullmatch(str(token))}))
-        changed = any(
-            break_control_tokens(turn.content, self.words) != break_control_tokens(turn.content, before)
-            for turn in with_system(conversation, self.system)
+        before = {str(token) for token in added if token.special or MARK.fullmatch(str(token))}
+        opens: bool | None
+        try:
+            opens = self.opens_thought
+        except ArenaError:
+            opens = None
+        return ChatIdentity(
+            digest=self.digest,
+            dated=bool(self.dated),
+            fingerprint=self.fingerprint,
+            words=self.words,
+            broken_before=tuple(sorted(before)),
+            marks=self.reader.marks,
+            harmony=self.reader.harmony,
+            opens_thought=opens,
         )
-        return "2" if changed else ""
+
+    def variant(self, conversation: Conversation) -> str:
+        """Return the store key's mark for a conversation whose prompt differs from earlier versions, else empty."""
+        return self.identity.variant(with_system(conversation, self.system))
 
     @cached_property
     def words(self) -> tuple[str, ...]:
@@ -309,19 +319,12 @@ class Chat:
 
     def _messages(self, turns: Sequence[Turn]) -> list[dict[str, str]]:
         return [
-            {"role": turn.role, "content": break_control_tokens(self._spoken(turn), self.words)}
+            {"role": turn.role, "content": break_control_tokens(spoken(turn, self._split), self.words)}
             for turn in turns
         ]
 
-    def _spoken(self, turn: Turn) -> str:
-        """Return a turn's text, without the thought of an assistant turn.
-
-        Templates of reasoning models remove the thoughts of earlier turns, but do not recognise broken marks.
-        """
-        if turn.role != "assistant":
-            return turn.content
-        said = self.reader.said(turn.content, opened=False)
-        return said.text if said.thought and said.text else turn.content
+    def _split(self, text: str) -> SplitAnswer:
+        return self.reader.said(text, opened=False)
 
     def _render(self, turns: Sequence[Turn], *, add_generation_prompt: bool) -> str:
         return self.render_messages(self._messages(turns), add_generation_prompt=add_generation_prompt)

@@ -4,6 +4,8 @@ By default OpenVINO computes in the processor's preferred type (bf16 or f32), qu
 KV cache in 8 bits, so that an answer depends on the machine and on the rest of the batch. All three are turned off:
 greedy answers are the same alone and in any batch, at two thirds of the speed. A sampled answer is the same where the
 same batch is asked again, and may differ in another batch.
+
+The model is exported and loaded with the first conversation, so a run whose answers are all stored loads none.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,7 @@ from arena_learning.engines.answer_reader import ReadAnswer
 from arena_learning.engines.base import Completion, Conversation, Refused
 from arena_learning.engines.chat import Chat, filled, share_seconds
 from arena_learning.engines.gguf import EXPORT_VERSION, GgufType, cached_export
+from arena_learning.engines.lazy_chat import LazyChat
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings
 from arena_learning.engines.weights import weights_digest
 from arena_learning.params import Sampling
@@ -50,7 +54,8 @@ class OpenVino:
         settings: how its chat template is used.
 
     Raises:
-        ArenaError: OpenVINO GenAI is not installed, or the model cannot be exported or loaded.
+        ArenaError: OpenVINO GenAI is not installed, or the folder holds no model; the first call of `respond` also
+            if the model cannot be exported or loaded.
     """
 
     batch_exact = True
@@ -77,8 +82,9 @@ class OpenVino:
                 where="serving.engine: openvino",
                 hint="pip install 'arena-learning[laptop]', or set the engine to transformers",
             ) from None
-        self.chat = Chat(folder, system, settings=settings)
+        self._chat = LazyChat(folder, exports, system, settings=settings)
         self.batch_size = batch_size * PER_CALL
+        identity = self._chat.identity
         self.fingerprint = {
             "engine": "openvino",
             "version": str(openvino_genai.__version__),
@@ -86,16 +92,31 @@ class OpenVino:
             "dtype": dtype,
             "export": EXPORT_VERSION,
             "compute": ",".join(f"{key}={value}" for key, value in sorted(PROPERTIES.items())),
-            "chat_template": self.chat.digest,
+            "chat_template": identity.digest,
             "system": system,
-            **self.chat.fingerprint,
+            **identity.fingerprint,
         }
-        file = cached_export(folder, template, exports, dtype)
+        self._export = partial(cached_export, folder, template, exports, dtype)
+        self._rows = batch_size
+        self._pipeline: Any = None
+
+    @property
+    def chat(self) -> Chat:
+        """The model's tokenizer and chat template."""
+        return self._chat.chat
+
+    def _load(self) -> Any:
+        """Return the pipeline; the first call exports and loads the model."""
+        import openvino_genai
+
+        if self._pipeline is not None:
+            return self._pipeline
+        file = self._export()
         scheduler = openvino_genai.SchedulerConfig()
-        scheduler.max_num_seqs = batch_size
+        scheduler.max_num_seqs = self._rows
         scheduler.enable_prefix_caching = True
         try:
-            self._pipeline: Any = openvino_genai.ContinuousBatchingPipeline(
+            self._pipeline = openvino_genai.ContinuousBatchingPipeline(
                 str(file), scheduler, "CPU", PROPERTIES
             )
         except RuntimeError as error:
@@ -104,6 +125,7 @@ class OpenVino:
                 where=str(file),
                 hint="set serving.engine: transformers",
             ) from error
+        return self._pipeline
 
     def respond(
         self, conversations: Sequence[Conversation], sampling: Sampling
@@ -114,12 +136,13 @@ class OpenVino:
 
         if not conversations:
             return []
+        pipeline, chat = self._load(), self.chat  # loaded before the clock starts
         start = time.perf_counter()
-        asked = self.chat.prompts(conversations)
+        asked = chat.prompts(conversations)
         prompts = [prompt for prompt in asked if not isinstance(prompt, Refused)]
         if not prompts:
             return filled(asked, ())
-        results = self._pipeline.generate(
+        results = pipeline.generate(
             [openvino.Tensor(np.array([prompt], dtype=np.int64)) for prompt in prompts],
             [self._config(sampling, prompt) for prompt in prompts],
         )
@@ -128,7 +151,7 @@ class OpenVino:
         counts: list[tuple[int, int]] = []
         for prompt, result in zip(prompts, results, strict=True):
             answer = result.m_generation_ids[0]
-            reads.append(self.chat.read(answer))
+            reads.append(chat.read(answer))
             reasons.append("stop" if result.finish_reasons[0].name == "STOP" else "length")
             counts.append((len(prompt), len(answer)))
         return filled(asked, share_seconds(reads, reasons, counts, time.perf_counter() - start))
@@ -151,11 +174,11 @@ class OpenVino:
 
     def variant(self, conversation: Conversation) -> str:
         """Return the store key's mark for a changed prompt; see `base.Versioned`."""
-        return self.chat.variant(conversation)
+        return self._chat.variant(conversation)
 
     def said(self, text: str) -> SplitAnswer:
         """Split an answer that was stored with its thought; see `base.Versioned`."""
-        return self.chat.said(text)
+        return self._chat.said(text)
 
     def close(self) -> None:
         """Free the memory."""

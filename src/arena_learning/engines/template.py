@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import cached_property
@@ -14,6 +16,21 @@ from arena_learning.engines.tokenizer import TEMPLATE_DATE, ChatSettings
 CLOCK = "strftime_now"  # the function that templates call for the date
 _MARK = re.compile(r"<\|[^|<>\s]{1,40}\|>|\[/?[A-Z][A-Z_]+\]|<</?[A-Z]+>>|\[\|[a-z_]+\|\]")
 _ASKED = {"role": "user", "content": "Hello"}
+
+# Jinja text that defines the clock for the template behind it. It reads a form like strftime does: a code is "%", at
+# most one flag and a letter; an unknown code stays as it is. It prints nothing itself, and its last newline, which
+# chat templates lose behind a block, leaves the template behind it at the start of a line.
+_FLAGS = "-_0^#EO"
+_FIXED_CLOCK = """\
+{% macro CLOCK(format) %}{% set codes = CODES %}{% set open = namespace(code='') %}
+{%- for sign in format -%}
+{%- if not open.code and sign != '%' -%}{{ sign }}
+{%- else -%}{%- set open.code = open.code ~ sign -%}
+{%- if open.code in codes -%}{{ codes[open.code] }}{%- set open.code = '' -%}
+{%- elif open.code | length > 2 or (open.code | length == 2 and sign not in 'FLAGS') -%}
+{{ open.code }}{%- set open.code = '' -%}
+{%- endif -%}{%- endif -%}{%- endfor -%}{{ open.code }}{% endmacro %}
+"""
 
 
 class Renderer:
@@ -72,14 +89,12 @@ class Renderer:
         from jinja2 import TemplateError
 
         messages = list(given)
-        clock = {CLOCK: self._clock} if self.dated else {}
         try:
             text: str = self._tokenizer.apply_chat_template(
                 messages,
-                chat_template=self._template,
+                chat_template=self._timed,
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
-                **clock,
                 **self._settings.kwargs,
             )
         except (TemplateError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
@@ -91,8 +106,27 @@ class Renderer:
             ) from None
         return text
 
-    def _clock(self, form: str) -> str:
-        return date.fromisoformat(self.dated[0]).strftime(form)
+    @cached_property
+    def _timed(self) -> str:
+        """The template, with its clock stopped at the date where it prints one.
+
+        transformers has no argument for the clock: it gives templates today's date, and from 5.24 on turns functions
+        among a template's variables into text. A definition in the template itself comes before both.
+        """
+        return "".join(map(fixed_clock, self.dated)) + self._template
+
+
+def fixed_clock(day: str) -> str:
+    """Return Jinja text that defines `CLOCK` for the template behind it, stopped at midnight of ``day``.
+
+    Args:
+        day: the date, as YYYY-MM-DD.
+    """
+    then = date.fromisoformat(day)
+    letters = sorted({*string.ascii_letters, "%"} - set(_FLAGS))
+    codes = [f"%{flag}{letter}" for flag in ("", *_FLAGS) for letter in letters]
+    table = json.dumps({code: then.strftime(code) for code in codes})
+    return _FIXED_CLOCK.replace("CLOCK", CLOCK).replace("FLAGS", _FLAGS).replace("CODES", table)
 
 
 def _in_parts(message: Mapping[str, str]) -> dict[str, Any]:

@@ -1,15 +1,20 @@
-"""The transformers engine, which runs wherever torch does, on a CPU or a GPU."""
+"""The transformers engine, which runs wherever torch does, on a CPU or a GPU.
+
+The model is loaded with the first conversation, so a run whose answers are all stored loads none.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arena_learning.core import ArenaError, SplitAnswer
 from arena_learning.engines.base import Answered, Completion, Conversation, Refused, Token, by_batches
 from arena_learning.engines.chat import Chat, filled, share_seconds
+from arena_learning.engines.lazy_chat import LazyChat
 from arena_learning.engines.logprobs import TopLogprobs
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings
 from arena_learning.engines.weights import weights_digest
@@ -19,6 +24,7 @@ from arena_learning.schema import FinishReason
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+_TYPES = {"fp32": "float32", "bf16": "bfloat16", "f16": "float16"}  # torch's names
 PER_CALL = 2  # batches per call, so that prompts of similar length can be grouped
 
 
@@ -33,9 +39,11 @@ class Transformers:
         system: system prompt for conversations that have none.
         trust_remote_code: run code that comes with the folder.
         settings: how its chat template is used.
+        saved: folder in which the chat's identity is saved, so that its tokenizer is loaded only when needed.
 
     Raises:
-        ArenaError: the model cannot be loaded, or there is no GPU although ``cuda`` is requested.
+        ArenaError: the folder holds no model, or there is no GPU although ``cuda`` is requested; the first call of
+            `respond` also if the model cannot be loaded.
     """
 
     max_top_logprobs = 100
@@ -51,11 +59,14 @@ class Transformers:
         system: str = "",
         trust_remote_code: bool = False,
         settings: ChatSettings = AS_IT_COMES,
+        saved: Path | None = None,
     ) -> None:
         import torch
         import transformers
 
-        self.chat = Chat(folder, system, trust_remote_code, settings)
+        _check_dtype(dtype)
+        self._chat = LazyChat(folder, saved, system, trust_remote_code, settings)
+        identity = self._chat.identity
         self.device = _device(device)
         self.batch_size = batch_size * PER_CALL
         self.batch_exact = (
@@ -69,11 +80,25 @@ class Transformers:
             "dtype": dtype,
             "device": self.device,
             "batch": str(batch_size),
-            "chat_template": self.chat.digest,
+            "chat_template": identity.digest,
             "system": system,
-            **self.chat.fingerprint,
+            **identity.fingerprint,
         }
-        self._model: Any = _load(folder, dtype, self.device, trust_remote_code)
+        self._open = partial(_load, folder, dtype, self.device, trust_remote_code)
+        self._model: Any = None
+
+    @property
+    def chat(self) -> Chat:
+        """The model's tokenizer and chat template."""
+        return self._chat.chat
+
+    def _load(self) -> None:
+        """Load the model, if it is not loaded yet."""
+        import transformers
+
+        if self._model is not None:
+            return
+        self._model = self._open()
         pad = self.chat.tokenizer.pad_token_id
         self._pad = self.chat.stop_ids[0] if pad is None else pad
         # Replaces the model's own sampling defaults: only `Sampling` determines how to sample.
@@ -98,6 +123,7 @@ class Transformers:
     def _respond(
         self, conversations: Sequence[Conversation], sampling: Sampling, top_logprobs: int = 0
     ) -> list[Completion | Refused]:
+        self._load()
         start = time.perf_counter()
         asked = self.chat.prompts(conversations)
         prompts = [prompt for prompt in asked if not isinstance(prompt, Refused)]
@@ -162,11 +188,11 @@ class Transformers:
 
     def variant(self, conversation: Conversation) -> str:
         """Return the store key's mark for a changed prompt; see `base.Versioned`."""
-        return self.chat.variant(conversation)
+        return self._chat.variant(conversation)
 
     def said(self, text: str) -> SplitAnswer:
         """Split an answer that was stored with its thought; see `base.Versioned`."""
-        return self.chat.said(text)
+        return self._chat.said(text)
 
     def close(self) -> None:
         """Free the memory."""
@@ -187,20 +213,25 @@ def _device(wanted: str) -> str:
     return wanted
 
 
+def _check_dtype(dtype: str) -> None:
+    if dtype not in _TYPES:
+        raise ArenaError(
+            f"weights cannot be served in {dtype}",
+            where="serving.dtype",
+            hint=f"use one of {', '.join(_TYPES)}",
+        )
+
+
 def _load(folder: Path, dtype: str, device: str, trust_remote_code: bool) -> PreTrainedModel:
     import torch
     from transformers import AutoModelForCausalLM
 
-    types = {"fp32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
-    if dtype not in types:
-        raise ArenaError(
-            f"weights cannot be served in {dtype}",
-            where="serving.dtype",
-            hint=f"use one of {', '.join(types)}",
-        )
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype=types[dtype], use_safetensors=True, trust_remote_code=trust_remote_code
+            str(folder),
+            dtype=getattr(torch, _TYPES[dtype]),
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
         )
     except (OSError, ValueError) as error:
         raise ArenaError(f"cannot load the model: {str(error).splitlines()[0]}", where=str(folder)) from error

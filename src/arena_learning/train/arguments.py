@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -76,7 +77,7 @@ def common_arguments(
         "max_grad_norm": 1.0,
         "bf16": train.precision == "bf16",
         "use_cpu": choose_device(train) == "cpu",
-        "gradient_checkpointing": False,  # TRL's default costs a second forward pass
+        _checkpointing(): False,  # TRL's default costs a second forward pass
         "dataloader_num_workers": 0,
         "dataloader_pin_memory": False,
         "seed": seed,
@@ -88,6 +89,17 @@ def common_arguments(
         "report_to": "none",
         "disable_tqdm": True,
     }
+
+
+def _checkpointing() -> str:
+    """Return what the installed transformers calls gradient checkpointing: a new name from 5.24 on.
+
+    The old name would warn there; TRL's configs have both, because they extend `transformers.TrainingArguments`.
+    """
+    from transformers import TrainingArguments
+
+    known = {field.name for field in fields(TrainingArguments)}
+    return "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
 
 
 def on_one_gpu(arguments: A) -> A:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -47,10 +48,12 @@ class Start(NamedTuple):
 
 
 def quiet_libraries() -> None:
-    """Switch off the libraries' progress bars and log messages: a stage has one progress line."""
+    """Switch off the libraries' progress bars, log messages and one warning: a stage has one progress line."""
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TQDM_DISABLE", "1")  # the only switch of TRL's bar over log-probabilities
+    # TRL 1.16 and peft 0.21 read the name that transformers 5.24 replaced; nobody who trains can do anything about it.
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
     import datasets
     import transformers
 
@@ -114,6 +117,18 @@ def load_policy(start: Start) -> PreTrainedModel:
         trust_remote_code=start.trust_remote_code,
     )
     return _for_training(model, start)
+
+
+def without_sampling_defaults(model: PreTrainedModel) -> PreTrainedModel:
+    """Return the model without defaults for sampling that come with it.
+
+    A repetition penalty, say, would make what is sampled another distribution than what is trained.
+    """
+    from transformers import GenerationConfig
+
+    own = model.generation_config
+    model.generation_config = GenerationConfig(bos_token_id=own.bos_token_id, pad_token_id=own.pad_token_id)
+    return model
 
 
 def load_scorer(start: Start, folder: Path, seed: int) -> PreTrainedModel:

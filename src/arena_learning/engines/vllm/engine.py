@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 from arena_learning.core import ArenaError, SplitAnswer, canonical, read_json, suggest
 from arena_learning.engines.answer_reader import ReadAnswer
 from arena_learning.engines.base import Answered, Completion, Conversation, Refused, Token, by_batches
-from arena_learning.engines.chat import Chat, filled, share_seconds
+from arena_learning.engines.chat import filled, share_seconds
+from arena_learning.engines.lazy_chat import LazyChat
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings
 from arena_learning.engines.vllm.process import VllmProcess
 from arena_learning.engines.weights import PICKLES, check_folder, file_digest, weights_digest
@@ -59,6 +60,7 @@ class Vllm:
         lora: folder of a LoRA adapter, or None.
         trust_remote_code: run code that comes with the folder.
         settings: how its chat template is used; ``chat_template_kwargs`` of ``extra_body`` override it.
+        saved: folder in which the chat's identity is saved, so that its tokenizer is not loaded again.
         where: the model's section of params.yaml, for errors.
 
     Raises:
@@ -82,6 +84,7 @@ class Vllm:
         lora: Path | None = None,
         trust_remote_code: bool = False,
         settings: ChatSettings = AS_IT_COMES,
+        saved: Path | None = None,
         where: str = "serving",
     ) -> None:
         serving = serving or VllmModel()
@@ -112,10 +115,11 @@ class Vllm:
         if held_to_json:
             self.fingerprint["json"] = canonical(JSON)
         settings = ChatSettings(kwargs=sent.get("chat_template_kwargs", {})).over(settings)
-        self.chat = Chat(folder, system, trust_remote_code, settings)
-        self.fingerprint |= self.chat.fingerprint
-        if settings.template or settings.kwargs != sent.get("chat_template_kwargs", {}) or self.chat.dated:
-            self.fingerprint["chat"] = self.chat.digest
+        self._chat = LazyChat(folder, saved, system, trust_remote_code, settings)
+        identity = self._chat.identity
+        self.fingerprint |= identity.fingerprint
+        if settings.template or settings.kwargs != sent.get("chat_template_kwargs", {}) or identity.dated:
+            self.fingerprint["chat"] = identity.digest
         if lora is not None:
             self.fingerprint["lora"] = _adapter_digest(lora, f"{where}.vllm.lora")
         cache = serving.cache_gib or (_CPU_CACHE_GIB if here.cpu else 0.0)
@@ -197,11 +201,11 @@ class Vllm:
 
     def variant(self, conversation: Conversation) -> str:
         """Return the store key's mark for a changed prompt; see `base.Versioned`."""
-        return self.chat.variant(conversation)
+        return self._chat.variant(conversation)
 
     def said(self, text: str) -> SplitAnswer:
         """Split an answer that was stored with its thought; see `base.Versioned`."""
-        return self.chat.said(text)
+        return self._chat.said(text)
 
     def close(self) -> None:
         """End the process, which frees its memory; report how much the kept prefix cache saved."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from arena_learning.core import ArenaError
 from arena_learning.train.arguments import TrainingPlan
+from arena_learning.train.length_batches import LengthBatches
 from arena_learning.train.online.group_judge import GroupJudge
 
 if TYPE_CHECKING:
@@ -46,17 +47,24 @@ def plan_online(settings: Rl, prompts: int) -> OnlinePlan:
     return OnlinePlan(batch, TrainingPlan(device_batch, answers // device_batch, steps))
 
 
-def prompt_order(prompts: int, plan: OnlinePlan, seed: int) -> list[int]:
-    """Return the places of the prompts in the order of training: seeded permutations, one for each pass.
+def prompt_order(lengths: Sequence[int], plan: OnlinePlan, seed: int) -> list[int]:
+    """Return the places of the prompts in the order of training: passes over all of them, each in its own order.
 
-    The order is fixed before the first step, so that a resumed training continues with the same prompts.
+    Prompts of a step are of similar length, because the trainer pads all of a step to the longest. The order is fixed
+    before the first step, so that a resumed training continues with the same prompts.
+
+    Args:
+        lengths: tokens of each prompt.
+        plan: prompts in a step, and steps.
+        seed: seed of the orders.
     """
-    import numpy as np
-
     wanted = plan.prompts * plan.laid.steps
-    random = np.random.default_rng(seed)
-    passes = [random.permutation(prompts) for _ in range(math.ceil(wanted / prompts))]
-    return [int(place) for place in np.concatenate(passes)[:wanted]]
+    passes = LengthBatches(lengths, plan.prompts, seed)
+    order: list[int] = []
+    for number in range(math.ceil(wanted / len(lengths))):
+        passes.set_epoch(number)
+        order.extend(passes)
+    return order[:wanted]
 
 
 def games_needed(asked: Sequence[str], settings: Rl, judges: Sequence[GroupJudge]) -> list[int]:

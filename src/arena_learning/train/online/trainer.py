@@ -1,6 +1,6 @@
 """RLOO and GRPO with TRL's trainers: several answers are sampled for each prompt, and a judge rewards them.
 
-TRL samples in this process and updates the weights. Prompts, the reading of samples, and rewards are the project's own.
+TRL updates the weights. Prompts, sampling (as PPO's, see `train.rollout`) and rewards are the project's own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from arena_learning.schema import Response
 from arena_learning.train.arguments import common_arguments, on_one_gpu
 from arena_learning.train.checkpoint import json_digest
 from arena_learning.train.encode import Encoded
-from arena_learning.train.load import load_policy
+from arena_learning.train.load import load_policy, without_sampling_defaults
 from arena_learning.train.loop import Job, Trained, run_trainer
 from arena_learning.train.lora import lora_config
 from arena_learning.train.online.curve import curve_entry, online_figures
@@ -31,6 +31,7 @@ from arena_learning.train.online.plan import (
     plan_online,
     prompt_order,
 )
+from arena_learning.train.rollout import answer, drawn_numbers
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from arena_learning.params import Rl
 
 OnlineMethod = Literal["rloo", "grpo"]
+SAMPLED = 32  # answers sampled at once, where the device's batch is not larger
 
 
 class OnlineTrained(NamedTuple):
@@ -104,7 +106,7 @@ def train_online(
         ArenaError: the judges may need more games than the ceiling allows, or cannot be asked.
     """
     plan = plan_online(settings, len(encoded.rows))
-    order = prompt_order(len(encoded.rows), plan, job.seed)
+    order = prompt_order([len(row["input_ids"]) for row in encoded.rows], plan, job.seed)
     asked = [encoded.rows[place]["instruction"] for place in order]
     judge = GroupJudge(inputs.judge, inputs, settings.reward, settings.against)
     monitor = GroupJudge(inputs.monitor, inputs, "score", settings.against)
@@ -170,10 +172,16 @@ def _trainer(
     ids = {row["instruction"]: row["input_ids"] for row in encoded.rows}
 
     class JudgedTrainer(trainer):  # type: ignore[misc,valid-type]  # TRL is untyped here
-        """TRL's trainer on prompts that are token ids, with a log of the curve's figures alone."""
+        """TRL's trainer on prompts that are token ids, with samples and a log of the curve's figures of our own."""
 
         def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
             return [ids[prompt] for prompt in prompts], None, {}
+
+        def _generate_single_turn(self, prompt_ids: list[list[int]], *_: object, **__: object) -> Any:
+            completions = sample_groups(self, job, settings, prompt_ids)
+            return (
+                completions if method == "rloo" else (completions, None)
+            )  # GRPO takes log-probabilities, too
 
         def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
             super().log(logs, start_time)
@@ -189,13 +197,44 @@ def _trainer(
         return reward(prompts, completion_ids, log_metric)
 
     return JudgedTrainer(
-        model=load_policy(job.start),
+        model=without_sampling_defaults(load_policy(job.start)),
         reward_funcs=judged,
         args=on_one_gpu(config(**_arguments(job, method, settings, plan, folder))),
         train_dataset=Dataset.from_list([{"prompt": name} for name in asked]),
         processing_class=job.start.tokenizer,
         peft_config=lora_config(settings),
     )
+
+
+def sample_groups(trainer: Any, job: Job, settings: Rl, prompts: Sequence[list[int]]) -> list[list[int]]:
+    """Return sampled token ids for prompts that come ``settings.group`` times each, side by side.
+
+    What is sampled depends on the seed, the step and the prompt's place alone. In a group the prompt is read once. (TRL
+    reads it for each answer, pads all prompts of a step to the longest, and draws from the global random state.)
+    """
+    import torch
+    from trl.models import unwrap_model_for_generation
+
+    accelerator = trainer.accelerator
+    everyone = len(prompts) * accelerator.num_processes
+    numbers = drawn_numbers(job.seed, int(trainer.state.global_step), everyone, settings.max_tokens)
+    first = len(prompts) * accelerator.process_index
+    with (
+        unwrap_model_for_generation(trainer.model_wrapped, accelerator) as model,
+        accelerator.autocast(),
+        torch.no_grad(),
+    ):
+        samples = answer(
+            model,
+            prompts[:: settings.group],
+            numbers[first : first + len(prompts)],
+            temperature=settings.temperature,
+            end=job.start.end_of_turn,
+            pad=job.start.pad,
+            rows=max(SAMPLED, settings.device_batch_size),
+            copies=settings.group,
+        )
+    return [sample.response for sample in samples]
 
 
 def _arguments(job: Job, method: str, settings: Rl, plan: OnlinePlan, folder: Path) -> dict[str, Any]:

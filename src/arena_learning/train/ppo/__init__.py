@@ -1,4 +1,4 @@
-"""PPO of our own: rollouts, objective, updates and checkpoints.
+"""PPO of our own: objective, updates and checkpoints.
 
 One update equals TRL 1.12's on recorded samples (tests/train/test_train_ppo_oracle.py).
 """

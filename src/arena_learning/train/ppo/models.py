@@ -14,13 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-
-class Sample(NamedTuple):
-    """A prompt, its sampled response (with its end, if it has one), and whether it ended."""
-
-    prompt: list[int]
-    response: list[int]
-    ended: bool
+from arena_learning.train.rollout import Sample
 
 
 class Tokens(NamedTuple):

@@ -20,23 +20,20 @@ from torch import nn
 from arena_learning.train.arguments import choose_device, warmup_steps
 from arena_learning.train.checkpoint import CheckpointClock
 from arena_learning.train.encode import Encoded
-from arena_learning.train.load import load_policy, load_scorer
+from arena_learning.train.load import load_policy, load_scorer, without_sampling_defaults
 from arena_learning.train.loop import Job, Trained, check_finite
 from arena_learning.train.lora import lora_config, merged
-from arena_learning.train.ppo.models import Policy, Sample, Scorer
-from arena_learning.train.ppo.rollout import answer, drawn_numbers, prompts_of
+from arena_learning.train.ppo.models import Policy, Scorer
 from arena_learning.train.ppo.state import load_state, save_state
 from arena_learning.train.ppo.trainer import Frozen, Learner, Trainer, UpdateRules
 from arena_learning.train.reward import TrainedReward
+from arena_learning.train.rollout import ROLLOUT, Sample, answer, drawn_numbers, prompts_of
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from transformers import PreTrainedModel
 
     from arena_learning.params import Ppo
-
-# Prompts answered at once, where a micro-batch is not larger: each holds a row of logits and its key-value cache.
-ROLLOUT = 8
 
 
 def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: TrainedReward) -> Trained:
@@ -152,15 +149,8 @@ def _sample(
 
 
 def _policy_model(job: Job, settings: Ppo) -> PreTrainedModel:
-    """Return the start, with adapters if they are asked for and without its sampling defaults.
-
-    A repetition penalty, say, would make what is sampled another distribution than what is trained.
-    """
-    from transformers import GenerationConfig
-
-    model = load_policy(job.start)
-    own = model.generation_config
-    model.generation_config = GenerationConfig(bos_token_id=own.bos_token_id, pad_token_id=own.pad_token_id)
+    """Return the start, with adapters if they are asked for."""
+    model = without_sampling_defaults(load_policy(job.start))
     config = lora_config(settings)
     if config is None:
         return model

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from arena_learning.train.ppo import objective
-from arena_learning.train.ppo.models import Policy, Read, Sample, Scorer, lay_out
-from arena_learning.train.ppo.rollout import in_groups
+from arena_learning.train.ppo.models import Policy, Read, Scorer, lay_out
+from arena_learning.train.rollout import Sample, in_groups
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

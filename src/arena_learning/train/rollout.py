@@ -7,15 +7,29 @@ many prompts are answered at once, nor on what was sampled before.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
-
-from arena_learning.train.ppo.models import Sample
+from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 ORDER, DRAW = 0, 1  # what a seed is split for
+# Responses sampled at once, where a micro-batch is not larger: each holds a row of logits and its key-value cache.
+ROLLOUT = 8
+KEPT_BY_TOKEN = {
+    "full_attention",
+    "sliding_attention",
+    "chunked_attention",
+}  # a cache of these can be repeated
+
+
+class Sample(NamedTuple):
+    """A prompt, its sampled response (with its end, if it has one), and whether it ended."""
+
+    prompt: list[int]
+    response: list[int]
+    ended: bool
 
 
 def drawn_numbers(seed: int, update: int, rows: int, width: int) -> Tensor:
@@ -80,37 +94,64 @@ def answer(
     end: int,
     pad: int,
     rows: int,
+    copies: int = 1,
 ) -> list[Sample]:
-    """Return a sampled response to each prompt.
+    """Return sampled responses to each prompt.
 
     Args:
         model: the policy.
         prompts: token ids.
-        numbers: (prompts, longest response), see `drawn_numbers`.
+        numbers: (prompts x copies, longest response), see `drawn_numbers`.
         temperature: of the samples.
         end: the token that ends a response.
         pad: a token that stands in no conversation: it is never sampled.
-        rows: prompts answered at once.
+        rows: responses sampled at once.
+        copies: responses to each prompt, which is read once for all of them.
+
+    Returns:
+        The responses, those to a prompt side by side.
     """
     samples: dict[int, Sample] = {}
-    for places in in_groups([len(prompt) for prompt in prompts], rows):
+    config = GenerationConfig(
+        max_new_tokens=numbers.shape[1],
+        do_sample=False,
+        use_cache=True,
+        eos_token_id=end,
+        pad_token_id=pad,
+    )
+    for places in in_groups([len(prompt) for prompt in prompts], max(1, rows // copies)):
         front = max(len(prompts[place]) for place in places)
-        ids = torch.tensor([[pad] * (front - len(prompts[p])) + prompts[p] for p in places])
+        ids = torch.tensor([[pad] * (front - len(prompts[p])) + prompts[p] for p in places]).to(model.device)
         mask = torch.tensor([[0] * (front - len(prompts[p])) + [1] * len(prompts[p]) for p in places])
-        chooser = Chooser(numbers[places].to(model.device), front, temperature, pad)
+        mask = mask.to(model.device)
+        drawn = [place * copies + copy for place in places for copy in range(copies)]
+        chooser = Chooser(numbers[drawn].to(model.device), front, temperature, pad)
+        read = {}
+        if copies > 1 and front > 1 and _repeats(model):
+            read = {"past_key_values": _read(model, ids[:, :-1], mask[:, :-1], copies)}
         out = model.generate(
-            input_ids=ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            generation_config=GenerationConfig(
-                max_new_tokens=numbers.shape[1],
-                do_sample=False,
-                use_cache=True,
-                eos_token_id=end,
-                pad_token_id=pad,
-            ),
+            input_ids=ids.repeat_interleave(copies, 0),
+            attention_mask=mask.repeat_interleave(copies, 0),
+            generation_config=config,
             logits_processor=LogitsProcessorList([chooser]),
+            **read,
         )
-        for place, row in zip(places, out[:, front:].tolist(), strict=True):
+        for place, row in zip(drawn, out[:, front:].tolist(), strict=True):
             response = row[: row.index(end) + 1] if end in row else row
-            samples[place] = Sample(prompts[place], response, end in row)
-    return [samples[place] for place in range(len(prompts))]
+            samples[place] = Sample(prompts[place // copies], response, end in row)
+    return [samples[place] for place in range(len(prompts) * copies)]
+
+
+def _repeats(model: PreTrainedModel) -> bool:
+    """Whether the model's cache is by token; the state of a recurrent model is not repeated here."""
+    kinds = getattr(model.config.get_text_config(), "layer_types", None) or ["full_attention"]
+    return set(kinds) <= KEPT_BY_TOKEN and not getattr(model, "_is_stateful", False)
+
+
+def _read(model: PreTrainedModel, ids: Tensor, mask: Tensor, copies: int) -> DynamicCache:
+    """Return the key-value cache of prompts without their last token, each ``copies`` times."""
+    cache = DynamicCache(config=model.config)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    model(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1)
+    cache.batch_repeat_interleave(copies)
+    return cache

@@ -1,0 +1,37 @@
+"""`arena repro`: say what will run and how long it takes, then let DVC run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import click
+
+from arena_learning.cli.common import open_project
+
+
+@click.command("repro", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[DVC'S ARGUMENTS]...")
+def command(arguments: tuple[str, ...]) -> None:
+    """Run `dvc repro`; say before it which stages will run, and before each stage how much is left.
+
+    All arguments go to DVC (`arena repro --force train@sft-i1`). The exit code is DVC's. With --dry nothing runs.
+
+    Seconds are those of each stage's last run in this project (.arena/seconds.jsonl). For a stage that has not run yet
+    they are the measured ones of the profile that params.yaml equals (profiles/seconds.json), or unknown.
+    """
+    from arena_learning.core import PLAN
+    from arena_learning.project import DVC, plan_run, plan_text
+
+    params, paths = open_project()
+    plan = plan_run(arguments, params, paths)
+    environment = dict(os.environ)
+    if plan is not None:  # else DVC says below what is wrong
+        click.echo(plan_text(plan))
+        if "--dry" in arguments:
+            return
+        environment[PLAN] = json.dumps({stage.name: stage.seconds for stage in plan.stages})
+    sys.stdout.flush()
+    # This process becomes DVC, so that its exit code, its terminal and a Ctrl-C are those of `dvc repro`.
+    os.execve(sys.executable, [*DVC, "repro", *arguments], environment)

@@ -1,0 +1,86 @@
+"""How long the stages of the pipeline take: each notes its seconds, and says how much of a planned run is left.
+
+`arena repro` plans a run and hands the plan to DVC's stages in an environment variable. A stage that DVC runs without
+a plan prints nothing more than before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from arena_learning.core.paths import Paths
+
+PLAN = "ARENA_REPRO_PLAN"  # environment variable with the plan: JSON, seconds (or null) by stage, in order
+_STAGE = "DVC_STAGE"  # set by DVC: the name of the stage that it runs
+
+
+@contextmanager
+def timed_stage(paths: Paths) -> Iterator[None]:
+    """Print what is left of the plan, and note the block's seconds if DVC runs it as a stage and it succeeds."""
+    stage = os.environ.get(_STAGE, "")
+    place = _place(stage, os.environ.get(PLAN, ""))
+    if place:
+        sys.stderr.write(f"{place}\n")
+        sys.stderr.flush()
+    start = time.monotonic()
+    yield
+    if stage:
+        _note(stage, time.monotonic() - start, paths)
+
+
+def read_seconds(paths: Paths) -> dict[str, float]:
+    """Return the seconds of each stage's last run under DVC in this project, by the stage's name in dvc.yaml."""
+    try:
+        lines = paths.stage_seconds.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    found: dict[str, float] = {}
+    for line in lines:
+        try:
+            row = json.loads(line)
+            found[str(row["stage"])] = float(row["seconds"])
+        except (ValueError, KeyError, TypeError):  # a line that a kill has cut: an older run's figure stands
+            continue
+    return found
+
+
+def left_text(plan: Mapping[str, float | None]) -> str:
+    """Return the time that the stages of ``plan`` take together, in words; None is a stage of unknown length.
+
+    Example:
+        >>> left_text({"weights": 20.0, "train@sft-i1": 400.0, "track": None})
+        'about 7 min, without 1 stage of unknown length'
+    """
+    known = [seconds for seconds in plan.values() if seconds is not None]
+    unknown = len(plan) - len(known)
+    if unknown and not known:
+        return "unknown time"
+    minutes = round(sum(known) / 60)
+    about = f"about {minutes} min" if minutes else "less than a minute"
+    return (
+        f"{about}, without {unknown} stage{'s' if unknown > 1 else ''} of unknown length"
+        if unknown
+        else about
+    )
+
+
+def _place(stage: str, plan: str) -> str:
+    """Return where in the plan the stage stands; empty if it is in no plan."""
+    known: dict[str, float | None] = json.loads(plan) if plan else {}
+    if stage not in known:
+        return ""
+    names = list(known)
+    number = names.index(stage) + 1
+    left = {name: known[name] for name in names[number - 1 :]}
+    return f"stage {number} of {len(names)}; left: {left_text(left)}"
+
+
+def _note(stage: str, seconds: float, paths: Paths) -> None:
+    paths.stage_seconds.parent.mkdir(parents=True, exist_ok=True)
+    with paths.stage_seconds.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"stage": stage, "seconds": round(seconds, 1)}) + "\n")

@@ -1,0 +1,86 @@
+"""`arena repro`: DVC with a plan before it; its exit code, its arguments and its Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from arena_learning.core.paths import Paths
+from arena_learning.core.stage_seconds import read_seconds
+from pipeline.project import environment, make_project, run
+from sample import one_iteration
+
+pytestmark = pytest.mark.pipeline
+
+STAGES = """stages:
+  prepare: {cmd: arena prepare, deps: [data/pool.jsonl], outs: [data/prepared/test.jsonl]}
+  count: {cmd: wc -l data/prepared/test.jsonl > count.txt, deps: [data/prepared/test.jsonl], outs: [count.txt]}
+  fails: {cmd: exit 3, deps: [count.txt], frozen: true}
+  waits: {cmd: touch started && exec sleep 100, always_changed: true, frozen: true}
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with four quick stages; it needs no model."""
+    root = tmp_path_factory.mktemp("repro")
+    make_project(root, root / "no-model", rounds=one_iteration(), splits={f"d{n}": 3 for n in (1, 2, 3)})
+    (root / "dvc.yaml").write_text(STAGES.replace(", frozen: true", ""), encoding="utf-8")
+    return root
+
+
+def test_the_plan_stands_before_the_run_and_the_next_one_knows_its_seconds(root: Path) -> None:
+    plan = run(root, "arena", "repro", "--dry", "count")
+    assert "2 stages to run: unknown time\n  prepare  unknown" in plan.replace("   unknown", "  unknown")
+    assert not (root / "count.txt").exists()
+    output = run(root, "arena", "repro", "count")
+    assert "stage 1 of 2; left: unknown time" in output
+    assert (root / "count.txt").read_text(encoding="utf-8").startswith("6 ")  # `make_project` holds out 6
+    assert read_seconds(Paths(root)).keys() == {
+        "prepare"
+    }  # a command that is not this project's notes nothing
+    assert "2 stages to run: less than a minute, without 1 stage of unknown length" in run(
+        root, "arena", "repro", "--dry", "--force", "count"
+    )
+    assert "no stage to run" in run(root, "arena", "repro", "--dry", "count")
+
+
+def test_by_hand_a_stage_says_nothing_of_a_plan(root: Path) -> None:
+    assert "; left: " not in run(root, "dvc", "repro", "--force", "prepare")
+
+
+def test_the_exit_code_and_the_errors_are_dvcs(root: Path) -> None:
+    by_hand = run(root, "dvc", "repro", "fails", code=255)
+    assert "failed to reproduce 'fails'" in by_hand
+    assert "failed to reproduce 'fails'" in run(root, "arena", "repro", "fails", code=255)
+    assert "nothing-like-it" in run(root, "arena", "repro", "nothing-like-it", code=255)
+
+
+def test_a_ctrl_c_ends_the_stage_and_leaves_the_project_usable(root: Path) -> None:
+    started = root / "started"
+    process = subprocess.Popen(
+        ["arena", "repro", "waits"],
+        cwd=root,
+        env=environment(),
+        start_new_session=True,  # a process group of its own, as a terminal makes one
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until = time.monotonic() + 240
+        while not started.exists() and time.monotonic() < until:
+            time.sleep(0.1)
+        assert started.exists()
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(timeout=90) != 0  # before the 100 s of the stage are over
+        with pytest.raises(ProcessLookupError):  # nobody of the group is left
+            os.killpg(process.pid, 0)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert "no stage to run" in run(root, "arena", "repro", "--dry", "count")

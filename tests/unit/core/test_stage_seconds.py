@@ -1,0 +1,79 @@
+"""What a stage notes of its time, and what it says of the time left."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from arena_learning.core.paths import Paths
+from arena_learning.core.stage_seconds import PLAN, left_text, read_seconds, timed_stage
+
+
+@pytest.fixture
+def paths(tmp_path, monkeypatch):
+    for name in ("DVC_ROOT", "DVC_STAGE", PLAN):
+        monkeypatch.delenv(name, raising=False)
+    return Paths(tmp_path)
+
+
+def run(paths):
+    with timed_stage(paths):
+        pass
+
+
+def test_a_stage_that_dvc_runs_notes_its_seconds_and_the_last_run_counts(paths, monkeypatch):
+    monkeypatch.setenv("DVC_STAGE", "judge@sft-i1")
+    run(paths)
+    paths.stage_seconds.write_text(
+        '{"stage": "judge@sft-i1", "seconds": 30.5}\n'
+        '{"stage": "train@sft-i1", "seconds": 400}\n'
+        '{"stage": "judge@sft-i1", "seconds": 12.0}\n'
+        '{"stage": "train@sft-i1", "sec',
+        encoding="utf-8",
+    )
+    assert read_seconds(paths) == {"judge@sft-i1": 12.0, "train@sft-i1": 400.0}
+
+
+def test_two_runs_are_two_lines(paths, monkeypatch):
+    monkeypatch.setenv("DVC_STAGE", "answer-base")
+    run(paths)
+    run(paths)
+    rows = [json.loads(line) for line in paths.stage_seconds.read_text(encoding="utf-8").splitlines()]
+    assert [row["stage"] for row in rows] == ["answer-base", "answer-base"]
+    assert all(row["seconds"] >= 0 for row in rows)
+
+
+def test_by_hand_or_after_an_error_nothing_is_noted(paths, monkeypatch, capsys):
+    run(paths)
+    monkeypatch.setenv("DVC_STAGE", "answer-base")
+    with pytest.raises(RuntimeError), timed_stage(paths):
+        raise RuntimeError
+    assert not paths.stage_seconds.exists()
+    assert capsys.readouterr() == ("", "")  # without a plan a stage says what it always said
+    assert read_seconds(paths) == {}
+
+
+def test_a_planned_stage_says_where_it_stands_and_what_is_left(paths, monkeypatch, capsys):
+    monkeypatch.setenv(PLAN, json.dumps({"weights": 60, "train@sft-i1": 390, "evaluate": 150, "track": None}))
+    monkeypatch.setenv("DVC_STAGE", "train@sft-i1")
+    run(paths)
+    # 390 s + 150 s = 9 min
+    assert capsys.readouterr().err == "stage 2 of 4; left: about 9 min, without 1 stage of unknown length\n"
+    monkeypatch.setenv("DVC_STAGE", "judge@sft-i1")  # a stage outside the plan
+    run(paths)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        ([1.0, 20.0], "less than a minute"),
+        ([100.0, 100.0], "about 3 min"),
+        ([None, None], "unknown time"),
+        ([120.0, None, None], "about 2 min, without 2 stages of unknown length"),
+        ([], "less than a minute"),
+    ],
+)
+def test_the_time_left_in_words(seconds, words):
+    assert left_text({str(n): one for n, one in enumerate(seconds)}) == words
