@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from arena_learning.params import Rl
 
 OnlineMethod = Literal["rloo", "grpo"]
-SAMPLED = 32  # answers sampled at once, where the device's batch is not larger
+SAMPLED = 64  # answers sampled at once, where the device's batch is not larger
 
 
 class OnlineTrained(NamedTuple):
