@@ -15,6 +15,7 @@ from arena_learning.core.paths import Paths
 from arena_learning.engines.weights import weights_digest
 from arena_learning.judge.build import open_judge
 from arena_learning.judge.play import Pairing, play_games
+from arena_learning.judge.point_scores import PointScores
 from arena_learning.judge.reward import Calibration, RewardJudge
 from arena_learning.params import parse_params
 from arena_learning.schema.rows import Turn
@@ -193,12 +194,12 @@ def test_an_answer_is_read_once_however_many_it_meets(folder, tmp_path, make_ins
         assert not watched, "and remembered"
 
 
-def test_rewards_in_memory_are_bounded(folder, monkeypatch):
-    monkeypatch.setattr("arena_learning.judge.reward._KEPT", 3)
+def test_rewards_in_memory_are_bounded(folder):
     made = judge(folder("llama"))
+    made._known = PointScores(most=3)
     presentations = [present(text, "poor") for text in FIT]
     one_by_one = [made.score([p])[0][:2] for p in presentations]
-    assert len(made._known) <= 4
+    assert len(made._known) <= 3
     assert one_by_one == [verdict[:2] for verdict in judge(folder("llama")).score(presentations)]
 
 

@@ -50,7 +50,8 @@ def doctor(as_json: bool) -> None:
     "kinds",
     multiple=True,
     metavar="KIND",
-    help='export, checkpoints, "opponents\' weights", experiments or "DVC cache"; may be repeated.  [default: all]',
+    help='export, checkpoints, "opponents\' weights", embeddings, experiments or "DVC cache"; may be repeated.  '
+    "[default: all]",
 )
 @json_option
 def clean(yes: bool, kinds: tuple[str, ...], as_json: bool) -> None:

@@ -206,6 +206,11 @@ class Paths:
         return self.scratch / "store.sqlite"
 
     @property
+    def vectors(self) -> Path:
+        """Database of embedding vectors, in a folder of its own with its log; see `store.VectorStore`."""
+        return self.scratch / "embeddings" / "vectors.sqlite"
+
+    @property
     def stage_seconds(self) -> Path:
         """How long each stage took, a line for each run of it."""
         return self.scratch / "seconds.jsonl"

@@ -32,12 +32,16 @@ def _open(name: str, params: p.Params, paths: Paths) -> Judge:
     judge = params.judges[name]
     if judge.kind == "rubric":
         from arena_learning.judge.rubric import RubricJudge
+        from arena_learning.pool import shared_embedder
 
-        return RubricJudge(judge.points, cosines=(judge.cosine_none, judge.cosine_full))
+        return RubricJudge(
+            judge.points, shared_embedder(paths.vectors), cosines=(judge.cosine_none, judge.cosine_full)
+        )
     if judge.kind == "reference":
         from arena_learning.judge.reference import ReferenceJudge
+        from arena_learning.pool import shared_embedder
 
-        return ReferenceJudge()
+        return ReferenceJudge(shared_embedder(paths.vectors))
     if judge.kind == "longer":
         from arena_learning.judge.length_baseline import LengthBaselineJudge
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arena_learning.judge.base import Presentation, Verdict
+from arena_learning.judge.point_scores import Answer, PointScores
 from arena_learning.pool import Embedder, shared_embedder
 
 VERSION = "1"
@@ -21,26 +22,30 @@ class ReferenceJudge:
 
     def __init__(self, embedder: Embedder | None = None) -> None:
         self._embedder = embedder or shared_embedder()
+        self._scores = PointScores[float]()
         self.label = f"reference v{VERSION}"
         self.fingerprint = {"judge": self.label, "embeddings": self._embedder.version}
 
     def score(self, presentations: Sequence[Presentation]) -> list[Verdict]:
-        """Score each presentation; an instruction without a reference is unscored."""
-        wanted = {p.instruction.reference or "" for p in presentations}
-        self._embedder.embed(
-            sorted(wanted | {r.text for p in presentations for r in (p.first, p.second)} - {""})
-        )
-        return [self._verdict(p) for p in presentations]
+        """Score each presentation, each distinct answer once; an instruction without a reference is unscored."""
+        scored = [p for p in presentations if p.instruction.reference]
+        answers = [(p.instruction, response) for p in scored for response in (p.first, p.second)]
+        found = iter(self._scores.of(answers, self._score_all))
+        return [
+            _verdict(next(found), next(found))
+            if p.instruction.reference
+            else Verdict(None, None, "", unscored="the instruction has no reference")
+            for p in presentations
+        ]
 
     def close(self) -> None:
         """Nothing to free: the process shares the embedder."""
 
-    def _verdict(self, presentation: Presentation) -> Verdict:
-        reference = presentation.instruction.reference
-        if not reference:
-            return Verdict(None, None, "", unscored="the instruction has no reference")
-        one, two = (self._score(reference, r.text) for r in (presentation.first, presentation.second))
-        return Verdict(one, two, f"Similarity to the reference: first {one:g}, second {two:g}")
+    def _score_all(self, answers: Sequence[Answer]) -> list[float]:
+        pairs = [(instruction.reference or "", response.text) for instruction, response in answers]
+        # All in one call, which is several times faster.
+        self._embedder.embed(sorted({text for pair in pairs if pair[1].strip() for text in pair}))
+        return [self._score(*pair) for pair in pairs]
 
     def _score(self, reference: str, text: str) -> float:
         if not text.strip():
@@ -48,3 +53,7 @@ class ReferenceJudge:
         vectors = self._embedder.embed([reference, text])
         cosine = float(vectors[0] @ vectors[1])
         return round(1 + 9 * min(1.0, max(0.0, (cosine - _FLOOR) / (1 - _FLOOR))), 1)
+
+
+def _verdict(one: float, two: float) -> Verdict:
+    return Verdict(one, two, f"Similarity to the reference: first {one:g}, second {two:g}")

@@ -7,7 +7,6 @@ Each response is scored by itself, and only once, so the order of a presentation
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from math import exp
@@ -17,14 +16,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from arena_learning.core import canonical
 from arena_learning.engines import ChatSettings, weights_digest
 from arena_learning.judge.base import Presentation, Scored, Verdict
+from arena_learning.judge.point_scores import Answer, PointScores
 from arena_learning.judge.reward_model import Dtype, End, RewardModel
 from arena_learning.schema import Instruction, Response
 
 VERSION = "1"
-_KEPT = 200_000  # rewards in memory
 _PASSES = 4  # passes of the model in one call: enough answers to group those of similar length
 _TOO_LONG = "longer than the reward model's context"
 _WIDEST = 50.0  # beyond this the logistic function is 0 or 1 in a float anyway
@@ -115,7 +113,7 @@ class RewardJudge:
         )
         self._calibration = calibration
         self.batch_size, self.batch_exact = batch_size * _PASSES, self._model.exact
-        self._known: dict[bytes, _Known] = {}
+        self._known = PointScores[_Known]()
         digest, reading = weights_digest(folder), self._model.reading
         others = [reading[field] for field in ("dtype", "end") if field in reading]
         self.label = " ".join([f"reward {digest[:8]} v{VERSION}", *others])
@@ -166,18 +164,15 @@ class RewardJudge:
         why = f"Reward: first {one.reward:.3f}, second {two.reward:.3f}"
         return Verdict(scores[0], scores[1], why, tokens=tokens, seconds=tokens * seconds)
 
-    def _know(self, answers: Sequence[tuple[Instruction, Response]]) -> list[_Known]:
+    def _know(self, answers: Sequence[Answer]) -> list[_Known]:
         """Return the rewards of answers; the model reads each distinct answer once, across calls too."""
-        keys = [_key(*answer) for answer in answers]
-        new = {key: answer for key, answer in zip(keys, answers, strict=True) if key not in self._known}
-        if len(self._known) + len(new) > _KEPT:
-            new = dict(zip(keys, answers, strict=True))
-            self._known.clear()
-        rows = {key: self._model.encode(*answer) for key, answer in new.items()}
-        fit = {key: row for key, row in rows.items() if len(row.ids) <= self._model.context}
-        rewards = dict(zip(fit, self._model.rewards(list(fit.values())), strict=True))
-        self._known |= {key: _Known(rewards.get(key), len(row.ids)) for key, row in rows.items()}
-        return [self._known[key] for key in keys]
+        return self._known.of(answers, self._read)
+
+    def _read(self, answers: Sequence[Answer]) -> list[_Known]:
+        rows = [self._model.encode(*answer) for answer in answers]
+        fit = [place for place, row in enumerate(rows) if len(row.ids) <= self._model.context]
+        rewards = dict(zip(fit, self._model.rewards([rows[place] for place in fit]), strict=True))
+        return [_Known(rewards.get(place), len(row.ids)) for place, row in enumerate(rows)]
 
 
 class _Known(NamedTuple):
@@ -185,8 +180,3 @@ class _Known(NamedTuple):
 
     reward: float | None
     tokens: int
-
-
-def _key(instruction: Instruction, response: Response) -> bytes:
-    texts = [[turn.role, turn.content] for turn in instruction.turns]
-    return hashlib.sha256(canonical([texts, response.text]).encode()).digest()

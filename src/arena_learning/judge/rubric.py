@@ -17,6 +17,7 @@ import numpy as np
 from arena_learning.core import TEXT_VERSION, sentences, words
 from arena_learning.judge.base import Presentation, Verdict
 from arena_learning.judge.penalties import Penalty, find_penalties
+from arena_learning.judge.point_scores import Answer, PointScores
 from arena_learning.pool import Embedder, shared_embedder
 from arena_learning.schema import (
     Criterion,
@@ -50,7 +51,7 @@ class RubricJudge:
         cosines: similarities at which a semantic criterion starts to be met and is fully met.
     """
 
-    batch_size = 64
+    batch_size = 256  # games: enough windows to batch those of like length
     pointwise = True
 
     def __init__(
@@ -62,6 +63,7 @@ class RubricJudge:
         self._content_only = points == "content"
         self._none, self._full = cosines
         self._embedder = embedder or shared_embedder()
+        self._scores = PointScores[Score]()
         self.label = f"rubric-{points} v{VERSION}"
         if cosines != (_COSINE_NONE, _COSINE_FULL):
             self.label += f" cosines {self._none:g}-{self._full:g}"
@@ -72,9 +74,19 @@ class RubricJudge:
         }
 
     def score(self, presentations: Sequence[Presentation]) -> list[Verdict]:
-        """Score each presentation; an instruction without a rubric is unscored."""
-        self._embed_ahead(presentations)
-        return [self._verdict(p) for p in presentations]
+        """Score each presentation, each distinct answer once; an instruction without a rubric is unscored."""
+        unscored = [self._unscored(p.instruction) for p in presentations]
+        answers = [
+            (p.instruction, response)
+            for p, reason in zip(presentations, unscored, strict=True)
+            if not reason
+            for response in (p.first, p.second)
+        ]
+        found = iter(self._scores.of(answers, self._score_all))
+        return [
+            Verdict(None, None, "", unscored=reason) if reason else _verdict(next(found), next(found))
+            for reason in unscored
+        ]
 
     def close(self) -> None:
         """Nothing to free: the process shares the embedder."""
@@ -107,16 +119,17 @@ class RubricJudge:
         lines = [f"[{c.met:.2f} x {p.weight:g}] {p.describe()}: {c.seen}" for p, c in earned]
         return Score(_halves(value), "\n".join([*lines, *(flaw.what for flaw in penalties)]))
 
-    def _verdict(self, presentation: Presentation) -> Verdict:
-        instruction, first, second = presentation
+    def _unscored(self, instruction: Instruction) -> str:
+        """Return why answers to ``instruction`` cannot be scored, or an empty string."""
         if not instruction.rubric:
-            return Verdict(None, None, "", unscored="the instruction has no rubric")
+            return "the instruction has no rubric"
         if self._content_only and not any(p.is_content for p in _criteria(instruction)):
-            return Verdict(None, None, "", unscored="the rubric has no content point")
-        one = self.score_response(instruction, first)
-        two = one if second is first else self.score_response(instruction, second)
-        rationale = f"First: {one.value:g}\n{one.rationale}\nSecond: {two.value:g}\n{two.rationale}"
-        return Verdict(one.value, two.value, rationale)
+            return "the rubric has no content point"
+        return ""
+
+    def _score_all(self, answers: Sequence[Answer]) -> list[Score]:
+        self._embed_ahead(answers)
+        return [self.score_response(*answer) for answer in answers]
 
     def _semantic(self, criterion: Criterion, text: str) -> CriterionResult:
         windows = _windows(text)
@@ -127,14 +140,19 @@ class RubricJudge:
         met = (cosine - self._none) / (self._full - self._none)
         return CriterionResult(round(min(1.0, max(0.0, met)), 2), f"cosine {cosine:.2f}")
 
-    def _embed_ahead(self, presentations: Sequence[Presentation]) -> None:
+    def _embed_ahead(self, answers: Sequence[Answer]) -> None:
         """Embed all texts of a batch in one call, which is several times faster."""
         texts = []
-        for instruction, first, second in presentations:
+        for instruction, response in answers:
             wanted = [p.text for p in _criteria(instruction) if p.kind == "semantic"]
             if wanted:
-                texts += [*wanted, *_windows(first.text), *_windows(second.text)]
+                texts += [*wanted, *_windows(response.text)]
         self._embedder.embed(texts)
+
+
+def _verdict(one: Score, two: Score) -> Verdict:
+    rationale = f"First: {one.value:g}\n{one.rationale}\nSecond: {two.value:g}\n{two.rationale}"
+    return Verdict(one.value, two.value, rationale)
 
 
 def _criteria(instruction: Instruction) -> list[Criterion]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from arena_learning.core import ArenaError, Paths, write_json
 from arena_learning.params import NONE, SPLITS, Params
-from arena_learning.pool.embeddings import shared_embedder
+from arena_learning.pool.embeddings import Embedder, shared_embedder
 from arena_learning.pool.filters import Dropped, conversation_text, filter_instructions
 from arena_learning.pool.read import read_answers, read_pool, with_references
 from arena_learning.pool.split import draw
@@ -63,7 +63,7 @@ def prepare_pool(params: Params, paths: Paths) -> dict[str, Any]:
     if pool.references:
         answers = read_answers(paths.user_file(pool.references, "pool.references", outside=outside))
         instructions = with_references(instructions, answers)
-    prepared = split_pool(instructions, params)
+    prepared = split_pool(instructions, params, shared_embedder(paths.vectors))
     for name, rows in prepared.splits.items():
         write_rows(paths.split(name), sorted(rows, key=lambda i: i.id))
     for path in (paths.split(NONE), paths.sft(NONE), paths.preferences(NONE)):
@@ -73,7 +73,9 @@ def prepare_pool(params: Params, paths: Paths) -> dict[str, Any]:
     return card
 
 
-def split_pool(instructions: Sequence[Instruction], params: Params) -> PreparedPool:
+def split_pool(
+    instructions: Sequence[Instruction], params: Params, embedder: Embedder | None = None
+) -> PreparedPool:
     """Filter the pool, draw test and validation set, decontaminate the rest against them, draw the splits."""
     pool, seed = params.pool, params.seed
     kept, dropped = filter_instructions(instructions, pool.filters)
@@ -82,7 +84,8 @@ def split_pool(instructions: Sequence[Instruction], params: Params) -> PreparedP
         splits[name], kept = draw(kept, size, seed, name)
         _demand(name, size, len(splits[name]))
     held_out = splits["test"] + splits["validation"]
-    kept, contaminated = decontaminate(kept, held_out, pool.filters.contamination, pool.filters.nearest)
+    filters = pool.filters
+    kept, contaminated = decontaminate(kept, held_out, filters.contamination, filters.nearest, embedder)
     for name in SPLITS:
         size = pool.splits.get(name, 0)
         splits[name], kept = draw(kept, size, seed, name)
@@ -91,12 +94,16 @@ def split_pool(instructions: Sequence[Instruction], params: Params) -> PreparedP
 
 
 def decontaminate(
-    instructions: Sequence[Instruction], held_out: Sequence[Instruction], threshold: float, nearest: int
+    instructions: Sequence[Instruction],
+    held_out: Sequence[Instruction],
+    threshold: float,
+    nearest: int,
+    embedder: Embedder | None = None,
 ) -> tuple[list[Instruction], list[Dropped]]:
     """Drop instructions with a cosine of at least ``threshold`` to a held-out one or among its ``nearest`` (0: off)."""
     if not instructions or not held_out or not (threshold or nearest):
         return list(instructions), []
-    embedder = shared_embedder()
+    embedder = embedder or shared_embedder()
     ours = embedder.embed([conversation_text(i) for i in instructions])
     theirs = embedder.embed([conversation_text(i) for i in held_out])
     similarity = ours @ theirs.T

@@ -18,6 +18,7 @@ REMADE = {
     "export": "written again when its model next answers",
     "checkpoints": "an interrupted training then starts from the beginning",
     "opponents' weights": "prepared again from their source when they next answer",
+    "embeddings": "vectors of texts, computed again when a judge next needs them",
     "experiments": "checkpoints of experiments that ran in a copy",
     "DVC cache": "objects that no branch, tag, experiment or file here refers to; their stages would run again",
 }

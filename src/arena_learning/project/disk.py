@@ -81,6 +81,7 @@ def _all(params: Params, paths: Paths) -> Iterator[Item]:
         ("reports", paths.reports),
         ("opponents' weights", paths.opponent_weights),
         ("experiments", paths.experiments),
+        ("embeddings", paths.vectors.parent),
         ("memory", paths.store),
         ("MLflow", paths.mlruns),
         ("DVC cache", paths.dvc_cache),

@@ -1,4 +1,5 @@
 from .store import Store, store_key
+from .vectors import VectorStore
 from .work_queue import lease_work
 
-__all__ = ["Store", "lease_work", "store_key"]
+__all__ = ["Store", "VectorStore", "lease_work", "store_key"]

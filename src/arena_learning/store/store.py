@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
@@ -21,19 +21,10 @@ from arena_learning.core import ArenaError, canonical
 from arena_learning.schema import SCHEMA_VERSION
 from arena_learning.store import layout as store_layout
 from arena_learning.store import leases
+from arena_learning.store.database import CHUNK, connect, failure, make_folder, transaction
 
 Kind = Literal["response", "game"]
 
-_PATIENCE_SECONDS = 60.0
-_SETTINGS = (
-    # Do not wait for the disk at each batch: in WAL mode a killed process still loses nothing, and a power failure
-    # only the last batches.
-    "synchronous=NORMAL",
-    # Some builds of SQLite overwrite freed pages with zeros through the log: dropping a table of 0.9 GB then needs
-    # 0.9 GB of log. Deleted values are not confidential.
-    "secure_delete=OFF",
-)
-_CHUNK = 500  # older versions of SQLite allow 999 variables per statement
 _ANEW = "move the file away: a new one is created, and answers are requested again"
 
 
@@ -77,33 +68,15 @@ class Store:
 
     def __init__(self, path: Path, *, fresh: bool = False) -> None:
         self._path, self._fresh = path, fresh
+        make_folder(path, "the store")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ArenaError(f"cannot create the store's folder: {error.strerror}", where=str(path)) from None
-        try:
-            self._db = sqlite3.connect(path, timeout=_PATIENCE_SECONDS, isolation_level=None)
-            self._to_wal()
-            for setting in _SETTINGS:
-                self._db.execute(f"PRAGMA {setting}")
+            self._db = connect(path)
             self._db.execute(store_layout.SCHEMA)
             self._db.execute(leases.SCHEMA)
-            store_layout.migrate(self._db, path, self._transaction)
-            self._leases = leases.Leases(self._db, path.with_name(f"{path.name}.holders"), _CHUNK)
+            store_layout.migrate(self._db, path, partial(transaction, self._db))
+            self._leases = leases.Leases(self._db, path.with_name(f"{path.name}.holders"), CHUNK)
         except sqlite3.Error as error:
             raise self._failed(error) from None
-
-    def _to_wal(self) -> None:
-        """Turn write-ahead logging on, with retries: for a new file SQLite does not wait for another process here."""
-        end = time.monotonic() + _PATIENCE_SECONDS
-        while True:
-            try:
-                self._db.execute("PRAGMA journal_mode=WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > end:
-                    raise
-                time.sleep(0.02)
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, dict[str, Any]]:
         """Return the stored values of ``keys``; keys without a value are left out."""
@@ -111,8 +84,8 @@ class Store:
         if self._fresh:
             return found
         try:
-            for start in range(0, len(keys), _CHUNK):
-                chunk = keys[start : start + _CHUNK]
+            for start in range(0, len(keys), CHUNK):
+                chunk = keys[start : start + CHUNK]
                 marks = ",".join("?" * len(chunk))
                 rows = self._db.execute(f"SELECT key, value FROM memory WHERE key IN ({marks})", chunk)
                 found.update(_parsed(rows.fetchall()))
@@ -213,32 +186,13 @@ class Store:
     def _writing(self) -> Iterator[None]:
         """Run the block in one transaction: all of it is saved, or nothing."""
         try:
-            with self._transaction():
+            with transaction(self._db):
                 yield
         except sqlite3.Error as error:
             raise self._failed(error) from None
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:  # SQLite rolls back by itself when the disk is full
-                self._db.execute("ROLLBACK")
-            raise
-
     def _failed(self, error: sqlite3.Error | str) -> ArenaError:
-        text = "a value in it is not JSON" if "Could not decode" in str(error) else str(error)
-        hint = {
-            "database or disk is full": "free some disk space and run again: stored answers are kept",
-            "file is not a database": _ANEW,
-            "database disk image is malformed": _ANEW,
-            "a value in it is not JSON": _ANEW,
-            "database is locked": "another process has locked it for a minute: wait until it finishes, or end it",
-        }.get(text, "")
-        return ArenaError(f"the store failed: {text}", where=str(self._path), hint=hint)
+        return failure("the store", self._path, error, kept="stored answers are kept", anew=_ANEW)
 
 
 def _parsed(rows: Sequence[tuple[bytes, str]]) -> Iterator[tuple[bytes, dict[str, Any]]]:

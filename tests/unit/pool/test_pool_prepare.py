@@ -103,5 +103,6 @@ def test_prepare_writes_every_file_and_the_same_bytes_again(tmp_path, make_param
     )
     assert paths.sft("none").read_bytes() == paths.preferences("none").read_bytes() == b""
     before = {p: p.read_bytes() for p in paths.split("d1").parent.iterdir()}
+    assert paths.vectors.is_file()  # the next preparation, and judges, have these vectors
     prepare_pool(params, paths)
     assert before == {p: p.read_bytes() for p in paths.split("d1").parent.iterdir()}

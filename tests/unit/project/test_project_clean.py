@@ -21,6 +21,8 @@ def filled(project):
     write_text(paths.exports / f"{digest}-made-q8_0-v1.gguf", "g" * 50)
     write_text(paths.exports / "0123-made-q8_0-v1.gguf", "g" * 60)
     write_text(paths.store, "s" * 70)
+    write_text(paths.vectors, "v" * 80)
+    write_text(paths.vectors.with_name(f"{paths.vectors.name}-wal"), "w" * 10)
     return project
 
 
@@ -55,10 +57,12 @@ def test_cleaning_shows_first_frees_then_and_never_touches_what_was_paid(filled)
         "export": 110,
         "checkpoints": 300,
         "opponents' weights": 0,
+        "embeddings": 90,
         "experiments": 0,
         "DVC cache": 0,
     }
     assert list(paths.exports.iterdir()) == []
+    assert not paths.vectors.parent.exists()
     assert paths.store.read_text(encoding="utf-8") == "s" * 70
     kinds = {item.kind for item in disk_usage(params, paths)}
     assert kinds == {"model", "reward model", "rows", "arena", "memory"}
