@@ -126,9 +126,9 @@ def answer(
         mask = mask.to(model.device)
         drawn = [place * copies + copy for place in places for copy in range(copies)]
         chooser = Chooser(numbers[drawn].to(model.device), front, temperature, pad)
-        read = {}
+        read: dict[str, DynamicCache] = {}
         if copies > 1 and front > 1 and _repeats(model):
-            read = {"past_key_values": _read(model, ids[:, :-1], mask[:, :-1], copies)}
+            read = _read(model, ids[:, :-1], mask[:, :-1], copies)
         out = model.generate(
             input_ids=ids.repeat_interleave(copies, 0),
             attention_mask=mask.repeat_interleave(copies, 0),
@@ -148,10 +148,13 @@ def _repeats(model: PreTrainedModel) -> bool:
     return set(kinds) <= KEPT_BY_TOKEN and not getattr(model, "_is_stateful", False)
 
 
-def _read(model: PreTrainedModel, ids: Tensor, mask: Tensor, copies: int) -> DynamicCache:
-    """Return the key-value cache of prompts without their last token, each ``copies`` times."""
+def _read(model: PreTrainedModel, ids: Tensor, mask: Tensor, copies: int) -> dict[str, DynamicCache]:
+    """Return the cache of prompts without their last token, each ``copies`` times, as an argument of the model."""
+    from transformers.generation.utils import ALL_CACHE_NAMES
+
+    name = ALL_CACHE_NAMES[0]  # `past_key_values`, and from transformers 5.24 on `cache`
     cache = DynamicCache(config=model.config)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    model(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1)
+    model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1, **{name: cache})
     cache.batch_repeat_interleave(copies)
-    return cache
+    return {name: cache}
