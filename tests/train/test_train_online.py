@@ -110,14 +110,14 @@ def rewards(report):
 
 @pytest.mark.parametrize("method", ["rloo", "grpo"])
 def test_the_judges_word_raises_what_it_rewards(train, method):
-    report, folder = train(method, epochs=16)
+    report, folder = train(method, epochs=24)
     (phase,) = report.phases
     assert phase.name == method
-    assert phase.steps == 16
+    assert phase.steps == 24
     assert phase.rows.kept == 4
     assert fmean(rewards(report)[-4:]) > fmean(rewards(report)[:4]) + 0.5
     figures = phase.figures
-    assert figures["sampled"] == 16 * 4 * 4
+    assert figures["sampled"] == 24 * 4 * 4
     assert figures["unscored"] == 0
     assert figures["reward_trend"] > 0.5
     assert 0.5 < figures["monitor_agreement"] < 1  # what has more of a letter is longer, mostly
