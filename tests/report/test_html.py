@@ -153,3 +153,44 @@ def test_a_round_that_learnt_from_samples_says_how_they_scored_and_under_which_l
         "the mean 2.93, the best 4.99." in said
     )
     assert "Trained on 7 rows under the loss apo_zero." in said
+
+
+def test_a_leaderboard_says_how_independent_its_judge_is(make_params):
+    from arena_learning.params import parse_params
+    from arena_learning.report.html_context import role_sentence
+
+    raw = make_params()
+    raw["judges"] = {
+        "rubric": {"kind": "rubric"},
+        "content": {"kind": "rubric", "points": "content"},
+        "reference": {"kind": "reference"},
+    }
+    raw["judge"] = {"name": "rubric"}
+    rounds = {
+        "dpo-i1": {
+            "index": 1,
+            "method": "dpo",
+            "split": "d2",
+            "target": "base",
+            "init": "base",
+            "threshold": 1.0,
+        },
+        "rloo-i1": {
+            "index": 2,
+            "method": "rloo",
+            "split": "d3",
+            "target": "base",
+            "init": "base",
+            "threshold": 0.0,
+        },
+    }
+    raw["rounds"] = {name: one | {"adds_to": "none", "labels": "none"} for name, one in rounds.items()}
+    raw["train"] = {"rloo": {"judge": "rubric", "monitor": "reference"}}
+    params = parse_params(raw, "the test")
+    assert "(dpo-i1, rloo-i1); its word counts for less" in role_sentence("rubric", params)
+    assert "from 'rubric', which reads the same rubrics" in role_sentence("content", params)
+    assert "independent" in role_sentence("reference", params)
+    raw["train"] = {"rloo": {"judge": "reference", "monitor": "rubric"}}
+    params = parse_params(raw, "the test")
+    assert "(rloo-i1); its word counts for less" in role_sentence("reference", params)
+    assert "(dpo-i1); its word counts for less" in role_sentence("rubric", params)

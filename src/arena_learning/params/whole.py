@@ -139,3 +139,27 @@ class Params(Section):
         this = self.rounds[round_name]
         wanted = this.method == "rft" or (this.method in ("dpo", "ppo") and self.dataset.pairs == "samples")
         return self.battle.samples if wanted and this.target != NONE and self.battle.samples > 1 else 0
+
+    def teachers(self) -> dict[str, list[str]]:
+        """Return the judges whose scores are learnt from, each with its rounds in order.
+
+        The rounds' judge chooses the rows, a judge of RLOO or GRPO gives the rewards. A round that learns an opponent's
+        labels without battles has no judge.
+
+        Example:
+            >>> from pathlib import Path
+            >>> from arena_learning.params import load_params
+            >>> load_params(Path("profiles/laptop.yaml")).teachers()
+            {'rubric': ['sft-i1', 'dpo-i1', 'rloo-i1']}
+        """
+        found: dict[str, list[str]] = {}
+        for name in self.ordered_rounds:
+            this = self.rounds[name]
+            if this.online:
+                judge = (self.train.rloo if this.method == "rloo" else self.train.grpo).judge
+            elif this.target != NONE:
+                judge = self.judge.name
+            else:
+                continue
+            found.setdefault(judge, []).append(name)
+        return found

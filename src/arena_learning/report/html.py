@@ -41,7 +41,6 @@ def make_report(params: Params, paths: Paths) -> Path:
             "health": html_context.health_rows(leaderboard, rounds),
             "figures": [_figure(file) for file in list_figures(paths, leaderboard)],
             "battles": html_context.battle_cards(params, paths, leaderboard["judge"]),
-            "chosen_by": params.judge.name,
             "seed": params.seed,
             "places": [*(one["name"] for one in rounds), "test set"],
         }

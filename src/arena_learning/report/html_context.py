@@ -59,7 +59,7 @@ def board_views(leaderboard: Mapping[str, Any], params: Params) -> list[dict[str
     return [
         {
             "judge": name,
-            "chose": name == params.judge.name,
+            "role": role_sentence(name, params),
             "instructions": plural(board["instructions"], "test instruction"),
             "gain": gain_sentence(board["gain"]) if board["gain"] else "",
             "verdict": board["gain"]["verdict"] if board["gain"] else "",
@@ -78,6 +78,17 @@ def board_views(leaderboard: Mapping[str, Any], params: Params) -> list[dict[str
         }
         for name, board in ordered_boards(leaderboard)
     ]
+
+
+def role_sentence(judge: str, params: Params) -> str:
+    """Return what a judge of the leaderboard had to do with the training: how far its word is independent."""
+    teachers = params.teachers()
+    if judge in teachers:
+        return f"The training learnt from this judge's scores ({', '.join(teachers[judge])}); its word counts for less."
+    alike = [one for one in teachers if params.judges[one].kind == params.judges[judge].kind == "rubric"]
+    if alike:
+        return f"The training did not learn from this judge, but from '{alike[0]}', which reads the same rubrics."
+    return "The training did not learn from this judge's scores: its word is independent."
 
 
 def health_rows(leaderboard: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
