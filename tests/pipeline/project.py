@@ -48,12 +48,22 @@ def small_params(model: Path, *, rounds: dict[str, Any], splits: dict[str, int],
     params["pool"] |= {"splits": splits, "test": test, "validation": 2}
     params["pool"]["filters"]["contamination"] = 0.0
     params["evaluate"] |= {"bootstrap": 100, "judges": ["rubric", "content"]}
-    for method in ("sft", "dpo", "ppo"):
-        params["train"][method] |= {"epochs": 1, "batch_size": 2, "device_batch_size": 2, "max_length": 512}
-    params["train"]["ppo"] |= {"max_tokens": 8}
-    params["train"]["ppo"]["reward"] |= {"batch_size": 2, "device_batch_size": 2, "max_length": 512}
+    # The paper's stages: pairs of all battles, PPO as the third one.
+    params["battle"] = {"mode": "all"}
+    params["dataset"]["pairs"] = "all"
+    params["train"] = {
+        "device": "cpu",
+        "sft": _optimiser(2e-4),
+        "dpo": _optimiser(1e-5, beta=0.1, sft_weight=1.0),
+        "ppo": _optimiser(5e-6, max_tokens=8, temperature=0.7, kl=0.1, reward=_optimiser(3e-5)),
+    }
     params["rounds"] = copy.deepcopy(rounds)
     return params
+
+
+def _optimiser(rate: float, **more: Any) -> dict[str, Any]:
+    few = {"epochs": 1, "batch_size": 2, "device_batch_size": 2, "max_length": 512}
+    return few | {"learning_rate": rate, "warmup_ratio": 0.1} | more
 
 
 def write_params(root: Path, params: dict[str, Any]) -> None:
