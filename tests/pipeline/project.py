@@ -53,6 +53,7 @@ def small_params(model: Path, *, rounds: dict[str, Any], splits: dict[str, int],
     params["dataset"]["pairs"] = "all"
     params["train"] = {
         "device": "cpu",
+        "precision": "fp32",
         "sft": _optimiser(2e-4),
         "dpo": _optimiser(1e-5, beta=0.1, sft_weight=1.0),
         "ppo": _optimiser(5e-6, max_tokens=8, temperature=0.7, kl=0.1, reward=_optimiser(3e-5)),
