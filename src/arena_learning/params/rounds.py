@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 
 from arena_learning.core import ArenaError, suggest
-from arena_learning.params import NONE, SPLITS, Params, Rl, Round
+from arena_learning.params import NONE, SPLITS, Params, Round
 
 BASE = "base"
 # Kinds of judges that score one answer by itself.
@@ -131,7 +131,7 @@ def _rewarded(this: Round, params: Params) -> Iterator[str]:
     if not this.online:
         return
     place = f"train.{this.method}"
-    found = _settings(this, params)
+    found = params.train.online(this.method)
     for role, name in (("judge", found.judge), ("monitor", found.monitor)):
         if not name:
             what = "a judge that rewards its answers" if role == "judge" else "a second judge as a monitor"
@@ -155,17 +155,13 @@ def _rewarded(this: Round, params: Params) -> Iterator[str]:
 
 def shared_criteria(this: Round, params: Params) -> bool:
     """Whether an online round's judge and monitor both score by the rubrics, so that they rise and fall together."""
-    found = _settings(this, params)
+    found = params.train.online(this.method)
     return {params.judges[name].kind for name in (found.judge, found.monitor)} == {"rubric"}
-
-
-def _settings(this: Round, params: Params) -> Rl:
-    return params.train.rloo if this.method == "rloo" else params.train.grpo
 
 
 def _compares_opponents(this: Round, params: Params) -> list[tuple[str, str]]:
     """Return role and name of the judges that compare an online round's answers with the opponents'."""
-    found = _settings(this, params)
+    found = params.train.online(this.method)
     roles = (("judge", found.judge, found.reward), ("monitor", found.monitor, "score"))
     return [
         (role, name)

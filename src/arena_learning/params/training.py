@@ -215,3 +215,7 @@ class Train(Section):
     ppo: Ppo = Ppo()
     rloo: Rloo = Rloo()
     grpo: Grpo = Grpo()
+
+    def online(self, method: str) -> Rl:
+        """Return the settings of ``rloo`` or ``grpo``."""
+        return self.rloo if method == "rloo" else self.grpo

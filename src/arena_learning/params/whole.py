@@ -156,7 +156,7 @@ class Params(Section):
         for name in self.ordered_rounds:
             this = self.rounds[name]
             if this.online:
-                judge = (self.train.rloo if this.method == "rloo" else self.train.grpo).judge
+                judge = self.train.online(this.method).judge
             elif this.target != NONE:
                 judge = self.judge.name
             else:

@@ -78,7 +78,7 @@ def _rewards(
     """
     if not this.online:
         return {}
-    own = params.train.rloo if this.method == "rloo" else params.train.grpo
+    own = params.train.online(this.method)
     asked = {name: params.judges[name].model_dump(mode="json") for name in (own.judge, own.monitor)}
     how = [asked, params.judge.disagree, params.serving.model_dump(mode="json")]
     files = {file: digest for name in asked for file, digest in found[f"judges/{name}"].items()}

@@ -24,8 +24,8 @@ STATE = "trainer_state.json"  # written last
 class CheckpointClock:
     """Says when the next checkpoint of a training is due.
 
-    A checkpoint is three models large, six for PPO: a training of a few minutes writes none. Several processes write at
-    the same step, the one at which the first of them finds it due.
+    A checkpoint is three models large, six for PPO: a training of a few minutes writes none. Of several processes
+    the first decides for all, so that they write at the same step.
 
     Args:
         minutes: between two checkpoints, and before the first one; 0: after each step.

@@ -124,7 +124,7 @@ class Session:
     ) -> Trained | None:
         from arena_learning.train.online import train_online
 
-        settings = self.params.rloo if method == "rloo" else self.params.grpo
+        settings = self.params.online(method)
         encoded = encode.encode_instructions(encoder, rows, settings.max_length - settings.max_tokens)
         if not encoded.rows or self.rewards is None:
             self._note(method, encoded.tally, None)

@@ -28,7 +28,7 @@ def open_rewards(name: str, params: Params, paths: Paths) -> Iterator[RewardInpu
     from arena_learning.train.online.group_judge import RewardInputs
 
     this = params.rounds[name]
-    settings = params.train.rloo if this.method == "rloo" else params.train.grpo
+    settings = params.train.online(this.method)
     if shared_criteria(this, params):
         sys.stderr.write(
             f"warning: train.{this.method}: {settings.judge} and {settings.monitor} both score by the rubrics, so the "
