@@ -11,6 +11,7 @@ from .contestants import (
     Weights,
 )
 from .judging import JudgeParams, Judging
+from .launch import Footprint, Launch
 from .load import load_params, parse_params
 from .pool import Filters, Pool
 from .rounds import BASE, check_round_name, check_rounds, shared_criteria
@@ -29,9 +30,11 @@ __all__ = [
     "Endpoint",
     "Evaluate",
     "Filters",
+    "Footprint",
     "Grpo",
     "JudgeParams",
     "Judging",
+    "Launch",
     "LocalModel",
     "Name",
     "Opponent",

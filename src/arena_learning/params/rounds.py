@@ -38,6 +38,8 @@ def check_rounds(params: Params) -> None:
             *_rewarded(this, params),
         )
         problems += [f"rounds.{name}.{line}" for line in found]
+    methods = dict.fromkeys(params.rounds[name].method for name in params.ordered_rounds)
+    problems += [line for method in methods for line in params.train.launch_problems(method)]
     if problems:
         raise ArenaError("\n  " + "\n  ".join(problems), where="params.yaml")
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from arena_learning.core import canonical, write_text
+from arena_learning.train import processes
 
 INPUTS = "inputs.json"
 STATE = "trainer_state.json"  # written last
@@ -37,21 +38,10 @@ class CheckpointClock:
 
     def due(self) -> bool:
         """Return whether a checkpoint is due now; if so, the time begins anew."""
-        if not _agreed(time.monotonic() - self.last >= self.seconds):
+        if not processes.from_first(lambda: time.monotonic() - self.last >= self.seconds):
             return False
         self.last = time.monotonic()
         return True
-
-
-def _agreed(found: bool) -> bool:
-    """Return what the first process found."""
-    import torch.distributed as processes
-
-    if not (processes.is_available() and processes.is_initialized()):
-        return found
-    told = [found]
-    processes.broadcast_object_list(told, src=0)
-    return told[0]
 
 
 def json_digest(value: object) -> str:

@@ -59,10 +59,10 @@ def train_dpo(job: Job, settings: Dpo, encoded: Encoded) -> Trained:
             precompute_ref_batch_size=laid.device_batch,
         )
     )
-    batches = math.ceil(len(rows) / laid.device_batch)
+    batches = math.ceil(len(rows) / (laid.device_batch * laid.processes))
     with job.progress("dpo: the start's probabilities", batches, "batches") as line:
         trainer = EncodedDPOTrainer(
-            model=load_policy(job.start),
+            model=load_policy(job.start, settings),
             args=arguments,
             train_dataset=Dataset.from_list([{name: row[name] for name in columns} for row in rows]),
             processing_class=job.start.tokenizer,

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from arena_learning.core import ArenaError, Progress
-from arena_learning.train import checkpoint
+from arena_learning.params import Footprint
+from arena_learning.train import checkpoint, processes
 from arena_learning.train.callbacks import TimedCheckpoints, Watch, loss_curve
-from arena_learning.train.load import Start
+from arena_learning.train.load import Start, load_policy
 from arena_learning.train.lora import merged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, Trainer
 
     from arena_learning.params import Optimiser, Train
+
+
+STRATEGY = (
+    "ACCELERATE_USE_FSDP",
+    "ACCELERATE_USE_DEEPSPEED",
+    "ACCELERATE_DEEPSPEED_ZERO_STAGE",
+)  # of accelerate
+SHARDED = ("DistributedType.FSDP", "DistributedType.DEEPSPEED")
 
 
 class Job(NamedTuple):
@@ -43,8 +53,12 @@ class Job(NamedTuple):
     def open_checkpoints(self, phase: str, settings: Optimiser) -> tuple[Path, Path | None]:
         """Return the phase's checkpoint folder, and the checkpoint to resume from."""
         folder = self.checkpoints / phase
-        keys = [self.inputs, phase, self.train.device, self.train.precision, settings.model_dump(mode="json")]
-        return folder, checkpoint.open_checkpoints(folder, checkpoint.json_digest(keys))
+        own = settings.model_dump(mode="json", exclude={"launch": True, "reward": {"launch"}})
+        keys = [self.inputs, phase, self.train.device, self.train.precision, own]
+        if processes.count() > 1:  # another number of processes has other shards and random states
+            keys += [processes.count(), *(os.environ.get(name, "") for name in STRATEGY)]
+        digest = checkpoint.json_digest(keys)
+        return folder, processes.from_first(lambda: checkpoint.open_checkpoints(folder, digest))
 
 
 class Trained(NamedTuple):
@@ -64,10 +78,12 @@ def run_trainer(
     job: Job,
     resume: Path | None = None,
     before_release: Callable[[], object] = lambda: None,
+    load: Callable[[Start, Footprint], PreTrainedModel] = load_policy,
 ) -> Trained:
     """Train, from a checkpoint if there is one, and return the model with its adapters merged.
 
-    ``before_release`` is called after the training, while the trainer still holds its models.
+    ``before_release`` is called after the training, while the trainer still holds its models. ``load`` makes a model
+    that takes the weights, where processes hold a part of them each.
 
     Raises:
         ArenaError: the loss is NaN or infinite.
@@ -89,10 +105,28 @@ def run_trainer(
     for point in points:
         check_finite(point, label)
     before_release()
-    model = merged(trainer.model)
+    model = merged(whole_model(trainer, job, load))
     done = Trained(model, points, int(trainer.state.global_step), time.monotonic() - start, resumed)
     release(trainer)
     return done
+
+
+def whole_model(
+    trainer: Trainer, job: Job, load: Callable[[Start, Footprint], PreTrainedModel]
+) -> PreTrainedModel:
+    """Return the trained model with all its weights; where they are sharded, the first process gathers them."""
+    accelerator = trainer.accelerator
+    if str(accelerator.distributed_type) not in SHARDED:
+        return trainer.model
+    gathered = accelerator.get_state_dict(trainer.model_wrapped)
+    plain = load(job.start, Footprint())
+    if hasattr(trainer.model, "peft_config"):
+        from peft import get_peft_model
+
+        plain = get_peft_model(plain, trainer.model.peft_config["default"])
+    if processes.is_first():  # the others' dictionaries are empty or partial, and nobody reads their model
+        plain.load_state_dict(gathered, strict=False)
+    return plain
 
 
 def check_finite(point: dict[str, float], label: str) -> None:

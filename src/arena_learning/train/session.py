@@ -1,4 +1,7 @@
-"""A training in this process: load, check, encode, train, measure, save."""
+"""A training in this process: load, check, encode, train, measure, save.
+
+Of several processes all do the same, and the first one writes the files.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from arena_learning.core import Progress, fresh_beside, move_into_place
 from arena_learning.schema import Instruction, PreferenceRow, SftRow
-from arena_learning.train import encode
-from arena_learning.train.arguments import choose_device
+from arena_learning.train import encode, processes
+from arena_learning.train.arguments import check_footprint, choose_device
 from arena_learning.train.checkpoint import json_digest, start_digest
 from arena_learning.train.diagnostics import no_rows, training_warnings
 from arena_learning.train.load import load_start, quiet_libraries
@@ -55,16 +58,18 @@ class Session:
         """Train on ``rows``, write the model, and report."""
         quiet_libraries()
         device = choose_device(self.params)
+        check_footprint(f"train.{self.method}", getattr(self.params, self.method))
         began = time.monotonic()
         job = self._job(rows)
         encoder = encode.Encoder(job.start.form)
         self.seconds["prepare"] = time.monotonic() - began
         trained = self._train(job, encoder, rows)
         if trained is None:
-            copy_model(self.init, self.out)
+            if processes.is_first():
+                copy_model(self.init, self.out)
             return self._report(device, WeightChange(), rows=0)
         began = time.monotonic()
-        change = self._save(job, trained)
+        change = self._save(job, trained) if processes.is_first() else WeightChange()
         self.seconds["save"] = time.monotonic() - began
         return self._report(device, change, rows=self.phases[-1].rows.kept)
 
@@ -129,7 +134,8 @@ class Session:
         if not encoded.rows or self.rewards is None:
             self._note(method, encoded.tally, None)
             return None
-        trained, figures, self.judged = train_online(job, method, settings, encoded, self.rewards)
+        trained, figures, judged = train_online(job, method, settings, encoded, self.rewards)
+        self.judged = processes.total(judged)
         self._note(method, encoded.tally, trained)
         self.phases[-1] = self.phases[-1].model_copy(update={"figures": figures})
         return trained
@@ -161,7 +167,7 @@ class Session:
     def _report(self, device: str, change: WeightChange, rows: int) -> TrainReport:
         settings, precision = getattr(self.params, self.method), self.params.precision
         found = training_warnings(self.phases, change, settings) if rows else [no_rows("all were dropped")]
-        for line in found:
+        for line in found if processes.is_first() else ():
             sys.stderr.write(f"warning: {line}\n")
         seconds = {name: value for name, value in self.seconds.items() if value and name not in self.resumed}
         speed = {
@@ -174,7 +180,8 @@ class Session:
             rows=rows,
             phases=tuple(self.phases),
             weight_change=change,
-            settings=settings.model_dump(mode="json") | {"seed": self.seed, "precision": precision},
+            settings=settings.model_dump(mode="json", exclude={"launch": True, "reward": {"launch"}})
+            | {"seed": self.seed, "precision": precision},
             versions={name: version(name) for name in LIBRARIES},
             device=device,
             warnings=tuple(found),
@@ -184,6 +191,7 @@ class Session:
                 peak_memory_mb=round(peak_memory_mb()),
                 resumed_from=self.resumed,
                 judged=self.judged,
+                processes=processes.count(),
             ),
         )
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from arena_learning.core import ArenaError
-from arena_learning.train.arguments import TrainingPlan
+from arena_learning.train import processes
+from arena_learning.train.arguments import TrainingPlan, whole_batch
 from arena_learning.train.length_batches import LengthBatches
 from arena_learning.train.online.group_judge import GroupJudge
 
@@ -38,10 +39,13 @@ def check_groups(prompts: Sequence[str], group: int) -> None:
         )
 
 
-def plan_online(settings: Rl, prompts: int) -> OnlinePlan:
-    """Return the plan for ``prompts`` prompts: a step is a batch of prompts, each answered ``group`` times."""
-    batch = min(settings.batch_size, prompts)
-    answers = batch * settings.group
+def plan_online(method: str, settings: Rl, prompts: int) -> OnlinePlan:
+    """Return the plan for ``prompts`` prompts: a step is a batch of prompts, each answered ``group`` times.
+
+    Of several processes, each has the whole groups of its share of the prompts.
+    """
+    batch = whole_batch(method, settings.batch_size, prompts)
+    answers = batch * settings.group // processes.count()
     device_batch = max(n for n in range(1, min(settings.device_batch_size, answers) + 1) if answers % n == 0)
     steps = max(1, math.ceil(settings.epochs * prompts / batch))
     return OnlinePlan(batch, TrainingPlan(device_batch, answers // device_batch, steps))
