@@ -39,9 +39,9 @@ class Footprint(Section):
     """What a training keeps in memory, and which code computes it.
 
     Attributes:
-        weights: type of the trained weights. ``fp32``: fp32 weights, computed in ``train.precision``. ``bf16``: weights,
-            gradients and optimiser in bf16, a quarter to a half of the memory; an update of less than 0.4 % of a weight
-            is lost, so small learning rates train little.
+        weights: type of the trained weights. ``fp32``: fp32 weights, computed in ``train.precision``. ``bf16``:
+            weights, gradients and optimiser in bf16, half of the memory; an update of less than 0.4 % of a weight is
+            lost, so small learning rates train little.
         optimiser: ``adamw``; ``adamw_8bit`` has moments of 8 bits (2 bytes a weight instead of 8); the ``paged`` ones
             move them to the host's memory when the GPU's is full. All but ``adamw`` need bitsandbytes.
         activation_checkpointing: compute activations again in the backward pass instead of keeping them: a third more

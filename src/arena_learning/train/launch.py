@@ -193,32 +193,48 @@ def _run(command: list[str], folder: Path) -> int:
     return running.returncode
 
 
-def log_name(rank: int) -> str:
+def log_name(rank: int | str) -> str:
     """Return the name of the file of what a process says."""
     return f"process-{rank}.log"
 
 
-def error_name(rank: int) -> str:
+def error_name(rank: int | str) -> str:
     """Return the name of the file of a process's error."""
     return f"error-{rank}.json"
 
 
 def _error(folder: Path, launch: Launch, code: int) -> ArenaError:
-    """Return the error of the process that failed first."""
-    for path in sorted(folder.glob(error_name(0).replace("0", "*"))):
-        told = read_json(path)
-        return ArenaError(told["what"], where=told["where"], hint=told["hint"])
+    """Return the error of the process that failed first; the others fail because it no longer answers."""
+    told = [(path, read_json(path)) for path in folder.glob(error_name("*"))]
+    told.sort(key=lambda one: (not one[1]["known"], one[1]["time"]))
+    if told and told[0][1]["known"]:
+        known = told[0][1]
+        return ArenaError(known["what"], where=known["where"], hint=known["hint"])
     report = (folder / LAUNCHER).read_text(encoding="utf-8", errors="replace")
-    first = report.rpartition("Root Cause")[2] or report
-    rank, ended = (re.search(rf"\b{word}\s*:\s*(-?\d+)", first) for word in ("rank", "exitcode"))
-    log = folder / (log_name(int(rank.group(1))) if rank else LAUNCHER)
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-    number = int(ended.group(1)) if ended else code
-    how = f"signal {-number}" if number < 0 else f"exit code {number}"
-    who = f"process {rank.group(1)} of {launch.processes}" if rank else "the launcher"
+    killed = _killed(report)
+    again = "run the stage again: it goes on from the last checkpoint"
+    if killed:
+        rank, number = killed
+        hint = f"{again} (signal 9 often means that memory ran out)" if number == 9 else again
+        return ArenaError(
+            f"process {rank} of {launch.processes} ended by signal {number}",
+            where=str(folder / log_name(rank)),
+            hint=hint,
+        )
+    if told:
+        path, first = told[0]
+        rank = path.stem.removeprefix(error_name("*").partition("*")[0])
+        what = f"process {rank} of {launch.processes} failed: {first['what']}"
+        return ArenaError(what, where=str(folder / log_name(rank)), hint=f"read the file; then {again}")
+    lines = [line.strip() for line in report.splitlines() if line.strip()]
+    last = lines[-1] if lines else "it said nothing"
     return ArenaError(
-        f"{who} ended with {how}: {last}",
-        where=str(log),
-        hint="run the stage again: it goes on from the last checkpoint (signal 9 often means too little memory)",
+        f"the launcher ended with exit code {code}: {last}", where=str(folder / LAUNCHER), hint=again
     )
+
+
+def _killed(report: str) -> tuple[int, int] | None:
+    """Return rank and signal of the process that ended first, if a signal ended it, by torchrun's report."""
+    first = report.rpartition("Root Cause")[2]
+    found = re.search(r"\brank\s*:\s*(\d+).*?\bexitcode\s*:\s*-(\d+)", first, re.DOTALL)
+    return (int(found.group(1)), int(found.group(2))) if found else None

@@ -7,11 +7,15 @@ tokens, and 6 % with these.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch.utils.data import Sampler
 
+from arena_learning.train import processes
+
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import Trainer
 
     from arena_learning.train.arguments import TrainingPlan
@@ -91,3 +95,15 @@ def batch_by_length(trainer: Trainer, laid: TrainingPlan, lengths: Sequence[int]
     # The method that every trainer asks for its order; transformers' own `group_by_length` draws from the global
     # random state, so that a training resumed in a later epoch would go on with another order.
     trainer._get_train_sampler = lambda dataset=None: order
+
+
+def with_shared_cache(rows: Dataset, folder: Path) -> Dataset:
+    """Return a data set whose cache files, which the first process writes, are seen by all processes.
+
+    Args:
+        rows: in memory; alone, its cache files lie in a folder of this process.
+        folder: the phase's.
+    """
+    if processes.count() > 1:
+        rows._get_cache_file_path = lambda fingerprint: str(folder / f"cache-{fingerprint}.arrow")
+    return rows

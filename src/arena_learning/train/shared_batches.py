@@ -1,7 +1,7 @@
 """Batches that several processes share: the steps, their rows and their loss are those of one process.
 
-accelerate would deal out batches in turn and fill the last ones with rows of the beginning, which are then learnt twice.
-Here each step of one process is cut into parts, as many for each process; a part that is missing is a row of weight 0.
+accelerate would deal out batches in turn and fill the last ones with rows of the beginning, which are then learnt
+twice. Here each step of one process is cut into parts, as many for each process; a missing part is a row of weight 0.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def share_batches(trainer: Trainer, laid: TrainingPlan, order: Sampler[int]) -> 
 
 @contextmanager
 def ragged_gather(accelerator: Any) -> Iterator[None]:
-    """Let an accelerator gather tensors that have another number of rows in each process: the last parts are smaller."""
+    """Let an accelerator gather tensors whose number of rows differs between processes: last parts are smaller."""
     plain: Callable[[Any], Any] = accelerator.gather
 
     def gather(tensor: Any) -> Any:

@@ -121,6 +121,12 @@ def train_round(
         checkpoints=str(checkpoints.absolute()),
         trust_remote_code=trust_remote_code,
     )
+    if rewards is not None and launched is None and launch.kind != "inprocess":
+        raise ArenaError(
+            f"{launch.kind} trains in other processes, which cannot be given open judges",
+            where=f"train.{method}.launch",
+            hint="pass `launched`, or set kind to inprocess",
+        )
     if launch.kind == "inprocess":
         report = train_here(spec, rows, progress=progress, rewards=rewards)
     else:

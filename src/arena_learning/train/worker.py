@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-import traceback
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -75,12 +75,11 @@ def main() -> None:
     os.environ["ACCELERATE_MIXED_PRECISION"] = "no"
     try:
         report = _train(TrainingSpec.model_validate(read_json(path)))
-    except ArenaError as error:
-        write_json(folder / error_name(rank), {"what": error.what, "where": error.where, "hint": error.hint})
+    except Exception as error:
+        _write_error(folder / error_name(rank), error)
+        if not isinstance(error, ArenaError):
+            raise  # with its traceback, into this process's file
         _leave(FAILED)
-    except BaseException:
-        traceback.print_exc()
-        _leave(1)
     if processes.is_first():
         write_json(folder / REPORT, report.to_dict())
     _leave(0)
@@ -107,6 +106,15 @@ def _train(spec: TrainingSpec) -> TrainReport:
         report = train_here(spec, rows, progress=progress, rewards=rewards)
     processes.total(1)  # nobody leaves before the first has written the model
     return report
+
+
+def _write_error(path: Path, error: Exception) -> None:
+    told = {"time": time.time(), "known": isinstance(error, ArenaError)}
+    if isinstance(error, ArenaError):
+        told |= {"what": error.what, "where": error.where, "hint": error.hint}
+    else:
+        told |= {"what": f"{type(error).__name__}: {error}"}
+    write_json(path, told)
 
 
 def _speak_into(path: Path) -> None:
