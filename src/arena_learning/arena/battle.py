@@ -56,8 +56,10 @@ def battle_round(
 def answer_test(
     contestant: str, params: Params, paths: Paths, *, fresh: bool = False, retry: bool = False
 ) -> dict[str, Any]:
-    """Let a contestant answer the test set; return its metrics."""
-    instructions = read_rows(paths.split("test"), Instruction)
+    """Let a contestant answer the test set; return its metrics. An opponent whose role is ``labels`` answers nothing."""
+    opponent = params.opponents.get(contestant)
+    absent = opponent is not None and opponent.role == "labels"
+    instructions = [] if absent else read_rows(paths.split("test"), Instruction)
     asked = ask_contestant(contestant, instructions, params, paths, fresh=fresh, retry=retry)
     write_rows(paths.arena_responses(contestant), sorted(asked.responses, key=lambda r: r.instruction_id))
     return {**answer_metrics(asked), "generated": asked.generated}

@@ -19,6 +19,7 @@ from arena_learning.core import ArenaError, redacted, suggest
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("project:init", "Write params.yaml from a profile, with the engine that suits this machine."),
     "doctor": ("project:doctor", "Check this machine, the packages and params.yaml."),
+    "plan": ("plan:command", "Show what the trainings of params.yaml need."),
     "repro": ("repro:command", "Run `dvc repro`; say what will run and how much is left."),
     "inputs": ("stages:inputs", "Write digests of the files that params.yaml names, so that DVC sees edits."),
     "prepare": ("stages:prepare", "Filter, deduplicate, decontaminate and split the instruction pool."),

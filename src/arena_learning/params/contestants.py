@@ -255,6 +255,8 @@ class Opponent(Endpoint, LocalModel):
         system: system prompt for instructions that have none; empty for no system prompt.
         sampling: replaces the top-level ``sampling``; none: the top-level one.
         joins: index of the first round it battles in; earlier rounds stay unchanged.
+        role: ``contestant``, or ``labels``: its answers are only learnt by the rounds that name it in ``labels``. It
+            neither battles nor answers the test set.
         vllm: settings of engine ``vllm``.
     """
 
@@ -263,6 +265,7 @@ class Opponent(Endpoint, LocalModel):
     system: str = ""
     sampling: Sampling | None = None
     joins: int = Field(default=0, ge=0)
+    role: Literal["contestant", "labels"] = "contestant"
     vllm: VllmModel = VllmModel()
 
     @model_validator(mode="after")

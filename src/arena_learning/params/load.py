@@ -107,6 +107,11 @@ def _dangling(params: Params) -> list[str]:
         for name in params.dataset.opponents
         if name not in params.opponents
     ]
+    problems += [
+        f"dataset.opponents: '{name}' has role labels and battles nobody; remove it"
+        for name in params.dataset.opponents
+        if name in params.opponents and params.opponents[name].role == "labels"
+    ]
     if params.dataset.pairs == "samples" and params.battle.samples < 2:
         problems.append(
             f"dataset.pairs: samples are paired, and battle.samples is {params.battle.samples}; set it to 2 or more"

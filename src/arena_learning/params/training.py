@@ -137,6 +137,11 @@ class Ppo(Optimiser):
     def _launched_once(self) -> Ppo:
         if self.reward.launch is not None:
             raise ValueError("the reward model is trained in the processes of ppo; set launch in train.ppo")
+        if self.activation_checkpointing or self.kernels != "none":
+            raise ValueError(
+                "ppo reads its samples without dropout, where transformers checkpoints no activations, and without "
+                "kernels; set these two for ppo.reward alone, and save memory by lora_rank or weights: bf16"
+            )
         return self
 
 

@@ -114,8 +114,12 @@ class Params(Section):
 
     @property
     def contestants(self) -> list[str]:
-        """All contestants of the leaderboard: base, opponents, rounds."""
-        return ["base", *self.opponents, *self.ordered_rounds]
+        """All contestants of the leaderboard: base, opponents (without those for labels), rounds."""
+        return ["base", *self._fighting, *self.ordered_rounds]
+
+    @property
+    def _fighting(self) -> dict[str, Opponent]:
+        return {name: one for name, one in self.opponents.items() if one.role == "contestant"}
 
     @property
     def joining(self) -> list[list[str]]:
@@ -124,15 +128,15 @@ class Params(Section):
         Rounds' models and late opponents are sorted by index, an opponent before the round with the same index. So a
         contestant that is added last does not change the groups before it.
         """
-        founders = ["base", *(name for name, one in self.opponents.items() if not one.joins)]
-        late = [(one.joins, 0, name) for name, one in self.opponents.items() if one.joins]
+        founders = ["base", *(name for name, one in self._fighting.items() if not one.joins)]
+        late = [(one.joins, 0, name) for name, one in self._fighting.items() if one.joins]
         late += [(one.index, 1, name) for name, one in self.rounds.items()]
         return [founders, *([name] for *_, name in sorted(late))]
 
     def opponents_of(self, round_name: str) -> list[str]:
         """Return the sorted names of the opponents that have joined by a round."""
         index = self.rounds[round_name].index
-        return sorted(name for name, opponent in self.opponents.items() if opponent.joins <= index)
+        return sorted(name for name, opponent in self._fighting.items() if opponent.joins <= index)
 
     def samples_of(self, round_name: str) -> int:
         """Return how many samples the target draws to each instruction of a round; 0 where it learns from none."""

@@ -22,6 +22,7 @@ from arena_learning.train.diagnostics import no_rows, training_warnings
 from arena_learning.train.load import load_start, quiet_libraries
 from arena_learning.train.loop import Job, Trained
 from arena_learning.train.measure import peak_memory_mb, relative_change
+from arena_learning.train.memory import check_memory, memory_of, running_strategy, size_of
 from arena_learning.train.report import Cost, Method, Name, Phase, RowCount, TrainReport, WeightChange
 from arena_learning.train.save import copy_model, write_model
 
@@ -58,7 +59,10 @@ class Session:
         """Train on ``rows``, write the model, and report."""
         quiet_libraries()
         device = choose_device(self.params)
-        check_footprint(f"train.{self.method}", getattr(self.params, self.method))
+        settings = getattr(self.params, self.method)
+        check_footprint(f"train.{self.method}", settings)
+        if self.method == "ppo":
+            check_footprint("train.ppo.reward", settings.reward)
         began = time.monotonic()
         job = self._job(rows)
         encoder = encode.Encoder(job.start.form)
@@ -94,11 +98,13 @@ class Session:
 
             settings = self.params.sft if self.method == "sft" else self.params.rft
             encoded = encode.encode_sft(encoder, rows, settings.max_length)
+            self._check_memory(max((len(row["input_ids"]) for row in encoded.rows), default=1))
             trained = train_sft(job, settings, encoded, self.method) if encoded.rows else None
         else:
             from arena_learning.train.dpo import train_dpo
 
             encoded = encode.encode_pairs(encoder, rows, self.params.dpo.max_length, cut_long=True)
+            self._check_memory(max(map(encode.pair_length, encoded.rows), default=1))
             trained = train_dpo(job, self.params.dpo, encoded) if encoded.rows else None
         self._note(self.method, encoded.tally, trained)
         return trained
@@ -114,6 +120,7 @@ class Session:
             self._note("reward", pairs.tally, None)
             self._note("ppo", prompts.tally, None)
             return None
+        self._check_memory()
         reward = train_reward(job, settings.reward, pairs)
         self.phases.append(reward.phase)
         self.seconds["reward"] = reward.seconds
@@ -134,11 +141,29 @@ class Session:
         if not encoded.rows or self.rewards is None:
             self._note(method, encoded.tally, None)
             return None
+        self._check_memory()
         trained, figures, judged = train_online(job, method, settings, encoded, self.rewards)
         self.judged = processes.total(judged)
         self._note(method, encoded.tally, trained)
         self.phases[-1] = self.phases[-1].model_copy(update={"figures": figures})
         return trained
+
+    def _check_memory(self, longest: int = 0) -> None:
+        """Refuse what the GPU has no room for; ``longest`` is the longest row in tokens, if rows are known."""
+        if choose_device(self.params) != "cuda":
+            return
+        import torch
+
+        need = memory_of(
+            self.method,
+            size_of(self.init, self.trust_remote_code),
+            self.params,
+            processes=processes.count(),
+            strategy=running_strategy(),
+            longest=longest,
+        )
+        free, _ = torch.cuda.mem_get_info()
+        check_memory(f"train.{self.method}", need._replace(context=0.0), free)  # CUDA's own is taken already
 
     def _note(self, name: Name, count: RowCount, trained: Trained | None) -> None:
         if trained is None:
