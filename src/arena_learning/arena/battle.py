@@ -56,7 +56,10 @@ def battle_round(
 def answer_test(
     contestant: str, params: Params, paths: Paths, *, fresh: bool = False, retry: bool = False
 ) -> dict[str, Any]:
-    """Let a contestant answer the test set; return its metrics. An opponent whose role is ``labels`` answers nothing."""
+    """Let a contestant answer the test set; return its metrics.
+
+    An opponent whose role is ``labels`` answers nothing: its file has no rows.
+    """
     opponent = params.opponents.get(contestant)
     absent = opponent is not None and opponent.role == "labels"
     instructions = [] if absent else read_rows(paths.split("test"), Instruction)

@@ -203,9 +203,9 @@ def _adapters(size: ModelSize, rank: int) -> int:
 def _activations(size: ModelSize, settings: Footprint, half: bool, tokens: int) -> float:
     """Return what is kept of ``tokens`` tokens; with checkpointing each layer's input, and one whole layer.
 
-    Of a layer, in bf16 autocast: two norms keep input and result in fp32 (16 h), five linear layers their inputs in bf16
-    (10 h), attention its query and result (4 h), keys and values (4 c); the MLP four products (8 f). In fp32 a norm keeps
-    three tensors, one of which the linear layers share. With weights in bf16 residuals are bf16, too.
+    Of a layer, in bf16 autocast: two norms keep input and result in fp32 (16 h), five linear layers their inputs in
+    bf16 (10 h), attention its query and result (4 h), keys and values (4 c); the MLP four products (8 f). In fp32 a
+    norm keeps three tensors, one of which the linear layers share. With weights in bf16 residuals are bf16, too.
     """
     h, f, c = size.hidden, size.inner, size.cached
     if settings.weights == "bf16":
