@@ -2,8 +2,8 @@
 
     python benchmarks/training_memory.py [--model models/base] [--length 256] [--only sft] [--json]
 
-Each case is a training of two steps in a process of its own, on rows that are all as long as --length. On a CPU the peak
-is the largest resident size less what the process had before it loaded the model, on a GPU what torch allocated.
+Each case is a training of two steps in a process of its own, on rows that are all as long as --length. On a CPU the
+peak is the largest resident size less what the process had before it loaded the model, on a GPU what torch allocated.
 Without --model a random Llama of 20 million weights and SmolLM2's vocabulary is made.
 """
 

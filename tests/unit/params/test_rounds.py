@@ -299,3 +299,35 @@ def test_a_round_that_learns_from_samples_needs_no_opponents(make_params):
     said = refusal(make_params, {**RFT, **alone}, battle={"samples": 2}, opponents=late)
     assert "rounds.dpo-i1.target: no opponent has joined" in said
     assert "rft-i1" not in said
+
+
+def test_a_batch_that_the_processes_cannot_share_is_found_before_anything_runs(make_params):
+    launch = {"kind": "accelerate", "processes": 3}
+    said = refusal(
+        make_params, {}, train={"launch": launch, "sft": {"batch_size": 8}, "dpo": {"batch_size": 9}}
+    )
+    assert "train.sft.batch_size: 8 rows cannot be divided among 3 processes" in said
+    assert "train.dpo" not in said
+    assert "train.ppo" not in said  # no round uses it
+    alone = {"kind": "inprocess"}
+    check(make_params, {}, train={"launch": launch, "sft": {"launch": alone}, "dpo": {"batch_size": 9}})
+
+
+def test_who_gives_labels_alone_is_no_contestant(make_params):
+    opponents = {
+        "expert": {"engine": "recorded", "model": "expert.jsonl"},
+        "human": {"engine": "recorded", "model": "human.jsonl", "role": "labels"},
+    }
+    raw = make_params(pool={"splits": SIZES, "test": 4}, rounds={}, opponents=opponents)
+    raw["rounds"]["sft-i1"] = CHAIN["sft-i1"]
+    params = parse_params(raw, "params.yaml")
+    assert params.contestants == ["base", "expert", "sft-i1"]
+    assert params.joining == [["base", "expert"], ["sft-i1"]]
+    assert params.opponents_of("sft-i1") == ["expert"]
+    raw["dataset"] = {"opponents": ["human"]}
+    with pytest.raises(ArenaError, match="'human' has role labels and battles nobody"):
+        parse_params(raw, "params.yaml")
+    raw["dataset"] = {}
+    raw["evaluate"] = {"anchor": "human"}
+    with pytest.raises(ArenaError, match=r"evaluate.anchor: no contestant 'human'"):
+        parse_params(raw, "params.yaml")
