@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -182,7 +184,7 @@ def kill_at_a_checkpoint(folder, rank):
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the process in /proc, which Linux has")
 def test_a_process_that_dies_ends_the_stage_and_the_next_run_goes_on(train, lively):
-    settings = optimiser(epochs=8)
+    settings = optimiser(epochs=4)
     whole, folder = train("sft", {}, settings)
     killer = threading.Thread(target=kill_at_a_checkpoint, args=(train.folder, 1), daemon=True)
     killer.start()
@@ -257,3 +259,37 @@ def test_the_batch_is_the_whole_one_however_many_share_it(batch, device, process
     assert (plan.device_batch, plan.accumulation) == wanted
     assert (plan.steps, plan.step_rows, plan.group) == (10, batch, device)
     assert plan.device_batch * plan.accumulation * processes >= batch
+
+
+STAGE = """
+import sys
+from pathlib import Path
+from arena_learning.params import Train
+from arena_learning.train import train_round
+folder = Path(sys.argv[1])
+settings = {"epochs": 4000, "batch_size": 4, "max_length": 128, "launch": {"kind": "accelerate", "processes": 2}}
+train_round(
+    "sft", init=Path(sys.argv[2]), out=folder / "out", sft=folder / "sft.jsonl", preferences=folder / "none",
+    params=Train.model_validate({"device": "cpu", "checkpoint_minutes": 0, "sft": settings}),
+    seed=1, checkpoints=folder / "checkpoints",
+)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes in /proc, which Linux has")
+def test_the_processes_end_with_the_stage_that_was_killed(lively, tmp_path):
+    write_sft(tmp_path / "sft.jsonl", SFT)
+    stage = subprocess.Popen(
+        [sys.executable, "-c", STAGE, str(tmp_path), str(lively)], stderr=subprocess.DEVNULL
+    )
+    while not list(tmp_path.glob("checkpoints/sft/checkpoint-*/trainer_state.json")):
+        assert stage.poll() is None
+        time.sleep(0.1)
+    running = [worker(0), worker(1)]
+    assert all(running)
+    stage.kill()
+    stage.wait()
+    until = time.monotonic() + 60
+    while any(Path(f"/proc/{number}").exists() for number in running) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert not any(Path(f"/proc/{number}").exists() for number in running)
