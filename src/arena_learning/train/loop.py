@@ -28,7 +28,6 @@ STRATEGY = (
     "ACCELERATE_USE_DEEPSPEED",
     "ACCELERATE_DEEPSPEED_ZERO_STAGE",
 )  # of accelerate
-SHARDED = ("DistributedType.FSDP", "DistributedType.DEEPSPEED")
 
 
 class Job(NamedTuple):
@@ -105,7 +104,7 @@ def run_trainer(
     for point in points:
         check_finite(point, label)
     before_release()
-    model = merged(whole_model(trainer, job, load))
+    model = whole_model(trainer, job, load)
     done = Trained(model, points, int(trainer.state.global_step), time.monotonic() - start, resumed)
     release(trainer)
     return done
@@ -114,19 +113,29 @@ def run_trainer(
 def whole_model(
     trainer: Trainer, job: Job, load: Callable[[Start, Footprint], PreTrainedModel]
 ) -> PreTrainedModel:
-    """Return the trained model with all its weights; where they are sharded, the first process gathers them."""
+    """Return the trained model with its adapters merged.
+
+    Where weights are sharded, the first process gathers them into a new model; the others keep their shards.
+    """
+    from accelerate import DistributedType
+
     accelerator = trainer.accelerator
-    if str(accelerator.distributed_type) not in SHARDED:
-        return trainer.model
+    if accelerator.distributed_type not in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        return merged(trainer.model)
     gathered = accelerator.get_state_dict(trainer.model_wrapped)
+    if not processes.is_first():
+        return trainer.model
     plain = load(job.start, Footprint())
+    tied = tuple(getattr(plain, "_tied_weights_keys", None) or ())  # saved once, under the other name
     if hasattr(trainer.model, "peft_config"):
         from peft import get_peft_model
 
         plain = get_peft_model(plain, trainer.model.peft_config["default"])
-    if processes.is_first():  # the others' dictionaries are empty or partial, and nobody reads their model
-        plain.load_state_dict(gathered, strict=False)
-    return plain
+    missing, unexpected = plain.load_state_dict(gathered, strict=False)
+    lost = [name for name in missing if not name.endswith(tied)] if tied else missing
+    if lost or unexpected:
+        raise RuntimeError(f"the gathered weights do not fit the model: {[*lost, *unexpected][:5]}")
+    return merged(plain)
 
 
 def check_finite(point: dict[str, float], label: str) -> None:
