@@ -24,16 +24,16 @@ BASE = {"epochs": 1, "learning_rate": 1e-5, "batch_size": 4, "device_batch_size"
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {  # method, precision, and what differs
     "sft, fp32": ("sft", "fp32", {}),
     "sft, bf16": ("sft", "bf16", {}),
-    "sft, bf16, 1 row": ("sft", "bf16", {"device_batch_size": 1}),
-    "sft, bf16, 4 rows": ("sft", "bf16", {"device_batch_size": 4}),
     "sft, bf16, checkpointing": ("sft", "bf16", {"activation_checkpointing": True}),
     "sft, fp32, checkpointing": ("sft", "fp32", {"activation_checkpointing": True}),
     "sft, weights bf16": ("sft", "bf16", {"weights": "bf16"}),
     "sft, LoRA, bf16": ("sft", "bf16", {"lora_rank": 16}),
-    "dpo, fp32": ("dpo", "fp32", {"device_batch_size": 1}),
     "dpo, bf16": ("dpo", "bf16", {"device_batch_size": 1}),
+    "dpo, fp32": ("dpo", "fp32", {"device_batch_size": 1}),
     "ppo, fp32": ("ppo", "fp32", {"max_tokens": 32}),
     "ppo, LoRA, fp32": ("ppo", "fp32", {"max_tokens": 32, "lora_rank": 16}),
+    "sft, bf16, 1 row": ("sft", "bf16", {"device_batch_size": 1}),
+    "sft, bf16, 4 rows": ("sft", "bf16", {"device_batch_size": 4}),
 }
 
 
