@@ -53,9 +53,9 @@ def batch() -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-@pytest.mark.parametrize("at_once", [1024, 5])
+@pytest.mark.parametrize(("at_once", "kept"), [(1024, 1024), (5, 1024), (5, 5)])
 def test_figures_and_gradients_are_trls(
-    small: Any, temperature: float, at_once: int, monkeypatch: pytest.MonkeyPatch
+    small: Any, temperature: float, at_once: int, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         answer_head, "TOKENS", at_once

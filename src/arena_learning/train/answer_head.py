@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__: Sequence[str] = ("answer_tokens_alone", "token_figures")
 
-TOKENS = 1024  # the logits of more tokens are not kept for the backward pass, but computed again there
+TOKENS = 256  # whose logits are computed at once
+KEPT = 1024  # the logits of more tokens are not kept for the backward pass, but computed again there
 # A model that changes its logits in a way of its own keeps TRL's layer, which knows these ways.
 OWN_LOGITS = (
     "final_logit_softcapping",
@@ -61,7 +62,9 @@ def answer_tokens_alone(trainer: Trainer, temperature: float = 1.0) -> None:
         hidden = model.base_model(*args, **given).last_hidden_state[:, :-1]
         mask = labels != -100
         figures = token_figures(hidden[mask], model.get_output_embeddings(), labels[mask], temperature)
-        spread = {name: value.new_zeros(mask.shape).masked_scatter(mask, value) for name, value in figures.items()}
+        spread = {
+            name: value.new_zeros(mask.shape).masked_scatter(mask, value) for name, value in figures.items()
+        }
         loss = -spread["log_probs"].sum() / (mask.sum().clamp(min=1) if count is None else count)
         return FusedCausalLMOutput(loss=loss, label_mask=mask, **spread)
 
@@ -92,7 +95,7 @@ def token_figures(
     parts: list[Figures] = []
     for begin in range(0, max(len(labels), 1), TOKENS):
         part = hidden[begin : begin + TOKENS], labels[begin : begin + TOKENS]
-        again = len(labels) > TOKENS and hidden.requires_grad
+        again = len(labels) > KEPT and hidden.requires_grad
         compute = functools.partial(_figures, head=head, temperature=temperature)
         parts.append(checkpoint(compute, *part, use_reentrant=False) if again else compute(*part))
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
