@@ -22,7 +22,7 @@ Strategy = Literal["one", "ddp", "sharded"]
 GIB = 2**30
 CONTEXT = 0.8 * GIB  # of CUDA itself, and of the libraries' work spaces
 FUSED_HEAD = (1, 16)  # the release of TRL from which a trainer holds logits of a few hundred tokens only
-FUSED_TOKENS = 256
+FUSED_TOKENS, KEPT_TOKENS = 256, 1024  # of `train.answer_head`
 ROLLOUT, SAMPLED = 8, 64  # as `train.rollout` and `train.online.trainer`
 STATE = {"adamw": (8, 4), "adamw_8bit": (2, 2), "paged_adamw": (0, 0), "paged_adamw_8bit": (0, 0)}
 
@@ -128,6 +128,7 @@ def memory_of(
     processes: int = 1,
     strategy: Strategy = "one",
     longest: int = 0,
+    gpu: bool = True,
 ) -> MemoryNeed:
     """Return what a method's training needs on each of its devices.
 
@@ -139,6 +140,7 @@ def memory_of(
         strategy: ``one`` device; ``ddp``: each holds all; ``sharded`` (FSDP2, ZeRO-3): each holds its part of weights,
             gradients and optimiser.
         longest: tokens of the longest row; 0: ``max_length``.
+        gpu: whether the devices are GPUs, on which TRL's kernel keeps no logits.
     """
     settings = getattr(train, method)
     half = train.precision == "bf16"
@@ -148,7 +150,7 @@ def memory_of(
             key=lambda need: need.total,
         )
     if method in ("rloo", "grpo"):
-        return _online(size, settings, half, strategy)
+        return _online(size, settings, half, strategy, gpu)
     sides = 2 if method == "dpo" else 1
     need = _trained(size, settings, half, processes, strategy)
     rows = sides * _device_rows(settings, processes)
@@ -158,7 +160,7 @@ def memory_of(
         others = _bytes(settings) * size.weights / processes  # while the start's probabilities are computed
     return need._replace(
         activations=_activations(size, settings, half, tokens),
-        logits=_logits(size, half, tokens),
+        logits=_logits(size, half, tokens, gpu),
         others=others,
     )
 
@@ -204,26 +206,31 @@ def _activations(size: ModelSize, settings: Footprint, half: bool, tokens: int) 
     """Return what is kept of ``tokens`` tokens; with checkpointing each layer's input, and one whole layer.
 
     Of a layer, in bf16 autocast: two norms keep input and result in fp32 (16 h), five linear layers their inputs in
-    bf16 (10 h), attention its query and result (4 h), keys and values (4 c); the MLP four products (8 f). In fp32 a
+    bf16 (10 h), attention query, result, keys and values of all heads (8 h); the MLP four products (8 f). In fp32 a
     norm keeps three tensors, one of which the linear layers share. With weights in bf16 residuals are bf16, too.
     """
-    h, f, c = size.hidden, size.inner, size.cached
+    h, f = size.hidden, size.inner
     if settings.weights == "bf16":
-        layer, residual = 24 * h + 4 * c + 8 * f, 2 * h
+        layer, residual = 28 * h + 8 * f, 2 * h
     elif half:
-        layer, residual = 30 * h + 4 * c + 8 * f, 4 * h
+        layer, residual = 34 * h + 8 * f, 4 * h
     else:
-        layer, residual = 32 * h + 8 * c + 16 * f, 4 * h
+        layer, residual = 40 * h + 16 * f, 4 * h
     if settings.activation_checkpointing:
         return float(tokens * (size.layers * residual + layer))
     return float(tokens * size.layers * layer)
 
 
-def _logits(size: ModelSize, half: bool, tokens: int) -> float:
-    """Return the logits of a trainer of TRL's: scores, their fp32 copy, and its gradient."""
-    if tuple(int(part) for part in version("trl").split(".")[:2]) >= FUSED_HEAD:
-        tokens = min(tokens, FUSED_TOKENS)
-    return float(tokens * size.vocabulary * (2 * half + 8))
+def _logits(size: ModelSize, half: bool, tokens: int, gpu: bool) -> float:
+    """Return the logits of a trainer of TRL's: all of them in older releases, else a part (`train.answer_head`).
+
+    Of a part: scores, probabilities, their logarithms and gradients, in fp32. A CPU keeps the logarithms of few tokens.
+    """
+    if tuple(int(part) for part in version("trl").split(".")[:2]) < FUSED_HEAD:
+        return float(tokens * size.vocabulary * (2 * half + 12))
+    part = 16 * min(tokens, FUSED_TOKENS)
+    kept = 0 if gpu or tokens > KEPT_TOKENS else 4 * tokens
+    return float((part + kept) * size.vocabulary)
 
 
 def _reward(size: ModelSize, settings: Ppo, half: bool, processes: int, strategy: Strategy) -> MemoryNeed:
@@ -258,13 +265,13 @@ def _ppo(size: ModelSize, settings: Ppo, half: bool, strategy: Strategy) -> Memo
     )
 
 
-def _online(size: ModelSize, settings: Rl, half: bool, strategy: Strategy) -> MemoryNeed:
+def _online(size: ModelSize, settings: Rl, half: bool, strategy: Strategy, gpu: bool) -> MemoryNeed:
     rows = settings.device_batch_size
     caches = _cache(size, max(SAMPLED, rows), settings.max_length, half or settings.weights == "bf16")
     reference = _bytes(settings) * size.weights if settings.kl and not settings.lora_rank else 0
     return _trained(size, settings, half, 1, strategy)._replace(
         activations=_activations(size, settings, half, rows * settings.max_length),
-        logits=max(_logits(size, half, rows * settings.max_tokens), caches),
+        logits=max(_logits(size, half, rows * settings.max_tokens, gpu), caches),
         others=float(reference),
     )
 
