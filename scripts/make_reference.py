@@ -157,8 +157,12 @@ def params_page() -> str:
     """Return the page of all parameters: a heading a section, then the sections that several share."""
     homes: dict[type[BaseModel], str] = {}
     _find_sections("", Params, homes)
-    for base in dict.fromkeys(base for kind in list(homes) for base in _bases(kind)):
-        homes.setdefault(base, base.__name__)
+    todo = list(homes)
+    for kind in todo:  # grows: a base may have bases of its own
+        for base in _bases(kind):
+            if base not in homes:
+                homes[base] = base.__name__
+                todo.append(base)
     parts = [_PARAMS]
     for kind, place in homes.items():
         parts += [_heading(place), _about(kind)]
