@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from arena_learning.cli.common import json_option, open_project
@@ -34,14 +36,14 @@ def command(
     # Each section is shown if its option is given, and all are if none is.
     sections = {"memory": memory}
     wanted = [name for name, given in sections.items() if given] or list(sections)
-    found = {}
+    found: dict[str, Any] = {}
     if "memory" in wanted:
         from arena_learning.train import memory_table, plan_memory
 
         rows = plan_memory(params, paths, model=model, gpus=gpus)
         found["memory"] = [row.to_dict() for row in rows]
         if not as_json:
-            print_table = table_markdown if markdown else table_text
-            click.echo(print_table(memory_table(rows, gpu_gib)))
+            table = memory_table(rows, gpu_gib)
+            click.echo(table_markdown(table) if markdown else table_text(table))
     if as_json:
         print_json(found)

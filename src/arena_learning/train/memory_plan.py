@@ -59,7 +59,8 @@ def _of_method(
     wanted: list[tuple[int, Strategy]] = [(launch.processes, _strategy_of(launch, paths))]
     if gpus:
         kinds: tuple[Strategy, ...] = ("ddp",) if method in SAMPLING else ("ddp", "sharded")
-        wanted = [(number, kind) for number in gpus for kind in (("one",) if number == 1 else kinds)]
+        alone: tuple[Strategy, ...] = ("one",)
+        wanted = [(number, kind) for number in gpus for kind in (alone if number == 1 else kinds)]
     for number, kind in wanted:
         need = memory_of(method, size, params.train, processes=number, strategy=kind)
         yield PlannedMemory(method, number, kind, need)

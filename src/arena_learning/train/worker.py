@@ -109,7 +109,7 @@ def _train(spec: TrainingSpec) -> TrainReport:
 
 
 def _write_error(path: Path, error: Exception) -> None:
-    told = {"time": time.time(), "known": isinstance(error, ArenaError)}
+    told: dict[str, Any] = {"time": time.time(), "known": isinstance(error, ArenaError)}
     if isinstance(error, ArenaError):
         told |= {"what": error.what, "where": error.where, "hint": error.hint}
     else:
