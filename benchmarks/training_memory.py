@@ -77,7 +77,7 @@ def measure(case: str, model: Path, length: int) -> dict[str, float]:
 
     from arena_learning.params import Train
     from arena_learning.train import train_round
-    from arena_learning.train.memory import memory_of, size_of
+    from arena_learning.train.memory import memory_of, model_size
 
     assert all(
         (datasets, transformers, trl, DPOTrainer, RewardTrainer, SFTTrainer)
@@ -104,7 +104,7 @@ def measure(case: str, model: Path, length: int) -> dict[str, float]:
             checkpoints=folder / "checkpoints",
         )
         peak = torch.cuda.max_memory_allocated() if cuda else peak_resident() - before
-    need = memory_of(method, size_of(model), train, gpu=cuda)._replace(context=0.0)
+    need = memory_of(method, model_size(model), train, gpu=cuda)._replace(context=0.0)
     return {"measured": peak / 1e6, "computed": need.total / 1e6}
 
 

@@ -28,9 +28,9 @@ def mistral(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def seven(mistral):
-    from arena_learning.train.memory import size_of
+    from arena_learning.train.memory import model_size
 
-    return size_of(mistral)
+    return model_size(mistral)
 
 
 def need(seven, method="sft", *, precision="fp32", **settings):
@@ -45,7 +45,7 @@ def need(seven, method="sft", *, precision="fp32", **settings):
 def test_the_sizes_are_those_of_the_model(seven, tiny_model):
     from safetensors.torch import load_file
 
-    from arena_learning.train.memory import size_of
+    from arena_learning.train.memory import model_size
 
     # Published: 7.24 billion. Embedding and head 2 x 32,000 x 4,096, a layer 218,112,000, and the last norm.
     assert seven.weights == 2 * 32_000 * 4_096 + 32 * 218_112_000 + 4_096
@@ -57,7 +57,7 @@ def test_the_sizes_are_those_of_the_model(seven, tiny_model):
         32000,
     )
     tensors = load_file(tiny_model / "model.safetensors").values()
-    assert size_of(tiny_model).weights == sum(tensor.numel() for tensor in tensors)
+    assert model_size(tiny_model).weights == sum(tensor.numel() for tensor in tensors)
 
 
 def test_weights_gradients_and_moments_by_hand(seven):
@@ -141,15 +141,15 @@ def test_the_papers_trainings_fit_eight_gpus_of_80_gb(mistral):
 
 
 def test_the_guides_table_is_what_the_command_says(mistral):
-    page = (REPOSITORY / "docs" / "guide" / "scale.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "guide" / "gpus.md").read_text(encoding="utf-8")
     assert table_markdown(memory_table(paper(mistral, gpus=(1, 8, 16)), 79.0)) in page
 
 
 def test_a_model_without_a_configuration_is_an_error(tmp_path):
-    from arena_learning.train.memory import size_of
+    from arena_learning.train.memory import model_size
 
     with pytest.raises(ArenaError, match="no model's configuration"):
-        size_of(tmp_path / "gone")
+        model_size(tmp_path / "gone")
 
 
 def test_the_command_prints_what_the_rounds_need(tmp_path, tiny_model, monkeypatch):

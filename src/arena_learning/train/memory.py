@@ -79,7 +79,7 @@ class MemoryNeed(NamedTuple):
         return float(sum(self))
 
 
-def size_of(folder: Path | str, trust_remote_code: bool = False) -> ModelSize:
+def model_size(folder: Path | str, trust_remote_code: bool = False) -> ModelSize:
     """Return the sizes of the model in a folder (or in the hub's cache), by its configuration alone.
 
     Raises:
@@ -97,10 +97,10 @@ def size_of(folder: Path | str, trust_remote_code: bool = False) -> ModelSize:
             where=str(folder),
             hint="make the base model by `arena weights`, or name another folder by --model",
         ) from None
-    return size_of_config(config, trust_remote_code)
+    return size_by_config(config, trust_remote_code)
 
 
-def size_of_config(config: Any, trust_remote_code: bool = False) -> ModelSize:
+def size_by_config(config: Any, trust_remote_code: bool = False) -> ModelSize:
     """Return the sizes of a model with this configuration of transformers'; no weight is made."""
     import torch
     from transformers import AutoModelForCausalLM

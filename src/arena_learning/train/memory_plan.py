@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from arena_learning.core import Paths, Table, read_yaml
 from arena_learning.params import Launch, Params
 from arena_learning.train.launch import strategy
-from arena_learning.train.memory import GIB, MemoryNeed, ModelSize, Strategy, memory_of, size_of
+from arena_learning.train.memory import GIB, MemoryNeed, ModelSize, Strategy, memory_of, model_size
 
 SAMPLING = ("ppo", "rloo", "grpo")  # these sample from the whole model
 NAMES = {"one": "one GPU", "ddp": "DDP", "sharded": "FSDP2, ZeRO-3"}
@@ -47,7 +47,7 @@ def plan_memory(
     folder: Path | str = model or (
         paths.model("base") if paths.model("base").is_dir() else params.weights.source
     )
-    size = size_of(folder, params.weights.trust_remote_code)
+    size = model_size(folder, params.weights.trust_remote_code)
     methods = dict.fromkeys(params.rounds[name].method for name in params.ordered_rounds)
     return [row for method in methods for row in _of_method(method, size, params, paths, gpus)]
 

@@ -22,7 +22,7 @@ from arena_learning.train.diagnostics import no_rows, training_warnings
 from arena_learning.train.load import load_start, quiet_libraries
 from arena_learning.train.loop import Job, Trained
 from arena_learning.train.measure import peak_memory_mb, relative_change
-from arena_learning.train.memory import check_memory, memory_of, running_strategy, size_of
+from arena_learning.train.memory import check_memory, memory_of, model_size, running_strategy
 from arena_learning.train.report import Cost, Method, Name, Phase, RowCount, TrainReport, WeightChange
 from arena_learning.train.save import copy_model, write_model
 
@@ -156,7 +156,7 @@ class Session:
 
         need = memory_of(
             self.method,
-            size_of(self.init, self.trust_remote_code),
+            model_size(self.init, self.trust_remote_code),
             self.params,
             processes=processes.count(),
             strategy=running_strategy(),

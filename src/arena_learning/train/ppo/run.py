@@ -130,14 +130,16 @@ def make_optimizer(trained: list[nn.Parameter], settings: Ppo) -> torch.optim.Op
     common: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": 0.0}
     if settings.optimiser == "adamw":
         return torch.optim.AdamW(trained, fused=True, **common)
-    import bitsandbytes
+    from importlib import import_module
 
     names = {
         "adamw_8bit": "AdamW8bit",
         "paged_adamw": "PagedAdamW32bit",
         "paged_adamw_8bit": "PagedAdamW8bit",
     }
-    made: torch.optim.Optimizer = getattr(bitsandbytes.optim, names[settings.optimiser])(trained, **common)
+    made: torch.optim.Optimizer = getattr(import_module("bitsandbytes.optim"), names[settings.optimiser])(
+        trained, **common
+    )
     return made
 
 
