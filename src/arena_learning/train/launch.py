@@ -223,9 +223,9 @@ def _error(folder: Path, launch: Launch, code: int) -> ArenaError:
         )
     if told:
         path, first = told[0]
-        rank = path.stem.removeprefix(error_name("*").partition("*")[0])
-        what = f"process {rank} of {launch.processes} failed: {first['what']}"
-        return ArenaError(what, where=str(folder / log_name(rank)), hint=f"read the file; then {again}")
+        who = path.stem.removeprefix(error_name("*").partition("*")[0])
+        what = f"process {who} of {launch.processes} failed: {first['what']}"
+        return ArenaError(what, where=str(folder / log_name(who)), hint=f"read the file; then {again}")
     lines = [line.strip() for line in report.splitlines() if line.strip()]
     last = lines[-1] if lines else "it said nothing"
     return ArenaError(

@@ -53,7 +53,7 @@ class Job(NamedTuple):
         """Return the phase's checkpoint folder, and the checkpoint to resume from."""
         folder = self.checkpoints / phase
         own = settings.model_dump(mode="json", exclude={"launch": True, "reward": {"launch"}})
-        keys = [self.inputs, phase, self.train.device, self.train.precision, own]
+        keys: list[object] = [self.inputs, phase, self.train.device, self.train.precision, own]
         if processes.count() > 1:  # another number of processes has other shards and random states
             keys += [processes.count(), *(os.environ.get(name, "") for name in STRATEGY)]
         digest = checkpoint.json_digest(keys)

@@ -71,7 +71,8 @@ def _strategy_of(launch: Launch, paths: Paths) -> Strategy:
         return "one"
     kind = strategy(launch, paths.root)
     if kind == "DEEPSPEED":
-        found = read_yaml(paths.root / launch.config).get("deepspeed_config") or {}
+        whole: Any = read_yaml(paths.root / launch.config)
+        found = whole.get("deepspeed_config") or {}
         return "sharded" if int(found.get("zero_stage") or 0) == 3 else "ddp"
     return "sharded" if kind == "FSDP" else "ddp"
 

@@ -92,10 +92,12 @@ def _train(spec: TrainingSpec) -> TrainReport:
     from arena_learning.train.online import open_rewards
 
     PartialState(cpu=choose_device(spec.train) == "cpu")
-    online = spec.params is not None
-    with (
-        open_rewards(spec.round, spec.params, Paths(Path(spec.root))) if online else nullcontext() as rewards
-    ):  # type: ignore[arg-type]
+    opened = (
+        nullcontext()
+        if spec.params is None
+        else open_rewards(spec.round, spec.params, Paths(Path(spec.root)))
+    )
+    with opened as rewards:
         if rewards is not None:
             rows: Sequence[Any] = rewards.instructions
         elif spec.method in ("sft", "rft"):
