@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -15,8 +16,12 @@ class JudgeParams(Endpoint, LocalModel):
 
     Attributes:
         kind: ``rubric`` (the criteria of the pool's rubrics), ``reference`` (similarity to the reference answer),
-            ``llm``, ``reward`` (a reward model), ``replay`` (recorded verdicts) or ``longer`` (baseline: the longer
-            answer wins).
+            ``llm``, ``reward`` (a reward model), ``jury`` (several judges), ``replay`` (recorded verdicts) or
+            ``longer`` (baseline: the longer answer wins).
+        members: jury: two or more keys of ``judges``. Each member's verdicts are shared with its use outside the jury.
+        combine: jury: the ``mean`` of the members' scores, or the outcome that the ``majority`` of them names (equally
+            many votes: a tie), with the mean scores of those members.
+        quorum: jury: least number of members that must have scored a game, else it is unscored; 0: more than half.
         points: rubric: which criteria count: ``all``, or ``content`` (without length, format and truncation).
         cosine_none: rubric: cosine similarity to a semantic criterion up to which it counts as not met.
         cosine_full: rubric: cosine similarity from which a semantic criterion is fully met; linear in between.
@@ -42,7 +47,10 @@ class JudgeParams(Endpoint, LocalModel):
             its author.
     """
 
-    kind: Literal["rubric", "reference", "llm", "reward", "replay", "longer"]
+    kind: Literal["rubric", "reference", "llm", "reward", "jury", "replay", "longer"]
+    members: tuple[Name, ...] = ()
+    combine: Literal["mean", "majority"] = "mean"
+    quorum: int = Field(default=0, ge=0)
     points: Literal["all", "content"] = "all"
     cosine_none: float = Field(default=0.30, ge=0, lt=1)
     cosine_full: float = Field(default=0.72, gt=0, le=1)
@@ -66,6 +74,7 @@ class JudgeParams(Endpoint, LocalModel):
     def _has_what_its_kind_needs(self) -> JudgeParams:
         if self.kind == "llm" and not (self.engine and self.model):
             raise ValueError("a judge of kind llm needs 'engine' and 'model'")
+        self._check_members()
         if self.kind in ("reward", "replay") and not self.model:
             raise ValueError(f"a judge of kind {self.kind} needs 'model'")
         if self.cosine_none >= self.cosine_full:
@@ -74,6 +83,22 @@ class JudgeParams(Endpoint, LocalModel):
             raise ValueError("engine openai needs 'base_url'")
         self.check_runs_here(self.engine)
         return self
+
+    def _check_members(self) -> None:
+        if self.kind != "jury":
+            if self.members:
+                raise ValueError("'members' are for a judge of kind jury")
+            return
+        twice = [name for name, count in Counter(self.members).items() if count > 1]
+        if twice:
+            raise ValueError(f"members names '{twice[0]}' twice, which would give it two votes")
+        if len(self.members) < 2:
+            raise ValueError(
+                f"a jury needs two members or more, and members has {len(self.members)}; use the judge itself, or add "
+                "others"
+            )
+        if self.quorum > len(self.members):
+            raise ValueError(f"quorum is {self.quorum}, and the jury has {len(self.members)} members")
 
 
 class Judging(Section):

@@ -140,11 +140,15 @@ class Params(Section):
         wanted = this.method == "rft" or (this.method in ("dpo", "ppo") and self.dataset.pairs == "samples")
         return self.battle.samples if wanted and this.target != NONE and self.battle.samples > 1 else 0
 
+    def single_judges(self, name: str) -> list[str]:
+        """Return the judges that give the verdicts of judge ``name``: itself, or the members of a jury."""
+        return list(self.judges[name].members) or [name]
+
     def teachers(self) -> dict[str, list[str]]:
         """Return the judges whose scores are learnt from, each with its rounds in order.
 
-        The rounds' judge chooses the rows, a judge of RLOO or GRPO gives the rewards. A round that learns an opponent's
-        labels without battles has no judge.
+        The rounds' judge chooses the rows, a judge of RLOO or GRPO gives the rewards. After a jury stand its members. A
+        round that learns an opponent's labels without battles has no judge.
 
         Example:
             >>> from pathlib import Path
@@ -161,5 +165,6 @@ class Params(Section):
                 judge = self.judge.name
             else:
                 continue
-            found.setdefault(judge, []).append(name)
+            for one in dict.fromkeys((judge, *self.single_judges(judge))):
+                found.setdefault(one, []).append(name)
         return found
