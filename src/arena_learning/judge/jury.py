@@ -119,11 +119,6 @@ class Jury:
             for place, one in enumerate(verdicts)
             if one.score_first is not None and one.score_second is not None
         }
-        cost = {
-            "attempts": sum(one.attempts for one in verdicts),
-            "tokens": sum(one.tokens for one in verdicts),
-            "seconds": sum(one.seconds for one in verdicts),
-        }
         missing = len(verdicts) - len(scored)
         if len(scored) < self.quorum:
             reasons = "; ".join(
@@ -133,7 +128,7 @@ class Jury:
             )
             count = JuryCount(scored=len(scored), missing=missing)
             why = f"{len(scored)} of {len(verdicts)} members scored, {self.quorum} must ({reasons})"
-            return Verdict(None, None, "", unscored=why, jury=count, **cost)
+            return _with_cost(Verdict(None, None, "", unscored=why, jury=count), verdicts)
         votes = {
             place: _outcome(*pair, tie_margin(self.members[place].judge)) for place, pair in scored.items()
         }
@@ -145,7 +140,8 @@ class Jury:
             against=sum(vote != outcome for vote in votes.values()),
             spread=fmean(max(side) - min(side) for side in zip(*scored.values(), strict=True)),
         )
-        return Verdict(first, second, self._rationale(verdicts, votes, outcome, count), jury=count, **cost)
+        rationale = self._rationale(verdicts, votes, outcome, count)
+        return _with_cost(Verdict(first, second, rationale, jury=count), verdicts)
 
     def _scores(
         self, scored: dict[int, tuple[float, float]], votes: dict[int, Outcome]
@@ -172,6 +168,14 @@ class Jury:
             side = "" if votes[place] == outcome else ", against"
             lines.append(f"{name} ({one.score_first:g} to {one.score_second:g}{side}): {one.rationale}")
         return "\n".join(lines)
+
+
+def _with_cost(verdict: Verdict, members: Sequence[Verdict]) -> Verdict:
+    return verdict._replace(
+        attempts=sum(one.attempts for one in members),
+        tokens=sum(one.tokens for one in members),
+        seconds=sum(one.seconds for one in members),
+    )
 
 
 def _outcome(first: float, second: float, margin: float) -> Outcome:

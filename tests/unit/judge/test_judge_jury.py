@@ -406,6 +406,63 @@ def test_a_jury_is_opened_from_params_and_what_cannot_be_opened_closes_the_rest(
     assert (jury.quorum, jury.tie_margin, jury.members[1].judge.tie_margin) == (1, 0.25, 0.5)
 
 
+def test_the_stages_judge_with_a_jury_and_the_leaderboard_shows_how_it_voted(
+    make_params, make_instruction, make_response, tmp_path
+):
+    from arena_learning.core import read_json
+    from arena_learning.judge import judge_round
+    from arena_learning.leaderboard import evaluate_test, make_leaderboard
+    from arena_learning.report.html import make_report
+
+    raw = make_params(
+        judges={
+            "longer": {"kind": "longer"},
+            "told": {"kind": "replay", "model": "told.jsonl"},
+            "panel": panel("longer", "told", quorum=1),
+        },
+        judge={"name": "panel"},
+        evaluate={"judges": ["panel", "longer"], "bootstrap": 20},
+    )
+    params, paths = parse_params(raw, "params.yaml"), Paths(tmp_path)
+    texts = {"base": "one", "expert": "one two three", "sft-i1": "one two", "dpo-i1": "one two three four"}
+    told = []
+    for split, sizes in (("d1", 2), ("test", 2)):
+        write_rows(paths.split(split), [make_instruction(f"{split}-{n}") for n in range(sizes)])
+    write_rows(
+        paths.responses("sft-i1"),
+        [make_response(f"d1-{n}", who, texts[who]) for n in range(2) for who in ("base", "expert")],
+    )
+    for who, text in texts.items():
+        write_rows(paths.arena_responses(who), [make_response(f"test-{n}", who, text) for n in range(2)])
+    # Recorded for one of the two instructions: the shorter answer wins by far.
+    for x, y in (("base", "expert"), ("expert", "base")):
+        scores = {"base": 10, "expert": 1}
+        told.append(
+            RecordedVerdict(
+                instruction_id="d1-0", first=x, second=y, score_first=scores[x], score_second=scores[y]
+            )
+        )
+    write_rows(tmp_path / "told.jsonl", told)
+    metrics = judge_round("sft-i1", params, paths)
+    # Of two games both have two votes, and one is against the mean; of the other two games the record is missing.
+    assert (metrics["members_against"], metrics["members_missing"]) == (2 / 6, 2 / 8)
+    assert metrics["judge"].startswith("jury mean longer+told ")
+    evaluated = evaluate_test(params, paths)
+    assert evaluated["panel"]["members_missing"] == 0.5
+    assert "members_missing" not in evaluated["longer"]
+    # Six pairs in two orders; both instructions ask the same, and the round has judged base and expert. The jury's member
+    # is asked nothing as the second judge of the leaderboard.
+    assert evaluated["judged"] == 12 - 2
+    board = make_leaderboard(params, paths)
+    found = {one["model"]: one for one in board["monitors"]}
+    assert found["sft-i1"]["members_against"] == 2 / 6
+    assert found["base"]["members_against"] is None
+    page = make_report(params, paths).read_text(encoding="utf-8")
+    assert '<th scope="col">against</th><th scope="col">missing</th>' in page
+    assert "<td>0.0 %</td><td>50.0 %</td>" in page  # of the test set: one vote a game, and one missing
+    assert read_json(paths.leaderboard)["boards"]["panel"]["health"]["members_missing"] == 0.5
+
+
 def test_an_audit_measures_a_jury_beside_its_members(make_params, tmp_path):
     from test_judge_labelled import PAIR, write
 
