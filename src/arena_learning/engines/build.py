@@ -129,8 +129,10 @@ def open_opponent(
         file = paths.user_file(opponent.model, f"{where}.model", outside=params.files_outside)
         return RecordedEngine(file, instructions)
     if opponent.engine == "openai":
-        from arena_learning.engines.openai import OpenAi
+        from arena_learning.engines.openai import BatchOpenAi, OpenAi
 
+        if opponent.batch:
+            return BatchOpenAi(opponent.model, opponent, paths.batches, system=opponent.system, where=where)
         return OpenAi(opponent.model, opponent, system=opponent.system, where=where)
     dtypes = DTYPES[opponent.engine]
     dtype = params.serving.dtype if params.serving.dtype in dtypes else dtypes[0]

@@ -165,6 +165,11 @@ class Endpoint(Section):
         omit: comma-separated sampling fields that are not sent, for models that reject them.
         extra_body: fields that are added to each request, such as ``top_k`` or ``response_format`` (engine ``vllm``
             accepts ``response_format``, ``structured_outputs`` and ``chat_template_kwargs`` too).
+        batch: send requests by the Batch API: as a file whose answers come within a day, at a lower price with most
+            services. Stored answers are the same as without.
+        batch_poll: batch: seconds between two looks at a batch.
+        batch_wait: batch: hours after which a run stops waiting. The batch goes on, and the next run takes its answers.
+        batch_requests: batch: most requests of one batch.
     """
 
     base_url: str = ""
@@ -180,6 +185,10 @@ class Endpoint(Section):
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     omit: str = ""
     extra_body: dict[str, Any] = Field(default_factory=dict)
+    batch: bool = False
+    batch_poll: float = Field(default=60.0, gt=0)
+    batch_wait: float = Field(default=36.0, gt=0)
+    batch_requests: Positive = 50_000
 
     @field_validator("query", mode="before")
     @classmethod
@@ -208,6 +217,13 @@ class Endpoint(Section):
         if unknown:
             raise ValueError(f"omit: {suggest(min(unknown), OMITTABLE)}")
         return self
+
+    def check_address(self, engine: str) -> None:
+        """Raise a ValueError if the engine needs an address and has none, or has no use for a batch."""
+        if engine == "openai" and not self.base_url:
+            raise ValueError("engine openai needs 'base_url'")
+        if self.batch and engine != "openai":
+            raise ValueError(f"batch is for engine openai, not for {engine or 'a judge without an engine'}")
 
     def _hold_no_key(self) -> None:
         """Refuse a secret key in the query or in the header's name, without showing it."""
@@ -267,8 +283,7 @@ class Opponent(Endpoint, LocalModel):
 
     @model_validator(mode="after")
     def _endpoint_has_an_address(self) -> Opponent:
-        if self.engine == "openai" and not self.base_url:
-            raise ValueError("engine openai needs 'base_url'")
+        self.check_address(self.engine)
         self.check_runs_here(self.engine)
         return self
 

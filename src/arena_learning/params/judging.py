@@ -79,8 +79,7 @@ class JudgeParams(Endpoint, LocalModel):
             raise ValueError(f"a judge of kind {self.kind} needs 'model'")
         if self.cosine_none >= self.cosine_full:
             raise ValueError("cosine_none must be below cosine_full")
-        if self.engine == "openai" and not self.base_url:
-            raise ValueError("engine openai needs 'base_url'")
+        self.check_address(self.engine)
         self.check_runs_here(self.engine)
         return self
 
