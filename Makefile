@@ -28,7 +28,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 setup-dev: $(VENV)/.installed-dev
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[laptop,openai,dev,docs]"
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[laptop,openai,ray,dev,docs]"
 	touch $@
 
 repro: setup

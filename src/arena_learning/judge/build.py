@@ -114,7 +114,11 @@ def _open_llm(name: str, judge: p.JudgeParams, params: p.Params, paths: Paths) -
         )
         endpoint["extra_body"] = {**judge.extra_body, "response_format": held}
     opponent = p.Opponent(
-        engine=judge.engine or "transformers", model=judge.model, vllm=judge.vllm, **endpoint
+        engine=judge.engine or "transformers",
+        model=judge.model,
+        vllm=judge.vllm,
+        replicas=judge.replicas,
+        **endpoint,
     )
     engine = open_opponent(opponent, params, paths, where=where)
     expected = judge.scores == "expected"

@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from arena_learning.params.contestants import Endpoint, LocalModel, VllmModel
+from arena_learning.params.contestants import LocalModel, VllmModel, check_replicas
+from arena_learning.params.endpoint import Endpoint
 from arena_learning.params.section import Name, Positive, Section
 
 
@@ -28,6 +29,7 @@ class JudgeParams(Endpoint, LocalModel):
         tie_margin: a battle is a tie when its mean scores (1 to 10) differ by no more than this.
         engine: llm: the engine, as for opponents (``openai`` with the keys of `Endpoint`).
         vllm: llm: settings of engine ``vllm``.
+        replicas: llm: copies of a local model, as in `Serving`.
         model: llm: the model, as for opponents; reward: folder or hub id of the model; replay: file of the verdicts.
         template: llm: name of a shipped prompt template, or path of a file.
         templates: llm: templates by category that replace ``template``, as ``{coding: reference-guided}``.
@@ -57,6 +59,7 @@ class JudgeParams(Endpoint, LocalModel):
     tie_margin: float = Field(default=0.0, ge=0, lt=9)
     engine: Literal["", "transformers", "openvino", "vllm", "openai", "recorded"] = ""
     vllm: VllmModel = VllmModel()
+    replicas: Positive = 1
     model: str = ""
     template: str = "pairwise-score"
     templates: dict[str, str] = Field(default_factory=dict)
@@ -81,6 +84,7 @@ class JudgeParams(Endpoint, LocalModel):
             raise ValueError("cosine_none must be below cosine_full")
         self.check_address(self.engine)
         self.check_runs_here(self.engine)
+        check_replicas(self.replicas, self.engine)
         return self
 
     def _check_members(self) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from arena_learning.params.contestants import BattleParams, Opponent, Sampling, Serving, Weights
+from arena_learning.params.contestants import BattleParams, Opponent, Ray, Sampling, Serving, Weights
 from arena_learning.params.judging import JudgeParams, Judging
 from arena_learning.params.pool import Pool
 from arena_learning.params.section import NONE, Name, Positive, Section
@@ -80,6 +80,7 @@ class Params(Section):
         files_outside: whether the pool, recorded answers and recorded verdicts may lie outside the project.
         weights: the base model.
         serving: how the base model and trained models are served.
+        ray: where replicas of models run.
         sampling: how contestants sample; an opponent can have its own.
         pool: the instructions and their splits.
         opponents: contestants that are not trained, by name.
@@ -96,6 +97,7 @@ class Params(Section):
     files_outside: bool = False
     weights: Weights
     serving: Serving = Serving()
+    ray: Ray = Ray()
     sampling: Sampling = Sampling()
     pool: Pool
     opponents: dict[Name, Opponent]
