@@ -29,6 +29,7 @@ from arena_learning.params import Ray, Sampling
 # Optional attributes of an engine that the copies' front has if the engine has them; see `base`.
 _SHARED = ("variant", "said", "older_fingerprints", "sample_exact", "max_top_logprobs")
 _OBJECTS = 256 * 2**20  # bytes of shared memory of a Ray that is started here: texts are small
+_CLOSING = 10.0  # seconds that copies have to close their engines
 _LOADING = 30.0  # seconds between two notes that copies are not placed yet
 
 
@@ -41,30 +42,51 @@ class _Failure(NamedTuple):
 
 
 class _Copy:
-    """What runs in a copy's process."""
+    """What runs in a copy's process, and again in a new one after it died."""
 
-    def __init__(self, make: Callable[[], Engine]) -> None:
-        self._make = make
+    def __init__(self, make: Callable[[], Engine], fingerprint: dict[str, str], where: str) -> None:
+        self._make, self._fingerprint, self._where = make, fingerprint, where
         self._engine: Engine | None = None
 
-    def fingerprint(self) -> dict[str, str] | _Failure:
-        """Open the engine and return its fingerprint."""
+    def ready(self) -> _Failure | None:
+        """Open the engine; return why it cannot be used."""
         try:
-            self._engine = self._make()
+            self._opened()
         except ArenaError as error:
             return _Failure(error.what, error.where, error.hint)
-        return self._engine.fingerprint
+        return None
 
     def answer(
         self, conversations: list[Conversation], sampling: Sampling, top_logprobs: int
     ) -> list[Answered] | _Failure:
-        """Answer one batch. A copy that Ray has started again opens its engine first."""
+        """Answer one batch."""
         try:
-            self._engine = self._engine or self._make()
-            groups = stream_answers(self._engine, conversations, sampling, top_logprobs=top_logprobs)
+            groups = stream_answers(self._opened(), conversations, sampling, top_logprobs=top_logprobs)
             return list(chain.from_iterable(groups))
         except ArenaError as error:
             return _Failure(error.what, error.where, error.hint)
+
+    def close(self) -> None:
+        """Close the engine, which may have a process of its own."""
+        if self._engine is not None:
+            self._engine.close()
+
+    def _opened(self) -> Engine:
+        """Return the engine; refuse one that would answer otherwise, as its answers would get a wrong key."""
+        if self._engine is not None:
+            return self._engine
+        engine = self._make()
+        wanted, found = self._fingerprint, engine.fingerprint
+        other = [key for key in wanted | found if wanted.get(key) != found.get(key)]
+        if other:
+            raise ArenaError(
+                f"a replica would answer otherwise: its {other[0]} is {found.get(other[0])!r}, and here it is "
+                f"{wanted.get(other[0])!r}",
+                where=f"{self._where}.replicas",
+                hint="use machines of one kind with one set of packages, and start arena on one of them",
+            )
+        self._engine = engine
+        return engine
 
 
 class Replicas:
@@ -123,6 +145,7 @@ class Replicas:
         if copies:
             import ray
 
+            ray.wait([copy.close.remote() for copy in copies], num_returns=len(copies), timeout=_CLOSING)
             for copy in copies:
                 ray.kill(copy)
         self._engine.close()
@@ -188,7 +211,7 @@ class Replicas:
         return found
 
     def _started(self) -> list[Any]:
-        """Return the copies; the first call starts them, and compares each one's fingerprint with the engine's.
+        """Return the copies; the first call starts them.
 
         Raises:
             ArenaError: there is no cluster, it has too few GPUs, or a copy would answer otherwise.
@@ -209,12 +232,12 @@ class Replicas:
         remote = ray.remote(_Copy).options(
             num_gpus=self._gpus, max_restarts=-1, max_task_retries=1, scheduling_strategy="SPREAD"
         )
-        self._copies = [remote.remote(self._make) for _ in range(self._count)]
-        opened = [copy.fingerprint.remote() for copy in self._copies]
+        self._copies = [remote.remote(self._make, self.fingerprint, self._where) for _ in range(self._count)]
+        opened = [copy.ready.remote() for copy in self._copies]
         try:
             self._wait_for(opened)
             for task in opened:
-                self._compare(self._received(task))
+                self._received(task)
         except BaseException:
             self.close()
             raise
@@ -251,19 +274,6 @@ class Replicas:
             sys.stderr.write(
                 f"{self._where}: waiting for {len(left)} of {self._count} replicas; free in the cluster: "
                 f"{free.get('CPU', 0):g} CPUs, {free.get('GPU', 0):g} GPUs\n"
-            )
-
-    def _compare(self, fingerprint: dict[str, str]) -> None:
-        """Refuse a copy that would answer otherwise: its answers would be stored under a wrong key."""
-        own = self.fingerprint
-        other = [key for key in own | fingerprint if own.get(key) != fingerprint.get(key)]
-        if other:
-            key = other[0]
-            raise ArenaError(
-                f"a replica would answer otherwise: its {key} is {fingerprint.get(key)!r}, and here it is "
-                f"{own.get(key)!r}",
-                where=f"{self._where}.replicas",
-                hint="use machines of one kind with one set of packages, and start arena on one of them",
             )
 
 
