@@ -31,7 +31,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 setup-dev: $(VENV)/.installed-dev
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/$(PIP_INSTALL) -c constraints.txt -e ".[laptop,openai,dev,docs]"
+	$(BIN)/$(PIP_INSTALL) -c constraints.txt -e ".[laptop,openai,ray,dev,docs]"
 	touch $@
 
 repro: setup

@@ -110,6 +110,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "completion_tokens": 4,
     },
     "Game": {**_VERDICT, "judge": _JUDGE, "rationale": _WHY},
+    "JuryCount": {},
     "Battle": {
         "instruction_id": "cook-007",
         "category": "cooking",

@@ -206,6 +206,11 @@ class Paths:
         return self.scratch / "store.sqlite"
 
     @property
+    def batches(self) -> Path:
+        """Records of the batches that endpoints are working on."""
+        return self.scratch / "batches"
+
+    @property
     def vectors(self) -> Path:
         """Database of embedding vectors, in a folder of its own with its log; see `store.VectorStore`."""
         return self.scratch / "embeddings" / "vectors.sqlite"

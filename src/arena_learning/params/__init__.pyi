@@ -1,15 +1,15 @@
 from .contestants import (
-    OMITTABLE,
     BattleParams,
-    Endpoint,
     LocalModel,
     Opponent,
+    Ray,
     Sampling,
     Serving,
     VllmModel,
     VllmServing,
     Weights,
 )
+from .endpoint import OMITTABLE, Endpoint
 from .judging import JudgeParams, Judging
 from .launch import Footprint, Launch
 from .load import load_params, parse_params
@@ -44,6 +44,7 @@ __all__ = [
     "Positive",
     "Ppo",
     "Rate",
+    "Ray",
     "Rft",
     "Rl",
     "Rloo",

@@ -116,11 +116,14 @@ def _dangling(params: Params) -> list[str]:
         problems.append(
             f"dataset.pairs: samples are paired, and battle.samples is {params.battle.samples}; set it to 2 or more"
         )
-    judge = params.judges.get(params.judge.name)
-    if judge and judge.kind == "replay" and any(map(params.samples_of, params.rounds)):
-        problems.append(
-            f"judge.name: '{params.judge.name}' has recorded verdicts alone, and none on samples; name another judge"
-        )
+    juries = _juries(params)
+    problems += juries
+    if not juries and params.judge.name in params.judges and any(map(params.samples_of, params.rounds)):
+        problems += [
+            f"judge.name: '{name}' has recorded verdicts alone, and none on samples; name another judge"
+            for name in params.single_judges(params.judge.name)
+            if params.judges[name].kind == "replay"
+        ]
     reserved = {"base", NONE}
     problems += merging({"base": reserved, "opponents": params.opponents, "rounds": params.rounds})
     problems += [*merging({"judges": params.judges}), *one_metric(params.judges)]
@@ -134,4 +137,19 @@ def _dangling(params: Params) -> list[str]:
             f"evaluate.anchor: no contestant '{params.evaluate.anchor}'; "
             f"{suggest(params.evaluate.anchor, params.contestants)}"
         )
+    return problems
+
+
+def _juries(params: Params) -> list[str]:
+    """Return what is wrong with the members of juries."""
+    problems = []
+    for name, jury in params.judges.items():
+        for member in jury.members:
+            place = f"judges.{name}.members"
+            if member == name:
+                problems.append(f"{place}: the jury cannot be a member of itself; remove '{name}'")
+            elif member not in params.judges:
+                problems.append(f"{place}: no judge '{member}'; {suggest(member, params.judges)}")
+            elif params.judges[member].kind == "jury":
+                problems.append(f"{place}: '{member}' is a jury itself; name its members instead")
     return problems

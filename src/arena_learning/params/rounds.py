@@ -140,10 +140,17 @@ def _rewarded(this: Round, params: Params) -> Iterator[str]:
             yield f"method: {this.method} needs {what}; name one in {place}.{role}: {', '.join(params.judges)}"
         elif name not in params.judges:
             yield f"method: no judge '{name}' in judges ({place}.{role}); {suggest(name, params.judges)}"
-        elif params.judges[name].kind == "replay":
+        elif recorded := [one for one in params.single_judges(name) if params.judges[one].kind == "replay"]:
             yield (
-                f"method: {place}.{role} '{name}' only has recorded verdicts, none on new answers; name another judge"
+                f"method: {place}.{role} '{recorded[0]}' only has recorded verdicts, none on new answers; name another "
+                "judge"
             )
+    if {found.judge, found.monitor} <= set(params.judges) and _in_both(found.judge, found.monitor, params):
+        yield (
+            f"method: {place}.judge '{found.judge}' and {place}.monitor '{found.monitor}' share the member "
+            f"'{_in_both(found.judge, found.monitor, params)}', so the monitor cannot show that the reward is hacked; "
+            "name another judge"
+        )
     if found.judge and found.judge == found.monitor:
         yield (
             f"method: {place}.monitor is '{found.judge}', which gives the reward; name another judge, which can show "
@@ -158,7 +165,27 @@ def _rewarded(this: Round, params: Params) -> Iterator[str]:
 def shared_criteria(this: Round, params: Params) -> bool:
     """Whether an online round's judge and monitor both score by the rubrics, so that they rise and fall together."""
     found = params.train.online(this.method)
-    return {params.judges[name].kind for name in (found.judge, found.monitor)} == {"rubric"}
+    kinds = [
+        {params.judges[one].kind for one in params.single_judges(name)}
+        for name in (found.judge, found.monitor)
+    ]
+    return kinds == [{"rubric"}, {"rubric"}]
+
+
+def scores_alone(name: str, params: Params) -> bool:
+    """Whether judge ``name`` scores one answer by itself; of juries only one that takes the mean of such judges."""
+    judge = params.judges[name]
+    if judge.kind == "jury" and judge.combine != "mean":
+        return False
+    return all(params.judges[one].kind in SCORES_ALONE for one in params.single_judges(name))
+
+
+def _in_both(judge: str, monitor: str, params: Params) -> str:
+    """Return a judge that has a say in both of two different judges; empty if there is none."""
+    if judge == monitor:
+        return ""
+    others = params.single_judges(monitor)
+    return next((one for one in params.single_judges(judge) if one in others), "")
 
 
 def _compares_opponents(this: Round, params: Params) -> list[tuple[str, str]]:
@@ -170,5 +197,5 @@ def _compares_opponents(this: Round, params: Params) -> list[tuple[str, str]]:
         for role, name, reward in roles
         if name in params.judges
         and found.against != "group"
-        and not (reward == "score" and params.judges[name].kind in SCORES_ALONE)
+        and not (reward == "score" and scores_alone(name, params))
     ]

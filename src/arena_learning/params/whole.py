@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from arena_learning.params.contestants import BattleParams, Opponent, Sampling, Serving, Weights
+from arena_learning.params.contestants import BattleParams, Opponent, Ray, Sampling, Serving, Weights
 from arena_learning.params.judging import JudgeParams, Judging
 from arena_learning.params.pool import Pool
 from arena_learning.params.section import NONE, Name, Positive, Section
@@ -80,6 +80,7 @@ class Params(Section):
         files_outside: whether the pool, recorded answers and recorded verdicts may lie outside the project.
         weights: the base model.
         serving: how the base model and trained models are served.
+        ray: where replicas of models run.
         sampling: how contestants sample; an opponent can have its own.
         pool: the instructions and their splits.
         opponents: contestants that are not trained, by name.
@@ -96,6 +97,7 @@ class Params(Section):
     files_outside: bool = False
     weights: Weights
     serving: Serving = Serving()
+    ray: Ray = Ray()
     sampling: Sampling = Sampling()
     pool: Pool
     opponents: dict[Name, Opponent]
@@ -144,11 +146,15 @@ class Params(Section):
         wanted = this.method == "rft" or (this.method in ("dpo", "ppo") and self.dataset.pairs == "samples")
         return self.battle.samples if wanted and this.target != NONE and self.battle.samples > 1 else 0
 
+    def single_judges(self, name: str) -> list[str]:
+        """Return the judges that give the verdicts of judge ``name``: itself, or the members of a jury."""
+        return list(self.judges[name].members) or [name]
+
     def teachers(self) -> dict[str, list[str]]:
         """Return the judges whose scores are learnt from, each with its rounds in order.
 
-        The rounds' judge chooses the rows, a judge of RLOO or GRPO gives the rewards. A round that learns an opponent's
-        labels without battles has no judge.
+        The rounds' judge chooses the rows, a judge of RLOO or GRPO gives the rewards. After a jury stand its members. A
+        round that learns an opponent's labels without battles has no judge.
 
         Example:
             >>> from pathlib import Path
@@ -165,5 +171,6 @@ class Params(Section):
                 judge = self.judge.name
             else:
                 continue
-            found.setdefault(judge, []).append(name)
+            for one in dict.fromkeys((judge, *self.single_judges(judge))):
+                found.setdefault(one, []).append(name)
         return found

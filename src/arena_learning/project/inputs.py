@@ -37,7 +37,7 @@ def write_inputs(params: Params, paths: Paths) -> dict[str, Any]:
         **_chat(params.weights, digests, paths),
     }
     found |= {f"opponents/{name}": _contestant(one, digests, paths) for name, one in params.opponents.items()}
-    found |= {f"judges/{name}": _judge(one, digests, paths) for name, one in params.judges.items()}
+    found |= {f"judges/{name}": _judge(name, params, digests, paths) for name in params.judges}
     found |= {
         f"rewards/{name}": _rewards(this, params, found, digests, paths)
         for name, this in params.rounds.items()
@@ -57,7 +57,19 @@ def _contestant(one: Opponent, digests: _Digests, paths: Paths) -> dict[str, str
     return _local(one, digests, paths)
 
 
-def _judge(one: JudgeParams, digests: _Digests, paths: Paths) -> dict[str, str]:
+def _judge(name: str, params: Params, digests: _Digests, paths: Paths) -> dict[str, str]:
+    """Return the digests of a judge's files; for a jury those of its members, and of their settings.
+
+    A stage watches the settings of the one judge that it is told, which for a jury are not its members'.
+    """
+    one = params.judges[name]
+    if one.kind == "jury":
+        found: dict[str, str] = {}
+        for member in one.members:
+            settings = params.judges[member].model_dump(mode="json", exclude_defaults=True)
+            found[f"judges.{member}"] = hashlib.sha256(canonical(settings).encode()).hexdigest()
+            found |= _judge(member, params, digests, paths)
+        return found
     if one.kind == "replay":
         return {one.model: digests.file(paths.root / one.model)}
     if one.kind == "reward":
@@ -65,8 +77,8 @@ def _judge(one: JudgeParams, digests: _Digests, paths: Paths) -> dict[str, str]:
     if one.kind != "llm":
         return {}
     templates = [name for name in (one.template, *one.templates.values()) if name.endswith(".jinja")]
-    found = {name: digests.file(paths.root / name) for name in templates}
-    return found if one.engine in ("openai", "recorded") else found | _local(one, digests, paths)
+    files = {name: digests.file(paths.root / name) for name in templates}
+    return files if one.engine in ("openai", "recorded") else files | _local(one, digests, paths)
 
 
 def _rewards(

@@ -85,6 +85,9 @@ def role_sentence(judge: str, params: Params) -> str:
     teachers = params.teachers()
     if judge in teachers:
         return f"The training learnt from this judge's scores ({', '.join(teachers[judge])}); its word counts for less."
+    taught = [one for one in params.single_judges(judge) if one in teachers]
+    if taught:
+        return f"The training learnt from its member '{taught[0]}' ({', '.join(teachers[taught[0]])})."
     alike = [one for one in teachers if params.judges[one].kind == params.judges[judge].kind == "rubric"]
     if alike:
         return f"The training did not learn from this judge, but from '{alike[0]}', which reads the same rubrics."
@@ -105,6 +108,8 @@ def health_rows(leaderboard: Mapping[str, Any], rounds: Sequence[Mapping[str, An
             "unscored": percent(health["unscored_rate"]),
             "first": percent(health["first_position_share"]),
             "longer": percent(health["longer_wins"]),
+            "against": percent(health["members_against"]) if "members_against" in health else "",
+            "missing": percent(health["members_missing"]) if "members_missing" in health else "",
             "reasons": health["unscored_reasons"],
         }
         for place, judge, health in found
