@@ -44,7 +44,8 @@ def main() -> None:
     given = parser.parse_args()
     truth = dict(zip(NAMES, 1000 + UNIT * (STRENGTH - STRENGTH[3]), strict=True))
     print(
-        f"{'people judge':<34} {'calibrated':>18} {'width':>6} {'people alone':>13} {'width':>6} {'judge':>7} {'power':>6}"
+        f"{'people judge':<34} {'calibrated':>18} {'width':>6} {'people alone':>13} {'width':>6} {'judge':>7} "
+        f"{'power':>6}"
     )
     for number in given.labels:
         for whole in (False, True):

@@ -82,7 +82,8 @@ class Params(Section):
 
     Attributes:
         seed: seed of everything random: splits, draws, training, resamples.
-        files_outside: whether the pool, recorded answers and recorded verdicts may lie outside the project.
+        files_outside: whether the pool, recorded answers, recorded verdicts and people's verdicts may lie outside the
+            project.
         weights: the base model.
         serving: how the base model and trained models are served.
         sampling: how contestants sample; an opponent can have its own.

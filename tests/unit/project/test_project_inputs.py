@@ -23,6 +23,7 @@ FILES = (
     "judge.jinja",
     "coding.jinja",
     "verdicts.jsonl",
+    "people.jsonl",
     "chat.jinja",
 )
 EDITS = {
@@ -38,6 +39,7 @@ EDITS = {
     "coding.jinja": {"judges/local"},
     "reward/model.safetensors": {"judges/reward"},
     "verdicts.jsonl": {"judges/replay"},
+    "people.jsonl": {"human"},
 }
 
 
@@ -73,6 +75,7 @@ def project(tmp_path: Path, make_params):
         },
     )
     raw["pool"] |= {"instructions": "mine.jsonl", "references": "refs.jsonl"}
+    raw["evaluate"] = {**raw.get("evaluate", {}), "human_verdicts": "people.jsonl"}
     return parse_params(raw, "params.yaml"), Paths(tmp_path)
 
 
