@@ -157,7 +157,7 @@ def test_what_cannot_be_calibrated_says_why():
     with pytest.raises(TooFewVerdictsError, match="d, the anchor, meets nobody"):
         calibrate(judge, people[(people.model_a != "d") & (people.model_b != "d")], HOW)
     won = people[people.model_b == "d"].assign(winner="model_b")
-    with pytest.raises(TooFewVerdictsError, match="set no limit to the ratings: those on d"):
+    with pytest.raises(TooFewVerdictsError, match="set no limit to the ratings: in some pairs"):
         calibrate(judge[judge.model_b == "d"].assign(winner="model_b"), won.iloc[:60], HOW)
     with pytest.raises(ArenaError, match="a and b are judged twice on 0"):
         calibrate(pd.concat([judge, judge.iloc[:1]]), people, HOW)

@@ -24,7 +24,7 @@ from arena_learning.core import ArenaError
 from arena_learning.rating.battles import Battles, battles_from_frame, take_rows
 from arena_learning.rating.bradley_terry import Fit, fit_battles, sandwich_result
 from arena_learning.rating.fit import NotConvergedError, grounded, information, newton
-from arena_learning.rating.fold import Games
+from arena_learning.rating.fold import Games, Pairs
 from arena_learning.rating.graph import groups_that_met
 from arena_learning.rating.result import RatingParams, RatingResult
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 # The fewest human verdicts of a pair whose spread can be estimated.
 _LEAST = 2
+# Log-odds between contestants (2000 Elo) from which a difference has no limit: rounding hides what holds it.
+_FARTHEST = 11.5
 _HINT = "let people judge more of the battles, chosen at random from all of them"
 
 
@@ -259,13 +261,15 @@ def _fit(used: _Matched, pair: Ints, fit: Fit, power: float) -> tuple[Floats, Fl
     try:
         theta = newton(pairs, games, fit.groups)
     except (NotConvergedError, np.linalg.LinAlgError):
-        lost = pairs.scatter(points[:, None], (battles - points)[:, None])[:, 0]
-        share = lost / pairs.scatter(battles[:, None].astype(float), battles[:, None].astype(float))[:, 0]
-        name = used.battles.models[int(np.abs(share - 0.5).argmax())]
+        theta = np.full((pairs.models, 1), np.nan)
+    far = np.abs(theta[pairs.lo, 0] - theta[pairs.hi, 0])
+    near = far < _FARTHEST  # false for a difference that is no number
+    near_groups = groups_that_met(Pairs(pairs.models, pairs.lo[near], pairs.hi[near]))
+    if near_groups.max():
         raise TooFewVerdictsError(
-            f"the human verdicts set no limit to the ratings: those on {name} are nearly all alike",
+            "the human verdicts set no limit to the ratings: in some pairs nearly all name the same winner",
             hint=_HINT,
-        ) from None
+        )
     return theta[:, 0], np.linalg.inv(grounded(information(pairs, games, theta), fit.groups)[0])
 
 
