@@ -14,7 +14,7 @@ from arena_learning.schema.rows import Battle
     ("text", "style"),
     [
         ("", AnswerStyle(0, 0, 0, 0)),
-        ("One plain line, with 3 * 4 and a - b.", AnswerStyle(8, 0, 0, 0)),
+        ("One plain line, with 3 * 4 and a - b.", AnswerStyle(9, 0, 0, 0)),
         ("# A\n\n###### B\n#no header", AnswerStyle(4, 2, 0, 0)),
         ("- one\n* two\n  + three\n1. four\n12) five\n-six", AnswerStyle(8, 0, 5, 0)),
         ("**bold** and __bold__, *not*, ** not **", AnswerStyle(5, 0, 0, 3)),
