@@ -85,7 +85,7 @@ def test_people_s_verdicts_give_every_judge_a_calibrated_board(project):
     assert "chosen at random" in html
     files = read_files(params, paths)
     figures = round_figures(params.ordered_rounds[-1], files)
-    points = {point.key: point.value for point in flywheel_points(files, params)}
+    points = {point.name: point.value for point in flywheel_points(files, params)}
     last = table["boards"]["rubric"]
     for rule, board in (("_style", last["style"]), ("_calibrated", last["calibrated"])):
         rating = next(r for r in board["ratings"] if r["model"] == params.ordered_rounds[-1])
