@@ -138,4 +138,6 @@ def test_a_resample_that_a_style_separates_still_converges():
     table.loc[table.model_b == "c", "winner"] = "model_b"
     found = rate_with_style(table, RatingParams(bootstrap=100))
     assert np.isfinite(found.controlled.draws).all()
-    assert found.effects[0].lower > 0
+    assert found.controlled["c"].rank_upper == 1
+    # The prior on an effect has a standard deviation of 10 in log-odds, 1737 Elo.
+    assert -1737 < found.effects[0].lower < found.effects[0].upper < 1737
