@@ -3,7 +3,7 @@ from .arrays import Floats
 from .battles import Battles, battles_from_frame
 from .bias import BattleBias, position_bias
 from .bradley_terry import rate
-from .calibrate import Calibrated, TooFewVerdictsError, calibrate
+from .calibration import Calibrated, TooFewVerdictsError, calibrate
 from .columns import Sides
 from .elo import EloParams, online_elo
 from .intervals import t_quantile, tail
