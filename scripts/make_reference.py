@@ -62,6 +62,7 @@ rubric are described with [the judges](judges.md#rubric-criteria).
 | `data/rounds/ROUND/samples.jsonl` | [Response](#response) |
 | `data/rounds/ROUND/sample_scores.jsonl` | [SampleScore](#samplescore) |
 | the file of a judge `replay` | [RecordedVerdict](#recordedverdict) |
+| the file `evaluate.human_verdicts` (also JSON, CSV or Parquet) | [HumanVerdict](#humanverdict) |
 | the file of an opponent `recorded` | `{"id": "cook-007", "text": "..."}` |
 """
 _ASKED = [{"role": "user", "content": "How long do I boil an egg?"}]
@@ -145,6 +146,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "rationales": [_WHY],
     },
     "RecordedVerdict": _VERDICT,
+    "HumanVerdict": {
+        "instruction_id": "cook-007",
+        "model_a": "expert",
+        "model_b": "sft-i1",
+        "winner": "model_a",
+    },
 }
 
 

@@ -49,8 +49,6 @@ BESIDE = {
     # `arena rate` reads votes from files; the stages have battles.
     "evaluate": {"schema.votes", "core.text_files"},
     "leaderboard": {
-        "schema.votes",
-        "core.text_files",
         "engines",
         "arena",
         "judge",
@@ -138,6 +136,7 @@ def test_every_source_file_that_a_stage_needs_is_a_dependency_or_changes_no_outp
         ("judge", "data/inputs/judges/${judge.name}.json"),
         ("answer-opponent", "data/inputs/opponents/${key}.json"),
         ("evaluate", "data/inputs/judges"),
+        ("leaderboard", "data/inputs/human.json"),
     ],
 )
 def test_each_consumer_of_a_users_file_depends_on_its_digest(stage, file):

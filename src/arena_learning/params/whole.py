@@ -57,6 +57,9 @@ class Evaluate(Section):
         anchor: contestant whose rating is fixed.
         anchor_rating: the anchor's rating in Elo points.
         bootstrap: number of bootstrap resamples of the test instructions.
+        style: whether each leaderboard also has the ratings with answers' length and Markdown held equal.
+        human_verdicts: file of people's verdicts on some of the test set's battles (`HumanVerdict`); each leaderboard
+            then also has ratings on the people's scale. Empty: none.
         schedule: battles on the test set: ``all`` pairs on every instruction, all contestants against the anchor
             (``anchored``), or the most informative battles for the ranking (``adaptive``, for an expensive judge).
         budget: adaptive: limit of battles per contestant (0: go on until neighbours in the ranking are distinguished).
@@ -67,6 +70,8 @@ class Evaluate(Section):
     anchor: Name = "base"
     anchor_rating: float = 1000.0
     bootstrap: Positive = 1000
+    style: bool = True
+    human_verdicts: str = ""
     schedule: Literal["all", "anchored", "adaptive"] = "all"
     budget: int = Field(default=0, ge=0)
     gap: float = Field(default=20.0, gt=0)
@@ -77,7 +82,8 @@ class Params(Section):
 
     Attributes:
         seed: seed of everything random: splits, draws, training, resamples.
-        files_outside: whether the pool, recorded answers and recorded verdicts may lie outside the project.
+        files_outside: whether the pool, recorded answers, recorded verdicts and people's verdicts may lie outside the
+            project.
         weights: the base model.
         serving: how the base model and trained models are served.
         ray: where replicas of models run.

@@ -32,6 +32,8 @@ def write_inputs(params: Params, paths: Paths) -> dict[str, Any]:
     files = 0
     pool = dict.fromkeys((params.pool.instructions, params.pool.references))
     found = {"pool": {name: digests.file(paths.root / name) for name in pool if name}}
+    judged = params.evaluate.human_verdicts
+    found["human"] = {judged: digests.file(paths.root / judged)} if judged else {}
     found["weights"] = {
         params.weights.source: digests.model(params.weights.source, params.weights.revision),
         **_chat(params.weights, digests, paths),

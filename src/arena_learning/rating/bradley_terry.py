@@ -143,9 +143,6 @@ def bootstrap_thetas(battles: Battles, fit: Fit, params: RatingParams, by_prompt
     resampler: Resampler = PromptResampler(battles, folded) if by_prompt else BattleResampler(battles, folded)
     met = folded.cells.reshape(-1, 3).sum(axis=1)
     lifeline = ConnectingBattles(folded.pairs, fit.games, met, fit.groups)
-    block = max(1, min(BLOCK, _BLOCK_NUMBERS // len(folded.cells)))
-    sizes = [min(block, params.bootstrap - first) for first in range(0, params.bootstrap, block)]
-    seeds = np.random.SeedSequence(params.seed).spawn(len(sizes))
 
     def one(job: tuple[int, np.random.SeedSequence]) -> Floats:
         number, seed = job
@@ -154,11 +151,25 @@ def bootstrap_thetas(battles: Battles, fit: Fit, params: RatingParams, by_prompt
         return refit(folded.pairs, lifeline.connect(games), fit.groups, fit.theta, fit.inverse)
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        return np.concatenate(list(pool.map(one, zip(sizes, seeds, strict=True))), axis=1), resampler.clusters
+        return np.concatenate(list(pool.map(one, block_seeds(folded, params))), axis=1), resampler.clusters
+
+
+def block_seeds(folded: Folded, params: RatingParams) -> list[tuple[int, np.random.SeedSequence]]:
+    """Return the number of resamples and the seed of each block: equal blocks draw equal resamples."""
+    block = max(1, min(BLOCK, _BLOCK_NUMBERS // len(folded.cells)))
+    sizes = [min(block, params.bootstrap - first) for first in range(0, params.bootstrap, block)]
+    return list(zip(sizes, np.random.SeedSequence(params.seed).spawn(len(sizes)), strict=True))
 
 
 def _by_bootstrap(battles: Battles, fit: Fit, params: RatingParams, by_prompt: bool) -> RatingResult:
     thetas, clusters = bootstrap_thetas(battles, fit, params, by_prompt)
+    return draws_result(battles, fit, params, thetas, clusters, by_prompt)
+
+
+def draws_result(
+    battles: Battles, fit: Fit, params: RatingParams, thetas: Floats, clusters: int, by_prompt: bool
+) -> RatingResult:
+    """Return the result for a fit and the log-strengths of its resamples, ``(models or more, resamples)``."""
     draws = _elo(thetas, fit, battles.models, params)
     outside = tail(params.level_for(len(battles.models)), clusters, params.small_sample)
     above = above_by_draws(draws, outside)
@@ -174,10 +185,19 @@ def by_sandwich(battles: Battles, fit: Fit, params: RatingParams, by_prompt: boo
 
 
 def sandwich_result(
-    battles: Battles, fit: Fit, params: RatingParams, covariance: Floats, by_prompt: bool
+    battles: Battles,
+    fit: Fit,
+    params: RatingParams,
+    covariance: Floats,
+    by_prompt: bool,
+    clusters: int | None = None,
 ) -> RatingResult:
-    """Return the result for a fit and the covariance of its log-strengths, ``(models, models)``."""
-    clusters = battles.prompts if by_prompt else round(float(battles.repeats.sum()))
+    """Return the result for a fit and the covariance of its log-strengths, ``(models, models)``.
+
+    ``clusters``: number of prompts or battles that the covariance rests on; by default those of ``battles``.
+    """
+    if clusters is None:
+        clusters = battles.prompts if by_prompt else round(float(battles.repeats.sum()))
     size = len(battles.models)
     covariance = covariance * (params.scale / math.log(10)) ** 2
     if params.anchor is not None:

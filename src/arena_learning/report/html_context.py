@@ -9,9 +9,19 @@ from typing import Any, NamedTuple
 from arena_learning.core import ArenaError, Paths, read_json
 from arena_learning.leaderboard import judge_names
 from arena_learning.params import Params
-from arena_learning.report.phrases import elo, format_number, gain_sentence, percent, plural, score
+from arena_learning.report.other_ratings import other_rules
+from arena_learning.report.phrases import (
+    elo,
+    format_number,
+    gain_sentence,
+    interval_text,
+    percent,
+    plural,
+    rank,
+    score,
+)
 from arena_learning.report.sanitize import clip, sanitized
-from arena_learning.report.tables import interval_text, ordered_boards, rank
+from arena_learning.report.tables import ordered_boards
 from arena_learning.report.views import (
     ARENA,
     BattleLog,
@@ -68,6 +78,7 @@ def board_views(leaderboard: Mapping[str, Any], params: Params) -> list[dict[str
                 {**s, "difference": elo(s["difference"]), "span": f"{elo(s['lower'])} to {elo(s['upper'])}"}
                 for s in board["steps"]
             ],
+            "others": [rule._asdict() for rule in other_rules(board)],
             "diagnosis": board["diagnosis"],
             "names": [r["model"] for r in board["ratings"]],
             "win_rates": _win_rate_rows(board),

@@ -17,6 +17,8 @@ from pydantic import (
     model_serializer,
 )
 
+from arena_learning.schema.votes import VotedWinner
+
 SCHEMA_VERSION = 1
 
 Role = Literal["system", "user", "assistant"]
@@ -274,6 +276,22 @@ class RecordedVerdict(Row):
     score_second: float = Field(ge=1, le=10)
     order_known: bool = True
     rationale: str = ""
+
+
+class HumanVerdict(Row):
+    """A person's verdict on a battle of the test set: a row of the file ``evaluate.human_verdicts``.
+
+    Attributes:
+        instruction_id: the instruction; ``prompt_id`` is read too.
+        model_a: one contestant.
+        model_b: the other one.
+        winner: ``model_a``, ``model_b`` or ``tie``; ``label`` and other spellings are read too.
+    """
+
+    instruction_id: str = Field(min_length=1)
+    model_a: str
+    model_b: str
+    winner: VotedWinner
 
 
 class Provenance(Row):

@@ -23,6 +23,7 @@ FILES = (
     "judge.jinja",
     "coding.jinja",
     "verdicts.jsonl",
+    "people.jsonl",
     "chat.jinja",
 )
 EDITS = {
@@ -38,6 +39,7 @@ EDITS = {
     "coding.jinja": {"judges/local", "judges/panel"},
     "reward/model.safetensors": {"judges/reward", "judges/panel"},
     "verdicts.jsonl": {"judges/replay"},
+    "people.jsonl": {"human"},
 }
 
 
@@ -74,6 +76,7 @@ def project(tmp_path: Path, make_params):
         },
     )
     raw["pool"] |= {"instructions": "mine.jsonl", "references": "refs.jsonl"}
+    raw["evaluate"] = {**raw.get("evaluate", {}), "human_verdicts": "people.jsonl"}
     return parse_params(raw, "params.yaml"), Paths(tmp_path)
 
 
