@@ -10,13 +10,14 @@ from .contestants import (
     VllmServing,
     Weights,
 )
+from .gate import ExternalScores, Gate
 from .judging import JudgeParams, Judging
 from .load import load_params, parse_params
 from .pool import Filters, Pool
 from .rounds import BASE, check_round_name, check_rounds, shared_criteria
 from .section import NONE, SPLITS, Name, Positive, Rate, Section
 from .training import Dataset, Dpo, Grpo, Optimiser, Ppo, Rft, Rl, Rloo, Sft, Train
-from .whole import Evaluate, Params, Round
+from .whole import Evaluate, Independence, Params, Round
 
 __all__ = [
     "BASE",
@@ -28,8 +29,11 @@ __all__ = [
     "Dpo",
     "Endpoint",
     "Evaluate",
+    "ExternalScores",
     "Filters",
+    "Gate",
     "Grpo",
+    "Independence",
     "JudgeParams",
     "Judging",
     "LocalModel",
