@@ -36,6 +36,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "promote": ("champion:promote", "Make a round's model the champion if it passes the gate."),
     "rollback": ("champion:rollback", "Make an earlier champion the champion again."),
     "champion": ("champion:champion", "Show the champion and its figures."),
+    "serve": ("shipping:serve", "Print or start the command that serves a model."),
+    "export": ("shipping:export", "Write a model as a folder, as GGUF, for Ollama or for a hub."),
     "rounds": ("rounds:command", "List, check, add and prune rounds."),
     "clean": ("project:clean", "Show what uses the disk; remove what can be made again."),
     "show": ("show:command", "Show battles, rounds and contestants."),
