@@ -14,7 +14,7 @@ from arena_learning.core.paths import Paths
 from arena_learning.judge.health import judge_health
 from arena_learning.leaderboard.ratings import make_leaderboard
 from arena_learning.params import Params, parse_params
-from arena_learning.schema import Battle, Game, Instruction, Response, Turn, write_rows
+from arena_learning.schema import Battle, Game, Instruction, Response, Turn, read_rows, write_rows
 from sample import one_iteration
 
 ROUNDS = {name: this for name, this in one_iteration().items() if name != "ppo-i1"}
@@ -94,11 +94,13 @@ def play(params: Params, paths: Paths, order: tuple[str, ...], reference: tuple[
     """
     battles: list[Battle] = []
     metrics = {}
+    answers = [row for name in order for row in read_rows(paths.arena_responses(name), Response)]
+    responses = {(row.instruction_id, row.contestant): row for row in answers}
     for judge, label in LABELS.items():
         own = reference if judge == "reference" and reference else order
         games: list[Game] = []
         mine = [_battle(n, label, a, b, own) for n in range(ASKED) for a, b in combinations(sorted(order), 2)]
-        metrics[judge] = {"judge": label, **judge_health(games, mine, {})}
+        metrics[judge] = {"judge": label, **judge_health(games, mine, responses)}
         battles += mine
     write_rows(paths.arena_battles, battles)
     write_rows(paths.arena_games, [])

@@ -69,7 +69,7 @@ def test_a_round_that_is_only_as_good_is_refused(project):
 @pytest.mark.parametrize(
     ("how", "check", "said"),
     [
-        # 4 words and a number: 5 of them. 130 more words of a loop: 27 times as many.
+        # 120 more words of a loop, beside 4.
         ({"more": LOOP}, "length", "more than 1.3 times as many"),
         ({"more": LOOP}, "repetition", "above the limit of 0.05"),
         # 2 of 30 are a rise of 0.067.

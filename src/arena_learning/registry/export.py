@@ -16,10 +16,10 @@ from arena_learning.core import (
     write_json,
     write_text,
 )
-from arena_learning.engines import FETCHED, NAMED_TEMPLATES, Chat, check_folder, resolve
+from arena_learning.engines import FETCHED, NAMED_TEMPLATES, Chat, check_folder
 from arena_learning.engines.gguf import GgufType, export_folder
 from arena_learning.params import BASE, Params
-from arena_learning.registry.model_card import model_card
+from arena_learning.registry.model_card import base_source, model_card
 from arena_learning.registry.ollama import write_ollama
 
 Target = Literal["folder", "gguf", "ollama", "hub"]
@@ -70,7 +70,7 @@ def export_model(
         raise ArenaError(
             "this exists already", where=str(place), hint="name another place with --out, or remove it"
         )
-    found = licence or source_licence(params)
+    found = licence or source_licence(params, paths)
     notes = [] if found else ["the base model's licence is not known: name it with --licence"]
     if to == "gguf":
         return ExportedModel(place, _compared(export_folder(folder, place, dtype)))
@@ -107,12 +107,9 @@ def generation_with_stops(folder: Path, stops: list[int]) -> dict[str, Any]:
     return {**config, "eos_token_id": stops[0] if len(stops) == 1 else stops}
 
 
-def source_licence(params: Params) -> str:
+def source_licence(params: Params, paths: Paths) -> str:
     """Return the licence that the base model's source states, in GGUF metadata or a model card's front matter."""
-    try:
-        found = resolve(params.weights.source)
-    except ArenaError:  # the source is gone, and the model's folder is all that is needed
-        return ""
+    found = base_source(params, paths)
     if found.kind == "gguf" and found.path is not None:
         import gguf
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from arena_learning.core import ArenaError, Paths, Table, read_json, table_markdown
 from arena_learning.engines import resolve
@@ -28,7 +28,7 @@ def model_card(name: str, licence: str, params: Params, paths: Paths) -> str:
     board = read_document(paths.leaderboard)
     sections = [
         f"# {name}",
-        _summary(name, params),
+        _summary(name, params, paths),
         "## Leaderboard",
         _leaderboard(board),
         "## What ships",
@@ -39,9 +39,9 @@ def model_card(name: str, licence: str, params: Params, paths: Paths) -> str:
         _judges(name, board, params),
         *_audits(paths),
         "## Licences",
-        _licences(licence, params),
+        _licences(licence, params, paths),
     ]
-    return "\n\n".join([_front_matter(licence, params), *(part for part in sections if part)]) + "\n"
+    return "\n\n".join([_front_matter(licence, params, paths), *(part for part in sections if part)]) + "\n"
 
 
 def lineage(name: str, params: Params) -> list[str]:
@@ -53,33 +53,42 @@ def lineage(name: str, params: Params) -> list[str]:
     return chain
 
 
-def _front_matter(licence: str, params: Params) -> str:
-    source = _kind_of_source(params)
-    base = [f"base_model: {params.weights.source}"] if source == "hub" else []
+def _front_matter(licence: str, params: Params, paths: Paths) -> str:
+    hub = base_source(params, paths).kind == "hub"
+    base = [f"base_model: {params.weights.source}"] if hub else []
     given = [f"license: {licence or UNKNOWN}"]
     rest = ["library_name: transformers", "pipeline_tag: text-generation", "tags: [arena-learning]"]
     return "\n".join(["---", *given, *base, *rest, "---"])
 
 
-def _kind_of_source(params: Params) -> str:
-    """Return what the base model's source is: ``hub``, ``folder`` or ``gguf``; empty if it is gone."""
+class BaseSource(NamedTuple):
+    """The base model's source: ``hub``, ``folder`` or ``gguf``, and its path; both empty if it is gone."""
+
+    kind: str
+    path: Path | None
+
+
+def base_source(params: Params, paths: Paths) -> BaseSource:
+    """Return the base model's source; a path is relative to the project."""
+    local = paths.root / params.weights.source
     try:
-        return resolve(params.weights.source).kind
-    except ArenaError:
-        return ""
+        found = resolve(str(local) if local.exists() else params.weights.source)
+    except ArenaError:  # the model's folder is all that an export needs
+        return BaseSource("", None)
+    return BaseSource(found.kind, found.path)
 
 
-def _source(params: Params) -> str:
+def _source(params: Params, paths: Paths) -> str:
     """Return the base model's source; of a path only its last part, because the card leaves this machine."""
     source = params.weights.source
-    return source if ":" in source or _kind_of_source(params) == "hub" else Path(source).name
+    return source if ":" in source or base_source(params, paths).kind == "hub" else Path(source).name
 
 
-def _summary(name: str, params: Params) -> str:
+def _summary(name: str, params: Params, paths: Paths) -> str:
     chain = lineage(name, params)
     steps = ", then ".join(f"{params.rounds[one].method.upper()} (`{one}`)" for one in chain) or "no training"
     return (
-        f"Made by an offline chatbot arena (arXiv:2407.10627) from `{_source(params)}`: {steps}. "
+        f"Made by an offline chatbot arena (arXiv:2407.10627) from `{_source(params, paths)}`: {steps}. "
         "The chat template comes with the tokenizer, and generation_config.json has every token that ends an answer. "
         f"It was measured with temperature {params.sampling.temperature:g} and at most "
         f"{params.sampling.max_tokens} tokens an answer."
@@ -153,13 +162,13 @@ def _audits(paths: Paths) -> Iterator[str]:
         yield table_markdown(Table(("labels", "judge", "pairs", "agreement"), rows, ("labels", "judge")))
 
 
-def _licences(licence: str, params: Params) -> str:
+def _licences(licence: str, params: Params, paths: Paths) -> str:
     others = [
         f"- `{name}`: {opponent.engine} `{opponent.model}`" for name, opponent in params.opponents.items()
     ]
     about = licence or "not stated by its source: look it up before you pass the model on"
     lines = [
-        f"- Base model `{_source(params)}`: {about}. It holds for this model too.",
+        f"- Base model `{_source(params, paths)}`: {about}. It holds for this model too.",
         f"- Instructions: the licence of `{params.pool.instructions}` (data/README.md for the shipped pool).",
     ]
     if any(this.labels != NONE or this.target != NONE for this in params.rounds.values()) and others:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from arena_learning.core import write_text
+from arena_learning.core import ArenaError, write_text
 from arena_learning.engines import Chat
 from arena_learning.engines.gguf import GgufType, export_folder
 from arena_learning.registry.turn_template import turn_template
@@ -21,7 +21,15 @@ def write_ollama(folder: Path, out: Path, name: str, dtype: GgufType) -> bool:
     out.mkdir(parents=True, exist_ok=True)
     file = out / f"{name}.gguf"
     compared = export_folder(folder, file, dtype)
-    go = template.to_go(with_start=not adds_start(file))
+    starts = adds_start(file)
+    if starts and not template.start:
+        raise ArenaError(
+            f"the chat template does not write {chat.tokenizer.bos_token!r}, and programs put it before every prompt, "
+            "because the tokenizer does",
+            where=str(folder),
+            hint="use `--to gguf` with a server that renders the chat template itself",
+        )
+    go = template.to_go(with_start=not starts)
     write_text(out / "Modelfile", modelfile(file.name, go, stop_texts(chat)))
     return compared
 

@@ -125,18 +125,18 @@ def _taken_apart(chat: Chat) -> TurnTemplate | None:
     if not head.endswith(user_start):
         return None
     bos = chat.tokenizer.bos_token or ""
-    start = bos if bos and head.startswith(bos) else ""
+    # Where turns begin with that token themselves (ChatML of SmolLM2), it is no start.
+    start = bos if bos and head.startswith(bos) and not user_start.startswith(bos) else ""
     system = None
     if chat.takes_system:
         said, _, following = chat.render([Turn(role="system", content=SYSTEM), user]).partition(SYSTEM)
         system_end, also_user_start = _split(following.partition(ASKED)[0], end)
         if system_end is None or also_user_start != user_start:
             return None
-        start = start if said.startswith(start) else ""
+        if not said.startswith(start):
+            return None
         system = Around(said[len(start) :], system_end)
     default = head[len(start) : len(head) - len(user_start)]
-    if not user_start and head != start:
-        return None
     return TurnTemplate(
         start,
         default,
