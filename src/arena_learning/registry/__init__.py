@@ -1,4 +1,4 @@
-"""Which model ships: a gate between a round and the champion, decisions on record, serving and export.
+"""Which model ships: the gate, serving, export.
 
 A round's model is compared with the champion by figures that exist already; nothing is generated or judged here.
 """

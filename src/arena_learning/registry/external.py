@@ -35,11 +35,11 @@ def external_checks(candidate: str, against: str, params: Params, paths: Paths) 
     if absent:
         said = f"{'; '.join(absent)}; evaluate the model with the harness, or empty gate.external.file"
         return [Check("external", False, said)]
-    new, old = (read_scores(files[name]) for name in (candidate, against))
+    new, old = (read_harness_scores(files[name]) for name in (candidate, against))
     return [_compare(name, new.get(name), old[name], given, against) for name in sorted(old)]
 
 
-def read_scores(file: Path) -> dict[str, HarnessScore]:
+def read_harness_scores(file: Path) -> dict[str, HarnessScore]:
     """Return the scores of a harness's file by ``task/metric``, or of a plain map by name.
 
     Standard errors, sample sizes and names are left out.

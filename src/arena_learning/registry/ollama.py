@@ -17,7 +17,8 @@ def write_ollama(folder: Path, out: Path, name: str, dtype: GgufType) -> bool:
         ArenaError: the chat template cannot be turned into Ollama's, or the model cannot be exported.
     """
     chat = Chat(folder)
-    template = turn_template(chat)  # before the export, which takes longer
+    template = turn_template(chat)
+    template.to_go(with_start=True)  # what it refuses, it refuses before the export
     out.mkdir(parents=True, exist_ok=True)
     file = out / f"{name}.gguf"
     compared = export_folder(folder, file, dtype)
