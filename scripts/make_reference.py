@@ -61,6 +61,7 @@ rubric are described with [the judges](judges.md#rubric-criteria).
 | `data/rounds/ROUND/preferences.jsonl` | [PreferenceRow](#preferencerow) |
 | `data/rounds/ROUND/samples.jsonl` | [Response](#response) |
 | `data/rounds/ROUND/sample_scores.jsonl` | [SampleScore](#samplescore) |
+| `registry.json`: a JSON object, `decisions` is a list of these | [Decision](#decision) |
 | the file of a judge `replay` | [RecordedVerdict](#recordedverdict) |
 | the file `evaluate.human_verdicts` (also JSON, CSV or Parquet) | [HumanVerdict](#humanverdict) |
 | the file of an opponent `recorded` | `{"id": "cook-007", "text": "..."}` |
@@ -151,6 +152,16 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "model_a": "expert",
         "model_b": "sft-i1",
         "winner": "model_a",
+    },
+    "Decision": {
+        "kind": "promote",
+        "when": "2026-01-01T12:00:00Z",
+        "round": "dpo-i1",
+        "weights": "9f2c...",
+        "against": "sft-i1",
+        "accepted": False,
+        "reasons": ["cut-off answers: 0.200, of sft-i1 0.066: a change of +0.134, above the limit of 0.05"],
+        "leaderboard": "5d41...",
     },
 }
 

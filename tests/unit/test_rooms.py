@@ -29,6 +29,7 @@ ORDER = (
     "leaderboard",
     "report",
     "tracking",
+    "registry",
     "sweep",
     "project",
     "cli",

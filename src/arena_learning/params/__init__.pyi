@@ -10,6 +10,7 @@ from .contestants import (
     Weights,
 )
 from .endpoint import OMITTABLE, Endpoint
+from .gate import ExternalScores, Gate
 from .judging import JudgeParams, Judging
 from .launch import Footprint, Launch
 from .load import load_params, parse_params
@@ -17,7 +18,7 @@ from .pool import Filters, Pool
 from .rounds import BASE, check_round_name, check_rounds, shared_criteria
 from .section import NONE, SPLITS, Name, Positive, Rate, Section
 from .training import Dataset, Dpo, Grpo, Optimiser, Ppo, Rft, Rl, Rloo, Sft, Train
-from .whole import Evaluate, Params, Round
+from .whole import Evaluate, Independence, Params, Round
 
 __all__ = [
     "BASE",
@@ -29,9 +30,12 @@ __all__ = [
     "Dpo",
     "Endpoint",
     "Evaluate",
+    "ExternalScores",
     "Filters",
     "Footprint",
+    "Gate",
     "Grpo",
+    "Independence",
     "JudgeParams",
     "Judging",
     "Launch",

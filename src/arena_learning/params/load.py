@@ -102,6 +102,7 @@ def _dangling(params: Params) -> list[str]:
     ):
         if name not in params.judges:
             problems.append(f"{place}: no judge '{name}'; {suggest(name, params.judges)}")
+    problems += _gate(params)
     problems += [
         f"dataset.opponents: no opponent '{name}'; {suggest(name, params.opponents)}"
         for name in params.dataset.opponents
@@ -153,3 +154,20 @@ def _juries(params: Params) -> list[str]:
             elif params.judges[member].kind == "jury":
                 problems.append(f"{place}: '{member}' is a jury itself; name its members instead")
     return problems
+
+
+def _gate(params: Params) -> list[str]:
+    """Return what is wrong with the judge of the gate: it must judge the test set, and must not have taught."""
+    judge = params.gate.judge
+    if judge == NONE:
+        return []
+    if judge not in params.evaluate.judges:
+        return [
+            f"gate.judge: '{judge}' does not judge the test set; {suggest(judge, params.evaluate.judges)}"
+        ]
+    if judge in params.judges and params.independence(judge) == "teacher":
+        rounds = ", ".join(params.teachers()[judge])
+        return [
+            f"gate.judge: the training learnt from '{judge}' ({rounds}); name a judge that taught nothing"
+        ]
+    return []

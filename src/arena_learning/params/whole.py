@@ -7,10 +7,15 @@ from typing import Literal
 from pydantic import Field
 
 from arena_learning.params.contestants import BattleParams, Opponent, Ray, Sampling, Serving, Weights
+from arena_learning.params.gate import Gate
 from arena_learning.params.judging import JudgeParams, Judging
 from arena_learning.params.pool import Pool
 from arena_learning.params.section import NONE, Name, Positive, Section
 from arena_learning.params.training import Dataset, Train
+
+# How far a judge's word on trained models is independent: the training learnt from its scores; or from those of another
+# judge that judges by the same thing; or neither.
+Independence = Literal["teacher", "alike", "independent"]
 
 
 class Round(Section):
@@ -96,6 +101,7 @@ class Params(Section):
         dataset: which battles become training rows.
         train: how models are trained.
         evaluate: the leaderboard.
+        gate: what a round's model must show before it becomes the champion.
         rounds: the rounds of training, by name.
     """
 
@@ -113,6 +119,7 @@ class Params(Section):
     dataset: Dataset = Dataset()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+    gate: Gate = Gate()
     rounds: dict[Name, Round]
 
     @property
@@ -180,3 +187,37 @@ class Params(Section):
             for one in dict.fromkeys((judge, *self.single_judges(judge))):
                 found.setdefault(one, []).append(name)
         return found
+
+    def independence(self, judge: str) -> Independence:
+        """Return how far a judge's word on the trained models is independent of the training.
+
+        Example:
+            >>> from pathlib import Path
+            >>> from arena_learning.params import load_params
+            >>> params = load_params(Path("profiles/laptop.yaml"))
+            >>> [params.independence(judge) for judge in params.evaluate.judges]
+            ['teacher', 'alike', 'independent']
+        """
+        teachers = self.teachers()
+        if judge in teachers:
+            return "teacher"
+        return "alike" if self.alike(judge) else "independent"
+
+    def alike(self, judge: str) -> list[str]:
+        """Return the other judges that taught and judge by the same thing: rubrics, references, or one model.
+
+        Of a jury: its members that taught.
+        """
+        own = self.judges[judge]
+        if own.kind == "jury":
+            return [member for member in self.single_judges(judge) if member in self.teachers()]
+        same = (
+            ("kind",)
+            if own.kind in ("rubric", "reference", "longer")
+            else ("kind", "engine", "model", "base_url")
+        )
+        return [
+            one
+            for one in self.teachers()
+            if one != judge and all(getattr(own, key) == getattr(self.judges[one], key) for key in same)
+        ]

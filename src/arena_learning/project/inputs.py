@@ -44,6 +44,7 @@ def write_inputs(params: Params, paths: Paths) -> dict[str, Any]:
         f"rewards/{name}": _rewards(this, params, found, digests, paths)
         for name, this in params.rounds.items()
     }
+    found["gate"] = _gate(params, digests, paths)
     for name, content in found.items():
         write_json(paths.input(name), content)
         files += len(content)
@@ -103,6 +104,23 @@ def _rewards(
         "judges": hashlib.sha256(canonical(how).encode()).hexdigest(),
         "code": hashlib.sha256(canonical(read).encode()).hexdigest(),
         **files,
+    }
+
+
+def _gate(params: Params, digests: _Digests, paths: Paths) -> dict[str, str]:
+    """Return digests of what the comparison with the champion depends on, besides figures and answers.
+
+    These are the decisions, the scores of a harness, the limits, and which judges had a part in the training. DVC
+    cannot depend on the parameters themselves: an older params.yaml has no section `gate`.
+    """
+    external = params.gate.external.file
+    files = {external.replace("{model}", name) for name in params.contestants if external}
+    parts = {judge: params.independence(judge) for judge in params.evaluate.judges}
+    how = [params.gate.model_dump(mode="json"), parts]
+    return {
+        "settings": hashlib.sha256(canonical(how).encode()).hexdigest(),
+        paths.registry.name: digests.file(paths.registry),
+        **{name: digests.file(paths.root / name) for name in sorted(files)},
     }
 
 

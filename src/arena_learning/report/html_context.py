@@ -93,15 +93,18 @@ def board_views(leaderboard: Mapping[str, Any], params: Params) -> list[dict[str
 
 def role_sentence(judge: str, params: Params) -> str:
     """Return what a judge of the leaderboard had to do with the training: how far its word is independent."""
-    teachers = params.teachers()
-    if judge in teachers:
-        return f"The training learnt from this judge's scores ({', '.join(teachers[judge])}); its word counts for less."
-    taught = [one for one in params.single_judges(judge) if one in teachers]
-    if taught:
-        return f"The training learnt from its member '{taught[0]}' ({', '.join(teachers[taught[0]])})."
-    alike = [one for one in teachers if params.judges[one].kind == params.judges[judge].kind == "rubric"]
-    if alike:
-        return f"The training did not learn from this judge, but from '{alike[0]}', which reads the same rubrics."
+    independence = params.independence(judge)
+    if independence == "teacher":
+        rounds = ", ".join(params.teachers()[judge])
+        return f"The training learnt from this judge's scores ({rounds}); its word counts for less."
+    if independence == "alike":
+        kind, other = params.judges[judge].kind, params.alike(judge)[0]
+        if kind == "jury":
+            rounds = ", ".join(params.teachers()[other])
+            return f"The training learnt from its member '{other}' ({rounds})."
+        how = {"rubric": "reads the same rubrics", "reference": "compares with the same references"}
+        other = f"'{other}', which {how.get(kind, 'asks the same model')}"
+        return f"The training did not learn from this judge, but from {other}."
     return "The training did not learn from this judge's scores: its word is independent."
 
 
