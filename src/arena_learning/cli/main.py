@@ -17,7 +17,7 @@ from arena_learning.core import ArenaError, redacted, suggest
 # name -> (module below arena_learning.cli and function, one line of help). The module is imported when the command
 # runs, so that `arena --help` loads neither torch nor mlflow.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "init": ("project:init", "Write params.yaml from a profile, with the engine that suits this machine."),
+    "init": ("project:init", "Make a project from a profile, or write params.yaml of one."),
     "doctor": ("project:doctor", "Check this machine, the packages and params.yaml."),
     "repro": ("repro:command", "Run `dvc repro`; say what will run and how much is left."),
     "inputs": ("stages:inputs", "Write digests of the files that params.yaml names, so that DVC sees edits."),

@@ -12,6 +12,7 @@ from .contestants import (
 )
 from .judging import JudgeParams, Judging
 from .load import load_params, parse_params
+from .names import suggested
 from .pool import Filters, Pool
 from .rounds import BASE, check_round_name, check_rounds, shared_criteria
 from .section import NONE, SPLITS, Name, Positive, Rate, Section
@@ -58,4 +59,5 @@ __all__ = [
     "load_params",
     "parse_params",
     "shared_criteria",
+    "suggested",
 ]
