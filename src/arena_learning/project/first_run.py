@@ -70,7 +70,7 @@ def adapt(tree: Any, wanted: FirstRun, pool: StarterPool, paths: Paths) -> list[
         tree["evaluate"]["judges"] = [JUDGE, *tree["evaluate"]["judges"]]
     if pool.own:
         tree["pool"]["instructions"], tree["pool"]["references"] = "data/pool.jsonl", ""
-        said += [*_drop_judges(tree, pool), *_fit_splits(tree["pool"], pool.count)]
+        said += [*_drop_judges(tree, pool), *_fit_splits(tree["pool"], pool.size)]
     said += _drop_online_rounds(tree)
     return said
 

@@ -21,7 +21,7 @@ class StarterPool(NamedTuple):
     """The instructions that a new project starts with, and the files to copy.
 
     Attributes:
-        count: number of instructions.
+        size: number of instructions.
         rubrics: whether any instruction has a rubric.
         references: whether any instruction has a reference answer.
         own: whether they are the user's.
@@ -29,7 +29,7 @@ class StarterPool(NamedTuple):
         file: the pool, as JSON Lines of `Instruction`.
     """
 
-    count: int
+    size: int
     rubrics: bool
     references: bool
     own: bool
