@@ -31,6 +31,7 @@ ORDER = (
     "tracking",
     "sweep",
     "project",
+    "api",
     "cli",
 )
 # project asks torch for a GPU.

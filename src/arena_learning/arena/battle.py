@@ -11,7 +11,7 @@ from typing import Any
 from arena_learning.arena.ask import Contestant, ContestantAnswers, ask_contestant_for
 from arena_learning.arena.sampling import sample_metrics, sample_samplings
 from arena_learning.core import Paths, words, write_json
-from arena_learning.params import NONE, Params, Sampling
+from arena_learning.params import BASE, NONE, Params, Sampling
 from arena_learning.schema import Instruction, Response, read_rows, write_rows
 from arena_learning.store import Store
 
@@ -56,7 +56,10 @@ def battle_round(
 def answer_test(
     contestant: str, params: Params, paths: Paths, *, fresh: bool = False, retry: bool = False
 ) -> dict[str, Any]:
-    """Let a contestant answer the test set; return its metrics."""
+    """Let a contestant answer the test set; return its metrics. Where there is no base model, its file is empty."""
+    if contestant == BASE and not params.has_base:
+        write_rows(paths.arena_responses(contestant), [])
+        return {"answers": 0, "generated": 0}
     instructions = read_rows(paths.split("test"), Instruction)
     asked = ask_contestant(contestant, instructions, params, paths, fresh=fresh, retry=retry)
     write_rows(paths.arena_responses(contestant), sorted(asked.responses, key=lambda r: r.instruction_id))

@@ -5,6 +5,7 @@ from .doctor import examine
 from .first_run import FirstRun
 from .inputs import write_inputs
 from .new_rounds import add_rounds, write_added
+from .own_pool import starter_pool
 from .plan import DVC, plan_run, plan_text
 from .profile import choose_serving, has_cuda
 from .prune import find_stale, remove_stale
@@ -31,6 +32,7 @@ __all__ = [
     "remove_stale",
     "renew_pipeline",
     "start_project",
+    "starter_pool",
     "write_added",
     "write_inputs",
 ]

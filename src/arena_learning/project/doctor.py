@@ -179,13 +179,14 @@ def _chat_formats(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
 
     base, source = paths.model("base"), paths.root / params.weights.source
     try:
-        if base.is_dir():
+        if base.is_dir() and params.has_base:
             chat = Chat(base, trust_remote_code=params.weights.trust_remote_code)
         elif source.is_dir():
             settings = chat_settings(params.weights, paths, "weights")
             chat = Chat(source, trust_remote_code=params.weights.trust_remote_code, settings=settings)
         else:
             chat = None
+        if chat is None and params.has_base:
             yield DoctorFinding("ok", "chat format of the base: `arena weights` checks it")
         if chat is not None:
             notes = check_chat(chat).notes if params.rounds else describe(chat, "weights")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ruamel.yaml.comments import CommentedMap
 
 from arena_learning.core import ArenaError, Paths
+from arena_learning.params import BASE, NONE
 from arena_learning.project.own_pool import StarterPool
 
 JUDGE = "llm"
@@ -71,7 +72,7 @@ def adapt(tree: Any, wanted: FirstRun, pool: StarterPool, paths: Paths) -> list[
     if pool.own:
         tree["pool"]["instructions"], tree["pool"]["references"] = "data/pool.jsonl", ""
         said += [*_drop_judges(tree, pool), *_fit_splits(tree["pool"], pool.size)]
-    said += _drop_online_rounds(tree)
+    said += [*_drop_online_rounds(tree), *_anchor(tree)]
     return said
 
 
@@ -185,6 +186,16 @@ def _drop_online_rounds(tree: Any) -> list[str]:
             tree["train"].pop(this["method"], None)
             gone.append(name)
     return [f"rounds whose reward needs a judge that is left out: {', '.join(gone)}"] if gone else []
+
+
+def _anchor(tree: Any) -> list[str]:
+    """Take the first contestant as the anchor where the profile's is gone."""
+    base = [] if tree["weights"]["source"] == NONE else [BASE]
+    contestants = [*base, *tree["opponents"], *tree["rounds"]]
+    if tree["evaluate"]["anchor"] in contestants:
+        return []
+    tree["evaluate"]["anchor"] = contestants[0]
+    return [f"evaluate.anchor: {contestants[0]}"]
 
 
 def _fit_splits(section: Any, count: int) -> list[str]:

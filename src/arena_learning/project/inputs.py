@@ -34,10 +34,7 @@ def write_inputs(params: Params, paths: Paths) -> dict[str, Any]:
     files = 0
     pool = dict.fromkeys((params.pool.instructions, params.pool.references))
     found = {"pool": {name: digests.file(paths.root / name) for name in pool if name}}
-    found["weights"] = {
-        params.weights.source: digests.model(params.weights.source, params.weights.revision),
-        **_chat(params.weights, digests, paths),
-    }
+    found["weights"] = _weights(params, digests, paths)
     found |= {f"opponents/{name}": _contestant(one, digests, paths) for name, one in params.opponents.items()}
     found |= {f"judges/{name}": _judge(one, digests, paths) for name, one in params.judges.items()}
     found |= {
@@ -50,6 +47,16 @@ def write_inputs(params: Params, paths: Paths) -> dict[str, Any]:
         files += len(content)
     digests.save()
     return {"files": files, "consumers": len(found)}
+
+
+def _weights(params: Params, digests: _Digests, paths: Paths) -> dict[str, str]:
+    if not params.has_base:
+        return {}
+    weights = params.weights
+    return {
+        weights.source: digests.model(weights.source, weights.revision),
+        **_chat(weights, digests, paths),
+    }
 
 
 def _contestant(one: Opponent, digests: _Digests, paths: Paths) -> dict[str, str]:
