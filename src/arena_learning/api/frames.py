@@ -27,8 +27,10 @@ def frame_of(rows: Iterable[Row], kind: type[Row]) -> pd.DataFrame:
 
 def battle_frame(battles: Iterable[Battle]) -> pd.DataFrame:
     """Return battles with the columns of `rating.rate` and their other fields; ``winner`` is None if unscored."""
+    import pandas as pd
+
     table = frame_of(battles, Battle).rename(columns=_BATTLE)
-    table["winner"] = table["winner"].map(_WINNERS).astype(object)
+    table["winner"] = pd.Series([_WINNERS[winner] for winner in table["winner"]], dtype=object)
     first = ["model_a", "model_b", "winner", "prompt_id"]
     return table[[*first, *(name for name in table.columns if name not in first)]]
 
@@ -60,7 +62,9 @@ def responses_of(answers: pd.DataFrame, where: str) -> list[Response]:
     known = [name for name in Response.model_fields if name in answers.columns]
     found: dict[tuple[str, str], Response] = {}
     for number, values in enumerate(answers[known].to_dict(orient="records"), 1):
-        row: dict[str, Any] = {str(name): value for name, value in values.items()}
+        row: dict[str, Any] = {
+            str(name): value for name, value in values.items() if value is not None and value == value
+        }  # a cell without a value is NaN
         try:
             response = Response.model_validate({**usual, **row})
         except ValidationError as error:

@@ -176,7 +176,7 @@ def _params(
     return parse_params(
         {
             "files_outside": True,
-            "weights": {"source": "none"},
+            "weights": {"source": "not-used"},
             "pool": {"splits": {}, "test": 1},
             "opponents": {one: dict(keys) for one, keys in (opponents or {}).items()},
             "judges": {one: dict(keys) for one, keys in judges.items()},

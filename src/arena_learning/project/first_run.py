@@ -201,7 +201,9 @@ def _anchor(tree: Any) -> list[str]:
 def _fit_splits(section: Any, count: int) -> list[str]:
     """Scale the sizes of test, validation and splits down to a small pool, in proportion."""
     sizes = {"test": section["test"], "validation": section["validation"], **section["splits"]}
-    wanted, budget = sum(sizes.values()), int(count * (1 - _SLACK))
+    wanted = sum(sizes.values())
+    # A test set alone takes every instruction.
+    budget = count if wanted == sizes["test"] else int(count * (1 - _SLACK))
     if wanted <= budget:
         return []
     fitted = {name: max(1, size * budget // wanted) if size else 0 for name, size in sizes.items()}

@@ -21,7 +21,7 @@ class StarterPool(NamedTuple):
     """The instructions that a new project starts with, and the files to copy.
 
     Attributes:
-        size: number of instructions.
+        size: number of different instructions.
         rubrics: whether any instruction has a rubric.
         references: whether any instruction has a reference answer.
         own: whether they are the user's.
@@ -83,7 +83,8 @@ def starter_pool(file: Path | None) -> Iterator[StarterPool]:
 def _facts(file: Path, answers: dict[str, Path], *, own: bool) -> StarterPool:
     pool = read_pool(file)
     references = any(one.reference for one in pool) or not own  # the shipped ones stand in a file of answers
-    return StarterPool(len(pool), any(one.rubric for one in pool), references, own, answers, file)
+    size = len({" ".join(" ".join(turn.content for turn in one.turns).lower().split()) for one in pool})
+    return StarterPool(size, any(one.rubric for one in pool), references, own, answers, file)
 
 
 def _is_pool(file: Path) -> bool:

@@ -108,6 +108,17 @@ def test_a_pool_of_ones_own_brings_its_answers_as_opponents(empty: Paths, tmp_pa
     assert sizes == {"test": 13, "validation": 6, "d1": 5, "d2": 3, "d3": 2}
 
 
+def test_a_leaderboard_alone_needs_no_base_and_takes_every_question(empty: Paths, tmp_path: Path) -> None:
+    table = questions(tmp_path, 7, reference="For a reason.")
+    options = ("one=m@http://localhost:1/v1", "two=n@http://localhost:1/v1")
+    done = start(empty, profile="leaderboard", pool=table, opponents=options)
+    params = load_params(empty.params)
+    assert (params.contestants, params.evaluate.anchor) == (["one", "two"], "one")
+    assert (params.pool.test, params.pool.validation, params.pool.splits) == (7, 0, {})
+    assert "evaluate.anchor: one" in done.changed
+    assert params.judge.name == "reference"
+
+
 def test_rubrics_of_ones_own_pool_are_kept(empty: Paths, tmp_path: Path) -> None:
     rows = (REPOSITORY / "data" / "pool.jsonl").read_text(encoding="utf-8").splitlines()[:30]
     pool = tmp_path / "pool.jsonl"
