@@ -60,8 +60,10 @@ class Reader:
     def _console(self, text: str) -> None:
         for line in text.replace("\\\n", " ").splitlines():
             command = line.removeprefix("$ ")
-            if command == line or OTHERS.search(line):
-                continue
+            if command == line:
+                continue  # what a command prints
+            if OTHERS.search(line):
+                break  # and what follows it in the block
             if command.startswith("cd "):
                 self.folder = self.folder / command.removeprefix("cd ")
                 continue

@@ -1,7 +1,7 @@
 """The Python interface, with data frames in and out.
 
-`import arena_learning as al` offers it: `al.battle`, `al.judge_answers`, `al.rate`, `al.load_project`. torch, pandas and
-the rest are loaded when a function first needs them.
+`import arena_learning as al` offers it: `al.battle`, `al.judge_answers`, `al.rate`, `al.load_project`. torch,
+pandas and the rest are loaded when a function first needs them.
 """
 
 import lazy_loader

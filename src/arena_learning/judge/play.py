@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby
 from typing import NamedTuple
 
-from arena_learning.core import ArenaError, Progress
+from arena_learning.core import ArenaError, Progress, logger
 from arena_learning.engines import MAX_REFUSED, older_fingerprints, too_many_refused
 from arena_learning.judge.base import (
     Judge,
@@ -211,6 +211,7 @@ def _portion(
     progress.total -= len(keys) - len(distinct) + len(missing)
     known, judged = _judge({key: p for key, p in distinct.items() if key not in missing}, run, progress)
     known |= missing
+    logger.debug(f"{judge.label}: {judged} of {len(distinct)} games judged, the others remembered")
     games = [_game(judge, p, known[key]) for key, p in zip(keys, presented, strict=True)]
     return PlayedGames(
         judge.label,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from arena_learning.core import Progress, fresh_beside, move_into_place
+from arena_learning.core import Progress, fresh_beside, logger, move_into_place
 from arena_learning.schema import Instruction, PreferenceRow, SftRow
 from arena_learning.train import encode
 from arena_learning.train.arguments import choose_device
@@ -162,7 +161,7 @@ class Session:
         settings, precision = getattr(self.params, self.method), self.params.precision
         found = training_warnings(self.phases, change, settings) if rows else [no_rows("all were dropped")]
         for line in found:
-            sys.stderr.write(f"warning: {line}\n")
+            logger.warning(f"{line}")
         seconds = {name: value for name, value in self.seconds.items() if value and name not in self.resumed}
         speed = {
             phase.name: phase.rows.tokens * settings.epochs / seconds[phase.name]
