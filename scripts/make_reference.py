@@ -52,7 +52,7 @@ seconds. These options stand before the command (`arena --quiet repro`) and hold
 |---|---|---|
 | `--quiet` | `ARENA_QUIET=1` | warnings and errors alone, no progress |
 | `--verbose` | `ARENA_VERBOSE=1` | also what was generated and what was remembered |
-| `--log-json` | `ARENA_LOG_JSON=1` | a JSON object a line: `time`, `level`, `message`, `stage`, and figures of progress |
+| `--log-json` | `ARENA_LOG_JSON=1` | a JSON object a line: time, level, message, stage, counts of progress |
 """
 _ROWS = """# Rows
 
