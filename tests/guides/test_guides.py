@@ -1,6 +1,7 @@
 """The guides' examples run: files are written, commands and Python are executed in the order of the page.
 
-Not run is what names an endpoint or a model that a reader has and a test has not (a line with ``my-`` or ``http``).
+Not run is what names an endpoint or a file that a reader has and a test has not (a line with ``my-`` or ``http``), and
+what follows it in its block.
 """
 
 from __future__ import annotations
