@@ -124,7 +124,8 @@ class Replicas:
         if isinstance(self._engine, ReportsLogprobs):
             self.respond_with_logprobs = self._answers
         on_cpu = self.fingerprint.get("device", "cpu") == "cpu"
-        self._gpus = (0 if on_cpu else tensor_parallel) if ray.gpus == "auto" else ray.gpus
+        needed = 0 if on_cpu else tensor_parallel
+        self._gpus: float = needed if isinstance(ray.gpus, str) else ray.gpus
         self._copies: list[Any] = []
 
     def respond(
@@ -249,8 +250,6 @@ class Replicas:
         if ray.is_initialized():
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        # A copy that is given no GPU may still use those of its machine (ray.gpus: 0).
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         quiet = {"log_to_driver": False, "logging_level": "error"}
         try:
             if self._ray.address:

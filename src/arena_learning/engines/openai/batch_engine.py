@@ -87,13 +87,15 @@ class BatchOpenAi(OpenAi):
         Raises:
             ArenaError: the endpoint is down or refuses, it takes longer than ``batch_wait``, or a batch failed twice.
         """
+        if not conversations:
+            return
         job = _Job(EndpointRun(conversations, sampling, top_logprobs))
         for place in range(len(conversations)):
             body = self._body(place, job)
             size = sum(len(message["content"].encode()) for message in body["messages"])
             job.wanted.setdefault(_request_id(body), _Request([], size)).places.append(place)
         last = time.perf_counter()
-        for group in self._answers(job) if job.wanted else ():
+        for group in self._answers(job):
             tokens = sum(a.prompt_tokens + a.completion_tokens for _, a in group if isinstance(a, Completion))
             each = (time.perf_counter() - last) / (tokens or 1)
             for start in range(0, len(group), _GROUP):
