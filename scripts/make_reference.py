@@ -44,6 +44,15 @@ _COMMANDS = """# Commands
 An environment variable can set an option, too: `ARENA_RATE_ANCHOR` is `arena rate --anchor`. The exit code is 0, or
 2 with a line `error: ...` that says what happened, where, and how to fix it. `arena --debug COMMAND` shows the
 traceback of an error and ends with 1.
+
+Results go to standard output, messages and progress to standard error: a bar on a terminal, else a line every ten
+seconds. These options stand before the command (`arena --quiet repro`) and hold for the stages that DVC starts:
+
+| option | variable | messages |
+|---|---|---|
+| `--quiet` | `ARENA_QUIET=1` | warnings and errors alone, no progress |
+| `--verbose` | `ARENA_VERBOSE=1` | also what was generated and what was remembered |
+| `--log-json` | `ARENA_LOG_JSON=1` | a JSON object a line: time, level, message, stage, counts of progress |
 """
 _ROWS = """# Rows
 

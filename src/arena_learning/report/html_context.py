@@ -159,9 +159,9 @@ def battle_cards(params: Params, paths: Paths, judge: str) -> list[BattleCard]:
             views += _choose(read_battle_log(name, params, paths), target, params.seed, "")
     arena = read_battle_log(ARENA, params, paths)
     names = judge_names(paths)
-    ends = {"base", ["base", *params.ordered_rounds][-1]}
+    first, last = params.compared
+    ends = {first, last}
     own = [d for d in arena.views if {d.battle.a, d.battle.b} == ends and names[d.battle.judge] == judge]
-    last = max(ends, key=lambda name: name != "base")
     return views + _choose(arena._replace(views=own), last, params.seed, judge)
 
 

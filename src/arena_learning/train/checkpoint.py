@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from arena_learning.core import canonical, write_text
+from arena_learning.core import canonical, logger, write_text
 from arena_learning.train import processes
 
 INPUTS = "inputs.json"
@@ -67,7 +66,7 @@ def open_checkpoints(folder: Path, inputs: str) -> Path | None:
     mark = folder / INPUTS
     if not mark.is_file() or json.loads(mark.read_text(encoding="utf-8"))["digest"] != inputs:
         if any(folder.glob("checkpoint-*")):
-            sys.stderr.write("checkpoints of other inputs removed: training starts from the beginning\n")
+            logger.info("checkpoints of other inputs removed: training starts from the beginning")
         shutil.rmtree(folder, ignore_errors=True)
         write_text(mark, canonical({"digest": inputs}) + "\n")
         return None

@@ -5,7 +5,6 @@ Of several processes all do the same, and the first one writes the files.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from arena_learning.core import Progress, fresh_beside, move_into_place
+from arena_learning.core import Progress, fresh_beside, logger, move_into_place
 from arena_learning.schema import Instruction, PreferenceRow, SftRow
 from arena_learning.train import encode, processes
 from arena_learning.train.arguments import check_footprint, choose_device
@@ -193,7 +192,7 @@ class Session:
         settings, precision = getattr(self.params, self.method), self.params.precision
         found = training_warnings(self.phases, change, settings) if rows else [no_rows("all were dropped")]
         for line in found if processes.is_first() else ():
-            sys.stderr.write(f"warning: {line}\n")
+            logger.warning(line)
         seconds = {name: value for name, value in self.seconds.items() if value and name not in self.resumed}
         speed = {
             phase.name: phase.rows.tokens * settings.epochs / seconds[phase.name]

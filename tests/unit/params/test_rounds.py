@@ -363,3 +363,18 @@ def test_a_judge_of_a_jury_that_chose_the_rows_is_a_teacher(make_params):
     assert params.teachers() == {name: ["sft-i1", "dpo-i1"] for name in ("panel", "rubric", "content")}
     assert params.single_judges("panel") == ["rubric", "content"]
     assert params.single_judges("rubric") == ["rubric"]
+
+
+def test_without_a_base_model_there_are_only_opponents_and_no_round_starts_from_a_base(make_params):
+    raw = make_params(weights={"source": "none"}, rounds={}, evaluate={"anchor": "expert"})
+    params = parse_params(raw, "params.yaml")
+    check_rounds(params)
+    assert not params.has_base
+    assert params.contestants == ["expert"]
+    assert params.joining == [["expert"]]
+    assert params.compared == ("expert", "expert")
+    said = refusal(make_params, {}, weights={"source": "none"}, evaluate={"anchor": "expert"})
+    assert "rounds.sft-i1.target: no model 'base' (weights.source is none)" in said
+    assert "rounds.sft-i1.init: no model 'base' (weights.source is none)" in said
+    with pytest.raises(ArenaError, match=r"evaluate\.anchor: no contestant 'base'"):
+        parse_params(make_params(weights={"source": "none"}, rounds={}), "params.yaml")

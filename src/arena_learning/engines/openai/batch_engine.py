@@ -7,7 +7,6 @@ left without an answer (it expired, was cancelled, or the request failed) is ask
 from __future__ import annotations
 
 import hashlib
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arena_learning.core import canonical
+from arena_learning.core import canonical, logger
 from arena_learning.engines.base import Answered, Completion, Conversation, Refused
 from arena_learning.engines.openai.batch_client import BatchClient, BatchState
 from arena_learning.engines.openai.batch_records import BatchRecord, BatchRecords
@@ -214,12 +213,11 @@ class BatchOpenAi(OpenAi):
         time.sleep(self._endpoint.batch_poll)
 
     def _tell(self, state: BatchState, job: _Job) -> None:
-        """Say on standard error what has changed about a batch."""
+        """Say what has changed about a batch."""
         line = f"{state.status}, {state.counts}" if state.counts else state.status
         if job.told.get(state.id) != line:
             job.told[state.id] = line
-            sys.stderr.write(f"{self._place()}: batch {state.id}: {line}\n")
-            sys.stderr.flush()
+            logger.info(f"{self._place()}: batch {state.id}: {line}")
 
     def _say_ended(self, record: BatchRecord, state: BatchState, results: BatchResults) -> None:
         if not results.reasons:
@@ -228,9 +226,9 @@ class BatchOpenAi(OpenAi):
         counted = Counter(results.reasons.values()).most_common(5)
         listed = ", ".join(f"{count} x {why}" for why, count in counted)
         then = "asked once more" if record.attempt < _ATTEMPTS else "not asked again in this run"
-        sys.stderr.write(
+        logger.warning(
             f"{self._place()}: batch {state.id}: {answered} answers, {len(results.reasons)} requests without one "
-            f"({listed}): {then}\n"
+            f"({listed}): {then}"
         )
 
     def _place(self) -> str:

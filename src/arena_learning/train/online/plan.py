@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from arena_learning.core import ArenaError
+from arena_learning.core import ArenaError, logger
 from arena_learning.train import processes
 from arena_learning.train.arguments import TrainingPlan, whole_batch
 from arena_learning.train.length_batches import LengthBatches
@@ -90,7 +89,7 @@ def check_games(method: str, settings: Rl, games: Sequence[int]) -> None:
     """
     told = f"at most {games[0]} games by {settings.judge} (reward) and {games[1]} by {settings.monitor} (monitor)"
     ceiling = settings.max_judge_calls
-    sys.stderr.write(f"{method}: {told}; train.{method}.max_judge_calls is {ceiling or 'not set'}\n")
+    logger.info(f"{method}: {told}; train.{method}.max_judge_calls is {ceiling or 'not set'}")
     if ceiling and sum(games) > ceiling:
         raise ArenaError(
             f"{method} may need {sum(games)} judged games ({told}), and the ceiling is {ceiling}",
