@@ -18,8 +18,9 @@ from arena_learning.core import Progress, logger, set_up_log
 from arena_learning.core.messages import AS_JSON, QUIET, VERBOSE
 
 PACKAGE = Path(arena_learning.__file__).parent
-# The last words of a process that is about to be killed, and the line that stays while MLflow's server runs.
-DIRECT = {"core/messages.py", "core/stage_lock.py", "tracking/server.py"}
+# The last words of a process that is about to be killed, the line that stays while MLflow's server runs, and what
+# other processes wrote, passed on as it is.
+DIRECT = {"core/messages.py", "core/stage_lock.py", "tracking/server.py", "train/launch.py"}
 
 
 @pytest.fixture(autouse=True)
