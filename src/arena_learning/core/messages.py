@@ -14,7 +14,9 @@ from datetime import UTC, datetime
 
 # The options of `arena`, as environment variables: click reads them by these names.
 QUIET, VERBOSE, AS_JSON = "ARENA_QUIET", "ARENA_VERBOSE", "ARENA_LOG_JSON"
-logger = logging.getLogger("arena_learning")
+# Not `getLogger`: what configures logging from a file, as Alembic does under MLflow, switches all loggers off that the
+# file does not name.
+logger = logging.Logger("arena_learning")
 
 
 class _StandardError(logging.Handler):

@@ -180,7 +180,7 @@ class BatchOpenAi(OpenAi):
             self._records.save(record._replace(requests=()))
             raise self._error(
                 f"the endpoint failed batch {state.id}, the second one of these requests: {state.problem}",
-                "mend what it says, or lower batch_requests; then run again: stored answers are kept",
+                "correct what it says, or lower batch_requests; then run again: stored answers are kept",
             )
         else:
             found |= {
