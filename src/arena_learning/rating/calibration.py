@@ -115,7 +115,8 @@ def calibrate_ratings(
         ArenaError: a malformed table, a pair that is judged twice on a prompt, or other ties than ``half``.
 
     Example:
-        found = calibrate_ratings(read_table("judge.csv"), read_table("people.csv"), RatingParams(anchor=("base", 1000.0)))
+        how = RatingParams(anchor=("base", 1000.0))
+        found = calibrate_ratings(read_table("judge.csv"), read_table("people.csv"), how)
         found.result.to_frame(), found.power
     """
     params = params or RatingParams()
@@ -126,7 +127,7 @@ def calibrate_ratings(
     used = _connected(matched, params)
     left_out = tuple(name for name in whole if name not in used.battles.models)
     fit = fit_battles(used.battles, params)
-    pair = fit.folded.row_cell // 3
+    pair = (fit.folded.row_cell // 3).astype(np.int64)
     own, judges = _deviations(used, pair, fit)
     power = _power(own, judges, fit.inverse)
     theta, inverse = _fit(used, pair, fit, power)
@@ -235,9 +236,11 @@ def _deviations(used: _Matched, pair: Ints, fit: Fit) -> tuple[Floats, Floats]:
     assert used.battles.prompt is not None
     size = len(used.battles.models)
     place = used.battles.prompt.astype(np.int64) * size
-    out = []
+    out: list[Floats] = []
     for values in (human, judge):
-        table = np.bincount(place + used.lo, weights=values, minlength=used.battles.prompts * size)
+        table: Floats = np.bincount(
+            place + used.lo, weights=values, minlength=used.battles.prompts * size
+        ).astype(float)
         table -= np.bincount(place + used.hi, weights=values, minlength=used.battles.prompts * size)
         out.append(table.reshape(-1, size))
     return out[0], out[1]

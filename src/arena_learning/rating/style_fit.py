@@ -206,7 +206,7 @@ def _fit_draws(rows: StyleRows, mass: Floats, even: Floats, found: StyleFit) -> 
         out[:, live] = here + step
         slow = (length > _DRAW_TOLERANCE) & (length > 0.5 * before)
         kept = np.flatnonzero((length > _DRAW_TOLERANCE) & ~slow)
-        for place in np.flatnonzero(slow):
+        for place in np.flatnonzero(slow).tolist():
             out[:, live[place]] = fit_styles(rows, mass[:, place], even[:, [place]], found.both).both
         if not len(kept):
             return out
@@ -215,6 +215,6 @@ def _fit_draws(rows: StyleRows, mass: Floats, even: Floats, found: StyleFit) -> 
             mass, even = mass[:, kept], even[:, kept]
         else:
             before = length
-    for place, column in enumerate(live):
+    for place, column in enumerate(live.tolist()):
         out[:, column] = fit_styles(rows, mass[:, place], even[:, [place]], found.both).both
     return out
