@@ -127,7 +127,7 @@ class BatchOpenAi(OpenAi):
                     job.batches.remove(record)
                     yield from self._taken_up(record, state, job)
             if job.batches:
-                self._wait(job)
+                self._pause(job)
         if missing := len(job.wanted) - len(
             job.done
         ):  # another process has taken up a batch that this one needs
@@ -205,7 +205,7 @@ class BatchOpenAi(OpenAi):
         job.run.unknown += results.unknown
         return results
 
-    def _wait(self, job: _Job) -> None:
+    def _pause(self, job: _Job) -> None:
         hours = (time.monotonic() - job.started) / 3600
         if hours > self._endpoint.batch_wait:
             names = ", ".join(record.batch for record in job.batches)
