@@ -145,7 +145,11 @@ class Replicas:
         if copies:
             import ray
 
-            ray.wait([copy.close.remote() for copy in copies], num_returns=len(copies), timeout=_CLOSING)
+            if not ray.is_initialized():  # Ray has ended, and the copies with it
+                copies = []
+            closing = [copy.close.remote() for copy in copies]
+            if closing:
+                ray.wait(closing, num_returns=len(closing), timeout=_CLOSING)
             for copy in copies:
                 ray.kill(copy)
         self._engine.close()
