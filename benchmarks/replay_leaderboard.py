@@ -38,7 +38,7 @@ from arena_learning.rating import (
     RatingParams,
     TooFewVerdictsError,
     battles_from_frame,
-    calibrate,
+    calibrate_ratings,
     rate,
     rate_with_style,
 )
@@ -226,7 +226,7 @@ def calibrated_with(
             )
         human = pd.concat(people)
         try:
-            found_ = calibrate(frame, human, how)
+            found_ = calibrate_ratings(frame, human, how)
         except TooFewVerdictsError:
             failed += 1
             continue

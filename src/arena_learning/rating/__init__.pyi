@@ -3,7 +3,7 @@ from .arrays import Floats
 from .battles import Battles, battles_from_frame
 from .bias import BattleBias, position_bias
 from .bradley_terry import rate
-from .calibration import Calibrated, TooFewVerdictsError, calibrate
+from .calibration import Calibrated, TooFewVerdictsError, calibrate_ratings
 from .columns import Sides
 from .elo import EloParams, online_elo
 from .intervals import t_quantile, tail
@@ -38,7 +38,7 @@ __all__ = [
     "WinRate",
     "average_win_rates",
     "battles_from_frame",
-    "calibrate",
+    "calibrate_ratings",
     "consistency",
     "online_elo",
     "passed_over_lines",

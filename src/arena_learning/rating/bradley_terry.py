@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -57,7 +58,7 @@ class Fit(NamedTuple):
     inverse: Floats
 
 
-def rate(table: pd.DataFrame | Battles, params: RatingParams | None = None) -> RatingResult:
+def rate(table: pd.DataFrame | Battles, params: RatingParams | None = None, **settings: Any) -> RatingResult:
     """Rate contestants by a Bradley-Terry model of their battles.
 
     The probability that a beats b is ``1 / (1 + 10 ** ((rating_b - rating_a) / scale))``. Ratings are the maximum
@@ -67,6 +68,7 @@ def rate(table: pd.DataFrame | Battles, params: RatingParams | None = None) -> R
     Args:
         table: battles as a table (see `battles_from_frame`) or as read by `read_battles`.
         params: how to rate; by default `RatingParams()`.
+        settings: fields of `RatingParams` that replace those of ``params``.
 
     Returns:
         Ratings in Elo points with intervals, and a diagnosis of what limits them.
@@ -77,11 +79,11 @@ def rate(table: pd.DataFrame | Battles, params: RatingParams | None = None) -> R
     Example:
         >>> import pandas as pd
         >>> battles = pd.DataFrame({"model_a": ["x", "x", "x"], "model_b": ["y", "y", "y"]})
-        >>> result = rate(battles.assign(winner=["model_a", "model_a", "model_b"]), RatingParams(anchor=("y", 1000)))
+        >>> result = rate(battles.assign(winner=["model_a", "model_a", "model_b"]), anchor=("y", 1000))
         >>> round(result["x"].rating)  # won 2 of 3: 1000 + 400 * log10(2)
         1120
     """
-    params = params or RatingParams()
+    params = _with_settings(params or RatingParams(), settings)
     battles = table if isinstance(table, Battles) else battles_from_frame(table)
     if params.anchor is not None and params.anchor[0] not in battles.models:
         name = params.anchor[0]
@@ -95,6 +97,14 @@ def rate(table: pd.DataFrame | Battles, params: RatingParams | None = None) -> R
     if params.interval == "bootstrap" and params.bootstrap:  # with 0 resamples: the sandwich interval
         return _by_bootstrap(battles, fit, params, by_prompt)
     return by_sandwich(battles, fit, params, by_prompt)
+
+
+def _with_settings(params: RatingParams, settings: dict[str, Any]) -> RatingParams:
+    known = [one.name for one in fields(RatingParams)]
+    for name in settings:
+        if name not in known:
+            raise ArenaError(f"rate has no setting '{name}'", hint=suggest(name, known))
+    return replace(params, **settings)
 
 
 def fit_battles(battles: Battles, params: RatingParams) -> Fit:

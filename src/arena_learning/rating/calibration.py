@@ -95,7 +95,9 @@ class _Matched(NamedTuple):
         return _Matched(battles, low, high, self.judge[rows], self.human[rows])
 
 
-def calibrate(judged: pd.DataFrame, human: pd.DataFrame, params: RatingParams | None = None) -> Calibrated:
+def calibrate_ratings(
+    judged: pd.DataFrame, human: pd.DataFrame, params: RatingParams | None = None
+) -> Calibrated:
     """Rate contestants on the scale of human verdicts.
 
     Args:
@@ -113,7 +115,7 @@ def calibrate(judged: pd.DataFrame, human: pd.DataFrame, params: RatingParams | 
         ArenaError: a malformed table, a pair that is judged twice on a prompt, or other ties than ``half``.
 
     Example:
-        found = calibrate(read_table("judge.csv"), read_table("people.csv"), RatingParams(anchor=("base", 1000.0)))
+        found = calibrate_ratings(judged, human, RatingParams(anchor=("base", 1000.0)))
         found.result.to_frame(), found.power
     """
     params = params or RatingParams()

@@ -123,6 +123,12 @@ def _notes(board: Board) -> list[str]:
         f"flips between the orders {percent(health['flip_rate'])}, "
         f"unscored {percent(health['unscored_rate'])}"
     ]
+    if health.get("members_missing") is not None:
+        lines.append(
+            f"jury: {percent(health['members_against'])} of the members' votes against the verdict, "
+            f"{percent(health['members_missing'])} of them without a score, "
+            f"scores {format_number(health['members_spread'], 1)} apart"
+        )
     reasons = health.get("unscored_reasons") or {}
     if reasons:
         listed = "; ".join(f"{reason} ({count})" for reason, count in reasons.items())

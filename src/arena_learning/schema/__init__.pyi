@@ -1,3 +1,4 @@
+from .decisions import Decision, past_champions, read_decisions, write_decisions
 from .row_files import describe_invalid, numbered_rows, read_rows, rows_file, write_rows
 from .rows import (
     SCHEMA_VERSION,
@@ -6,6 +7,7 @@ from .rows import (
     Game,
     HumanVerdict,
     Instruction,
+    JuryCount,
     PreferenceRow,
     Provenance,
     RecordedVerdict,
@@ -28,10 +30,12 @@ __all__ = [
     "Battle",
     "Criterion",
     "CriterionResult",
+    "Decision",
     "FinishReason",
     "Game",
     "HumanVerdict",
     "Instruction",
+    "JuryCount",
     "PreferenceRow",
     "Provenance",
     "RecordedVerdict",
@@ -49,8 +53,11 @@ __all__ = [
     "numbered_rows",
     "one_hot_columns",
     "parse_criterion",
+    "past_champions",
+    "read_decisions",
     "read_rows",
     "read_winner",
     "rows_file",
+    "write_decisions",
     "write_rows",
 ]

@@ -27,7 +27,7 @@ def train_sft(job: Job, settings: Sft | Rft, encoded: Encoded, phase: str = "sft
     laid = plan_training(settings, len(encoded.rows))
     folder, resume = job.open_checkpoints(phase, settings)
     trainer = SFTTrainer(
-        model=load_policy(job.start),
+        model=load_policy(job.start, settings),
         args=on_one_gpu(
             SFTConfig(
                 **common_arguments(settings, job.train, laid, folder, job.seed),

@@ -106,7 +106,7 @@ def train_online(
     Raises:
         ArenaError: the judges may need more games than the ceiling allows, or cannot be asked.
     """
-    plan = plan_online(settings, len(encoded.rows))
+    plan = plan_online(method, settings, len(encoded.rows))
     order = prompt_order([len(row["input_ids"]) for row in encoded.rows], plan, job.seed)
     asked = [encoded.rows[place]["instruction"] for place in order]
     judge = GroupJudge(inputs.judge, inputs, settings.reward, settings.against)
@@ -198,7 +198,7 @@ def _trainer(
         return reward(prompts, completion_ids, log_metric)
 
     judged_trainer = JudgedTrainer(
-        model=without_sampling_defaults(load_policy(job.start)),
+        model=without_sampling_defaults(load_policy(job.start, settings)),
         reward_funcs=judged,
         args=on_one_gpu(config(**_arguments(job, method, settings, plan, folder))),
         train_dataset=Dataset.from_list([{"prompt": name} for name in asked]),
