@@ -21,7 +21,8 @@ from arena_learning.importers.run import import_files
 from arena_learning.judge.health import judge_health
 from arena_learning.judge.play import Pairing, play_games
 from arena_learning.judge.replay import ReplayJudge
-from arena_learning.pool.read import read_answers, read_pool
+from arena_learning.pool.instructions import read_pool
+from arena_learning.pool.read import read_answers
 from arena_learning.rating import RatingParams, battles_from_frame, rate
 from arena_learning.schema.row_files import read_rows
 from arena_learning.schema.rows import RecordedVerdict, Response, by_id

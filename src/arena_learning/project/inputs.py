@@ -17,6 +17,7 @@ from typing import Any
 from arena_learning.core import ArenaError, Paths, canonical, read_json, write_json
 from arena_learning.engines import FETCHED, resolve
 from arena_learning.params import JudgeParams, LocalModel, Opponent, Params, Round
+from arena_learning.pool import pool_files
 
 # Code that a judge's score depends on, beside the room judge.
 SCORING = ("core/text.py", "core/thoughts.py", "pool/embeddings.py", "schema/rubric.py")
@@ -30,8 +31,8 @@ def write_inputs(params: Params, paths: Paths) -> dict[str, Any]:
     for folder in (paths.input(f"{kind}/x").parent for kind in ("opponents", "judges", "rewards")):
         folder.mkdir(parents=True)  # DVC needs the folders even if they are empty
     files = 0
-    pool = dict.fromkeys((params.pool.instructions, params.pool.references))
-    found = {"pool": {name: digests.file(paths.root / name) for name in pool if name}}
+    pool = dict.fromkeys((params.pool.instructions, params.pool.references, *params.pool.benchmarks))
+    found = {"pool": {name: digests.tree(paths.root / name) for name in pool if name}}
     found["weights"] = {
         params.weights.source: digests.model(params.weights.source, params.weights.revision),
         **_chat(params.weights, digests, paths),
@@ -128,6 +129,13 @@ class _Digests:
             return MISSING
         self._used[key] = self._known[key]
         return self._known[key]
+
+    def tree(self, path: Path) -> str:
+        """Return a digest of a file, or of all files of rows in a folder."""
+        if not path.is_dir():
+            return self.file(path)
+        listed = [[str(file.relative_to(path)), self.file(file)] for file in pool_files(path)]
+        return hashlib.sha256(canonical(listed).encode()).hexdigest() if listed else MISSING
 
     def folder(self, folder: Path) -> str:
         """Return a digest of a model folder's files: weights, configuration, tokenizer, template."""
