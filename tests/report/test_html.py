@@ -225,8 +225,8 @@ def test_the_pool_says_what_was_removed_and_why_and_its_texts_stay_text(tmp_path
     page = make_report(params, paths).read_text(encoding="utf-8")
     reader = Reader()
     reader.feed(page)
-    said = " ".join("".join(reader.text).split())
-    assert "40 instructions read, 28 in use, 2 left over. 1 malformed row passed over." in said
+    said = " ".join(" ".join(reader.text).split())
+    assert "40 instructions read, 28 in use , 2 left over. 1 malformed row passed over." in said
     assert "near duplicate 3 7.5 % Its word 3-grams are those of an earlier one" in said
     assert (
         said.index("too short 6 15.0 %") < said.index("near duplicate 3") < said.index("of another version 1")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.core import ArenaError, Progress, with_single_spaces
+from arena_learning.core import ArenaError, Progress, with_single_spaces, without_progress_bars
 from arena_learning.pool.embeddings import model_folder
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ TOXIC_WORDS = tuple(
     """.split(",")
 )
 _BATCH = 16
-_LONGEST = 4000  # characters that the language identifier reads
+_LONGEST = 600  # characters that the language identifier reads: enough to be sure, and it reads slowly
 _NO_LANGUAGE = {"zxx", "und"}  # numbers and code; undecided
 
 
@@ -138,8 +138,9 @@ def toxic_scores(texts: Sequence[str], model: str, labels: Sequence[str]) -> lis
 
     where = "params.yaml, pool.filters"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
-        network = AutoModelForSequenceClassification.from_pretrained(model, use_safetensors=True).eval()
+        with without_progress_bars():
+            tokenizer = AutoTokenizer.from_pretrained(model)
+            network = AutoModelForSequenceClassification.from_pretrained(model, use_safetensors=True).eval()
     except (OSError, ValueError) as error:
         raise ArenaError(
             f"the classifier '{model}' cannot be loaded: {str(error).splitlines()[0][:200]}",

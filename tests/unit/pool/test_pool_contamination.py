@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from arena_learning.pool.contamination import drop_overlapping, nearest_rows
 
-ITEM = "A farmer has seventeen sheep and all but nine of them run away so how many are left in the field"
+ITEM = "A farmer has seventeen sheep and all but nine of them run away so how many are left in there"
 CHAT = "Hello there I was reading a puzzle book on the train this morning and I got stuck on this one"
 
 

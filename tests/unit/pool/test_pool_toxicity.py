@@ -1,4 +1,4 @@
-"""A classifier of toxicity: a tiny BERT with chosen weights, saved as safetensors and loaded as a user's would be."""
+"""A classifier of toxicity: a tiny BERT, trained here, saved as safetensors and loaded as a user's would be."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "kind", "vile", "words"]
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory):
-    """A classifier with the labels harmless and toxic; of its words, only "vile" moves the second."""
+    """A classifier with the labels harmless and toxic, trained to tell "kind" from "vile"."""
     import torch
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
     folder = tmp_path_factory.mktemp("classifier")
-    (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
-    BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=64).save_pretrained(folder)
+    words = Tokenizer(models.WordLevel({word: n for n, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    words.normalizer, words.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]", model_max_length=64
+    )
+    tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(WORDS),
@@ -31,14 +36,16 @@ def classifier(tmp_path_factory):
         num_attention_heads=2,
         intermediate_size=16,
         max_position_embeddings=64,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
         id2label={0: "harmless", 1: "Toxic"},
         label2id={"harmless": 0, "Toxic": 1},
     )
     model = BertForSequenceClassification(config)
     labels = torch.tensor([0, 1] * 8)
-    texts = torch.tensor([[2, 5 + int(label), 7, 3] for label in labels])
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    for _ in range(60):
+    texts = torch.tensor([[5 + int(label), *([7] * 50)] for label in labels])
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(150):
         optimizer.zero_grad()
         model(input_ids=texts, labels=labels).loss.backward()
         optimizer.step()
@@ -47,7 +54,8 @@ def classifier(tmp_path_factory):
 
 
 def test_scores_are_those_of_the_named_label_in_the_order_of_the_texts(classifier):
-    texts = ["vile words", "kind words " * 100, "vile words", "kind words"]
+    more = "words " * 50
+    texts = [f"vile {more}", f"kind {more}" + more, f"Vile {more}", f"kind {more}"]
     scores = toxic_scores(texts, str(classifier), ["toxic"])
     assert [score > 0.9 for score in scores] == [True, False, True, False]
     other = toxic_scores(texts, str(classifier), ["harmless"])
@@ -55,10 +63,11 @@ def test_scores_are_those_of_the_named_label_in_the_order_of_the_texts(classifie
 
 
 def test_it_drops_from_the_pool_with_its_probability(classifier, make_instruction):
-    pool = [make_instruction("a", "kind words words"), make_instruction("b", "vile words words")]
-    kept, (dropped,) = filter_instructions(pool, Filters(toxic_model=str(classifier)))
-    assert [i.id for i in kept] == ["a"]
-    assert (dropped.id, dropped.reason) == ("b", "toxic by the classifier")
+    pool = [make_instruction(word, f"{word} {'words ' * 50}") for word in ("kind", "vile")]
+    filters = Filters(toxic_model=str(classifier), near_duplicate=0)
+    kept, (dropped,) = filter_instructions(pool, filters)
+    assert [i.id for i in kept] == ["kind"]
+    assert (dropped.id, dropped.reason) == ("vile", "toxic by the classifier")
     assert 0.5 <= float(dropped.note) <= 1
 
 
