@@ -78,7 +78,13 @@ class Pool(Section):
             until the split is full: rows that are added at the end move no earlier row.
         splits: number of instructions in each training split, d0 to d9; a split that is not named is empty.
         validation: number of instructions held out for tuning, stratified by category.
-        test: number of instructions held out for the leaderboard, stratified by category.
+        test: number of instructions held out for the leaderboard.
+        test_set: how they are chosen. ``draw``: as ``split_by`` says, with ``draw`` stratified by category. As
+            WizardArena: ``diverse`` (equally many of each cluster of like embeddings), ``hard`` (the most difficult of
+            each cluster's first 20), ``mix`` (half of each).
+        test_clusters: number of clusters (K-means) for ``diverse``, ``hard`` and ``mix``.
+        difficulties: file of ``{"id": ..., "difficulty": 0 to 10}`` rows for ``hard`` and ``mix``, such as a judge's
+            ratings; empty: an instruction's own difficulty, or its length, stands in.
     """
 
     instructions: str = "data/pool.jsonl"
@@ -90,10 +96,17 @@ class Pool(Section):
     splits: dict[str, Annotated[int, Field(ge=0)]]
     validation: int = Field(default=0, ge=0)
     test: Positive
+    test_set: Literal["draw", "diverse", "hard", "mix"] = "draw"
+    test_clusters: Positive = 500
+    difficulties: str = ""
 
     @model_validator(mode="after")
     def _known_splits(self) -> Pool:
         for name in self.splits:
             if name not in SPLITS:
                 raise ValueError(f"unknown split '{name}'; {suggest(name, SPLITS)}")
+        if self.test_set != "draw" and self.split_by == "hash":
+            raise ValueError(
+                f"test_set: {self.test_set} depends on the whole pool; with it set split_by: draw"
+            )
         return self

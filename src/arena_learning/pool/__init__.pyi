@@ -1,4 +1,5 @@
 from .embeddings import Embedder, shared_embedder
+from .evaluation_sets import fingerprint
 from .instructions import pool_files, read_pool
 from .prepare import HELD_OUT, embed_pool, prepare_pool
 from .read import RecordedAnswer, read_recorded
@@ -10,6 +11,7 @@ __all__ = [
     "RecordedAnswer",
     "draw",
     "embed_pool",
+    "fingerprint",
     "pool_files",
     "prepare_pool",
     "read_pool",

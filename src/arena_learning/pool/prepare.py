@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +11,7 @@ from arena_learning.params import NONE, SPLITS, Filters, Params
 from arena_learning.pool.card import PreparedPool, choose_examples
 from arena_learning.pool.contamination import drop_contaminated
 from arena_learning.pool.embeddings import Embedder, shared_embedder
+from arena_learning.pool.evaluation_sets import choose_test_set, fingerprint, read_difficulties
 from arena_learning.pool.filters import conversation_text, filter_instructions
 from arena_learning.pool.instructions import PoolFiles, read_benchmarks
 from arena_learning.pool.read import read_answers, with_references
@@ -40,6 +41,7 @@ def prepare_pool(params: Params, paths: Paths) -> dict[str, Any]:
         shared_embedder(paths.vectors),
         flagged=files.flagged,
         benchmarks=benchmarks,
+        difficulties=_difficulties(params, paths),
     )
     for name, rows in prepared.splits.items():
         write_rows(paths.split(name), sorted(rows, key=lambda i: i.id))
@@ -47,7 +49,8 @@ def prepare_pool(params: Params, paths: Paths) -> dict[str, Any]:
         write_rows(path, [])
     lines = [canonical(asdict(row)) + "\n" for row in sorted(prepared.dropped)]
     write_text(paths.dropped, "".join(lines))
-    card = {**files.card(), "benchmarks": len(benchmarks), **prepared.card()}
+    test_set = {"kind": pool.test_set, "fingerprint": fingerprint(prepared.splits["test"])}
+    card = {**files.card(), "benchmarks": len(benchmarks), **prepared.card(), "test_set": test_set}
     write_json(paths.prepare_card, card)
     return card
 
@@ -78,6 +81,7 @@ def split_pool(
     *,
     flagged: Collection[str] = (),
     benchmarks: Sequence[Instruction] = (),
+    difficulties: Mapping[str, float] | None = None,
 ) -> PreparedPool:
     """Filter the pool, hold out test and validation set, decontaminate the rest against them, fill the splits.
 
@@ -87,6 +91,7 @@ def split_pool(
         embedder: computes sentence embeddings; by default the process's shared one.
         flagged: ids of instructions that their source has flagged as toxic.
         benchmarks: items that neither the splits nor the held-out sets may be close to.
+        difficulties: rated difficulties by id, for test sets of hard instructions.
 
     Raises:
         ArenaError: too few instructions, or a model or package that a filter needs is missing.
@@ -94,7 +99,7 @@ def split_pool(
     pool, filters = params.pool, params.pool.filters
     kept, dropped = filter_instructions(instructions, filters, flagged)
     kept, known = drop_contaminated(kept, benchmarks, filters, embedder)
-    splits, kept = _hold_out(kept, params)
+    splits, kept = _hold_out(kept, params, difficulties or {}, embedder)
     held_out = [item for name in _DRAWN for item in splits[name]]
     kept, close = drop_contaminated(kept, held_out, filters, embedder)
     sizes = {name: pool.splits.get(name, 0) for name in SPLITS}
@@ -113,7 +118,7 @@ def split_pool(
 
 
 def _hold_out(
-    kept: list[Instruction], params: Params
+    kept: list[Instruction], params: Params, difficulties: Mapping[str, float], embedder: Embedder | None
 ) -> tuple[dict[str, list[Instruction]], list[Instruction]]:
     """Return the test and the validation set, and the rest."""
     pool = params.pool
@@ -124,7 +129,9 @@ def _hold_out(
         rest = [*splits.pop("train"), *rest]
     else:
         splits, rest = {}, kept
-        for name in _DRAWN:
+        if pool.test_set != "draw":
+            splits["test"], rest = choose_test_set(rest, pool, params.seed, difficulties, embedder)
+        for name in (name for name in _DRAWN if name not in splits):
             splits[name], rest = draw(rest, sizes[name], params.seed, name)
     for name in _DRAWN:
         _demand(name, sizes[name], len(splits[name]))
@@ -138,6 +145,15 @@ def _read(params: Params, paths: Paths) -> tuple[PoolFiles, list[Instruction]]:
     files.read(paths.user_file(pool.instructions, "pool.instructions", outside=outside), strict=pool.strict)
     places = [paths.user_file(name, "pool.benchmarks", outside=outside) for name in pool.benchmarks]
     return files, read_benchmarks(places, strict=pool.strict)
+
+
+def _difficulties(params: Params, paths: Paths) -> dict[str, float]:
+    name = params.pool.difficulties
+    return (
+        read_difficulties(paths.user_file(name, "pool.difficulties", outside=params.files_outside))
+        if name
+        else {}
+    )
 
 
 def _placed(filters: Filters, paths: Paths) -> Filters:

@@ -31,8 +31,9 @@ def write_inputs(params: Params, paths: Paths) -> dict[str, Any]:
     for folder in (paths.input(f"{kind}/x").parent for kind in ("opponents", "judges", "rewards")):
         folder.mkdir(parents=True)  # DVC needs the folders even if they are empty
     files = 0
-    pool = dict.fromkeys((params.pool.instructions, params.pool.references, *params.pool.benchmarks))
-    found = {"pool": {name: digests.tree(paths.root / name) for name in pool if name}}
+    pool = params.pool
+    names = dict.fromkeys((pool.instructions, pool.references, pool.difficulties, *pool.benchmarks))
+    found = {"pool": {name: digests.tree(paths.root / name) for name in names if name}}
     found["weights"] = {
         params.weights.source: digests.model(params.weights.source, params.weights.revision),
         **_chat(params.weights, digests, paths),

@@ -44,6 +44,7 @@ def pool_view(paths: Paths) -> dict[str, Any]:
         "used": sum(card["splits"].values()),
         "unused": card["unused"],
         "splits": {name: size for name, size in card["splits"].items() if size},
+        "test_set": card.get("test_set", {}),
         "sources": _counts(card.get("sources", {})),
         "malformed": card.get("malformed", 0),
         "first_malformed": card.get("first_malformed", []),
