@@ -50,7 +50,8 @@ class WordList:
     def __init__(self, words: Sequence[str]) -> None:
         folded = sorted({word for raw in words if (word := folded_text(raw))}, key=lambda w: (-len(w), w))
         pattern = "|".join(map(re.escape, folded))
-        self._pattern = re.compile(rf"(?<!\w)(?:{pattern})(?!\w)") if folded else None
+        firsts = "".join(sorted({re.escape(word[0]) for word in folded}))  # most places fail at one look
+        self._pattern = re.compile(rf"(?<!\w)(?=[{firsts}])(?:{pattern})(?!\w)") if folded else None
 
     def find(self, folded: str) -> str:
         """Return the word that a folded text (`folded_text`) contains, or an empty string."""
