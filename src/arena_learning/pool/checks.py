@@ -27,7 +27,7 @@ TOXIC_WORDS = tuple(
     """.split(",")
 )
 _BATCH = 16
-_LONGEST = 600  # characters that the language identifier reads: enough to be sure, and it reads slowly
+_LONGEST = 300  # characters that the language identifier reads: enough to be sure, and it reads slowly
 _NO_LANGUAGE = {"zxx", "und"}  # numbers and code; undecided
 
 

@@ -18,7 +18,7 @@ from arena_learning.params import Pool
 from arena_learning.pool.embeddings import Embedder, shared_embedder
 from arena_learning.pool.filters import conversation_text
 from arena_learning.pool.split import seeded_rank
-from arena_learning.schema import Instruction, Row, iter_rows
+from arena_learning.schema import Instruction, Row, read_rows
 
 _RATED = 20  # instructions of each cluster that may be hard ones (paper)
 _BLOCK = 8192
@@ -43,7 +43,7 @@ def read_difficulties(path: Path) -> dict[str, float]:
     Raises:
         ArenaError: the file is missing or a line is malformed; with file and line.
     """
-    return {row.id: row.difficulty for row in iter_rows(path, RatedDifficulty)}
+    return {row.id: row.difficulty for row in read_rows(path, RatedDifficulty)}
 
 
 def choose_test_set(
