@@ -89,7 +89,7 @@ def cluster_instructions(
 
     texts = [conversation_text(one) for one in instructions]
     vectors: npt.NDArray[np.float32] = np.concatenate(list(embedder.blocks(texts, _BLOCK)))
-    means = MiniBatchKMeans(min(count, len(texts)), random_state=seed, n_init=1, batch_size=4096)
+    means = MiniBatchKMeans(min(count, len(texts)), random_state=seed, n_init=10, batch_size=4096)
     groups: dict[int, list[Instruction]] = defaultdict(list)
     for one, label in zip(instructions, means.fit_predict(vectors).tolist(), strict=True):
         groups[label].append(one)
