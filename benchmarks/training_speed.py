@@ -2,10 +2,11 @@
 
     python benchmarks/training_speed.py MODEL_FOLDER [--rows 1 4 8] [--tokens 160] [--rounds 3] [--json]
 
-Each setting is one step as the trainers take it (forward, loss over all tokens, backward, no optimiser), on rows of
-the same length; all settings take turns, and the median counts. The limit is a product of matrices of the model's own
-sizes: a step of N weights and T tokens is 6 N T operations (embedding counted once, as the output layer). Bare is the
-model's body alone, without the output layer and the loss over its vocabulary.
+Each setting is one step (forward, loss, backward, no optimiser) on rows of the same length; all settings take turns,
+and the median counts. Four kinds of step: "whole" has the output layer and the loss at every token; "answers" has them
+in the second half of each row, as this project trains; "trl" is the same by TRL's own layer for this device; "body" is
+the model without output layer. The limit is a product of matrices of the model's own sizes: a whole step of N weights
+and T tokens is 6 N T operations (the embedding counted once, as the output layer).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 PRECISIONS = ("fp32", "bf16")
+KINDS = ("whole", "answers", "trl", "body")
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -44,17 +46,36 @@ def product_rate(rows: int, width: int, inner: int, precision: str) -> float:
     return 2 * rows * width * inner / statistics.median(times[10:]) / 1e9
 
 
-def step(model: Any, ids: Any, precision: str, head: bool) -> None:
+def with_both_heads(model: Any) -> None:
+    """Give the model TRL's fused output layer as ``trl_forward`` and this project's as ``answers_forward``."""
+    from types import SimpleNamespace
+
+    from trl.trainer.utils import add_fused_lm_head
+
+    from arena_learning.train.answer_head import answer_tokens_alone
+
+    add_fused_lm_head(model, outputs=("log_probs", "entropy", "is_top1"))
+    model.trl_forward = model.forward
+    answer_tokens_alone(SimpleNamespace(model=model))  # type: ignore[arg-type]
+    model.answers_forward = model.forward
+
+
+def step(model: Any, ids: Any, precision: str, kind: str) -> None:
     import torch
 
+    labels = ids.clone()
+    labels[:, : ids.shape[1] // 2] = -100
     with autocast(precision):
-        hidden = model.model(input_ids=ids).last_hidden_state
-        if head:
-            logits = model.lm_head(hidden)
-    if head:
-        loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten())
-    else:
+        if kind in ("answers", "trl"):
+            forward = model.answers_forward if kind == "answers" else model.trl_forward
+            loss = -forward(input_ids=ids, labels=labels, fused_lm_head=True).log_probs.mean()
+        else:
+            hidden = model.model(input_ids=ids).last_hidden_state
+            logits = model.lm_head(hidden) if kind == "whole" else None
+    if kind == "body":
         loss = hidden.float().square().mean()
+    elif kind == "whole":
+        loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten())
     loss.backward()
     model.zero_grad(set_to_none=True)
 
@@ -73,22 +94,23 @@ def main() -> None:
 
     model = AutoModelForCausalLM.from_pretrained(given.model, dtype=torch.float32, local_files_only=True)
     model.train()
+    with_both_heads(model)
     config = model.config
     weights = sum(parameter.numel() for parameter in model.parameters())
-    settings = [(r, p, h) for r in given.rows for p in PRECISIONS for h in (True, False)]
+    settings = [(r, p, k) for r in given.rows for p in PRECISIONS for k in KINDS]
     ids = {rows: torch.randint(0, config.vocab_size, (rows, given.tokens)) for rows in given.rows}
-    taken: dict[tuple[int, str, bool], list[float]] = {setting: [] for setting in settings}
+    taken: dict[tuple[int, str, str], list[float]] = {setting: [] for setting in settings}
     for number in range(given.rounds + 1):
-        for rows, precision, head in settings:
-            once = seconds(lambda r=rows, p=precision, h=head: step(model, ids[r], p, h))  # type: ignore[misc]
+        for rows, precision, kind in settings:
+            once = seconds(lambda r=rows, p=precision, k=kind: step(model, ids[r], p, k))  # type: ignore[misc]
             if number:  # the first round warms up
-                taken[rows, precision, head].append(once)
+                taken[rows, precision, kind].append(once)
     limits = {p: product_rate(1024, config.hidden_size, config.intermediate_size, p) for p in PRECISIONS}
     found = []
-    for rows, precision, head in settings:
-        rate = rows * given.tokens / statistics.median(taken[rows, precision, head])
-        share = 6 * weights * rate / 1e9 / limits[precision] if head else None
-        found.append({"rows": rows, "precision": precision, "head": head, "rate": rate, "share": share})
+    for rows, precision, kind in settings:
+        rate = rows * given.tokens / statistics.median(taken[rows, precision, kind])
+        share = 6 * weights * rate / 1e9 / limits[precision] if kind == "whole" else None
+        found.append({"rows": rows, "precision": precision, "kind": kind, "rate": rate, "share": share})
     if given.json:
         print(json.dumps({"limits": limits, "settings": found}, indent=2))
         return
@@ -97,9 +119,10 @@ def main() -> None:
     )
     print("limit: " + ", ".join(f"{rate:.0f} GFLOP/s in {name}" for name, rate in limits.items()))
     for one in found:
-        what = "whole step" if one["head"] else "body alone"
         share = f", {one['share']:.0%} of the limit" if one["share"] else ""
-        print(f"{one['rows']} rows, {one['precision']}, {what}: {one['rate']:.0f} tokens a second{share}")
+        print(
+            f"{one['rows']} rows, {one['precision']}, {one['kind']}: {one['rate']:.0f} tokens a second{share}"
+        )
 
 
 if __name__ == "__main__":

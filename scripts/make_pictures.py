@@ -151,7 +151,7 @@ def from_mlflow(root: Path, target: Path, *options: str) -> Path:
 
 # The flowchart: boxes (left, top, two lines of text); arrows (points, label, its middle). All in pixels.
 POOL = "your pool"  # a file, and no stage
-WIDTH, HEIGHT, BOX_WIDTH, BOX_HEIGHT = 760, 490, 140, 58
+WIDTH, HEIGHT, BOX_WIDTH, BOX_HEIGHT = 760, 575, 140, 58
 BOXES = (
     (30, 20, "prepare", "filter, split"),
     (217, 20, POOL, "instructions"),
@@ -164,6 +164,7 @@ BOXES = (
     (217, 405, "evaluate", "all play all"),
     (403, 405, "leaderboard", "ratings, report"),
     (590, 405, "track", "MLflow"),
+    (403, 495, "gate", "beside the champion"),
 )
 ARROWS = (
     ("217,49 174,49", "", 0, 0),
@@ -178,6 +179,7 @@ ARROWS = (
     ("170,434 213,434", "", 0, 0),
     ("357,434 399,434", "", 0, 0),
     ("543,434 586,434", "", 0, 0),
+    ("473,463 473,491", "", 0, 0),
 )
 INK, LINE, FILL = "#1b1f2a", "#0072b2", "#eef5fb"
 

@@ -44,6 +44,15 @@ _COMMANDS = """# Commands
 An environment variable can set an option, too: `ARENA_RATE_ANCHOR` is `arena rate --anchor`. The exit code is 0, or
 2 with a line `error: ...` that says what happened, where, and how to fix it. `arena --debug COMMAND` shows the
 traceback of an error and ends with 1.
+
+Results go to standard output, messages and progress to standard error: a bar on a terminal, else a line every ten
+seconds. These options stand before the command (`arena --quiet repro`) and hold for the stages that DVC starts:
+
+| option | variable | messages |
+|---|---|---|
+| `--quiet` | `ARENA_QUIET=1` | warnings and errors alone, no progress |
+| `--verbose` | `ARENA_VERBOSE=1` | also what was generated and what was remembered |
+| `--log-json` | `ARENA_LOG_JSON=1` | a JSON object a line: time, level, message, stage, counts of progress |
 """
 _ROWS = """# Rows
 
@@ -62,7 +71,9 @@ rubric are described with [the judges](judges.md#rubric-criteria).
 | `data/rounds/ROUND/preferences.jsonl` | [PreferenceRow](#preferencerow) |
 | `data/rounds/ROUND/samples.jsonl` | [Response](#response) |
 | `data/rounds/ROUND/sample_scores.jsonl` | [SampleScore](#samplescore) |
+| `registry.json`: a JSON object, `decisions` is a list of these | [Decision](#decision) |
 | the file of a judge `replay` | [RecordedVerdict](#recordedverdict) |
+| the file `evaluate.human_verdicts` (also JSON, CSV or Parquet) | [HumanVerdict](#humanverdict) |
 | the file of an opponent `recorded` | `{"id": "cook-007", "text": "..."}` |
 """
 _ASKED = [{"role": "user", "content": "How long do I boil an egg?"}]
@@ -111,6 +122,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "completion_tokens": 4,
     },
     "Game": {**_VERDICT, "judge": _JUDGE, "rationale": _WHY},
+    "JuryCount": {},
     "Battle": {
         "instruction_id": "cook-007",
         "category": "cooking",
@@ -145,6 +157,22 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "rationales": [_WHY],
     },
     "RecordedVerdict": _VERDICT,
+    "HumanVerdict": {
+        "instruction_id": "cook-007",
+        "model_a": "expert",
+        "model_b": "sft-i1",
+        "winner": "model_a",
+    },
+    "Decision": {
+        "kind": "promote",
+        "when": "2026-01-01T12:00:00Z",
+        "round": "dpo-i1",
+        "weights": "9f2c...",
+        "against": "sft-i1",
+        "accepted": False,
+        "reasons": ["cut-off answers: 0.200, of sft-i1 0.066: a change of +0.134, above the limit of 0.05"],
+        "leaderboard": "5d41...",
+    },
 }
 
 
@@ -158,8 +186,12 @@ def params_page() -> str:
     """Return the page of all parameters: a heading a section, then the sections that several share."""
     homes: dict[type[BaseModel], str] = {}
     _find_sections("", Params, homes)
-    for base in dict.fromkeys(base for kind in list(homes) for base in _bases(kind)):
-        homes.setdefault(base, base.__name__)
+    todo = list(homes)
+    for kind in todo:  # grows: a base may have bases of its own
+        for base in _bases(kind):
+            if base not in homes:
+                homes[base] = base.__name__
+                todo.append(base)
     parts = [_PARAMS]
     for kind, place in homes.items():
         parts += [_heading(place), _about(kind)]

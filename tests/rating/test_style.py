@@ -1,11 +1,13 @@
 """Style control recovers what lengths are worth and what strengths are without them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from arena_learning.core.errors import ArenaError
-from arena_learning.rating import RatingParams, rate_with_style
+from arena_learning.rating import RatingParams, battles_from_frame, rate, rate_with_style
 
 
 def simulated(effect, rows=12_000):
@@ -78,3 +80,64 @@ def test_style_needs_columns_and_no_tie_parameter():
         rate_with_style(table.drop(columns=["length_a", "length_b"]))
     with pytest.raises(ArenaError, match="does not support ties: davidson"):
         rate_with_style(table, RatingParams(ties="davidson"))
+
+
+def test_resamples_are_those_of_the_plain_ratings_and_each_is_fitted():
+    table, _ = simulated(effect=1.0, rows=400)
+    table = table.assign(prompt_id=np.repeat(np.arange(40), 10).astype(str))
+    how = RatingParams(anchor=("a", 0.0), bootstrap=70, seed=5)
+    found = rate_with_style(table, how)
+    # 70 resamples are drawn in blocks of 64 and 6. Each column is checked against a fit of its own, with no short cut.
+    battles = battles_from_frame(table)
+    seeds = np.random.SeedSequence(5).spawn(2)
+    first = np.random.default_rng(seeds[0])
+    for column in range(3):
+        drawn = first.integers(0, 40, 40, dtype=np.int32)
+        times = np.bincount(drawn, minlength=40)
+        again = pd.concat(
+            [
+                table.iloc[np.flatnonzero(battles.prompt == prompt)]
+                for prompt in np.repeat(np.arange(40), times)
+            ]
+        )
+        plain = rate(again, RatingParams(anchor=("a", 0.0), interval="sandwich"))
+        assert plain["c"].rating == pytest.approx(found.plain.draws[column, 2], abs=1e-6)
+        own = rate_with_style(again, RatingParams(anchor=("a", 0.0), interval="sandwich"))
+        for name, place in (("b", 1), ("c", 2)):
+            # The prior on an effect has another scale there: 0.01 beside an information of some 60.
+            assert own.controlled[name].rating == pytest.approx(
+                found.controlled.draws[column, place], abs=0.1
+            )
+    assert found.effects[0].lower < found.effects[0].elo < found.effects[0].upper
+
+
+def test_bootstrap_and_sandwich_agree_and_without_prompts_it_is_the_sandwich():
+    table, _ = simulated(effect=1.5, rows=3000)
+    prompts = table.assign(prompt_id=np.repeat(np.arange(300), 10).astype(str))
+    how = RatingParams(anchor=("a", 0.0), bootstrap=400)
+    drawn, robust = (
+        rate_with_style(prompts, replace(how, interval=one)) for one in ("bootstrap", "sandwich")
+    )
+    for name in "bc":
+        one, other = drawn.controlled[name], robust.controlled[name]
+        assert one.rating == pytest.approx(other.rating, abs=1e-6)
+        assert one.upper - one.lower == pytest.approx(other.upper - other.lower, rel=0.2)
+    one, other = drawn.effects[0], robust.effects[0]
+    assert one.upper - one.lower == pytest.approx(other.upper - other.lower, rel=0.2)
+    alone = rate_with_style(table, how)
+    assert alone.controlled.draws is None
+    assert alone.controlled.covariance is not None
+
+
+def test_a_resample_that_a_style_separates_still_converges():
+    # Whoever writes longer wins, and c beats everybody: no effect and no strength has a finite maximum without a prior.
+    table, _ = simulated(effect=0.0, rows=60)
+    longer = np.where(table.length_a > table.length_b, "model_a", "model_b")
+    table = table.assign(winner=longer, prompt_id=np.repeat(np.arange(12), 5).astype(str))
+    table.loc[table.model_a == "c", "winner"] = "model_a"
+    table.loc[table.model_b == "c", "winner"] = "model_b"
+    found = rate_with_style(table, RatingParams(bootstrap=100))
+    assert np.isfinite(found.controlled.draws).all()
+    assert found.controlled["c"].rank_upper == 1
+    # The prior on an effect has a standard deviation of 10 in log-odds, 1737 Elo.
+    assert -1737 < found.effects[0].lower < found.effects[0].upper < 1737

@@ -42,6 +42,26 @@ def test_the_margin_that_knows_ties_wins_and_is_confirmed_once(sweep):
     assert "smallest detectable difference" in judge_table(report)
 
 
+def test_a_jury_is_swept_with_the_settings_of_its_members(sweep):
+    from arena_learning.params import parse_params
+
+    raw = sweep.params.model_dump(mode="json")
+    raw["judges"]["rubric"] = {"kind": "llm", "engine": "transformers", "model": "models/none"}
+    raw["judges"]["same"] = {"kind": "longer", "tie_margin": 8.0}
+    raw["judges"]["panel"] = {"kind": "jury", "members": ["longer", "same"]}
+    raw["evaluate"]["judges"] = ["longer"]
+    params = parse_params(raw, "test")
+    task = JudgeTask("panel", params, sweep.paths, {MARGIN: [0.0, 0.5]}, sweep.file)
+    assert task.may_vary("judges.same.tie_margin")
+    assert not task.may_vary("judges.rubric.temperature")
+    inputs = [task.inputs({MARGIN: margin}) for margin in (0.0, 0.5)]
+    assert inputs[0] != inputs[1]
+    with pytest.raises(
+        ArenaError, match=r"use keys of judges\.panel, judges\.longer, judges\.same, or judge\.disagree"
+    ):
+        JudgeTask("panel", params, sweep.paths, {"judges.rubric.temperature": [0.0]}, sweep.file)
+
+
 def test_a_judge_that_is_clearly_worse_is_given_up_before_the_last_block(sweep):
     worse = next(t for t in sweep({MARGIN: [0.5, 8.0]})["trials"] if t["params"][MARGIN] == 8.0)
     assert worse["state"] == "pruned"

@@ -11,6 +11,7 @@ import pytest
 from arena_learning.core.errors import ArenaError
 from arena_learning.engines.chat import Chat
 from arena_learning.engines.chat_format import ChatFormat
+from arena_learning.judge.jury import Jury, Member
 from arena_learning.judge.llm import LlmJudge
 from arena_learning.judge.template import JudgeTemplate
 from arena_learning.params import Rloo
@@ -68,6 +69,22 @@ def asks(tmp_path):
 
 def groups(*texts, instruction_id="i1"):
     return [[answer(text, instruction_id) for text in texts]]
+
+
+def test_a_jury_of_judges_of_single_answers_rewards_each_answer_alone(asks):
+    one, half = RuleJudge(by_length, "length"), RuleJudge(lambda text: max(1.0, len(text) / 2), "half")
+    jury = Jury([Member("one", one), Member("half", half)], "mean")
+    rewarded = asks(jury)
+    # The mean of 1 and 1, of 4 and 2; of "mute" one member scores, and two must.
+    assert rewarded.rewards(groups("a", "abcd", "mute")) == [[1.0, 3.0, None]]
+    assert rewarded.judged == 3
+    assert rewarded.games("i1", 3) == 3
+    again = asks(one)
+    assert again.rewards(groups("a", "abcd", "mute")) == [[1.0, 4.0, None]]
+    assert again.judged == 0
+    # A majority needs two answers to vote on.
+    votes = asks(Jury(jury.members, "majority"), "win_rate", "group")
+    assert votes.rewards(groups("a", "abcd", "abcdef")) == [[0.0, 0.5, 1.0]]
 
 
 def test_a_score_is_the_judges_own_and_a_rerun_asks_nothing(asks):

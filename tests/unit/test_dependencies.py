@@ -26,6 +26,7 @@ ENTRIES = {
     "answer": "arena.battle",
     "evaluate": "leaderboard.evaluate",
     "leaderboard": "leaderboard.ratings",
+    "gate": "registry.stage",
 }
 # What changes no output: reading and writing files and parameters, the store and its keys, progress, errors. (A row that
 # changes its meaning raises `schema.rows.SCHEMA_VERSION`, and what is read from params.yaml stands in each stage's params.)
@@ -49,6 +50,17 @@ BESIDE = {
     # `arena rate` reads votes from files; the stages have battles.
     "evaluate": {"schema.votes", "core.text_files"},
     "leaderboard": {
+        "engines",
+        "arena",
+        "judge",
+        "pool",
+        "dataset",
+        "train",
+        "schema.rubric",
+        "core.thoughts",
+    },
+    # It reads figures, battles and answers; of engines it takes the digest of a folder's weights.
+    "gate": {
         "schema.votes",
         "core.text_files",
         "engines",
@@ -57,7 +69,6 @@ BESIDE = {
         "pool",
         "dataset",
         "train",
-        "schema.rubric",
         "core.thoughts",
     },
 }
@@ -138,6 +149,8 @@ def test_every_source_file_that_a_stage_needs_is_a_dependency_or_changes_no_outp
         ("judge", "data/inputs/judges/${judge.name}.json"),
         ("answer-opponent", "data/inputs/opponents/${key}.json"),
         ("evaluate", "data/inputs/judges"),
+        ("leaderboard", "data/inputs/human.json"),
+        ("gate", "data/inputs/gate.json"),
     ],
 )
 def test_each_consumer_of_a_users_file_depends_on_its_digest(stage, file):

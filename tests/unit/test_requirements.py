@@ -41,10 +41,10 @@ def imported(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("src", ("laptop", "openai", "vllm")),
+        ("src", ("laptop", "openai", "ray", "vllm")),
         ("scripts", ("dev",)),
         ("examples", ("dev",)),
-        ("tests", ("laptop", "openai", "vllm", "dev")),
+        ("tests", ("laptop", "openai", "ray", "vllm", "dev")),
     ],
 )
 def test_every_import_is_declared(folder, extras):
@@ -66,7 +66,7 @@ def pins(file: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("file", "extras"),
     [
-        ("constraints.txt", ("laptop", "openai", "dev", "docs")),
+        ("constraints.txt", ("laptop", "openai", "ray", "dev", "docs")),
         ("constraints-engines.txt", ("laptop", "openai", "dev")),
     ],
 )

@@ -29,8 +29,10 @@ ORDER = (
     "leaderboard",
     "report",
     "tracking",
+    "registry",
     "sweep",
     "project",
+    "api",
     "cli",
 )
 # project asks torch for a GPU.

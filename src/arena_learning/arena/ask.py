@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from arena_learning.core import ArenaError, Progress
+from arena_learning.core import ArenaError, Progress, logger
 from arena_learning.engines import (
     MAX_REFUSED,
     Completion,
@@ -118,6 +118,9 @@ def ask_contestant_for(
     # Refusals are stored only now: a run that stops for them has a fault to be fixed, and then all are asked again.
     lasting = {key: {"refused": refusal.reason} for key, refusal in refused.items() if not refusal.passing}
     store.put("response", lasting)
+    logger.debug(
+        f"{contestant.label}: {generated} of {len(distinct)} answers generated, the others remembered"
+    )
     given_all = [known[key] for key in keys]
     completions = [answer for answer in given_all if isinstance(answer, Completion)]
     return ContestantAnswers(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
@@ -10,8 +9,8 @@ from typing import Any
 
 from arena_learning.arena.ask import Contestant, ContestantAnswers, ask_contestant_for
 from arena_learning.arena.sampling import sample_metrics, sample_samplings
-from arena_learning.core import Paths, words, write_json
-from arena_learning.params import NONE, Params, Sampling
+from arena_learning.core import Paths, logger, words, write_json
+from arena_learning.params import BASE, NONE, Params, Sampling
 from arena_learning.schema import Instruction, Response, read_rows, write_rows
 from arena_learning.store import Store
 
@@ -32,7 +31,7 @@ def battle_round(
         names = [] if this.labels == NONE else [this.labels]
     count = params.samples_of(name)
     if count:
-        sys.stderr.write(f"{name}: {len(instructions) * count} samples, {count} to each instruction\n")
+        logger.info(f"{name}: {len(instructions) * count} samples, {count} to each instruction")
     answers: dict[str, ContestantAnswers] = {}
     samples: list[ContestantAnswers] = []
     for contestant in names:
@@ -56,8 +55,16 @@ def battle_round(
 def answer_test(
     contestant: str, params: Params, paths: Paths, *, fresh: bool = False, retry: bool = False
 ) -> dict[str, Any]:
-    """Let a contestant answer the test set; return its metrics."""
-    instructions = read_rows(paths.split("test"), Instruction)
+    """Let a contestant answer the test set; return its metrics.
+
+    The file is empty where there is no base model, and that of an opponent whose role is ``labels``.
+    """
+    if contestant == BASE and not params.has_base:
+        write_rows(paths.arena_responses(contestant), [])
+        return {"answers": 0, "generated": 0}
+    opponent = params.opponents.get(contestant)
+    absent = opponent is not None and opponent.role == "labels"
+    instructions = [] if absent else read_rows(paths.split("test"), Instruction)
     asked = ask_contestant(contestant, instructions, params, paths, fresh=fresh, retry=retry)
     write_rows(paths.arena_responses(contestant), sorted(asked.responses, key=lambda r: r.instruction_id))
     return {**answer_metrics(asked), "generated": asked.generated}
@@ -166,11 +173,11 @@ def _warn(name: str, asked: ContestantAnswers, max_tokens: int) -> None:
     """Warn on standard error of empty and refused answers, which are easy to miss in the metrics."""
     cut = sum(map(cut_off_before_answer, asked.responses))
     if cut:
-        sys.stderr.write(
-            f"warning: {cut} of {len(asked.responses)} answers of '{name}' are empty: they were cut off in the thought "
-            f"before them; raise max_tokens (it is {max_tokens}) in its sampling, or turn thinking off\n"
+        logger.warning(
+            f"{cut} of {len(asked.responses)} answers of '{name}' are empty: they were cut off in the thought "
+            f"before them; raise max_tokens (it is {max_tokens}) in its sampling, or turn thinking off"
         )
     refused = Counter(r.refusal for r in asked.responses if r.finish_reason == "refused")
     if refused:
         why = "; ".join(f"{count} x {reason}" for reason, count in refused.most_common(3))
-        sys.stderr.write(f"warning: '{name}' refuses {refused.total()} instructions ({why})\n")
+        logger.warning(f"'{name}' refuses {refused.total()} instructions ({why})")

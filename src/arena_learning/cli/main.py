@@ -12,13 +12,14 @@ from typing import Any
 
 import click
 
-from arena_learning.core import ArenaError, redacted, suggest
+from arena_learning.core import ArenaError, redacted, set_up_log, suggest
 
 # name -> (module below arena_learning.cli and function, one line of help). The module is imported when the command
 # runs, so that `arena --help` loads neither torch nor mlflow.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "init": ("project:init", "Write params.yaml from a profile, with the engine that suits this machine."),
+    "init": ("project:init", "Make a project from a profile, or write params.yaml of one."),
     "doctor": ("project:doctor", "Check this machine, the packages and params.yaml."),
+    "plan": ("plan:command", "Show what the trainings of params.yaml need."),
     "repro": ("repro:command", "Run `dvc repro`; say what will run and how much is left."),
     "inputs": ("stages:inputs", "Write digests of the files that params.yaml names, so that DVC sees edits."),
     "prepare": ("stages:prepare", "Filter, deduplicate, decontaminate and split the instruction pool."),
@@ -31,8 +32,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "answer": ("stages:answer", "Let a contestant answer the test set."),
     "evaluate": ("stages:evaluate", "Judge all pairs of contestants on held-out instructions."),
     "leaderboard": ("stages:leaderboard", "Rate the contestants; write figures and the report."),
+    "gate": ("champion:gate", "Compare the last round's model with the champion."),
     "track": ("track:command", "Show rounds, leaderboards and training curves in MLflow."),
     "ui": ("project:ui", "Open MLflow on the project's store."),
+    "promote": ("champion:promote", "Make a round's model the champion if it passes the gate."),
+    "rollback": ("champion:rollback", "Make an earlier champion the champion again."),
+    "champion": ("champion:champion", "Show the champion and its figures."),
+    "serve": ("shipping:serve", "Print or start the command that serves a model."),
+    "export": ("shipping:export", "Write a model as a folder, as GGUF, for Ollama or for a hub."),
     "rounds": ("rounds:command", "List, check, add and prune rounds."),
     "clean": ("project:clean", "Show what uses the disk; remove what can be made again."),
     "show": ("show:command", "Show battles, rounds and contestants."),
@@ -77,9 +84,15 @@ class LazyGroup(click.Group):
 )
 @click.version_option(package_name="arena-learning")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--quiet", is_flag=True, help="Show warnings and errors alone, and no progress.")
+@click.option("--verbose", is_flag=True, help="Also show what helps to find a fault.")
+@click.option("--log-json", is_flag=True, help="Write messages and progress as JSON, an object a line.")
 @click.pass_context
-def cli(ctx: click.Context, debug: bool) -> None:
+def cli(ctx: click.Context, debug: bool, quiet: bool, verbose: bool, log_json: bool) -> None:
     """Run an offline chatbot arena, train on the lost battles, and measure the gain."""
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose exclude each other")
+    set_up_log(quiet=quiet, verbose=verbose, as_json=log_json)
     ctx.obj = {"debug": debug}
 
 

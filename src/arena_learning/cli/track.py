@@ -13,7 +13,7 @@ from arena_learning.core import timed_stage
 
 
 @click.command("track")
-@click.option("--rebuild", is_flag=True, help="Write all runs again from the files.")
+@click.option("--rebuild", is_flag=True, help="Write all runs and versions of models again from the files.")
 @click.option("--strict", is_flag=True, help="Exit with code 1 on warnings too.")
 @json_option
 def command(rebuild: bool, strict: bool, as_json: bool) -> None:
@@ -42,6 +42,8 @@ def command(rebuild: bool, strict: bool, as_json: bool) -> None:
         ):
             if titles:
                 click.echo(f"  {what}: {', '.join(titles)}")
+        for alias, version in report.versions.items():
+            click.echo(f"  {alias}: {version}")
     if not shows:
         sys.exit(2)
     if strict and report.warnings:

@@ -2,6 +2,7 @@ from .atomic import atomic_write
 from .errors import ArenaError, suggest
 from .folders import copy_into_place, fresh_beside, move_into_place
 from .json_files import canonical, new_text_file, read_json, write_json, write_text
+from .messages import logger, set_up_log
 from .paths import Paths, check_location, find_project
 from .progress import Progress, without_progress_bars
 from .redact import redacted, secrets_in
@@ -65,6 +66,7 @@ __all__ = [
     "hold_stage_lock",
     "is_locked",
     "left_text",
+    "logger",
     "move_into_place",
     "new_text_file",
     "numbered_lines",
@@ -77,6 +79,7 @@ __all__ = [
     "refuse_while_running",
     "secrets_in",
     "sentences",
+    "set_up_log",
     "split_text",
     "suggest",
     "table_markdown",

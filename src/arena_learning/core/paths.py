@@ -196,6 +196,21 @@ class Paths:
         return self.reports / "index.html"
 
     @property
+    def gate(self) -> Path:
+        """The comparison of the last round's model with the recorded champion."""
+        return self.root / "data" / "arena" / "gate.json"
+
+    @property
+    def gate_page(self) -> Path:
+        """The same comparison as a page beside the report."""
+        return self.reports / "gate.html"
+
+    @property
+    def registry(self) -> Path:
+        """Which models were promoted, refused and rolled back; in git."""
+        return self.root / "registry.json"
+
+    @property
     def home(self) -> Path:
         """The original project root; differs from `root` inside the copy that DVC makes for an experiment."""
         return Path(os.environ.get("DVC_ROOT", self.root)).resolve()
@@ -209,6 +224,11 @@ class Paths:
     def store(self) -> Path:
         """Database of responses and games; see `store.Store`."""
         return self.scratch / "store.sqlite"
+
+    @property
+    def batches(self) -> Path:
+        """Records of the batches that endpoints are working on."""
+        return self.scratch / "batches"
 
     @property
     def vectors(self) -> Path:

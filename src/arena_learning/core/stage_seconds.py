@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from arena_learning.core.messages import logger
 from arena_learning.core.paths import Paths
 
 PLAN = "ARENA_REPRO_PLAN"  # environment variable with the plan: JSON, seconds (or null) by stage, in order
@@ -25,8 +25,7 @@ def timed_stage(paths: Paths) -> Iterator[None]:
     stage = os.environ.get(_STAGE, "")
     place = _place(stage, os.environ.get(PLAN, ""))
     if place:
-        sys.stderr.write(f"{place}\n")
-        sys.stderr.flush()
+        logger.info(place)
     start = time.monotonic()
     yield
     if stage:

@@ -15,7 +15,7 @@ from arena_learning.engines.chat import Chat
 from arena_learning.engines.chat_check import CheckedChat, check_chat
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings, save_settings, template_text
 from arena_learning.engines.weights import SOURCE_FILE, WHERE, Source, resolve, weights_digest
-from arena_learning.params import NONE
+from arena_learning.params import BASE, NONE
 
 if TYPE_CHECKING:
     from arena_learning.core import Paths
@@ -34,9 +34,13 @@ class PreparedBase(NamedTuple):
 
 def make_weights(params: Params, paths: Paths) -> dict[str, Any]:
     """Make the base model's folder, and an empty folder for the target ``none``."""
-    settings = chat_settings(params.weights, paths, "weights")
-    prepared = prepare_base(params.weights, paths.model("base"), settings, check=bool(params.rounds))
     write_text(paths.model(NONE) / "README.md", "No model: the target of a round that learns labels.\n")
+    if not params.has_base:
+        shutil.rmtree(paths.model(BASE), ignore_errors=True)
+        write_text(paths.model(BASE) / "README.md", "No model: weights.source is none.\n")
+        return {"source": NONE}
+    settings = chat_settings(params.weights, paths, "weights")
+    prepared = prepare_base(params.weights, paths.model(BASE), settings, check=bool(params.rounds))
     found: dict[str, Any] = {
         "source": prepared.source,
         "parameters": prepared.parameters,

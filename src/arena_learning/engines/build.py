@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from arena_learning.engines.base import Engine
 from arena_learning.engines.base_model import chat_settings, prepare_base
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings
 from arena_learning.engines.weights import Source, hub_folder, resolve, template_of
-from arena_learning.params import Opponent, Params, Serving, Weights
+from arena_learning.params import Opponent, Params, Ray, Serving, Weights
 
 if TYPE_CHECKING:
     from arena_learning.core import Paths
@@ -51,7 +52,9 @@ def open_engine(
         return open_opponent(params.opponents[contestant], params, paths, instructions, where=where)
     if contestant not in params.contestants:
         raise ArenaError(f"no contestant '{contestant}'; {suggest(contestant, params.contestants)}")
-    return open_folder(paths.model(contestant), params.serving, params.weights, paths)
+    serving = params.serving
+    make = partial(open_folder, paths.model(contestant), serving, params.weights, paths)
+    return _copied(make, serving.replicas, params.ray, serving.vllm.tensor_parallel, "serving")
 
 
 def open_folder(
@@ -123,14 +126,32 @@ def open_opponent(
     opponent: Opponent, params: Params, paths: Paths, instructions: Sequence[Instruction] = (), *, where: str
 ) -> Engine:
     """Return the engine of an opponent, or of a judge's model with the same keys; ``where`` is for errors."""
+    make = partial(_open_one, opponent, params, paths, instructions, where=where)
+    return _copied(make, opponent.replicas, params.ray, opponent.vllm.tensor_parallel, where)
+
+
+def _copied(make: Callable[[], Engine], replicas: int, ray: Ray, tensor_parallel: int, where: str) -> Engine:
+    """Return one engine, or one that answers through copies of it."""
+    if replicas == 1:
+        return make()
+    from arena_learning.engines.replicas import Replicas
+
+    return Replicas(make, replicas, ray, tensor_parallel=tensor_parallel, where=where)
+
+
+def _open_one(
+    opponent: Opponent, params: Params, paths: Paths, instructions: Sequence[Instruction] = (), *, where: str
+) -> Engine:
     if opponent.engine == "recorded":
         from arena_learning.engines.recorded import RecordedEngine
 
         file = paths.user_file(opponent.model, f"{where}.model", outside=params.files_outside)
         return RecordedEngine(file, instructions)
     if opponent.engine == "openai":
-        from arena_learning.engines.openai import OpenAi
+        from arena_learning.engines.openai import BatchOpenAi, OpenAi
 
+        if opponent.batch:
+            return BatchOpenAi(opponent.model, opponent, paths.batches, system=opponent.system, where=where)
         return OpenAi(opponent.model, opponent, system=opponent.system, where=where)
     dtypes = DTYPES[opponent.engine]
     dtype = params.serving.dtype if params.serving.dtype in dtypes else dtypes[0]

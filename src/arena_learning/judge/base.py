@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from arena_learning.schema import Instruction, Response
+from arena_learning.schema import Instruction, JuryCount, Response
 
 
 class Presentation(NamedTuple):
@@ -23,6 +23,7 @@ class Verdict(NamedTuple):
     ``attempts`` counts how often the judge was asked; ``tokens`` and ``seconds`` are the cost of all attempts.
     ``replies`` holds (text, finish reason) of each attempt of a model, so that a later parser can read them again.
     ``refused``: the judge's engine gave no reply at all; ``passing``: the refusal may be temporary.
+    ``jury``: how the members of a jury voted; such a verdict is computed from theirs and not stored.
     """
 
     score_first: float | None
@@ -35,6 +36,7 @@ class Verdict(NamedTuple):
     replies: tuple[tuple[str, str], ...] = ()
     refused: bool = False
     passing: bool = False
+    jury: JuryCount | None = None
 
 
 class Judge(Protocol):

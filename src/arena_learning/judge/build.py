@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 
 from arena_learning import params as p
 from arena_learning.core import Paths
@@ -52,6 +53,8 @@ def _open(name: str, params: p.Params, paths: Paths) -> Judge:
         return ReplayJudge(paths.user_file(judge.model, f"judges.{name}.model", outside=params.files_outside))
     if judge.kind == "reward":
         return _open_reward(name, judge, params, paths)
+    if judge.kind == "jury":
+        return _open_jury(name, judge, params, paths)
     return _open_llm(name, judge, params, paths)
 
 
@@ -73,6 +76,19 @@ def _open_reward(name: str, judge: p.JudgeParams, params: p.Params, paths: Paths
         settings=chat_settings(judge, paths, f"judges.{name}"),
         where=f"judges.{name}.model: {judge.model}",
     )
+
+
+def _open_jury(name: str, judge: p.JudgeParams, params: p.Params, paths: Paths) -> Judge:
+    from arena_learning.judge.jury import Jury, Member
+
+    with ExitStack() as opened:  # closes the members if one of them cannot be opened
+        members = []
+        for member in judge.members:
+            members.append(Member(member, open_judge(member, params, paths)))
+            opened.callback(members[-1].judge.close)
+        jury = Jury(members, judge.combine, judge.quorum, where=f"judges.{name}")
+        opened.pop_all()
+    return jury
 
 
 def _names_hub(model: str, paths: Paths) -> bool:
@@ -98,7 +114,11 @@ def _open_llm(name: str, judge: p.JudgeParams, params: p.Params, paths: Paths) -
         )
         endpoint["extra_body"] = {**judge.extra_body, "response_format": held}
     opponent = p.Opponent(
-        engine=judge.engine or "transformers", model=judge.model, vllm=judge.vllm, **endpoint
+        engine=judge.engine or "transformers",
+        model=judge.model,
+        vllm=judge.vllm,
+        replicas=judge.replicas,
+        **endpoint,
     )
     engine = open_opponent(opponent, params, paths, where=where)
     expected = judge.scores == "expected"

@@ -32,6 +32,7 @@ class Health:
         self._reasons: Counter[str] = Counter()
         self._histogram: Counter[str] = Counter()
         self._gaps = array("d")
+        self._jury = JuryHealth()
 
     def add(self, games: Sequence[Game], battles: Sequence[Battle]) -> None:
         """Count games and battles; all games of a battle must come in one call."""
@@ -42,6 +43,7 @@ class Health:
             for g in games
             if g.unscored is None and g.score_first != g.score_second and played[_pair(g)] > 1
         ]
+        self._jury.add(games)
         both = [b for b in battles if b.orders_agree is not None]
         scored = [b for b in battles if b.winner != "unscored"]
         longer, unequal = self._longer(scored)
@@ -65,7 +67,8 @@ class Health:
         """Return counts, and shares from 0 to 1.
 
         ``first_position_share`` is over the decided games; ``longer_wins`` over the decided battles whose answers
-        differ in length; ``flip_rate`` over the battles with both orders scored.
+        differ in length; ``flip_rate`` over the battles with both orders scored. A jury's have those of `JuryHealth`
+        too.
         """
         n = self._counts
         unscored = n["battles"] - n["scored"]
@@ -84,6 +87,7 @@ class Health:
             "longer_wins": _share(n["longer"], n["unequal"]),
             "mean_gap": fmean(self._gaps) if self._gaps else None,
             "gap_histogram": dict(sorted(self._histogram.items())),
+            **self._jury.figures(),
         }
 
     def _longer(self, battles: Iterable[Battle]) -> tuple[int, int]:
@@ -98,6 +102,41 @@ class Health:
                 total += 1
                 longer += (lengths[0] > lengths[1]) == (battle.winner == "a")
         return longer, total
+
+
+class JuryHealth:
+    """Counts how the members of a jury voted; games of other judges count nothing."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._spread = 0.0
+
+    def add(self, games: Iterable[Game]) -> None:
+        """Count the games of a jury."""
+        for game in games:
+            if game.jury is None:
+                continue
+            n, scored = game.jury, game.unscored is None
+            self._counts.update(asked=n.scored + n.missing, missing=n.missing, scored=scored)
+            self._spread += n.spread
+            if scored and game.first != game.second:  # the scores of one answer decide nothing
+                self._counts.update(votes=n.scored, against=n.against)
+
+    def figures(self) -> dict[str, float | None]:
+        """Return the shares and the spread; nothing without games of a jury.
+
+        ``members_against``: votes of members that differ from the jury's outcome, of all votes in scored games.
+        ``members_missing``: verdicts without scores, of all verdicts of members. ``members_spread``: highest less
+        lowest score of the members, as a mean over the scored games.
+        """
+        n = self._counts
+        if not n["asked"]:
+            return {}
+        return {
+            "members_against": _share(n["against"], n["votes"]),
+            "members_missing": _share(n["missing"], n["asked"]),
+            "members_spread": self._spread / n["scored"] if n["scored"] else None,
+        }
 
 
 def win_counts(battles: Iterable[Battle], contestant: str) -> dict[str, dict[str, int]]:

@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from arena_learning.judge.base import Judge, is_pointwise, plays_both_orders
+from arena_learning.judge.health import JuryHealth
 from arena_learning.judge.play import Pairing, PlayedGames, play_games
 from arena_learning.pool import seeded_rank
 from arena_learning.schema import Battle, Instruction, Response, SampleScore
@@ -136,7 +137,8 @@ def score_samples(
 def sample_figures(scored: ScoredSamples) -> dict[str, Any]:
     """Return counts, and the samples' mean, best and worst score, each a mean over the instructions with two or more.
 
-    ``spread`` is the mean distance of best and worst: what a pair of them has to teach.
+    ``spread`` is the mean distance of best and worst: what a pair of them has to teach. A jury's have the figures of
+    `health.JuryHealth` too.
     """
     by_instruction: dict[str, list[float]] = defaultdict(list)
     for one in scored.scores:
@@ -144,7 +146,8 @@ def sample_figures(scored: ScoredSamples) -> dict[str, Any]:
             by_instruction[one.instruction_id].append(one.score)
     several = [scores for scores in by_instruction.values() if len(scores) > 1]
     reasons = Counter(one.unscored for one in scored.scores if one.unscored)
-    played = scored.played
+    played, jury = scored.played, JuryHealth()
+    jury.add(played.games)
     return {
         "samples": len(scored.scores),
         "unscored": reasons.total(),
@@ -159,6 +162,7 @@ def sample_figures(scored: ScoredSamples) -> dict[str, Any]:
         "games_unscored": sum(game.unscored is not None for game in played.games),
         "seconds": round(played.seconds, 1),
         "tokens": played.tokens,
+        **jury.figures(),
     }
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from arena_learning.arena import pair_contestants
-from arena_learning.core import Paths, write_json
+from arena_learning.core import Paths, logger, write_json
 from arena_learning.judge.base import Judge
 from arena_learning.judge.build import open_judge
 from arena_learning.judge.play import Pairing, play_in_portions
@@ -84,7 +83,7 @@ def _rank_samples(
         return None
     samples = read_rows(paths.samples(name), Response)
     plan = plan_samples(samples, judge, params.battle.sample_games, params.seed)
-    sys.stderr.write(f"{name}: {len(samples)} samples, {plan.games} games under {judge.label}\n")
+    logger.info(f"{name}: {len(samples)} samples, {plan.games} games under {judge.label}")
     ranked = score_samples(
         plan,
         instructions,

@@ -36,7 +36,7 @@ def stored_value(verdict: Verdict, parser_version: str) -> dict[str, Any]:
         del fields["replies"]
     if not verdict.refused:
         del fields["refused"]
-    del fields["passing"]
+    del fields["passing"], fields["jury"]
     return fields | ({"parser": parser_version} if parser_version else {})
 
 

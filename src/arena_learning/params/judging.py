@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from arena_learning.params.contestants import Endpoint, LocalModel, VllmModel
+from arena_learning.params.contestants import LocalModel, VllmModel, check_replicas
+from arena_learning.params.endpoint import Endpoint
 from arena_learning.params.section import Name, Positive, Section
 
 
@@ -15,14 +17,19 @@ class JudgeParams(Endpoint, LocalModel):
 
     Attributes:
         kind: ``rubric`` (the criteria of the pool's rubrics), ``reference`` (similarity to the reference answer),
-            ``llm``, ``reward`` (a reward model), ``replay`` (recorded verdicts) or ``longer`` (baseline: the longer
-            answer wins).
+            ``llm``, ``reward`` (a reward model), ``jury`` (several judges), ``replay`` (recorded verdicts) or
+            ``longer`` (baseline: the longer answer wins).
+        members: jury: two or more keys of ``judges``. Each member's verdicts are shared with its use outside the jury.
+        combine: jury: the ``mean`` of the members' scores, or the outcome that the ``majority`` of them names (equally
+            many votes: a tie), with the mean scores of those members.
+        quorum: jury: least number of members that must have scored a game, else it is unscored; 0: more than half.
         points: rubric: which criteria count: ``all``, or ``content`` (without length, format and truncation).
         cosine_none: rubric: cosine similarity to a semantic criterion up to which it counts as not met.
         cosine_full: rubric: cosine similarity from which a semantic criterion is fully met; linear in between.
         tie_margin: a battle is a tie when its mean scores (1 to 10) differ by no more than this.
         engine: llm: the engine, as for opponents (``openai`` with the keys of `Endpoint`).
         vllm: llm: settings of engine ``vllm``.
+        replicas: llm: copies of a local model, as in `Serving`.
         model: llm: the model, as for opponents; reward: folder or hub id of the model; replay: file of the verdicts.
         template: llm: name of a shipped prompt template, or path of a file.
         templates: llm: templates by category that replace ``template``, as ``{coding: reference-guided}``.
@@ -42,13 +49,17 @@ class JudgeParams(Endpoint, LocalModel):
             its author.
     """
 
-    kind: Literal["rubric", "reference", "llm", "reward", "replay", "longer"]
+    kind: Literal["rubric", "reference", "llm", "reward", "jury", "replay", "longer"]
+    members: tuple[Name, ...] = ()
+    combine: Literal["mean", "majority"] = "mean"
+    quorum: int = Field(default=0, ge=0)
     points: Literal["all", "content"] = "all"
     cosine_none: float = Field(default=0.30, ge=0, lt=1)
     cosine_full: float = Field(default=0.72, gt=0, le=1)
     tie_margin: float = Field(default=0.0, ge=0, lt=9)
     engine: Literal["", "transformers", "openvino", "vllm", "openai", "recorded"] = ""
     vllm: VllmModel = VllmModel()
+    replicas: Positive = 1
     model: str = ""
     template: str = "pairwise-score"
     templates: dict[str, str] = Field(default_factory=dict)
@@ -66,14 +77,31 @@ class JudgeParams(Endpoint, LocalModel):
     def _has_what_its_kind_needs(self) -> JudgeParams:
         if self.kind == "llm" and not (self.engine and self.model):
             raise ValueError("a judge of kind llm needs 'engine' and 'model'")
+        self._check_members()
         if self.kind in ("reward", "replay") and not self.model:
             raise ValueError(f"a judge of kind {self.kind} needs 'model'")
         if self.cosine_none >= self.cosine_full:
             raise ValueError("cosine_none must be below cosine_full")
-        if self.engine == "openai" and not self.base_url:
-            raise ValueError("engine openai needs 'base_url'")
+        self.check_address(self.engine)
         self.check_runs_here(self.engine)
+        check_replicas(self.replicas, self.engine)
         return self
+
+    def _check_members(self) -> None:
+        if self.kind != "jury":
+            if self.members:
+                raise ValueError("'members' are for a judge of kind jury")
+            return
+        twice = [name for name, count in Counter(self.members).items() if count > 1]
+        if twice:
+            raise ValueError(f"members names '{twice[0]}' twice, which would give it two votes")
+        if len(self.members) < 2:
+            raise ValueError(
+                f"a jury needs two members or more, and members has {len(self.members)}; use the judge itself, or add "
+                "others"
+            )
+        if self.quorum > len(self.members):
+            raise ValueError(f"quorum is {self.quorum}, and the jury has {len(self.members)} members")
 
 
 class Judging(Section):

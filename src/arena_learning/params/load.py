@@ -102,20 +102,29 @@ def _dangling(params: Params) -> list[str]:
     ):
         if name not in params.judges:
             problems.append(f"{place}: no judge '{name}'; {suggest(name, params.judges)}")
+    problems += _gate(params)
     problems += [
         f"dataset.opponents: no opponent '{name}'; {suggest(name, params.opponents)}"
         for name in params.dataset.opponents
         if name not in params.opponents
     ]
+    problems += [
+        f"dataset.opponents: '{name}' has role labels and battles nobody; remove it"
+        for name in params.dataset.opponents
+        if name in params.opponents and params.opponents[name].role == "labels"
+    ]
     if params.dataset.pairs == "samples" and params.battle.samples < 2:
         problems.append(
             f"dataset.pairs: samples are paired, and battle.samples is {params.battle.samples}; set it to 2 or more"
         )
-    judge = params.judges.get(params.judge.name)
-    if judge and judge.kind == "replay" and any(map(params.samples_of, params.rounds)):
-        problems.append(
-            f"judge.name: '{params.judge.name}' has recorded verdicts alone, and none on samples; name another judge"
-        )
+    juries = _juries(params)
+    problems += juries
+    if not juries and params.judge.name in params.judges and any(map(params.samples_of, params.rounds)):
+        problems += [
+            f"judge.name: '{name}' has recorded verdicts alone, and none on samples; name another judge"
+            for name in params.single_judges(params.judge.name)
+            if params.judges[name].kind == "replay"
+        ]
     reserved = {"base", NONE}
     problems += merging({"base": reserved, "opponents": params.opponents, "rounds": params.rounds})
     problems += [*merging({"judges": params.judges}), *one_metric(params.judges)]
@@ -130,3 +139,35 @@ def _dangling(params: Params) -> list[str]:
             f"{suggest(params.evaluate.anchor, params.contestants)}"
         )
     return problems
+
+
+def _juries(params: Params) -> list[str]:
+    """Return what is wrong with the members of juries."""
+    problems = []
+    for name, jury in params.judges.items():
+        for member in jury.members:
+            place = f"judges.{name}.members"
+            if member == name:
+                problems.append(f"{place}: the jury cannot be a member of itself; remove '{name}'")
+            elif member not in params.judges:
+                problems.append(f"{place}: no judge '{member}'; {suggest(member, params.judges)}")
+            elif params.judges[member].kind == "jury":
+                problems.append(f"{place}: '{member}' is a jury itself; name its members instead")
+    return problems
+
+
+def _gate(params: Params) -> list[str]:
+    """Return what is wrong with the judge of the gate: it must judge the test set, and must not have taught."""
+    judge = params.gate.judge
+    if judge == NONE:
+        return []
+    if judge not in params.evaluate.judges:
+        return [
+            f"gate.judge: '{judge}' does not judge the test set; {suggest(judge, params.evaluate.judges)}"
+        ]
+    if judge in params.judges and params.independence(judge) == "teacher":
+        rounds = ", ".join(params.teachers()[judge])
+        return [
+            f"gate.judge: the training learnt from '{judge}' ({rounds}); name a judge that taught nothing"
+        ]
+    return []

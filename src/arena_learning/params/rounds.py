@@ -38,6 +38,8 @@ def check_rounds(params: Params) -> None:
             *_rewarded(this, params),
         )
         problems += [f"rounds.{name}.{line}" for line in found]
+    methods = dict.fromkeys(params.rounds[name].method for name in params.ordered_rounds)
+    problems += [line for method in methods for line in params.train.launch_problems(method)]
     if problems:
         raise ArenaError("\n  " + "\n  ".join(problems), where="params.yaml")
 
@@ -67,13 +69,15 @@ def _named(this: Round) -> list[tuple[str, str]]:
 
 def _references(name: str, params: Params) -> Iterator[str]:
     this = params.rounds[name]
-    outside = {"target": {BASE, NONE}, "init": {BASE}, "adds_to": {NONE}}
+    base = {BASE} if params.has_base else set()
+    outside = {"target": {*base, NONE}, "init": base, "adds_to": {NONE}}
     for field, other in _named(this):
         if other in outside[field]:
             continue
         if other not in params.rounds:
             known = outside[field] | set(params.rounds) - {name}
-            yield f"{field}: no model '{other}'; {suggest(other, known)}"
+            why = "" if params.has_base or other != BASE else " (weights.source is none)"
+            yield f"{field}: no model '{other}'{why}; {suggest(other, known)}"
         elif params.rounds[other].index >= this.index:
             yield (
                 f"{field}: '{other}' is not earlier (index {params.rounds[other].index}, this round has "
@@ -138,10 +142,17 @@ def _rewarded(this: Round, params: Params) -> Iterator[str]:
             yield f"method: {this.method} needs {what}; name one in {place}.{role}: {', '.join(params.judges)}"
         elif name not in params.judges:
             yield f"method: no judge '{name}' in judges ({place}.{role}); {suggest(name, params.judges)}"
-        elif params.judges[name].kind == "replay":
+        elif recorded := [one for one in params.single_judges(name) if params.judges[one].kind == "replay"]:
             yield (
-                f"method: {place}.{role} '{name}' only has recorded verdicts, none on new answers; name another judge"
+                f"method: {place}.{role} '{recorded[0]}' only has recorded verdicts, none on new answers; name another "
+                "judge"
             )
+    if {found.judge, found.monitor} <= set(params.judges) and _in_both(found.judge, found.monitor, params):
+        yield (
+            f"method: {place}.judge '{found.judge}' and {place}.monitor '{found.monitor}' share the member "
+            f"'{_in_both(found.judge, found.monitor, params)}', so the monitor cannot show that the reward is hacked; "
+            "name another judge"
+        )
     if found.judge and found.judge == found.monitor:
         yield (
             f"method: {place}.monitor is '{found.judge}', which gives the reward; name another judge, which can show "
@@ -156,7 +167,27 @@ def _rewarded(this: Round, params: Params) -> Iterator[str]:
 def shared_criteria(this: Round, params: Params) -> bool:
     """Whether an online round's judge and monitor both score by the rubrics, so that they rise and fall together."""
     found = params.train.online(this.method)
-    return {params.judges[name].kind for name in (found.judge, found.monitor)} == {"rubric"}
+    kinds = [
+        {params.judges[one].kind for one in params.single_judges(name)}
+        for name in (found.judge, found.monitor)
+    ]
+    return kinds == [{"rubric"}, {"rubric"}]
+
+
+def scores_alone(name: str, params: Params) -> bool:
+    """Whether judge ``name`` scores one answer by itself; of juries only one that takes the mean of such judges."""
+    judge = params.judges[name]
+    if judge.kind == "jury" and judge.combine != "mean":
+        return False
+    return all(params.judges[one].kind in SCORES_ALONE for one in params.single_judges(name))
+
+
+def _in_both(judge: str, monitor: str, params: Params) -> str:
+    """Return a judge that has a say in both of two different judges; empty if there is none."""
+    if judge == monitor:
+        return ""
+    others = params.single_judges(monitor)
+    return next((one for one in params.single_judges(judge) if one in others), "")
 
 
 def _compares_opponents(this: Round, params: Params) -> list[tuple[str, str]]:
@@ -168,5 +199,5 @@ def _compares_opponents(this: Round, params: Params) -> list[tuple[str, str]]:
         for role, name, reward in roles
         if name in params.judges
         and found.against != "group"
-        and not (reward == "score" and params.judges[name].kind in SCORES_ALONE)
+        and not (reward == "score" and scores_alone(name, params))
     ]

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from arena_learning.params.launch import Footprint, Launch
 from arena_learning.params.section import Name, Positive, Rate, Section
 
 PreferenceLoss = Literal[
@@ -43,7 +44,7 @@ class Dataset(Section):
     opponents: tuple[Name, ...] = ()
 
 
-class Optimiser(Section):
+class Optimiser(Footprint):
     """Settings that every training method shares.
 
     Attributes:
@@ -55,6 +56,7 @@ class Optimiser(Section):
         warmup_ratio: share of the steps in which the learning rate rises linearly.
         lora_rank: rank of LoRA adapters, which are merged at the end; 0 trains all weights.
         lora_alpha: scaling factor of LoRA (its update is multiplied by alpha / rank).
+        launch: replaces ``train.launch`` for this method; none: the one of ``train``.
     """
 
     epochs: float = Field(default=1, gt=0)
@@ -65,6 +67,7 @@ class Optimiser(Section):
     warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
     lora_rank: int = Field(default=0, ge=0)
     lora_alpha: int = Field(default=32, ge=1)
+    launch: Launch | None = None
 
 
 class Sft(Optimiser):
@@ -129,6 +132,17 @@ class Ppo(Optimiser):
     temperature: float = Field(default=0.7, gt=0, le=2)
     ppo_epochs: Positive = 1
     missing_eos_penalty: float = Field(default=1.0, ge=0)
+
+    @model_validator(mode="after")
+    def _launched_once(self) -> Ppo:
+        if self.reward.launch is not None:
+            raise ValueError("the reward model is trained in the processes of ppo; set launch in train.ppo")
+        if self.activation_checkpointing or self.kernels != "none":
+            raise ValueError(
+                "ppo reads its samples without dropout, where transformers checkpoints no activations, and without "
+                "kernels; set these two for ppo.reward alone, and save memory by lora_rank or weights: bf16"
+            )
+        return self
 
 
 class Rl(Optimiser):
@@ -198,6 +212,7 @@ class Train(Section):
             on GPUs and on processors with bf16 instructions; `arena doctor` warns of those without.
         checkpoint_minutes: minutes of training between two checkpoints, from which an interrupted training goes on; a
             shorter one starts anew (0: a checkpoint after each step). Changes no result.
+        launch: in how many processes. Changes no result but rounding.
         sft: settings of rounds with method ``sft``.
         rft: settings of rounds with method ``rft``.
         dpo: settings of rounds with method ``dpo``.
@@ -209,12 +224,30 @@ class Train(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpoint_minutes: float = Field(default=10, ge=0)
+    launch: Launch = Launch()
     sft: Sft = Sft()
     rft: Rft = Rft()
     dpo: Dpo = Dpo()
     ppo: Ppo = Ppo()
     rloo: Rloo = Rloo()
     grpo: Grpo = Grpo()
+
+    def launch_of(self, method: str) -> Launch:
+        """Return how a method's training is launched."""
+        own: Launch | None = getattr(self, method).launch
+        return own or self.launch
+
+    def launch_problems(self, method: str) -> list[str]:
+        """Return which batches of a method cannot be divided among its processes, each with its key."""
+        launch, settings = self.launch_of(method), getattr(self, method)
+        batches = {f"train.{method}": settings.batch_size}
+        if method == "ppo":
+            batches["train.ppo.reward"] = settings.reward.batch_size
+        return [
+            f"{place}.batch_size: {size} rows cannot be divided among {launch.processes} processes; make it a multiple"
+            for place, size in batches.items()
+            if size % launch.processes
+        ]
 
     def online(self, method: str) -> Rl:
         """Return the settings of ``rloo`` or ``grpo``."""

@@ -6,11 +6,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from arena_learning.params.contestants import BattleParams, Opponent, Sampling, Serving, Weights
+from arena_learning.params.contestants import BattleParams, Opponent, Ray, Sampling, Serving, Weights
+from arena_learning.params.gate import Gate
 from arena_learning.params.judging import JudgeParams, Judging
 from arena_learning.params.pool import Pool
 from arena_learning.params.section import NONE, Name, Positive, Section
 from arena_learning.params.training import Dataset, Train
+
+# How far a judge's word on trained models is independent: the training learnt from its scores; or from those of another
+# judge that judges by the same thing; or neither.
+Independence = Literal["teacher", "alike", "independent"]
 
 
 class Round(Section):
@@ -57,6 +62,9 @@ class Evaluate(Section):
         anchor: contestant whose rating is fixed.
         anchor_rating: the anchor's rating in Elo points.
         bootstrap: number of bootstrap resamples of the test instructions.
+        style: whether each leaderboard also has the ratings with answers' length and Markdown held equal.
+        human_verdicts: file of people's verdicts on some of the test set's battles (`HumanVerdict`); each leaderboard
+            then also has ratings on the people's scale. Empty: none.
         schedule: battles on the test set: ``all`` pairs on every instruction, all contestants against the anchor
             (``anchored``), or the most informative battles for the ranking (``adaptive``, for an expensive judge).
         budget: adaptive: limit of battles per contestant (0: go on until neighbours in the ranking are distinguished).
@@ -67,6 +75,8 @@ class Evaluate(Section):
     anchor: Name = "base"
     anchor_rating: float = 1000.0
     bootstrap: Positive = 1000
+    style: bool = True
+    human_verdicts: str = ""
     schedule: Literal["all", "anchored", "adaptive"] = "all"
     budget: int = Field(default=0, ge=0)
     gap: float = Field(default=20.0, gt=0)
@@ -77,9 +87,11 @@ class Params(Section):
 
     Attributes:
         seed: seed of everything random: splits, draws, training, resamples.
-        files_outside: whether the pool, recorded answers and recorded verdicts may lie outside the project.
+        files_outside: whether the pool, recorded answers, recorded verdicts and people's verdicts may lie outside the
+            project.
         weights: the base model.
         serving: how the base model and trained models are served.
+        ray: where replicas of models run.
         sampling: how contestants sample; an opponent can have its own.
         pool: the instructions and their splits.
         opponents: contestants that are not trained, by name.
@@ -89,6 +101,7 @@ class Params(Section):
         dataset: which battles become training rows.
         train: how models are trained.
         evaluate: the leaderboard.
+        gate: what a round's model must show before it becomes the champion.
         rounds: the rounds of training, by name.
     """
 
@@ -96,6 +109,7 @@ class Params(Section):
     files_outside: bool = False
     weights: Weights
     serving: Serving = Serving()
+    ray: Ray = Ray()
     sampling: Sampling = Sampling()
     pool: Pool
     opponents: dict[Name, Opponent]
@@ -105,6 +119,7 @@ class Params(Section):
     dataset: Dataset = Dataset()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+    gate: Gate = Gate()
     rounds: dict[Name, Round]
 
     @property
@@ -114,8 +129,29 @@ class Params(Section):
 
     @property
     def contestants(self) -> list[str]:
-        """All contestants of the leaderboard: base, opponents, rounds."""
-        return ["base", *self.opponents, *self.ordered_rounds]
+        """All contestants of the leaderboard: base (if there is one), opponents (without those for labels), rounds."""
+        return [*self._base, *self._fighting, *self.ordered_rounds]
+
+    @property
+    def _fighting(self) -> dict[str, Opponent]:
+        return {name: one for name, one in self.opponents.items() if one.role == "contestant"}
+
+    @property
+    def has_base(self) -> bool:
+        """Whether there is a base model; without one (``weights.source: none``) there are only opponents."""
+        return self.weights.source != NONE
+
+    @property
+    def _base(self) -> list[str]:
+        return ["base"] if self.has_base else []
+
+    @property
+    def compared(self) -> tuple[str, str]:
+        """The two contestants that figures compare: base and last round; without rounds, the anchor and the next."""
+        if self.rounds:
+            return "base", self.ordered_rounds[-1]
+        anchor = self.evaluate.anchor
+        return anchor, next((name for name in self.contestants if name != anchor), anchor)
 
     @property
     def joining(self) -> list[list[str]]:
@@ -124,15 +160,15 @@ class Params(Section):
         Rounds' models and late opponents are sorted by index, an opponent before the round with the same index. So a
         contestant that is added last does not change the groups before it.
         """
-        founders = ["base", *(name for name, one in self.opponents.items() if not one.joins)]
-        late = [(one.joins, 0, name) for name, one in self.opponents.items() if one.joins]
+        founders = [*self._base, *(name for name, one in self._fighting.items() if not one.joins)]
+        late = [(one.joins, 0, name) for name, one in self._fighting.items() if one.joins]
         late += [(one.index, 1, name) for name, one in self.rounds.items()]
         return [founders, *([name] for *_, name in sorted(late))]
 
     def opponents_of(self, round_name: str) -> list[str]:
         """Return the sorted names of the opponents that have joined by a round."""
         index = self.rounds[round_name].index
-        return sorted(name for name, opponent in self.opponents.items() if opponent.joins <= index)
+        return sorted(name for name, opponent in self._fighting.items() if opponent.joins <= index)
 
     def samples_of(self, round_name: str) -> int:
         """Return how many samples the target draws to each instruction of a round; 0 where it learns from none."""
@@ -140,11 +176,15 @@ class Params(Section):
         wanted = this.method == "rft" or (this.method in ("dpo", "ppo") and self.dataset.pairs == "samples")
         return self.battle.samples if wanted and this.target != NONE and self.battle.samples > 1 else 0
 
+    def single_judges(self, name: str) -> list[str]:
+        """Return the judges that give the verdicts of judge ``name``: itself, or the members of a jury."""
+        return list(self.judges[name].members) or [name]
+
     def teachers(self) -> dict[str, list[str]]:
         """Return the judges whose scores are learnt from, each with its rounds in order.
 
-        The rounds' judge chooses the rows, a judge of RLOO or GRPO gives the rewards. A round that learns an opponent's
-        labels without battles has no judge.
+        The rounds' judge chooses the rows, a judge of RLOO or GRPO gives the rewards. After a jury stand its members. A
+        round that learns an opponent's labels without battles has no judge.
 
         Example:
             >>> from pathlib import Path
@@ -161,5 +201,40 @@ class Params(Section):
                 judge = self.judge.name
             else:
                 continue
-            found.setdefault(judge, []).append(name)
+            for one in dict.fromkeys((judge, *self.single_judges(judge))):
+                found.setdefault(one, []).append(name)
         return found
+
+    def independence(self, judge: str) -> Independence:
+        """Return how far a judge's word on the trained models is independent of the training.
+
+        Example:
+            >>> from pathlib import Path
+            >>> from arena_learning.params import load_params
+            >>> params = load_params(Path("profiles/laptop.yaml"))
+            >>> [params.independence(judge) for judge in params.evaluate.judges]
+            ['teacher', 'alike', 'independent']
+        """
+        teachers = self.teachers()
+        if judge in teachers:
+            return "teacher"
+        return "alike" if self.alike(judge) else "independent"
+
+    def alike(self, judge: str) -> list[str]:
+        """Return the other judges that taught and judge by the same thing: rubrics, references, or one model.
+
+        Of a jury: its members that taught.
+        """
+        own = self.judges[judge]
+        if own.kind == "jury":
+            return [member for member in self.single_judges(judge) if member in self.teachers()]
+        same = (
+            ("kind",)
+            if own.kind in ("rubric", "reference", "longer")
+            else ("kind", "engine", "model", "base_url")
+        )
+        return [
+            one
+            for one in self.teachers()
+            if one != judge and all(getattr(own, key) == getattr(self.judges[one], key) for key in same)
+        ]

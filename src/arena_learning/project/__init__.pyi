@@ -2,15 +2,20 @@ from .check_data import check_disjoint, check_enough
 from .clean import REMADE, free_disk, plan_cleaning
 from .disk import disk_text, disk_usage
 from .doctor import examine
+from .first_run import FirstRun
 from .inputs import write_inputs
 from .new_rounds import add_rounds, write_added
+from .own_pool import starter_pool
 from .plan import DVC, plan_run, plan_text
-from .profile import choose_serving, has_cuda, write_params
+from .profile import choose_serving, has_cuda
 from .prune import find_stale, remove_stale
+from .start import Started, renew_pipeline, start_project
 
 __all__ = [
     "DVC",
     "REMADE",
+    "FirstRun",
+    "Started",
     "add_rounds",
     "check_disjoint",
     "check_enough",
@@ -25,7 +30,9 @@ __all__ = [
     "plan_run",
     "plan_text",
     "remove_stale",
+    "renew_pipeline",
+    "start_project",
+    "starter_pool",
     "write_added",
     "write_inputs",
-    "write_params",
 ]

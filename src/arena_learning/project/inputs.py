@@ -2,7 +2,8 @@
 
 DVC fixes a stage's dependencies before it runs and has no conditional ones, but params.yaml may name any file: a pool,
 recorded answers, a judge's template, a folder of weights. This stage always runs and writes one small file for each
-consumer, on which the other stages depend. For a Hugging Face id, the file holds its revision.
+consumer, on which the other stages depend. For a Hugging Face id, the file holds its revision. In a project outside of
+a clone it also writes digests of the installed package's code (see `shipped.pipeline_text`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from arena_learning.core import ArenaError, Paths, canonical, read_json, write_j
 from arena_learning.engines import FETCHED, resolve
 from arena_learning.params import JudgeParams, LocalModel, Opponent, Params, Round
 from arena_learning.pool import pool_files
+from arena_learning.project.shipped import PACKAGE, holds_sources, watched_code
 
 # Code that a judge's score depends on, beside the room judge.
 SCORING = ("core/text.py", "core/thoughts.py", "pool/embeddings.py", "schema/rubric.py")
@@ -34,21 +36,32 @@ def write_inputs(params: Params, paths: Paths) -> dict[str, Any]:
     pool = params.pool
     names = dict.fromkeys((pool.instructions, pool.references, pool.difficulties, *pool.benchmarks))
     found = {"pool": {name: digests.tree(paths.root / name) for name in names if name}}
-    found["weights"] = {
-        params.weights.source: digests.model(params.weights.source, params.weights.revision),
-        **_chat(params.weights, digests, paths),
-    }
+    judged = params.evaluate.human_verdicts
+    found["human"] = {judged: digests.file(paths.root / judged)} if judged else {}
+    found["weights"] = _weights(params, digests, paths)
     found |= {f"opponents/{name}": _contestant(one, digests, paths) for name, one in params.opponents.items()}
-    found |= {f"judges/{name}": _judge(one, digests, paths) for name, one in params.judges.items()}
+    found |= {f"judges/{name}": _judge(name, params, digests, paths) for name in params.judges}
     found |= {
         f"rewards/{name}": _rewards(this, params, found, digests, paths)
         for name, this in params.rounds.items()
     }
+    found["gate"] = _gate(params, digests, paths)
+    found |= {f"code/{name}": {name: digests.code(PACKAGE / name)} for name in watched_code(paths)}
     for name, content in found.items():
         write_json(paths.input(name), content)
         files += len(content)
     digests.save()
     return {"files": files, "consumers": len(found)}
+
+
+def _weights(params: Params, digests: _Digests, paths: Paths) -> dict[str, str]:
+    if not params.has_base:
+        return {}
+    weights = params.weights
+    return {
+        weights.source: digests.model(weights.source, weights.revision),
+        **_chat(weights, digests, paths),
+    }
 
 
 def _contestant(one: Opponent, digests: _Digests, paths: Paths) -> dict[str, str]:
@@ -59,7 +72,19 @@ def _contestant(one: Opponent, digests: _Digests, paths: Paths) -> dict[str, str
     return _local(one, digests, paths)
 
 
-def _judge(one: JudgeParams, digests: _Digests, paths: Paths) -> dict[str, str]:
+def _judge(name: str, params: Params, digests: _Digests, paths: Paths) -> dict[str, str]:
+    """Return the digests of a judge's files; for a jury those of its members, and of their settings.
+
+    A stage watches the settings of the one judge that it is told, which for a jury are not its members'.
+    """
+    one = params.judges[name]
+    if one.kind == "jury":
+        found: dict[str, str] = {}
+        for member in one.members:
+            settings = params.judges[member].model_dump(mode="json", exclude_defaults=True)
+            found[f"judges.{member}"] = hashlib.sha256(canonical(settings).encode()).hexdigest()
+            found |= _judge(member, params, digests, paths)
+        return found
     if one.kind == "replay":
         return {one.model: digests.file(paths.root / one.model)}
     if one.kind == "reward":
@@ -67,8 +92,8 @@ def _judge(one: JudgeParams, digests: _Digests, paths: Paths) -> dict[str, str]:
     if one.kind != "llm":
         return {}
     templates = [name for name in (one.template, *one.templates.values()) if name.endswith(".jinja")]
-    found = {name: digests.file(paths.root / name) for name in templates}
-    return found if one.engine in ("openai", "recorded") else found | _local(one, digests, paths)
+    files = {name: digests.file(paths.root / name) for name in templates}
+    return files if one.engine in ("openai", "recorded") else files | _local(one, digests, paths)
 
 
 def _rewards(
@@ -84,13 +109,30 @@ def _rewards(
     asked = {name: params.judges[name].model_dump(mode="json") for name in (own.judge, own.monitor)}
     how = [asked, params.judge.disagree, params.serving.model_dump(mode="json")]
     files = {file: digest for name in asked for file, digest in found[f"judges/{name}"].items()}
-    package = paths.root / "src" / "arena_learning"
+    package = paths.root / "src" / "arena_learning" if holds_sources(paths) else PACKAGE
     code = [*sorted((package / "judge").rglob("*.py")), *(package / file for file in SCORING)]
     read = [[path.name, digests.file(path)] for path in code if path.is_file()]
     return {
         "judges": hashlib.sha256(canonical(how).encode()).hexdigest(),
         "code": hashlib.sha256(canonical(read).encode()).hexdigest(),
         **files,
+    }
+
+
+def _gate(params: Params, digests: _Digests, paths: Paths) -> dict[str, str]:
+    """Return digests of what the comparison with the champion depends on, besides figures and answers.
+
+    These are the decisions, the scores of a harness, the limits, and which judges had a part in the training. DVC
+    cannot depend on the parameters themselves: an older params.yaml has no section `gate`.
+    """
+    external = params.gate.external.file
+    files = {external.replace("{model}", name) for name in params.contestants if external}
+    parts = {judge: params.independence(judge) for judge in params.evaluate.judges}
+    how = [params.gate.model_dump(mode="json"), parts]
+    return {
+        "settings": hashlib.sha256(canonical(how).encode()).hexdigest(),
+        paths.registry.name: digests.file(paths.registry),
+        **{name: digests.file(paths.root / name) for name in sorted(files)},
     }
 
 
@@ -144,6 +186,14 @@ class _Digests:
         if not files:
             return MISSING
         listed = [[path.name, self.file(path)] for path in files]
+        return hashlib.sha256(canonical(listed).encode()).hexdigest()
+
+    def code(self, place: Path) -> str:
+        """Return a digest of the package's files below a folder, or of one file named without ``.py``."""
+        if not place.is_dir():
+            return self.file(place.with_suffix(".py"))
+        files = (path for path in sorted(place.rglob("*")) if path.is_file() and path.suffix != ".pyc")
+        listed = [[path.relative_to(place).as_posix(), self.file(path)] for path in files]
         return hashlib.sha256(canonical(listed).encode()).hexdigest()
 
     def model(self, source: str, revision: str) -> str:

@@ -17,6 +17,7 @@ from arena_learning.params import Params, load_params
 from arena_learning.project.dvc_stages import Lock, outs, read_lock
 from arena_learning.project.inputs import write_inputs
 from arena_learning.project.profile import profile_names
+from arena_learning.project.shipped import profiles_folder
 
 DVC = (sys.executable, "-P", "-m", "dvc")  # this environment's DVC, even if it is not on PATH
 _STAGE = re.compile(r"^(?:(Running) stage|Stage) '([^']+)'", re.MULTILINE)  # a line of `dvc repro --dry`
@@ -131,11 +132,12 @@ def profile_seconds(params: Params, paths: Paths) -> tuple[Mapping[str, float], 
     They hold only for a params.yaml that equals a profile, but for `serving`, which is chosen for the machine. Both are
     empty if there is no such profile or no table.
     """
-    file = paths.profiles / "seconds.json"
+    folder = profiles_folder(paths)
+    file = folder / "seconds.json"
     table: dict[str, Any] = read_json(file) if file.is_file() else {}
-    for name in sorted(table.keys() & set(profile_names(paths.profiles))):
+    for name in sorted(table.keys() & set(profile_names(folder))):
         try:
-            profile = load_params(paths.profiles / f"{name}.yaml")
+            profile = load_params(folder / f"{name}.yaml")
         except ArenaError:  # a profile that somebody is editing: no figures
             continue
         if params.model_copy(update={"serving": profile.serving}) == profile:

@@ -44,33 +44,41 @@ def profile_names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def write_params(
-    profile: str, folder: Path, out: Path, serving: ServingChoice, *, force: bool
-) -> ServingChoice:
-    """Write ``out`` from a profile with engine and dtype chosen; comments are kept. Return the choice.
+def load_profile(profile: str, folder: Path, serving: ServingChoice) -> tuple[Any, ServingChoice]:
+    """Return a profile's tree with engine and dtype chosen, its comments kept, and the choice.
 
     A profile that asks for vllm keeps it if vllm is installed; otherwise it would never be chosen on a CPU.
 
     Raises:
-        ArenaError: no such profile, ``out`` exists without ``force``, or the profile is invalid.
+        ArenaError: no such profile.
     """
     if profile not in profile_names(folder):
         raise ArenaError(
             f"no profile '{profile}'", where=str(folder), hint=suggest(profile, profile_names(folder))
         )
-    if out.exists() and not force:
-        raise ArenaError("the file exists already", where=str(out), hint="use --force to replace it")
-    yaml = YAML()
-    yaml.width = 120
-    yaml.preserve_quotes = True
-    tree: Any = yaml.load((folder / f"{profile}.yaml").read_text(encoding="utf-8"))
+    tree: Any = _yaml().load((folder / f"{profile}.yaml").read_text(encoding="utf-8"))
     if tree["serving"]["engine"] == "vllm" and importlib.util.find_spec("vllm"):
         serving = ServingChoice(
             "vllm", str(tree["serving"]["dtype"]), "the profile asks for it and it is installed"
         )
     tree["serving"]["engine"], tree["serving"]["dtype"] = serving.engine, serving.dtype
+    return tree, serving
+
+
+def write_tree(tree: Any, out: Path, where: str) -> None:
+    """Check a profile's tree and write it to ``out``; ``where`` names it in errors.
+
+    Raises:
+        ArenaError: the parameters or the rounds are invalid; nothing is written then.
+    """
     text = StringIO()
-    yaml.dump(tree, text)
-    check_rounds(parse_params(YAML(typ="safe").load(text.getvalue()), f"{profile}.yaml"))
+    _yaml().dump(tree, text)
+    check_rounds(parse_params(YAML(typ="safe").load(text.getvalue()), where))
     write_text(out, text.getvalue())
-    return serving
+
+
+def _yaml() -> YAML:
+    yaml = YAML()
+    yaml.width = 120
+    yaml.preserve_quotes = True
+    return yaml

@@ -39,7 +39,7 @@ def find_stale(params: Params, paths: Paths) -> Stale:
     owned = {path for name in lock.keys() & live for path in outs(lock[name])}
     found = {paths.root / path for name in stages for path in outs(lock[name]) if path not in owned}
     gone = set(_gone(params, paths)) | {name.partition("@")[2] for name in stages}
-    for name in gone - {"", BASE, NONE, *params.contestants}:
+    for name in gone - {"", BASE, NONE, *params.contestants, *params.opponents}:
         found |= {paths.round(name), paths.checkpoints(name), paths.arena_responses(name)}
         if paths.round(name).is_dir() or f"train@{name}" in lock:
             found.add(paths.model(name))
@@ -67,7 +67,7 @@ def remove_stale(stale: Stale, paths: Paths) -> None:
 
 def _gone(params: Params, paths: Paths) -> Iterator[str]:
     """Yield the names of files' owners that params.yaml does not contain."""
-    known = {NONE, *params.contestants}
+    known = {NONE, *params.contestants, *params.opponents}
     for folder in (paths.round("x").parent, paths.checkpoints("x").parent):
         if folder.is_dir():
             yield from (p.name for p in folder.iterdir() if p.is_dir() and p.name not in known)

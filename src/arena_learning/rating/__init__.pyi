@@ -3,6 +3,7 @@ from .arrays import Floats
 from .battles import Battles, battles_from_frame
 from .bias import BattleBias, position_bias
 from .bradley_terry import rate
+from .calibration import Calibrated, TooFewVerdictsError, calibrate
 from .columns import Sides
 from .elo import EloParams, online_elo
 from .intervals import t_quantile, tail
@@ -16,6 +17,7 @@ from .style import StyleEffect, StyleRatings, rate_with_style
 __all__ = [
     "BattleBias",
     "Battles",
+    "Calibrated",
     "Conflict",
     "Consistency",
     "Difference",
@@ -32,9 +34,11 @@ __all__ = [
     "Stop",
     "StyleEffect",
     "StyleRatings",
+    "TooFewVerdictsError",
     "WinRate",
     "average_win_rates",
     "battles_from_frame",
+    "calibrate",
     "consistency",
     "online_elo",
     "passed_over_lines",

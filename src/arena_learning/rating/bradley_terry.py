@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -57,7 +58,7 @@ class Fit(NamedTuple):
     inverse: Floats
 
 
-def rate(table: pd.DataFrame | Battles, params: RatingParams | None = None) -> RatingResult:
+def rate(table: pd.DataFrame | Battles, params: RatingParams | None = None, **settings: Any) -> RatingResult:
     """Rate contestants by a Bradley-Terry model of their battles.
 
     The probability that a beats b is ``1 / (1 + 10 ** ((rating_b - rating_a) / scale))``. Ratings are the maximum
@@ -67,6 +68,7 @@ def rate(table: pd.DataFrame | Battles, params: RatingParams | None = None) -> R
     Args:
         table: battles as a table (see `battles_from_frame`) or as read by `read_battles`.
         params: how to rate; by default `RatingParams()`.
+        settings: fields of `RatingParams` that replace those of ``params``.
 
     Returns:
         Ratings in Elo points with intervals, and a diagnosis of what limits them.
@@ -77,11 +79,11 @@ def rate(table: pd.DataFrame | Battles, params: RatingParams | None = None) -> R
     Example:
         >>> import pandas as pd
         >>> battles = pd.DataFrame({"model_a": ["x", "x", "x"], "model_b": ["y", "y", "y"]})
-        >>> result = rate(battles.assign(winner=["model_a", "model_a", "model_b"]), RatingParams(anchor=("y", 1000)))
+        >>> result = rate(battles.assign(winner=["model_a", "model_a", "model_b"]), anchor=("y", 1000))
         >>> round(result["x"].rating)  # won 2 of 3: 1000 + 400 * log10(2)
         1120
     """
-    params = params or RatingParams()
+    params = _with_settings(params or RatingParams(), settings)
     battles = table if isinstance(table, Battles) else battles_from_frame(table)
     if params.anchor is not None and params.anchor[0] not in battles.models:
         name = params.anchor[0]
@@ -95,6 +97,14 @@ def rate(table: pd.DataFrame | Battles, params: RatingParams | None = None) -> R
     if params.interval == "bootstrap" and params.bootstrap:  # with 0 resamples: the sandwich interval
         return _by_bootstrap(battles, fit, params, by_prompt)
     return by_sandwich(battles, fit, params, by_prompt)
+
+
+def _with_settings(params: RatingParams, settings: dict[str, Any]) -> RatingParams:
+    known = [one.name for one in fields(RatingParams)]
+    for name in settings:
+        if name not in known:
+            raise ArenaError(f"rate has no setting '{name}'", hint=suggest(name, known))
+    return replace(params, **settings)
 
 
 def fit_battles(battles: Battles, params: RatingParams) -> Fit:
@@ -143,9 +153,6 @@ def bootstrap_thetas(battles: Battles, fit: Fit, params: RatingParams, by_prompt
     resampler: Resampler = PromptResampler(battles, folded) if by_prompt else BattleResampler(battles, folded)
     met = folded.cells.reshape(-1, 3).sum(axis=1)
     lifeline = ConnectingBattles(folded.pairs, fit.games, met, fit.groups)
-    block = max(1, min(BLOCK, _BLOCK_NUMBERS // len(folded.cells)))
-    sizes = [min(block, params.bootstrap - first) for first in range(0, params.bootstrap, block)]
-    seeds = np.random.SeedSequence(params.seed).spawn(len(sizes))
 
     def one(job: tuple[int, np.random.SeedSequence]) -> Floats:
         number, seed = job
@@ -154,11 +161,25 @@ def bootstrap_thetas(battles: Battles, fit: Fit, params: RatingParams, by_prompt
         return refit(folded.pairs, lifeline.connect(games), fit.groups, fit.theta, fit.inverse)
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        return np.concatenate(list(pool.map(one, zip(sizes, seeds, strict=True))), axis=1), resampler.clusters
+        return np.concatenate(list(pool.map(one, block_seeds(folded, params))), axis=1), resampler.clusters
+
+
+def block_seeds(folded: Folded, params: RatingParams) -> list[tuple[int, np.random.SeedSequence]]:
+    """Return the number of resamples and the seed of each block: equal blocks draw equal resamples."""
+    block = max(1, min(BLOCK, _BLOCK_NUMBERS // len(folded.cells)))
+    sizes = [min(block, params.bootstrap - first) for first in range(0, params.bootstrap, block)]
+    return list(zip(sizes, np.random.SeedSequence(params.seed).spawn(len(sizes)), strict=True))
 
 
 def _by_bootstrap(battles: Battles, fit: Fit, params: RatingParams, by_prompt: bool) -> RatingResult:
     thetas, clusters = bootstrap_thetas(battles, fit, params, by_prompt)
+    return draws_result(battles, fit, params, thetas, clusters, by_prompt)
+
+
+def draws_result(
+    battles: Battles, fit: Fit, params: RatingParams, thetas: Floats, clusters: int, by_prompt: bool
+) -> RatingResult:
+    """Return the result for a fit and the log-strengths of its resamples, ``(models or more, resamples)``."""
     draws = _elo(thetas, fit, battles.models, params)
     outside = tail(params.level_for(len(battles.models)), clusters, params.small_sample)
     above = above_by_draws(draws, outside)
@@ -174,10 +195,19 @@ def by_sandwich(battles: Battles, fit: Fit, params: RatingParams, by_prompt: boo
 
 
 def sandwich_result(
-    battles: Battles, fit: Fit, params: RatingParams, covariance: Floats, by_prompt: bool
+    battles: Battles,
+    fit: Fit,
+    params: RatingParams,
+    covariance: Floats,
+    by_prompt: bool,
+    clusters: int | None = None,
 ) -> RatingResult:
-    """Return the result for a fit and the covariance of its log-strengths, ``(models, models)``."""
-    clusters = battles.prompts if by_prompt else round(float(battles.repeats.sum()))
+    """Return the result for a fit and the covariance of its log-strengths, ``(models, models)``.
+
+    ``clusters``: number of prompts or battles that the covariance rests on; by default those of ``battles``.
+    """
+    if clusters is None:
+        clusters = battles.prompts if by_prompt else round(float(battles.repeats.sum()))
     size = len(battles.models)
     covariance = covariance * (params.scale / math.log(10)) ** 2
     if params.anchor is not None:

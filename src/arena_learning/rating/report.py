@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +91,8 @@ def rate_file(
     return Report(
         result=rate(battles, chosen),
         average_win_rates=average_win_rates(battles),
-        style=rate_with_style(battles, chosen) if extras.style else None,
+        # A log may have millions of battles, and a resample with styles goes through all of them.
+        style=rate_with_style(battles, replace(chosen, interval="sandwich")) if extras.style else None,
         online_elo=online_elo(battles, EloParams(permutations=_ELO_SHUFFLES, scale=chosen.scale))
         if extras.elo
         else None,

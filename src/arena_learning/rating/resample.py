@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from arena_learning.rating.battles import Battles
     from arena_learning.rating.fold import Folded
 
+    Times = NDArray[np.uint8 | np.uint32 | np.float64]
+
 # Number of resamples drawn together. It is no parameter, because the draws depend on it.
 BLOCK = 64
 _ROWS_AT_ONCE = 1 << 15
@@ -82,17 +84,21 @@ class PromptResampler:
 
     def draw(self, generator: np.random.Generator, number: int) -> Floats:
         """Return the cells of ``number`` resamples, ``(3 * pairs, number)``."""
+        return self.cells_of(self.times(generator, number))
+
+    def times(self, generator: np.random.Generator, number: int) -> Times:
+        """Return how often each prompt is drawn in ``number`` resamples, ``(prompts, number)``."""
         kind = np.uint8 if self._mass is None else np.float64
-        times: NDArray[np.uint8 | np.uint32 | np.float64] = np.empty((self.clusters, number), dtype=kind)
+        times: Times = np.empty((self.clusters, number), dtype=kind)
         for column in range(number):
             drawn = generator.integers(0, self.clusters, self.clusters, dtype=np.int32)
             counts = np.bincount(drawn, minlength=self.clusters)
             if times.dtype == np.uint8 and counts.max() > 255:  # only possible for very few prompts
                 times = times.astype(np.uint32)
             times[:, column] = counts
-        return self._cells_of(times)
+        return times
 
-    def _cells_of(self, times: NDArray[np.uint8 | np.uint32 | np.float64]) -> Floats:
+    def cells_of(self, times: Times) -> Floats:
         """Sum each cell's rows, each times the draws of its prompt, a slice of cells at a time."""
         out = np.zeros((self._cells, times.shape[1]))
         exact: type[np.generic] = np.float64

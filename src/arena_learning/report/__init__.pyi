@@ -1,5 +1,6 @@
 from .draw_style import BLUE, GREY, ORANGE, STYLE, new_figure
 from .figures import make_figures
+from .gate_page import make_gate_page
 from .html import make_report
 from .monitors import monitors_markdown, monitors_text
 from .sanitize import safe_json
@@ -21,6 +22,7 @@ __all__ = [
     "leaderboard_markdown",
     "leaderboard_text",
     "make_figures",
+    "make_gate_page",
     "make_report",
     "monitors_markdown",
     "monitors_text",

@@ -39,7 +39,8 @@ def elo_over_rounds(judge: str, board: Mapping[str, Any], index: Mapping[str, in
     places = {"base": first, **index}
     chain = sorted((name for name in places if name in ratings), key=lambda name: places[name])
     others = [r for name, r in ratings.items() if name not in places]
-    window, shown, hidden = fit_window([ratings[name] for name in chain], others)
+    # Without a base or rounds, the others are all there is to show.
+    window, shown, hidden = fit_window([ratings[name] for name in chain] or others, others)
 
     figure = new_figure(min(11.0, max(6.4, 1.05 * len(chain) + 3.4)), 4.6)
     axes = figure.add_subplot()

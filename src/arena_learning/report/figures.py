@@ -104,9 +104,7 @@ def _draw(params: Params, paths: Paths, leaderboard: Mapping[str, Any]) -> dict[
         for name, board in ordered_boards(leaderboard)
     }
     drawn["win_rates.png"] = draw_battles.win_rates(judge, leaderboard["boards"][judge])
-    drawn["categories.png"] = draw_battles.categories(
-        judge, own, "base", ["base", *params.ordered_rounds][-1]
-    )
+    drawn["categories.png"] = draw_battles.categories(judge, own, *params.compared)
     drawn["gaps.png"] = draw_battles.gaps(
         {name: _target_views(name, params, paths) for name in params.ordered_rounds}, params
     )

@@ -52,7 +52,12 @@ def make_report(params: Params, paths: Paths) -> Path:
 
 
 def render_page(context: dict[str, Any]) -> str:
-    """Return the page for ``context``; every value in it is escaped."""
+    """Return the report's page for ``context``; every value in it is escaped."""
+    return render_template("report.html.jinja", context)
+
+
+def render_template(name: str, context: dict[str, Any]) -> str:
+    """Return a page of this folder for ``context``; every value in it is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -67,9 +72,9 @@ def render_page(context: dict[str, Any]) -> str:
     environment.globals |= {"plural": plural}
     # The page's own script and style contain no values: only they are not escaped.
     style, script = (
-        environment.get_template(f"report_{name}.jinja").render() for name in ("style", "script")
+        environment.get_template(f"report_{part}.jinja").render() for part in ("style", "script")
     )
-    return environment.get_template("report.html.jinja").render(
+    return environment.get_template(name).render(
         style=Markup(style),
         script=Markup(script),
         style_hash=_hash(style),

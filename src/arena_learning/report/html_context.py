@@ -9,9 +9,19 @@ from typing import Any, NamedTuple
 from arena_learning.core import ArenaError, Paths, read_json
 from arena_learning.leaderboard import judge_names
 from arena_learning.params import Params
-from arena_learning.report.phrases import elo, format_number, gain_sentence, percent, plural, score
+from arena_learning.report.other_ratings import other_rules
+from arena_learning.report.phrases import (
+    elo,
+    format_number,
+    gain_sentence,
+    interval_text,
+    percent,
+    plural,
+    rank,
+    score,
+)
 from arena_learning.report.sanitize import clip, sanitized
-from arena_learning.report.tables import interval_text, ordered_boards, rank
+from arena_learning.report.tables import ordered_boards
 from arena_learning.report.views import (
     ARENA,
     BattleLog,
@@ -68,6 +78,7 @@ def board_views(leaderboard: Mapping[str, Any], params: Params) -> list[dict[str
                 {**s, "difference": elo(s["difference"]), "span": f"{elo(s['lower'])} to {elo(s['upper'])}"}
                 for s in board["steps"]
             ],
+            "others": [rule._asdict() for rule in other_rules(board)],
             "diagnosis": board["diagnosis"],
             "names": [r["model"] for r in board["ratings"]],
             "win_rates": _win_rate_rows(board),
@@ -82,12 +93,18 @@ def board_views(leaderboard: Mapping[str, Any], params: Params) -> list[dict[str
 
 def role_sentence(judge: str, params: Params) -> str:
     """Return what a judge of the leaderboard had to do with the training: how far its word is independent."""
-    teachers = params.teachers()
-    if judge in teachers:
-        return f"The training learnt from this judge's scores ({', '.join(teachers[judge])}); its word counts for less."
-    alike = [one for one in teachers if params.judges[one].kind == params.judges[judge].kind == "rubric"]
-    if alike:
-        return f"The training did not learn from this judge, but from '{alike[0]}', which reads the same rubrics."
+    independence = params.independence(judge)
+    if independence == "teacher":
+        rounds = ", ".join(params.teachers()[judge])
+        return f"The training learnt from this judge's scores ({rounds}); its word counts for less."
+    if independence == "alike":
+        kind, other = params.judges[judge].kind, params.alike(judge)[0]
+        if kind == "jury":
+            rounds = ", ".join(params.teachers()[other])
+            return f"The training learnt from its member '{other}' ({rounds})."
+        how = {"rubric": "reads the same rubrics", "reference": "compares with the same references"}
+        other = f"'{other}', which {how.get(kind, 'asks the same model')}"
+        return f"The training did not learn from this judge, but from {other}."
     return "The training did not learn from this judge's scores: its word is independent."
 
 
@@ -105,6 +122,8 @@ def health_rows(leaderboard: Mapping[str, Any], rounds: Sequence[Mapping[str, An
             "unscored": percent(health["unscored_rate"]),
             "first": percent(health["first_position_share"]),
             "longer": percent(health["longer_wins"]),
+            "against": percent(health["members_against"]) if "members_against" in health else "",
+            "missing": percent(health["members_missing"]) if "members_missing" in health else "",
             "reasons": health["unscored_reasons"],
         }
         for place, judge, health in found
@@ -140,9 +159,9 @@ def battle_cards(params: Params, paths: Paths, judge: str) -> list[BattleCard]:
             views += _choose(read_battle_log(name, params, paths), target, params.seed, "")
     arena = read_battle_log(ARENA, params, paths)
     names = judge_names(paths)
-    ends = {"base", ["base", *params.ordered_rounds][-1]}
+    first, last = params.compared
+    ends = {first, last}
     own = [d for d in arena.views if {d.battle.a, d.battle.b} == ends and names[d.battle.judge] == judge]
-    last = max(ends, key=lambda name: name != "base")
     return views + _choose(arena._replace(views=own), last, params.seed, judge)
 
 

@@ -44,3 +44,16 @@ def gain_sentence(gain: Mapping[str, Any]) -> str:
         "not separated": "not separated, as the interval holds 0",
     }.get(gain["verdict"], gain["verdict"])
     return f"{gain['to']} is {where} {gain['from']} ({bounds}): {said}."
+
+
+def rank(rating: Mapping[str, Any]) -> str:
+    """Return a contestant's rank, or the range of ranks that the differences to the others allow."""
+    low, high = rating["rank_lower"], rating["rank_upper"]
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def interval_text(rating: Mapping[str, Any]) -> str:
+    """Return a rating's interval, or ``anchor`` for the contestant whose rating is fixed."""
+    if rating["lower"] == rating["upper"]:
+        return "anchor"
+    return f"{rating['lower']:.0f} to {rating['upper']:.0f}"

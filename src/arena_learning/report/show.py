@@ -161,8 +161,8 @@ def show_answers(name: str, instruction_id: str, params: Params, paths: Paths) -
 
 def _chain(name: str, params: Params) -> list[str]:
     rounds = params.ordered_rounds
-    if name == "base":
-        return ["base"]
+    if name == "base" or not rounds:
+        return list(dict.fromkeys((params.compared[0], name)))
     if name in params.rounds:
         return ["base", *rounds[: rounds.index(name) + 1]]
     return ["base", *rounds, name]

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from arena_learning.core import Table
-from arena_learning.report.phrases import format_number, percent, plural, score
-from arena_learning.report.tables import interval_text, rank
+from arena_learning.report.phrases import format_number, interval_text, percent, plural, rank, score
 from arena_learning.report.terminal import Page
 
 View = Mapping[str, Any]

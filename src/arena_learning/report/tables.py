@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from arena_learning.core import Table, table_markdown, table_text
-from arena_learning.report.phrases import elo, format_number, gain_sentence, percent, plural
+from arena_learning.report.other_ratings import other_rules
+from arena_learning.report.phrases import (
+    elo,
+    format_number,
+    gain_sentence,
+    interval_text,
+    percent,
+    plural,
+    rank,
+)
 
 Board = Mapping[str, Any]
 
@@ -51,6 +60,8 @@ def board_text(judge: str, board: Board, answers: Mapping[str, Any]) -> str:
         parts.append(gain_sentence(board["gain"]))
     if len(board["steps"]) > 1:
         parts.append(table_text(steps_table(board)))
+    for rule in other_rules(board):
+        parts += [rule.title, table_text(rule.table) if rule.table else "", "\n".join(rule.notes)]
     parts.append("\n".join(_notes(board)))
     return "\n\n".join(part for part in parts if part)
 
@@ -62,6 +73,9 @@ def board_markdown(judge: str, board: Board, answers: Mapping[str, Any]) -> str:
         parts.append(f"**{gain_sentence(board['gain'])}**")
     if len(board["steps"]) > 1:
         parts.append(table_markdown(steps_table(board)))
+    for rule in other_rules(board):
+        table = table_markdown(rule.table) if rule.table else ""
+        parts += [f"**{rule.title}**", table, "\n".join(f"- {line}" for line in rule.notes)]
     parts.append("\n".join(f"- {line}" for line in _notes(board)))
     return "\n\n".join(part for part in parts if part)
 
@@ -96,19 +110,6 @@ def steps_table(board: Board) -> Table:
     return Table(("from", "to", "Elo", "95 % interval", "verdict"), rows, _LEFT)
 
 
-def rank(rating: Mapping[str, Any]) -> str:
-    """Return a contestant's rank, or the range of ranks that the differences to the others allow."""
-    low, high = rating["rank_lower"], rating["rank_upper"]
-    return str(low) if low == high else f"{low}-{high}"
-
-
-def interval_text(rating: Mapping[str, Any]) -> str:
-    """Return a rating's interval, or ``anchor`` for the contestant whose rating is fixed."""
-    if rating["lower"] == rating["upper"]:
-        return "anchor"
-    return f"{rating['lower']:.0f} to {rating['upper']:.0f}"
-
-
 def _title(judge: str, board: Board) -> str:
     instructions = plural(board["instructions"], "instruction")
     return f"Leaderboard by the judge '{judge}' on {instructions}"
@@ -122,6 +123,12 @@ def _notes(board: Board) -> list[str]:
         f"flips between the orders {percent(health['flip_rate'])}, "
         f"unscored {percent(health['unscored_rate'])}"
     ]
+    if health.get("members_missing") is not None:
+        lines.append(
+            f"jury: {percent(health['members_against'])} of the members' votes against the verdict, "
+            f"{percent(health['members_missing'])} of them without a score, "
+            f"scores {format_number(health['members_spread'], 1)} apart"
+        )
     reasons = health.get("unscored_reasons") or {}
     if reasons:
         listed = "; ".join(f"{reason} ({count})" for reason, count in reasons.items())

@@ -1,10 +1,13 @@
+from .decisions import Decision, past_champions, read_decisions, write_decisions
 from .row_files import describe_invalid, numbered_rows, read_rows, rows_file, write_rows
 from .rows import (
     SCHEMA_VERSION,
     Battle,
     FinishReason,
     Game,
+    HumanVerdict,
     Instruction,
+    JuryCount,
     PreferenceRow,
     Provenance,
     RecordedVerdict,
@@ -27,9 +30,12 @@ __all__ = [
     "Battle",
     "Criterion",
     "CriterionResult",
+    "Decision",
     "FinishReason",
     "Game",
+    "HumanVerdict",
     "Instruction",
+    "JuryCount",
     "PreferenceRow",
     "Provenance",
     "RecordedVerdict",
@@ -47,8 +53,11 @@ __all__ = [
     "numbered_rows",
     "one_hot_columns",
     "parse_criterion",
+    "past_champions",
+    "read_decisions",
     "read_rows",
     "read_winner",
     "rows_file",
+    "write_decisions",
     "write_rows",
 ]

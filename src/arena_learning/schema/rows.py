@@ -17,6 +17,8 @@ from pydantic import (
     model_serializer,
 )
 
+from arena_learning.schema.votes import VotedWinner
+
 SCHEMA_VERSION = 1
 
 Role = Literal["system", "user", "assistant"]
@@ -134,6 +136,22 @@ class Response(Row):
         return {key: value for key, value in row.items() if value or key not in _OMITTED}
 
 
+class JuryCount(Row):
+    """How the members of a jury voted in a game.
+
+    Attributes:
+        scored: number of members that gave scores.
+        missing: number of members without scores.
+        against: number of members whose own outcome (first, second or tie) is not the jury's.
+        spread: highest less lowest score among the members, as the mean of the two responses.
+    """
+
+    scored: int = Field(ge=0)
+    missing: int = Field(ge=0)
+    against: int = Field(default=0, ge=0)
+    spread: float = Field(default=0.0, ge=0, le=9)
+
+
 class Game(Row):
     """A judge's verdict on two responses, presented in one order.
 
@@ -148,6 +166,7 @@ class Game(Row):
         unscored: reason why there are no scores; None if there are.
         attempts: how often the judge was asked.
         tokens: number of tokens in all prompts and replies.
+        jury: how the members of a jury voted. Omitted from files for other judges.
     """
 
     instruction_id: str
@@ -160,6 +179,12 @@ class Game(Row):
     unscored: str | None = None
     attempts: int = 1
     tokens: int = 0
+    jury: JuryCount | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        row: dict[str, Any] = write(self)
+        return {key: value for key, value in row.items() if value is not None or key != "jury"}
 
     @field_validator("unscored")
     @classmethod
@@ -251,6 +276,22 @@ class RecordedVerdict(Row):
     score_second: float = Field(ge=1, le=10)
     order_known: bool = True
     rationale: str = ""
+
+
+class HumanVerdict(Row):
+    """A person's verdict on a battle of the test set: a row of the file ``evaluate.human_verdicts``.
+
+    Attributes:
+        instruction_id: the instruction; ``prompt_id`` is read too.
+        model_a: one contestant.
+        model_b: the other one.
+        winner: ``model_a``, ``model_b`` or ``tie``; ``label`` and other spellings are read too.
+    """
+
+    instruction_id: str = Field(min_length=1)
+    model_a: str
+    model_b: str
+    winner: VotedWinner
 
 
 class Provenance(Row):

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+
+from arena_learning.core import logger
 
 _COLUMNS = """(
     key BLOB PRIMARY KEY NOT NULL, kind TEXT NOT NULL, value TEXT NOT NULL,
@@ -177,5 +178,4 @@ def _no_room(error: sqlite3.OperationalError) -> bool:
 
 
 def _say(path: Path, what: str) -> None:
-    sys.stderr.write(f"{path}: {what}\n")
-    sys.stderr.flush()
+    logger.info(f"{path}: {what}")

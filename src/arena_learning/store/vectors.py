@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from arena_learning.core import logger
 from arena_learning.store.database import CHUNK, connect, failure, make_folder, transaction
 
 Vector = npt.NDArray[np.float32]
@@ -71,7 +71,7 @@ class VectorStore:
                 with transaction(db):
                     db.executemany("DELETE FROM vector WHERE key = ?", [(key,) for key in damaged])
         if damaged:
-            sys.stderr.write(f"{self._path}: {len(damaged)} vectors are damaged; they are computed again\n")
+            logger.info(f"{self._path}: {len(damaged)} vectors are damaged; they are computed again")
         return found
 
     def missing(self, texts: Sequence[str]) -> list[str]:

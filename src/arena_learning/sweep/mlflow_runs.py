@@ -6,11 +6,10 @@ superseded. Two workers, or a sweep that was killed, therefore never show a tria
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from arena_learning.core import Paths, redacted
+from arena_learning.core import Paths, logger, redacted
 from arena_learning.sweep.records import Record
 from arena_learning.sweep.study import Study
 from arena_learning.tracking import (
@@ -50,9 +49,7 @@ def log_study(study: Study, paths: Paths, report: Mapping[str, Any] | None = Non
             register(store, (name.rsplit("@", 1)[0] for name in templates), paths.root)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        sys.stderr.write(
-            f"warning: MLflow: {redacted(first)}; `arena sweep show {study.name}` shows the sweep instead\n"
-        )
+        logger.warning(f"MLflow: {redacted(first)}; `arena sweep show {study.name}` shows the sweep instead")
 
 
 def study_runs(

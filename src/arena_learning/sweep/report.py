@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from arena_learning.core import ArenaError, Paths, Table, read_json, table_text, write_json
+from arena_learning.core import ArenaError, Paths, Table, logger, read_json, table_text, write_json
 from arena_learning.sweep.figures import draw_study, importance
 from arena_learning.sweep.records import Record
 from arena_learning.sweep.space import size, values_digest
@@ -65,8 +64,8 @@ def confirmed_already(
     )
     if not same:
         return None
-    sys.stderr.write(
-        "no trial has finished since the last confirmation: its report is shown, without another look at the half\n"
+    logger.info(
+        "no trial has finished since the last confirmation: its report is shown, without another look at the half"
     )
     return report
 

@@ -50,6 +50,9 @@ def judge_space(name: str, params: Params) -> dict[str, Any]:
         return {f"{own}.points": ["all", "content"], **cosines, **margin}
     if judge.kind == "reward":
         return {f"{own}.scale": [judge.scale * times for times in (0.25, 1.0, 4.0)], **margin}
+    if judge.kind == "jury":
+        counts = range(1, len(judge.members) + 1)
+        return {f"{own}.combine": ["mean", "majority"], f"{own}.quorum": list(counts), **margin}
     if judge.kind != "llm":
         return margin
     scores = ["text", "expected"] if judge.engine in ("transformers", "vllm") else ["text"]

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-from arena_learning.core import ArenaError
+from arena_learning.core import ArenaError, logger
 from arena_learning.sweep.study import Study
 from arena_learning.sweep.task import InfeasibleError, Task
 
@@ -18,16 +18,16 @@ def run_worker(study: Study, task: Task, after: Callable[[], object]) -> None:
     """Run trials until there are enough; ``after`` is called after each one, when its result is stored."""
     with study:
         while (taken := study.take()) is not None:
-            sys.stderr.write(f"trial {taken.number}: {values_line(taken.values)}\n")
+            logger.info(f"trial {taken.number}: {values_line(taken.values)}")
             try:
                 outcome = task.run(taken.values, taken)
             except InfeasibleError as reason:
                 study.fail(taken, str(reason))
-                sys.stderr.write(f"trial {taken.number} failed: {reason}\n")
+                logger.info(f"trial {taken.number} failed: {reason}")
             else:
                 study.finish(taken, outcome)
                 said = outcome.pruned or ", ".join(f"{v:+.3f}" for v in outcome.values)
-                sys.stderr.write(f"trial {taken.number}: {said}\n")
+                logger.info(f"trial {taken.number}: {said}")
             after()
 
 
@@ -68,7 +68,7 @@ class WorkerProcesses:
                 process.terminate()
         ended = [process.wait() for process in self._processes]
         if kind is None and any(ended):
-            sys.stderr.write(f"a worker ended with code {max(ended, key=abs)}; others run its trials\n")
+            logger.info(f"a worker ended with code {max(ended, key=abs)}; others run its trials")
 
 
 def end_with_parent() -> None:

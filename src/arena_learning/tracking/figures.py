@@ -57,23 +57,48 @@ def flywheel_points(files: Files, params: Params) -> list[MetricPoint]:
             if not key.startswith(("score/", "data/left_out/", "data/chosen_from/")):
                 points.append(MetricPoint(key, value, this.this.index))
     last = max((this.this.index for this in files.rounds.values()), default=0)
-    for judge, board in mapping_at(files.board, "boards").items():
-        for suffix, field in (("", "difference"), ("_lower", "lower"), ("_upper", "upper")):
-            found = number_at(board, "gain", field)
-            if found is not None:
-                points.append(MetricPoint(f"gain/{slug(judge)}{suffix}", found, last))
+    points += [
+        MetricPoint(key, value, last)
+        for key, value in _whole_boards(files.board).items()
+        if value is not None
+    ]
     return points
+
+
+def _whole_boards(board: Document) -> Figures:
+    """Return each judge's gain by each rule of rating, what styles are worth, and what human verdicts showed."""
+    figures: Figures = {}
+    for judge, own in mapping_at(board, "boards").items():
+        for rule, ratings in _rules(own).items():
+            for suffix, field in (("", "difference"), ("_lower", "lower"), ("_upper", "upper")):
+                figures[f"gain{rule}/{slug(judge)}{suffix}"] = number_at(ratings, "gain", field)
+        for effect in records_at(own, "style", "effects"):
+            for suffix, field in (("", "elo"), ("_lower", "lower"), ("_upper", "upper")):
+                figures[f"style/{slug(judge)}/{effect.get('name')}{suffix}"] = number_at(effect, field)
+        for key in ("verdicts", "power", "worth", "agreement"):
+            figures[f"calibrated/{slug(judge)}/{key}"] = number_at(own, "calibrated", key)
+    return figures
+
+
+def _rules(board: Document) -> dict[str, Document]:
+    """Return a judge's plain board, and those by other rules, by what follows the metric's first word."""
+    return {
+        "": board,
+        "_style": mapping_at(board, "style"),
+        "_calibrated": mapping_at(board, "calibrated"),
+    }
 
 
 def board_figures(contestant: str, board: Document) -> Figures:
     """Return rating, interval and step from the round before on each judge's leaderboard; scores by category."""
     figures: Figures = {}
     for judge, own in mapping_at(board, "boards").items():
-        for rating in records_at(own, "ratings"):
-            if rating.get("model") == contestant:
-                figures[f"elo/{slug(judge)}"] = number_at(rating, "rating")
-                figures[f"elo/{slug(judge)}_lower"] = number_at(rating, "lower")
-                figures[f"elo/{slug(judge)}_upper"] = number_at(rating, "upper")
+        for rule, by_rule in _rules(own).items():
+            for rating in records_at(by_rule, "ratings"):
+                if rating.get("model") == contestant:
+                    figures[f"elo{rule}/{slug(judge)}"] = number_at(rating, "rating")
+                    figures[f"elo{rule}/{slug(judge)}_lower"] = number_at(rating, "lower")
+                    figures[f"elo{rule}/{slug(judge)}_upper"] = number_at(rating, "upper")
         for step in records_at(own, "steps"):
             if step.get("to") == contestant:
                 figures[f"step/{slug(judge)}"] = number_at(step, "difference")

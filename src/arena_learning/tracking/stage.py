@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 
 from arena_learning.core import ArenaError, Paths, canonical, redacted
 from arena_learning.params import Params
+from arena_learning.schema import read_decisions
 from arena_learning.tracking.audits import AUDITS, audit_views
 from arena_learning.tracking.files import read_files
 from arena_learning.tracking.metric_names import slug
 from arena_learning.tracking.mlflow_store import opened, settle_environment, store_uri
 from arena_learning.tracking.prompts import register, templates_of
+from arena_learning.tracking.versions import show_versions
 from arena_learning.tracking.views import experiment, run_views, stale
 from arena_learning.tracking.writer import upsert
 
@@ -31,6 +33,7 @@ class TrackReport:
         unchanged: titles of the runs that were up to date.
         removed: titles of the runs whose files no longer exist.
         prompts: judges' templates (``name@digest``) with their versions in the prompt registry.
+        versions: versions of the registered model, such as ``arena-learning/2``, by alias.
         warnings: what the user should check; after a failure, the last one gives the reason.
         failed: whether tracking stopped early; the store then shows its earlier state, or part of the new one.
         seconds: duration.
@@ -41,6 +44,7 @@ class TrackReport:
     unchanged: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     prompts: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     failed: bool = False
     seconds: float = 0.0
@@ -55,13 +59,14 @@ def track_project(params: Params, paths: Paths, rebuild: bool = False) -> TrackR
     Args:
         params: the current parameters.
         paths: the project.
-        rebuild: write all runs again from the files.
+        rebuild: write all runs, and all versions of the registered model, again from the files.
     """
     began = time.monotonic()
     report = TrackReport(store=redacted(store_uri(paths)))
     with _forgiven(report):
         files = read_files(params, paths)
         report.warnings += stale(files, params)
+        decisions = read_decisions(paths.registry)
         shown, audits = run_views(files, params, paths), audit_views(paths)
         if not shown:
             report.warnings.append("nothing to show: no stage of a round has written a file; run `dvc repro`")
@@ -72,6 +77,9 @@ def track_project(params: Params, paths: Paths, rebuild: bool = False) -> TrackR
                 report.unchanged += done.unchanged
                 report.removed += done.removed
             report.prompts = register(store, templates_of(params), paths.root)
+            registered = show_versions(store, decisions, params.gate.name, paths, rebuild=rebuild)
+            report.versions = registered.aliases
+            report.warnings += registered.warnings
     report.seconds = round(time.monotonic() - began, 2)
     return report
 
@@ -79,9 +87,10 @@ def track_project(params: Params, paths: Paths, rebuild: bool = False) -> TrackR
 def scope(project: str, params: Params) -> str:
     """Return the scope of a flywheel's runs: the project, the DVC experiment, and all parameters.
 
-    Other parameters make another flywheel in the same store, so that the two can be compared.
+    Other parameters make another flywheel in the same store, so that the two can be compared. Those of the gate
+    change no model and no figure of a run.
     """
-    digest = hashlib.sha256(canonical(params.model_dump(mode="json")).encode()).hexdigest()
+    digest = hashlib.sha256(canonical(params.model_dump(mode="json", exclude={"gate"})).encode()).hexdigest()
     return "/".join((project, slug(experiment() or WORKSPACE), digest[:12]))
 
 

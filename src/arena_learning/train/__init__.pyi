@@ -1,4 +1,5 @@
+from .memory_plan import PlannedMemory, memory_table, plan_memory
 from .report import TrainReport
 from .stage import train_named, train_round
 
-__all__ = ["TrainReport", "train_named", "train_round"]
+__all__ = ["PlannedMemory", "TrainReport", "memory_table", "plan_memory", "train_named", "train_round"]

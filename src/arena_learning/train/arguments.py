@@ -4,43 +4,130 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from arena_learning.core import ArenaError
+from arena_learning.train import processes
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-    from arena_learning.params import Optimiser, Train
+    from arena_learning.params import Footprint, Optimiser, Train
 
 A = TypeVar("A", bound="TrainingArguments")
+MODULES = {"bitsandbytes": "bitsandbytes", "liger-kernel": "liger_kernel", "flash-attn": "flash_attn"}
+OPTIMISERS = {
+    # The fused optimiser step reads and writes each weight once: a third of the default one's time on a CPU.
+    "adamw": "adamw_torch_fused",
+    "adamw_8bit": "adamw_bnb_8bit",
+    "paged_adamw": "paged_adamw_32bit",
+    "paged_adamw_8bit": "paged_adamw_8bit",
+}
 CURVE_POINTS = 200  # a long training logs a mean over several steps
 
 
 class TrainingPlan(NamedTuple):
-    """Steps of a training: rows per batch on the device, accumulated batches per step, and the number of steps."""
+    """Steps of a training.
+
+    Attributes:
+        device_batch: rows in a batch on a device.
+        accumulation: batches that each process accumulates in a step.
+        steps: number of steps.
+        processes: processes that share a step.
+        one_batch: rows in a batch if one process trained; 0: ``device_batch``.
+        one_accumulation: batches in a step if one process trained; 0: ``accumulation``.
+    """
 
     device_batch: int
     accumulation: int
     steps: int
+    processes: int = 1
+    one_batch: int = 0
+    one_accumulation: int = 0
+
+    @property
+    def group(self) -> int:
+        """Rows in a batch if one process trained."""
+        return self.one_batch or self.device_batch
+
+    @property
+    def step_rows(self) -> int:
+        """Rows in a step, of all processes together."""
+        return self.group * (self.one_accumulation or self.accumulation)
+
+    def shared(self, processes: int) -> TrainingPlan:
+        """Return the plan of the same steps for several processes."""
+        if processes == 1:
+            return self
+        own, rows = self.device_batch, self.step_rows
+        sizes = [
+            size for size in range(own, 0, -1) if own % size == 0 and size <= math.ceil(rows / processes)
+        ]
+        size = next((size for size in sizes if (rows // size) % processes == 0), sizes[0])
+        batches = math.ceil(rows // size / processes)
+        return TrainingPlan(size, batches, self.steps, processes, own, self.accumulation)
 
 
 def plan_training(settings: Optimiser, rows: int) -> TrainingPlan:
-    """Return the steps for ``rows`` rows; a batch is never larger than the number of rows."""
+    """Return the steps for ``rows`` rows; a batch is never larger than the number of rows.
+
+    Several processes take the same steps: a step has the same rows, whoever reads them.
+    """
     batch = min(settings.batch_size, rows)
     device_batch = min(settings.device_batch_size, batch)
     accumulation = math.ceil(batch / device_batch)
     batches = math.ceil(rows / device_batch)
-    return TrainingPlan(
-        device_batch, accumulation, math.ceil(math.ceil(batches / accumulation) * settings.epochs)
-    )
+    steps = math.ceil(math.ceil(batches / accumulation) * settings.epochs)
+    return TrainingPlan(device_batch, accumulation, steps).shared(processes.count())
+
+
+def whole_batch(method: str, batch_size: int, prompts: int) -> int:
+    """Return the prompts in a batch: no more than there are, and as many for each process.
+
+    Raises:
+        ArenaError: there are fewer prompts than processes.
+    """
+    number = processes.count()
+    if prompts < number:
+        raise ArenaError(
+            f"{prompts} prompts cannot be divided among {number} processes",
+            where=f"train.{method}.launch",
+            hint="use fewer processes or more instructions",
+        )
+    return min(batch_size, prompts) // number * number
 
 
 def warmup_steps(ratio: float, steps: int) -> int:
     """Return the warm-up steps; a single one becomes 0, because the first step has a rate of 0 and would be wasted."""
     rising = math.floor(ratio * steps)
     return rising if rising > 1 else 0
+
+
+def check_footprint(place: str, settings: Footprint) -> None:
+    """Check that what the settings need is installed.
+
+    Args:
+        place: the settings' key, such as ``train.sft``.
+        settings: of a method.
+
+    Raises:
+        ArenaError: a package is missing.
+    """
+    attention = settings.attention.startswith("flash")
+    for key, value, needed, package in (
+        ("optimiser", settings.optimiser, settings.optimiser != "adamw", "bitsandbytes"),
+        ("kernels", settings.kernels, settings.kernels == "liger", "liger-kernel"),
+        ("attention", settings.attention, attention, "flash-attn"),
+    ):
+        if needed and find_spec(MODULES[package]) is None:
+            default = type(settings).model_fields[key].default
+            raise ArenaError(
+                f"{value} needs the package {package}, which is not installed",
+                where=f"{place}.{key}",
+                hint=f"pip install {package}, or set it to {default}",
+            )
 
 
 def choose_device(train: Train) -> str:
@@ -71,13 +158,13 @@ def common_arguments(
         "gradient_accumulation_steps": laid.accumulation,
         "warmup_steps": warmup_steps(settings.warmup_ratio, laid.steps),
         "lr_scheduler_type": "linear",
-        # The fused optimiser step reads and writes each weight once: a third of the default one's time on a CPU.
-        "optim": "adamw_torch_fused",
+        "optim": OPTIMISERS[settings.optimiser],
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
         "bf16": train.precision == "bf16",
         "use_cpu": choose_device(train) == "cpu",
-        _checkpointing(): False,  # TRL's default costs a second forward pass
+        _checkpointing(): settings.activation_checkpointing,  # TRL's default costs a second forward pass
+        "use_liger_kernel": settings.kernels == "liger",
         "dataloader_num_workers": 0,
         "dataloader_pin_memory": False,
         "seed": seed,

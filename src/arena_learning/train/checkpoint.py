@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from arena_learning.core import canonical, write_text
+from arena_learning.core import canonical, logger, write_text
+from arena_learning.train import processes
 
 INPUTS = "inputs.json"
 STATE = "trainer_state.json"  # written last
@@ -37,21 +37,10 @@ class CheckpointClock:
 
     def due(self) -> bool:
         """Return whether a checkpoint is due now; if so, the time begins anew."""
-        if not _agreed(time.monotonic() - self.last >= self.seconds):
+        if not processes.from_first(lambda: time.monotonic() - self.last >= self.seconds):
             return False
         self.last = time.monotonic()
         return True
-
-
-def _agreed(found: bool) -> bool:
-    """Return what the first process found."""
-    import torch.distributed as processes
-
-    if not (processes.is_available() and processes.is_initialized()):
-        return found
-    told = [found]
-    processes.broadcast_object_list(told, src=0)
-    return told[0]
 
 
 def json_digest(value: object) -> str:
@@ -77,7 +66,7 @@ def open_checkpoints(folder: Path, inputs: str) -> Path | None:
     mark = folder / INPUTS
     if not mark.is_file() or json.loads(mark.read_text(encoding="utf-8"))["digest"] != inputs:
         if any(folder.glob("checkpoint-*")):
-            sys.stderr.write("checkpoints of other inputs removed: training starts from the beginning\n")
+            logger.info("checkpoints of other inputs removed: training starts from the beginning")
         shutil.rmtree(folder, ignore_errors=True)
         write_text(mark, canonical({"digest": inputs}) + "\n")
         return None

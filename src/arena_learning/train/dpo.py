@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from arena_learning.train.answer_head import answer_tokens_alone
 from arena_learning.train.arguments import common_arguments, on_one_gpu, plan_training
 from arena_learning.train.encode import Encoded, pair_length
-from arena_learning.train.length_batches import batch_by_length
+from arena_learning.train.length_batches import batch_by_length, with_shared_cache
 from arena_learning.train.load import load_policy
 from arena_learning.train.loop import Job, Trained, run_trainer
 from arena_learning.train.lora import lora_config
@@ -37,6 +38,7 @@ def train_dpo(job: Job, settings: Dpo, encoded: Encoded) -> Trained:
         def compute_ref_log_probs(
             self, model: PreTrainedModel, inputs: dict[str, Tensor]
         ) -> tuple[Tensor, Tensor]:
+            answer_tokens_alone(self)
             pair: tuple[Tensor, Tensor] = super().compute_ref_log_probs(model, inputs)
             line.advance()
             return pair
@@ -59,14 +61,17 @@ def train_dpo(job: Job, settings: Dpo, encoded: Encoded) -> Trained:
             precompute_ref_batch_size=laid.device_batch,
         )
     )
-    batches = math.ceil(len(rows) / laid.device_batch)
+    batches = math.ceil(len(rows) / (laid.device_batch * laid.processes))
     with job.progress("dpo: the start's probabilities", batches, "batches") as line:
         trainer = EncodedDPOTrainer(
-            model=load_policy(job.start),
+            model=load_policy(job.start, settings),
             args=arguments,
-            train_dataset=Dataset.from_list([{name: row[name] for name in columns} for row in rows]),
+            train_dataset=with_shared_cache(
+                Dataset.from_list([{name: row[name] for name in columns} for row in rows]), folder
+            ),
             processing_class=job.start.tokenizer,
             peft_config=lora_config(settings),
         )
+    answer_tokens_alone(trainer)
     batch_by_length(trainer, laid, [pair_length(row) for row in rows], job.seed)
     return run_trainer(trainer, "dpo", laid.steps, job, resume)

@@ -7,11 +7,15 @@ tokens, and 6 % with these.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch.utils.data import Sampler
 
+from arena_learning.train import processes
+
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import Trainer
 
     from arena_learning.train.arguments import TrainingPlan
@@ -69,15 +73,37 @@ class LengthBatches(Sampler[int]):
 def batch_by_length(trainer: Trainer, laid: TrainingPlan, lengths: Sequence[int], seed: int) -> None:
     """Let a trainer draw its rows by `LengthBatches`, where a batch on the device has several rows.
 
+    Of several processes, each reads its share of the steps that one process would take.
+
     Args:
         trainer: any of TRL's trainers with a dataset of rows.
         laid: the training's steps.
         lengths: tokens of each row of the trainer's dataset.
         seed: seed of the shuffles.
     """
+    if laid.processes > 1:
+        from arena_learning.train.shared_batches import seeded_order, share_batches
+
+        alone = seeded_order(len(lengths), seed)
+        share_batches(
+            trainer, laid, alone if laid.group == 1 else LengthBatches(lengths, laid.step_rows, seed)
+        )
+        return
     if laid.device_batch == 1:
         return
-    order = LengthBatches(lengths, laid.device_batch * laid.accumulation, seed)
+    order = LengthBatches(lengths, laid.step_rows, seed)
     # The method that every trainer asks for its order; transformers' own `group_by_length` draws from the global
     # random state, so that a training resumed in a later epoch would go on with another order.
     trainer._get_train_sampler = lambda dataset=None: order
+
+
+def with_shared_cache(rows: Dataset, folder: Path) -> Dataset:
+    """Return a data set whose cache files, which the first process writes, are seen by all processes.
+
+    Args:
+        rows: in memory; alone, its cache files lie in a folder of this process.
+        folder: the phase's.
+    """
+    if processes.count() > 1:
+        rows._get_cache_file_path = lambda fingerprint: str(folder / f"cache-{fingerprint}.arrow")
+    return rows

@@ -1,14 +1,15 @@
-"""Load models and tokenizers for training: in fp32, from safetensors only, without the libraries' output."""
+"""Load models and tokenizers for training, from safetensors only, without the libraries' output."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arena_learning.core import ArenaError
 from arena_learning.engines import Chat, ChatFormat, check_chat
+from arena_learning.params import Footprint
 from arena_learning.schema import Turn
 
 if TYPE_CHECKING:
@@ -104,19 +105,27 @@ def _pad(chat: Chat, where: str) -> int:
     )
 
 
-def load_policy(start: Start) -> PreTrainedModel:
-    """Load the causal language model in fp32, with its pad token set for training."""
-    import torch
+def load_policy(start: Start, how: Footprint | None = None) -> PreTrainedModel:
+    """Load the causal language model in the type of ``how`` (fp32), with its pad token set for training."""
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(
         start.folder,
-        dtype=torch.float32,
+        **_form(how),
         use_safetensors=True,
         local_files_only=True,
         trust_remote_code=start.trust_remote_code,
     )
     return _for_training(model, start)
+
+
+def _form(how: Footprint | None) -> dict[str, Any]:
+    """Return the arguments of `from_pretrained` that a footprint stands for."""
+    import torch
+
+    how = how or Footprint()
+    chosen = {} if how.attention == "auto" else {"attn_implementation": how.attention}
+    return {"dtype": torch.bfloat16 if how.weights == "bf16" else torch.float32, **chosen}
 
 
 def without_sampling_defaults(model: PreTrainedModel) -> PreTrainedModel:
@@ -131,9 +140,8 @@ def without_sampling_defaults(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-def load_scorer(start: Start, folder: Path, seed: int) -> PreTrainedModel:
+def load_scorer(start: Start, folder: Path, seed: int, how: Footprint | None = None) -> PreTrainedModel:
     """Load the model in ``folder`` with one output: a score head, a new one if it has none."""
-    import torch
     from transformers import AutoModelForSequenceClassification, set_seed
     from trl.trainer.reward_trainer import suppress_seqcls_warning
 
@@ -142,7 +150,7 @@ def load_scorer(start: Start, folder: Path, seed: int) -> PreTrainedModel:
         model = AutoModelForSequenceClassification.from_pretrained(
             folder,
             num_labels=1,
-            dtype=torch.float32,
+            **_form(how),
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=start.trust_remote_code,

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from arena_learning.core import ArenaError, Progress
-from arena_learning.train import checkpoint
+from arena_learning.params import Footprint
+from arena_learning.train import checkpoint, processes
 from arena_learning.train.callbacks import TimedCheckpoints, Watch, loss_curve
-from arena_learning.train.load import Start
+from arena_learning.train.load import Start, load_policy
 from arena_learning.train.lora import merged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, Trainer
 
     from arena_learning.params import Optimiser, Train
+
+
+STRATEGY = (
+    "ACCELERATE_USE_FSDP",
+    "ACCELERATE_USE_DEEPSPEED",
+    "ACCELERATE_DEEPSPEED_ZERO_STAGE",
+)  # of accelerate
 
 
 class Job(NamedTuple):
@@ -43,8 +52,12 @@ class Job(NamedTuple):
     def open_checkpoints(self, phase: str, settings: Optimiser) -> tuple[Path, Path | None]:
         """Return the phase's checkpoint folder, and the checkpoint to resume from."""
         folder = self.checkpoints / phase
-        keys = [self.inputs, phase, self.train.device, self.train.precision, settings.model_dump(mode="json")]
-        return folder, checkpoint.open_checkpoints(folder, checkpoint.json_digest(keys))
+        own = settings.model_dump(mode="json", exclude={"launch": True, "reward": {"launch"}})
+        keys: list[object] = [self.inputs, phase, self.train.device, self.train.precision, own]
+        if processes.count() > 1:  # another number of processes has other shards and random states
+            keys += [processes.count(), *(os.environ.get(name, "") for name in STRATEGY)]
+        digest = checkpoint.json_digest(keys)
+        return folder, processes.from_first(lambda: checkpoint.open_checkpoints(folder, digest))
 
 
 class Trained(NamedTuple):
@@ -64,10 +77,12 @@ def run_trainer(
     job: Job,
     resume: Path | None = None,
     before_release: Callable[[], object] = lambda: None,
+    load: Callable[[Start, Footprint], PreTrainedModel] = load_policy,
 ) -> Trained:
     """Train, from a checkpoint if there is one, and return the model with its adapters merged.
 
-    ``before_release`` is called after the training, while the trainer still holds its models.
+    ``before_release`` is called after the training, while the trainer still holds its models. ``load`` makes a model
+    that takes the weights, where processes hold a part of them each.
 
     Raises:
         ArenaError: the loss is NaN or infinite.
@@ -89,10 +104,38 @@ def run_trainer(
     for point in points:
         check_finite(point, label)
     before_release()
-    model = merged(trainer.model)
+    model = whole_model(trainer, job, load)
     done = Trained(model, points, int(trainer.state.global_step), time.monotonic() - start, resumed)
     release(trainer)
     return done
+
+
+def whole_model(
+    trainer: Trainer, job: Job, load: Callable[[Start, Footprint], PreTrainedModel]
+) -> PreTrainedModel:
+    """Return the trained model with its adapters merged.
+
+    Where weights are sharded, the first process gathers them into a new model; the others keep their shards.
+    """
+    from accelerate import DistributedType
+
+    accelerator = trainer.accelerator
+    if accelerator.distributed_type not in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        return merged(trainer.model)
+    gathered = accelerator.get_state_dict(trainer.model_wrapped)
+    if not processes.is_first():
+        return trainer.model
+    plain = load(job.start, Footprint())
+    tied = tuple(getattr(plain, "_tied_weights_keys", None) or ())  # saved once, under the other name
+    if hasattr(trainer.model, "peft_config"):
+        from peft import get_peft_model
+
+        plain = get_peft_model(plain, trainer.model.peft_config["default"])
+    missing, unexpected = plain.load_state_dict(gathered, strict=False)
+    lost = [name for name in missing if not name.endswith(tied)] if tied else missing
+    if lost or unexpected:
+        raise RuntimeError(f"the gathered weights do not fit the model: {[*lost, *unexpected][:5]}")
+    return merged(plain)
 
 
 def check_finite(point: dict[str, float], label: str) -> None:

@@ -67,7 +67,8 @@ class Cost(Row):
         tokens_per_second: tokens processed in this process, forward and backward, by phase.
         peak_memory_mb: largest resident memory of the process so far.
         resumed_from: the step that each interrupted phase resumed from.
-        judged: games judged for rewards in this process; other verdicts came from the store.
+        judged: games judged for rewards in this run; other verdicts came from the store.
+        processes: processes that trained together; memory is that of the first.
     """
 
     seconds: dict[str, float] = Field(default_factory=dict)
@@ -75,6 +76,7 @@ class Cost(Row):
     peak_memory_mb: float = 0.0
     resumed_from: dict[str, int] = Field(default_factory=dict)
     judged: int = 0
+    processes: int = 1
 
 
 class TrainReport(Row):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arena_learning.core import fresh_beside, move_into_place, read_json, write_json
+from arena_learning.train import processes
 from arena_learning.train.arguments import common_arguments, on_one_gpu, plan_training
 from arena_learning.train.checkpoint import drop_checkpoints
 from arena_learning.train.encode import Encoded, pair_length
@@ -19,6 +20,7 @@ from arena_learning.train.report import Phase
 from arena_learning.train.save import write_model
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
     from trl import RewardTrainer
 
     from arena_learning.params import Optimiser
@@ -46,13 +48,13 @@ def train_reward(job: Job, settings: Optimiser, encoded: Encoded) -> TrainedRewa
 
     folder, resume = job.open_checkpoints("reward", settings)
     finished = folder / "model"
-    if (finished / DONE).is_file():
+    if processes.from_first((finished / DONE).is_file):
         phase = Phase.model_validate(read_json(finished / DONE))
         return TrainedReward(finished, phase, 0.0, phase.steps)
     seen, unseen = hold_out(encoded.rows, job.seed)
     laid = plan_training(settings, len(seen))
     trainer = RewardTrainer(
-        model=load_scorer(job.start, job.start.folder, job.seed),
+        model=load_scorer(job.start, job.start.folder, job.seed, settings),
         args=on_one_gpu(
             RewardConfig(
                 **common_arguments(settings, job.train, laid, folder, job.seed),
@@ -74,16 +76,21 @@ def train_reward(job: Job, settings: Optimiser, encoded: Encoded) -> TrainedRewa
         job,
         resume,
         before_release=lambda: accuracy.append(_accuracy(trainer, unseen)),
+        load=lambda start, how: load_scorer(start, start.folder, job.seed, how),
     )
     count = encoded.tally.model_copy(update={"held_out": len(unseen)})
     figures = {"held_out_accuracy": accuracy[0]} if unseen else {}
     phase = Phase(name="reward", rows=count, steps=trained.steps, curve=trained.curve, figures=figures)
+    processes.from_first(lambda: _write(job, trained.model, phase, folder, finished))
+    return TrainedReward(finished, phase, trained.seconds, trained.resumed_from)
+
+
+def _write(job: Job, model: PreTrainedModel, phase: Phase, folder: Path, finished: Path) -> None:
     temporary = fresh_beside(finished)
-    write_model(trained.model, job.start, temporary)
+    write_model(model, job.start, temporary)
     write_json(temporary / DONE, phase.model_dump(mode="json"))
     move_into_place(temporary, finished)
     drop_checkpoints(folder)
-    return TrainedReward(finished, phase, trained.seconds, trained.resumed_from)
 
 
 def hold_out(rows: list[dict[str, Any]], seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -110,5 +117,8 @@ def _accuracy(trainer: RewardTrainer, unseen: list[dict[str, Any]]) -> float:
 
     if not unseen:
         return math.nan
-    figures = trainer.evaluate(Dataset.from_list([_pair(row) for row in unseen]))
+    # Each process would leave out or repeat pairs that cannot be divided: so all of them read all pairs.
+    size = processes.count()
+    repeated = [_pair(row) for row in unseen for _ in range(size)]
+    figures = trainer.evaluate(Dataset.from_list(repeated))
     return float(figures["eval_accuracy"])

@@ -1,8 +1,10 @@
-"""A training in this process: load, check, encode, train, measure, save."""
+"""A training in this process: load, check, encode, train, measure, save.
+
+Of several processes all do the same, and the first one writes the files.
+"""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,15 +12,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from arena_learning.core import Progress, fresh_beside, move_into_place
+from arena_learning.core import Progress, fresh_beside, logger, move_into_place
 from arena_learning.schema import Instruction, PreferenceRow, SftRow
-from arena_learning.train import encode
-from arena_learning.train.arguments import choose_device
+from arena_learning.train import encode, processes
+from arena_learning.train.arguments import check_footprint, choose_device
 from arena_learning.train.checkpoint import json_digest, start_digest
 from arena_learning.train.diagnostics import no_rows, training_warnings
 from arena_learning.train.load import load_start, quiet_libraries
 from arena_learning.train.loop import Job, Trained
 from arena_learning.train.measure import peak_memory_mb, relative_change
+from arena_learning.train.memory import check_memory, memory_of, model_size, running_strategy
 from arena_learning.train.report import Cost, Method, Name, Phase, RowCount, TrainReport, WeightChange
 from arena_learning.train.save import copy_model, write_model
 
@@ -55,16 +58,21 @@ class Session:
         """Train on ``rows``, write the model, and report."""
         quiet_libraries()
         device = choose_device(self.params)
+        settings = getattr(self.params, self.method)
+        check_footprint(f"train.{self.method}", settings)
+        if self.method == "ppo":
+            check_footprint("train.ppo.reward", settings.reward)
         began = time.monotonic()
         job = self._job(rows)
         encoder = encode.Encoder(job.start.form)
         self.seconds["prepare"] = time.monotonic() - began
         trained = self._train(job, encoder, rows)
         if trained is None:
-            copy_model(self.init, self.out)
+            if processes.is_first():
+                copy_model(self.init, self.out)
             return self._report(device, WeightChange(), rows=0)
         began = time.monotonic()
-        change = self._save(job, trained)
+        change = self._save(job, trained) if processes.is_first() else WeightChange()
         self.seconds["save"] = time.monotonic() - began
         return self._report(device, change, rows=self.phases[-1].rows.kept)
 
@@ -89,11 +97,13 @@ class Session:
 
             settings = self.params.sft if self.method == "sft" else self.params.rft
             encoded = encode.encode_sft(encoder, rows, settings.max_length)
+            self._check_memory(max((len(row["input_ids"]) for row in encoded.rows), default=1))
             trained = train_sft(job, settings, encoded, self.method) if encoded.rows else None
         else:
             from arena_learning.train.dpo import train_dpo
 
             encoded = encode.encode_pairs(encoder, rows, self.params.dpo.max_length, cut_long=True)
+            self._check_memory(max(map(encode.pair_length, encoded.rows), default=1))
             trained = train_dpo(job, self.params.dpo, encoded) if encoded.rows else None
         self._note(self.method, encoded.tally, trained)
         return trained
@@ -109,6 +119,7 @@ class Session:
             self._note("reward", pairs.tally, None)
             self._note("ppo", prompts.tally, None)
             return None
+        self._check_memory()
         reward = train_reward(job, settings.reward, pairs)
         self.phases.append(reward.phase)
         self.seconds["reward"] = reward.seconds
@@ -129,10 +140,29 @@ class Session:
         if not encoded.rows or self.rewards is None:
             self._note(method, encoded.tally, None)
             return None
-        trained, figures, self.judged = train_online(job, method, settings, encoded, self.rewards)
+        self._check_memory()
+        trained, figures, judged = train_online(job, method, settings, encoded, self.rewards)
+        self.judged = processes.total(judged)
         self._note(method, encoded.tally, trained)
         self.phases[-1] = self.phases[-1].model_copy(update={"figures": figures})
         return trained
+
+    def _check_memory(self, longest: int = 0) -> None:
+        """Refuse what the GPU has no room for; ``longest`` is the longest row in tokens, if rows are known."""
+        if choose_device(self.params) != "cuda":
+            return
+        import torch
+
+        need = memory_of(
+            self.method,
+            model_size(self.init, self.trust_remote_code),
+            self.params,
+            processes=processes.count(),
+            strategy=running_strategy(),
+            longest=longest,
+        )
+        free, _ = torch.cuda.mem_get_info()
+        check_memory(f"train.{self.method}", need._replace(context=0.0), free)  # CUDA's own is taken already
 
     def _note(self, name: Name, count: RowCount, trained: Trained | None) -> None:
         if trained is None:
@@ -161,8 +191,8 @@ class Session:
     def _report(self, device: str, change: WeightChange, rows: int) -> TrainReport:
         settings, precision = getattr(self.params, self.method), self.params.precision
         found = training_warnings(self.phases, change, settings) if rows else [no_rows("all were dropped")]
-        for line in found:
-            sys.stderr.write(f"warning: {line}\n")
+        for line in found if processes.is_first() else ():
+            logger.warning(line)
         seconds = {name: value for name, value in self.seconds.items() if value and name not in self.resumed}
         speed = {
             phase.name: phase.rows.tokens * settings.epochs / seconds[phase.name]
@@ -174,7 +204,8 @@ class Session:
             rows=rows,
             phases=tuple(self.phases),
             weight_change=change,
-            settings=settings.model_dump(mode="json") | {"seed": self.seed, "precision": precision},
+            settings=settings.model_dump(mode="json", exclude={"launch": True, "reward": {"launch"}})
+            | {"seed": self.seed, "precision": precision},
             versions={name: version(name) for name in LIBRARIES},
             device=device,
             warnings=tuple(found),
@@ -184,6 +215,7 @@ class Session:
                 peak_memory_mb=round(peak_memory_mb()),
                 resumed_from=self.resumed,
                 judged=self.judged,
+                processes=processes.count(),
             ),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from arena_learning.train.answer_head import answer_tokens_alone
 from arena_learning.train.arguments import choose_device, common_arguments, on_one_gpu, plan_training
 from arena_learning.train.encode import Encoded
 from arena_learning.train.length_batches import batch_by_length
@@ -26,7 +27,7 @@ def train_sft(job: Job, settings: Sft | Rft, encoded: Encoded, phase: str = "sft
     laid = plan_training(settings, len(encoded.rows))
     folder, resume = job.open_checkpoints(phase, settings)
     trainer = SFTTrainer(
-        model=load_policy(job.start),
+        model=load_policy(job.start, settings),
         args=on_one_gpu(
             SFTConfig(
                 **common_arguments(settings, job.train, laid, folder, job.seed),
@@ -39,5 +40,6 @@ def train_sft(job: Job, settings: Sft | Rft, encoded: Encoded, phase: str = "sft
         processing_class=job.start.tokenizer,
         peft_config=lora_config(settings),
     )
+    answer_tokens_alone(trainer)
     batch_by_length(trainer, laid, [len(row["input_ids"]) for row in encoded.rows], job.seed)
     return run_trainer(trainer, phase, laid.steps, job, resume)

@@ -12,9 +12,11 @@ from arena_learning.core import ArenaError, Paths, Progress, suggest, write_json
 from arena_learning.params import Params
 from arena_learning.schema import Instruction, PreferenceRow, SftRow, read_rows
 from arena_learning.train.diagnostics import no_rows
+from arena_learning.train.launch import Launched, TrainingSpec, train_launched
 from arena_learning.train.online import open_rewards
 from arena_learning.train.report import Method, TrainReport
 from arena_learning.train.save import copy_model
+from arena_learning.train.worker import train_here
 
 if TYPE_CHECKING:
     from arena_learning.params import Train
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
 def train_named(name: str, params: Params, paths: Paths) -> dict[str, Any]:
     """Train round ``name``, write its model and its metrics, and return the metrics."""
     this = params.rounds[name]
-    with open_rewards(name, params, paths) if this.online else nullcontext() as rewards:
+    here = params.train.launch_of(this.method).kind == "inprocess"
+    # Other processes open the judges themselves.
+    with open_rewards(name, params, paths) if this.online and here else nullcontext() as rewards:
         report = train_round(
             this.method,
             init=paths.model(this.init),
@@ -36,6 +40,7 @@ def train_named(name: str, params: Params, paths: Paths) -> dict[str, Any]:
             checkpoints=paths.checkpoints(name),
             trust_remote_code=params.weights.trust_remote_code,
             rewards=rewards,
+            launched=Launched(name, params, paths.root),
         )
     metrics = report.to_dict()
     write_json(paths.stage_metrics(name, "train"), metrics)
@@ -55,6 +60,7 @@ def train_round(
     trust_remote_code: bool = False,
     progress: Callable[..., Progress] = Progress,
     rewards: RewardInputs | None = None,
+    launched: Launched | None = None,
 ) -> TrainReport:
     """Train the model at ``init`` on a round's rows and write the new one to ``out``, whole or not at all.
 
@@ -74,6 +80,8 @@ def train_round(
         trust_remote_code: run code that comes with the model.
         progress: makes a progress line; called with label, total and unit.
         rewards: ``rloo`` and ``grpo``: the instructions, the judge whose verdicts are the reward, and the monitor.
+        launched: the round and its project, for trainings in other processes (``launch``): they read the files and open
+            the judges themselves.
 
     Returns:
         The report. Without training rows, ``out`` is a copy of ``init``, `rows` is 0, and a warning says so.
@@ -93,37 +101,58 @@ def train_round(
         raise ArenaError(
             "there is no model in this folder", where=str(init), hint="run the stage that makes it"
         )
-    supervised = method in ("sft", "rft")
-    source = sft if supervised else preferences
-    rows: Sequence[SftRow] | Sequence[PreferenceRow] | Sequence[Instruction]
-    if method in ("rloo", "grpo"):
-        if rewards is None:
-            raise ArenaError(
-                f"{method} needs a judge that rewards its answers, and none is given",
-                where="train",
-                hint="train the round by `arena train ROUND`",
-            )
-        rows = rewards.instructions
-    else:
-        rows = read_rows(sft, SftRow) if supervised else read_rows(preferences, PreferenceRow)
+    launch = params.launch_of(method)
+    if problems := params.launch_problems(method):
+        raise ArenaError("\n  ".join(problems), where="params.yaml")
+    rows, source = _rows(method, sft, preferences, rewards, launched)
     if not rows:
         copy_model(init, out)
         shutil.rmtree(checkpoints, ignore_errors=True)
         return TrainReport(method=method, rows=0, warnings=(no_rows(str(source)),))
 
-    from arena_learning.train.session import Session  # imports torch and TRL
-
-    session = Session(
+    spec = TrainingSpec(
         method=method,
-        init=init,
-        out=out,
-        params=params,
+        init=str(init.absolute()),
+        out=str(out.absolute()),
+        sft=str(sft.absolute()),
+        preferences=str(preferences.absolute()),
+        train=params,
         seed=seed,
-        checkpoints=checkpoints,
+        checkpoints=str(checkpoints.absolute()),
         trust_remote_code=trust_remote_code,
-        progress=progress,
-        rewards=rewards,
     )
-    report = session.run(rows)
+    if rewards is not None and launched is None and launch.kind != "inprocess":
+        raise ArenaError(
+            f"{launch.kind} trains in other processes, which cannot be given open judges",
+            where=f"train.{method}.launch",
+            hint="pass `launched`, or set kind to inprocess",
+        )
+    if launch.kind == "inprocess":
+        report = train_here(spec, rows, progress=progress, rewards=rewards)
+    else:
+        report = train_launched(spec, launch, launched)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return report
+
+
+def _rows(
+    method: Method,
+    sft: Path,
+    preferences: Path,
+    rewards: RewardInputs | None,
+    launched: Launched | None,
+) -> tuple[Sequence[SftRow] | Sequence[PreferenceRow] | Sequence[Instruction], Path]:
+    """Return what is trained on, and the file that it comes from."""
+    if method in ("sft", "rft"):
+        return read_rows(sft, SftRow), sft
+    if method in ("dpo", "ppo"):
+        return read_rows(preferences, PreferenceRow), preferences
+    if rewards is not None:
+        return rewards.instructions, preferences
+    if launched is not None:
+        return read_rows(launched.split, Instruction), launched.split
+    raise ArenaError(
+        f"{method} needs a judge that rewards its answers, and none is given",
+        where="train",
+        hint="train the round by `arena train ROUND`",
+    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from arena_learning.leaderboard.compare import mean_scores, paired
-from arena_learning.leaderboard.ratings import difference, rate_battles
+from arena_learning.leaderboard.ratings import rate_battles
+from arena_learning.leaderboard.standing import difference
 from arena_learning.params import parse_params
 from arena_learning.schema.rows import Battle
 

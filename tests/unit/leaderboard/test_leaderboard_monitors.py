@@ -149,6 +149,19 @@ def test_a_training_by_a_judges_word_shows_how_the_second_judge_went(method):
     }
 
 
+def test_a_round_that_a_jury_judged_shows_how_its_members_voted():
+    this = Round(index=1, method="sft", split="d2", target="base", init="base", threshold=0)
+    judge = {"members_against": 0.25, "members_missing": 0.0, "members_spread": 1.5}
+    found = round_monitors(RoundFiles("one", this, battle={}, judge=judge, card={}, train={}), {}, {})
+    assert {key: found[key] for key in judge} == judge
+    names, rows = monitor_rows({"judge": "panel", "monitors": [{"model": "one", **found}]})
+    assert names == ["one"]
+    cells = {row.title: row.cells for row in rows}
+    assert cells["jury members against"] == ["25.0 %"]
+    assert cells["jury members unscored"] == ["0.0 %"]
+    assert cells["jury members apart"] == ["1.5"]
+
+
 def raw():
     def round_of(index, method, split, target):
         same = {"threshold": 1.0, "adds_to": "none", "labels": "none"}
@@ -231,7 +244,9 @@ def game(instruction, judge, one, other, scores, swap):
 
 def test_the_leaderboard_holds_what_was_worked_out_by_hand(made):
     monitors = read_json(made[1].leaderboard)["monitors"]
-    everything = [*HAND["ppo-i1"], "monitor_change", "monitor_agreement"]  # PPO has no second judge
+    # PPO has no second judge, and the rubric no members.
+    absent = ("monitor_change", "monitor_agreement", "members_against", "members_missing", "members_spread")
+    everything = [*HAND["ppo-i1"], *absent]
     # The round that has not begun is left out.
     assert monitors == [{"model": n, **{key: own.get(key) for key in everything}} for n, own in HAND.items()]
     assert set(everything) - {"agreement_reference"} == SHOWN.keys()  # each has its form in the table

@@ -166,6 +166,9 @@ JUDGES = {
     "reference": {"kind": "reference"},
     "longer": {"kind": "longer"},
     "told": {"kind": "replay", "model": "verdicts.jsonl"},
+    "panel": {"kind": "jury", "members": ["rubric", "content"]},
+    "votes": {"kind": "jury", "members": ["rubric", "content"], "combine": "majority"},
+    "record": {"kind": "jury", "members": ["reference", "told"]},
 }
 
 
@@ -205,6 +208,26 @@ def online(make_params, over, method="rloo", **settings):
         ),
         ({}, {"judge": "rubrik"}, "no judge 'rubrik' in judges (train.METHOD.judge); did you mean 'rubric'?"),
         ({}, {"monitor": "told"}, "'told' only has recorded verdicts, none on new answers"),
+        (
+            {},
+            {"monitor": "record"},
+            "train.METHOD.monitor 'told' only has recorded verdicts, none on new answers",
+        ),
+        (
+            {},
+            {"judge": "panel", "monitor": "rubric"},
+            "'panel' and train.METHOD.monitor 'rubric' share the member 'rubric'",
+        ),
+        (
+            {},
+            {"judge": "panel", "monitor": "votes"},
+            "'panel' and train.METHOD.monitor 'votes' share the member 'rubric'",
+        ),
+        (
+            {"target": "none"},
+            {"judge": "votes"},
+            "target: the judge 'votes' compares answers with those of the opponents",
+        ),
         ({"adds_to": "sft-i2"}, {}, "adds_to: METHOD does not train on rows"),
         ({"target": "none", "labels": "expert"}, {}, "labels: METHOD does not train on labels"),
         (
@@ -230,6 +253,7 @@ def test_a_round_by_a_judges_word_names_two_judges_and_has_whom_they_need(
 
 def test_a_round_by_a_judges_word_may_do_without_battles(make_params):
     online(make_params, {"target": "none"})
+    online(make_params, {"target": "none"}, judge="panel")
     online(make_params, {"target": "none"}, monitor="longer", against="group")
     online(make_params, {"target": "none"}, reward="win_rate", against="group")
 
@@ -249,14 +273,15 @@ def test_two_judges_that_read_the_same_rubrics_are_told_apart(make_params):
         "rl-i2": CHAIN["sft-i2"] | {"index": 5, "split": "d5", "method": "grpo", "adds_to": "none"},
     }
 
-    def shared(monitor):
-        train = {"grpo": {"judge": "rubric", "monitor": monitor}}
+    def shared(monitor, judge="rubric"):
+        train = {"grpo": {"judge": judge, "monitor": monitor}}
         raw = make_params(pool={"splits": SIZES, "test": 4}, rounds=chain, judges=JUDGES, train=train)
         params = parse_params(raw, "params.yaml")
         return shared_criteria(params.rounds["rl-i2"], params)
 
     assert shared("content")
     assert not shared("reference")
+    assert not shared("reference", "panel")
 
 
 def test_a_battle_needs_an_opponent(make_params):
@@ -299,3 +324,57 @@ def test_a_round_that_learns_from_samples_needs_no_opponents(make_params):
     said = refusal(make_params, {**RFT, **alone}, battle={"samples": 2}, opponents=late)
     assert "rounds.dpo-i1.target: no opponent has joined" in said
     assert "rft-i1" not in said
+
+
+def test_a_batch_that_the_processes_cannot_share_is_found_before_anything_runs(make_params):
+    launch = {"kind": "accelerate", "processes": 3}
+    said = refusal(
+        make_params, {}, train={"launch": launch, "sft": {"batch_size": 8}, "dpo": {"batch_size": 9}}
+    )
+    assert "train.sft.batch_size: 8 rows cannot be divided among 3 processes" in said
+    assert "train.dpo" not in said
+    assert "train.ppo" not in said  # no round uses it
+    alone = {"kind": "inprocess"}
+    check(make_params, {}, train={"launch": launch, "sft": {"launch": alone}, "dpo": {"batch_size": 9}})
+
+
+def test_who_gives_labels_alone_is_no_contestant(make_params):
+    opponents = {
+        "expert": {"engine": "recorded", "model": "expert.jsonl"},
+        "human": {"engine": "recorded", "model": "human.jsonl", "role": "labels"},
+    }
+    raw = make_params(pool={"splits": SIZES, "test": 4}, rounds={}, opponents=opponents)
+    raw["rounds"]["sft-i1"] = CHAIN["sft-i1"]
+    params = parse_params(raw, "params.yaml")
+    assert params.contestants == ["base", "expert", "sft-i1"]
+    assert params.joining == [["base", "expert"], ["sft-i1"]]
+    assert params.opponents_of("sft-i1") == ["expert"]
+    raw["dataset"] = {"opponents": ["human"]}
+    with pytest.raises(ArenaError, match="'human' has role labels and battles nobody"):
+        parse_params(raw, "params.yaml")
+    raw["dataset"] = {}
+    raw["evaluate"] = {"anchor": "human"}
+    with pytest.raises(ArenaError, match=r"evaluate.anchor: no contestant 'human'"):
+        parse_params(raw, "params.yaml")
+
+
+def test_a_judge_of_a_jury_that_chose_the_rows_is_a_teacher(make_params):
+    params = parse_params(make_params(judges=JUDGES, judge={"name": "panel"}), "params.yaml")
+    assert params.teachers() == {name: ["sft-i1", "dpo-i1"] for name in ("panel", "rubric", "content")}
+    assert params.single_judges("panel") == ["rubric", "content"]
+    assert params.single_judges("rubric") == ["rubric"]
+
+
+def test_without_a_base_model_there_are_only_opponents_and_no_round_starts_from_a_base(make_params):
+    raw = make_params(weights={"source": "none"}, rounds={}, evaluate={"anchor": "expert"})
+    params = parse_params(raw, "params.yaml")
+    check_rounds(params)
+    assert not params.has_base
+    assert params.contestants == ["expert"]
+    assert params.joining == [["expert"]]
+    assert params.compared == ("expert", "expert")
+    said = refusal(make_params, {}, weights={"source": "none"}, evaluate={"anchor": "expert"})
+    assert "rounds.sft-i1.target: no model 'base' (weights.source is none)" in said
+    assert "rounds.sft-i1.init: no model 'base' (weights.source is none)" in said
+    with pytest.raises(ArenaError, match=r"evaluate\.anchor: no contestant 'base'"):
+        parse_params(make_params(weights={"source": "none"}, rounds={}), "params.yaml")

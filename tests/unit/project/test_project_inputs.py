@@ -23,6 +23,7 @@ FILES = (
     "judge.jinja",
     "coding.jinja",
     "verdicts.jsonl",
+    "people.jsonl",
     "chat.jinja",
 )
 EDITS = {
@@ -32,12 +33,13 @@ EDITS = {
     "base/config.json": {"weights"},
     "chat.jinja": {"weights", "opponents/local"},
     "answers.jsonl": {"opponents/recorded"},
-    "other/model.safetensors": {"opponents/local", "judges/local"},
+    "other/model.safetensors": {"opponents/local", "judges/local", "judges/panel"},
     "adapter/adapter_model.safetensors": {"opponents/local"},
-    "judge.jinja": {"judges/local"},
-    "coding.jinja": {"judges/local"},
-    "reward/model.safetensors": {"judges/reward"},
+    "judge.jinja": {"judges/local", "judges/panel"},
+    "coding.jinja": {"judges/local", "judges/panel"},
+    "reward/model.safetensors": {"judges/reward", "judges/panel"},
     "verdicts.jsonl": {"judges/replay"},
+    "people.jsonl": {"human"},
 }
 
 
@@ -70,9 +72,11 @@ def project(tmp_path: Path, make_params):
             },
             "reward": {"kind": "reward", "model": "reward"},
             "replay": {"kind": "replay", "model": "verdicts.jsonl"},
+            "panel": {"kind": "jury", "members": ["local", "reward"]},
         },
     )
     raw["pool"] |= {"instructions": "mine.jsonl", "references": "refs.jsonl"}
+    raw["evaluate"] = {**raw.get("evaluate", {}), "human_verdicts": "people.jsonl"}
     return parse_params(raw, "params.yaml"), Paths(tmp_path)
 
 
@@ -144,6 +148,16 @@ def test_a_round_that_learns_from_judges_depends_on_both_and_other_rounds_on_non
     assert changed(lambda: code.write_text("VERSION = 22")) == {"dpo-i1"}
     assert changed(lambda: raw["judges"]["local"].update(temperature=0.5)) == set()
     assert changed(lambda: (paths.root / "judge.jinja").write_text("another template")) == set()
+
+
+def test_a_setting_of_a_member_changes_what_the_jurys_stages_depend_on(project):
+    params, paths = project
+    before = written(project)
+    raw = params.model_dump(mode="json")
+    raw["judges"]["reward"]["scale"] = 2.0
+    after = written((parse_params(raw, "params.yaml"), paths))
+    # Of a single judge DVC watches the settings in params.yaml itself.
+    assert {name for name in before if before[name] != after[name]} == {"judges/panel"}
 
 
 def test_a_consumer_that_is_gone_leaves_no_file(project):

@@ -9,7 +9,13 @@ import pytest
 from arena_learning.core.errors import ArenaError
 from arena_learning.params import load_params
 from arena_learning.params.rounds import check_rounds
-from arena_learning.project.profile import ServingChoice, choose_serving, profile_names, write_params
+from arena_learning.project.profile import (
+    ServingChoice,
+    choose_serving,
+    load_profile,
+    profile_names,
+    write_tree,
+)
 
 REPOSITORY = Path(__file__).parents[3]
 PROFILES = REPOSITORY / "profiles"
@@ -46,7 +52,9 @@ def test_the_ten_models_of_the_papers_table_are_linked_as_there() -> None:
 
 def test_init_resolves_the_engine_and_keeps_comments(tmp_path: Path) -> None:
     out = tmp_path / "params.yaml"
-    write_params("laptop", PROFILES, out, HERE, force=False)
+    tree, serving = load_profile("laptop", PROFILES, HERE)
+    write_tree(tree, out, "laptop")
+    assert serving == HERE
     params = load_params(out)
     assert (params.serving.engine, params.serving.dtype) == ("transformers", "fp32")
     comments = [
@@ -57,19 +65,9 @@ def test_init_resolves_the_engine_and_keeps_comments(tmp_path: Path) -> None:
     assert all(comment in kept for comment in comments)
 
 
-def test_init_replaces_a_file_only_when_asked(tmp_path: Path) -> None:
-    out = tmp_path / "params.yaml"
-    out.write_text("mine: 1\n", encoding="utf-8")
-    with pytest.raises(ArenaError, match="--force"):
-        write_params("laptop", PROFILES, out, HERE, force=False)
-    assert out.read_text(encoding="utf-8") == "mine: 1\n"
-    write_params("laptop", PROFILES, out, HERE, force=True)
-    assert load_params(out).rounds
-
-
-def test_an_unknown_profile_is_refused_with_a_suggestion(tmp_path: Path) -> None:
+def test_an_unknown_profile_is_refused_with_a_suggestion() -> None:
     with pytest.raises(ArenaError, match="did you mean 'laptop'"):
-        write_params("labtop", PROFILES, tmp_path / "params.yaml", HERE, force=False)
+        load_profile("labtop", PROFILES, HERE)
 
 
 def test_a_gpu_is_served_by_a_gpu_engine() -> None:

@@ -7,7 +7,6 @@ missing bias or window, an unscaled rotary embedding) changes them by a tenth or
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from arena_learning.core import logger
 from arena_learning.engines.gguf.config import Computation, export_error
 from arena_learning.engines.gguf.export import export_gguf
 from arena_learning.engines.gguf.tokenizer import load_gguf_tokenizer
@@ -104,10 +104,10 @@ def compare(
             folder,
         )
     blocks = "" if layers == computation.layers else f" of its first {layers} blocks"
-    sys.stderr.write(
+    logger.info(
         f"{folder.name}: the GGUF export{blocks} agrees with transformers: log-probabilities of {agreement.tokens}"
         f" tokens differ by {agreement.difference:.2%} of their standard deviation (allowed: {ALLOWED:.0%});"
-        f" {agreement.seconds:.0f} s, once for this configuration\n"
+        f" {agreement.seconds:.0f} s, once for this configuration"
     )
     return agreement
 

@@ -1,3 +1,4 @@
+from .batch_engine import BatchOpenAi
 from .engine import OpenAi
 
-__all__ = ["OpenAi"]
+__all__ = ["BatchOpenAi", "OpenAi"]

@@ -69,7 +69,7 @@ class Client:
 
     def __init__(self, endpoint: Endpoint, where: str) -> None:
         self._endpoint, self._where = endpoint, where
-        self._key = self._read_key()
+        self._key = read_key(endpoint, where)
         self._client = self._open()
 
     async def post(self, body: dict[str, Any]) -> RawReply | RetryLater:
@@ -95,7 +95,7 @@ class Client:
 
     def scrub(self, text: str) -> str:
         """Return a server's text with the secret key removed, in case the server echoes it."""
-        return text.replace(self._key, "***") if self._key else text
+        return scrub(text, self._key)
 
     def _open(self) -> Any:
         try:
@@ -109,13 +109,7 @@ class Client:
                 where=f"{self._where}.engine: openai",
                 hint="pip install 'arena-learning[openai]'",
             ) from None
-        # Headers that the client would take from the environment are omitted: a run must not depend on them.
-        header = self._endpoint.api_key_header
-        bare = not self._key or (header and header.lower() != "authorization")
-        left_out = ["OpenAI-Organization", "OpenAI-Project", *(["Authorization"] if bare else [])]
-        self._headers: dict[str, Any] = {name: openai.Omit() for name in left_out}
-        if header:
-            self._headers[header] = self._key
+        self._headers = sent_headers(self._endpoint, self._key)
         seconds = self._endpoint.timeout
         return openai.AsyncOpenAI(
             api_key=self._key or "none",
@@ -126,20 +120,45 @@ class Client:
             http_client=openai.DefaultAioHttpClient(
                 timeout=httpx2.Timeout(seconds, connect=min(10.0, seconds)),
                 # On redirects to another host the client removes the Authorization header, but no other one.
-                follow_redirects=not header,
+                follow_redirects=not self._endpoint.api_key_header,
                 limits=httpx2.Limits(
                     max_connections=self._endpoint.concurrency, max_keepalive_connections=None
                 ),
             ),
         )
 
-    def _read_key(self) -> str:
-        name = self._endpoint.api_key_env
-        key = os.environ.get(name, "").strip() if name else ""
-        if name and not key:
-            raise ArenaError(
-                f"the environment variable {name} is not set",
-                where=f"{self._where}.api_key_env",
-                hint=f"export {name}=KEY",
-            )
-        return key
+
+def read_key(endpoint: Endpoint, where: str) -> str:
+    """Return the endpoint's secret key, or nothing if it needs none.
+
+    Raises:
+        ArenaError: its environment variable is not set.
+    """
+    name = endpoint.api_key_env
+    key = os.environ.get(name, "").strip() if name else ""
+    if name and not key:
+        raise ArenaError(
+            f"the environment variable {name} is not set",
+            where=f"{where}.api_key_env",
+            hint=f"export {name}=KEY",
+        )
+    return key
+
+
+def sent_headers(endpoint: Endpoint, key: str) -> dict[str, Any]:
+    """Return the headers of each request: the key in its header, and marks for those that are not sent.
+
+    Headers that the client would take from the environment are not sent: a run must not depend on them.
+    """
+    import openai
+
+    header = endpoint.api_key_header
+    bare = not key or (header and header.lower() != "authorization")
+    left_out = ["OpenAI-Organization", "OpenAI-Project", *(["Authorization"] if bare else [])]
+    headers: dict[str, Any] = {name: openai.Omit() for name in left_out}
+    return headers | ({header: key} if header else {})
+
+
+def scrub(text: str, key: str) -> str:
+    """Return ``text`` with the secret key removed."""
+    return text.replace(key, "***") if key else text

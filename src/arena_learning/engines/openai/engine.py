@@ -9,13 +9,12 @@ stops the run.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any
 
-from arena_learning.core import ArenaError, SplitAnswer, canonical, split_text
+from arena_learning.core import ArenaError, SplitAnswer, canonical, logger, split_text
 from arena_learning.engines.base import Answered, Completion, Conversation, Refused
 from arena_learning.engines.openai import control_tokens as control
 from arena_learning.engines.openai.client import Client, RetryLater
@@ -283,14 +282,14 @@ class OpenAi:
         address = self._endpoint.base_url
         if run.again:
             reasons = ", ".join(f"{count} x {reason}" for reason, count in run.again.most_common(5))
-            sys.stderr.write(
+            logger.info(
                 f"{address}: {run.answered} answers from {run.sent} requests; repeated: {reasons}; "
-                f"of these {run.maybe_twice} may have been generated twice\n"
+                f"of these {run.maybe_twice} may have been generated twice"
             )
         for reason, count in run.unknown.most_common(5):
-            sys.stderr.write(
+            logger.info(
                 f"{address}: unknown finish_reason {reason!r} ({count} answers): treated as stop, or as length if "
-                "max_tokens were generated\n"
+                "max_tokens were generated"
             )
 
 

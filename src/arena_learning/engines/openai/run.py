@@ -61,7 +61,7 @@ def groups(run: EndpointRun) -> Iterator[list[Answered]]:
         now = time.perf_counter()
         total = sum(a.prompt_tokens + a.completion_tokens for _, a in group if isinstance(a, Completion)) or 1
         if group:
-            yield [(place, _timed(answer, (now - last) / total)) for place, answer in group]
+            yield [(place, timed(answer, (now - last) / total)) for place, answer in group]
         last = now
 
 
@@ -103,7 +103,8 @@ def _forever(loop: asyncio.AbstractEventLoop) -> None:
     loop.close()
 
 
-def _timed(answer: Completion | Refused, seconds_a_token: float) -> Completion | Refused:
+def timed(answer: Completion | Refused, seconds_a_token: float) -> Completion | Refused:
+    """Return an answer with its share of the time, by its tokens."""
     if isinstance(answer, Refused):
         return answer
     return answer._replace(seconds=seconds_a_token * (answer.prompt_tokens + answer.completion_tokens))

@@ -8,14 +8,13 @@ only on the conversations of the same call, and a resumed run repeats it.
 from __future__ import annotations
 
 import hashlib
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arena_learning.core import ArenaError, SplitAnswer, canonical, read_json, suggest
+from arena_learning.core import ArenaError, SplitAnswer, canonical, logger, read_json, suggest
 from arena_learning.engines.answer_reader import ReadAnswer
 from arena_learning.engines.base import Answered, Completion, Conversation, Refused, Token, by_batches
 from arena_learning.engines.chat import filled, share_seconds
@@ -212,7 +211,7 @@ class Vllm:
         self._process.close()
         if self._keeps and self.prompt_tokens:
             found = f"{self.cached_tokens:,} of {self.prompt_tokens:,} prompt tokens"
-            sys.stderr.write(f"{self._where}: {found} came from the prefix cache\n")
+            logger.info(f"{self._where}: {found} came from the prefix cache")
             self.prompt_tokens = self.cached_tokens = 0
 
 

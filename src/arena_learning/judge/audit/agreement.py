@@ -65,7 +65,7 @@ def figures(
 
     ``agreement`` counts three outcomes; ``agreement_decided`` only the ``decided`` pairs, where neither label nor
     verdict is a tie; ``kappa`` is Cohen's over three outcomes. Each has a 95 % interval, and is None if undefined. The
-    rates are those of `judge_health`; tokens and seconds are per game.
+    rates are those of `judge_health`, a jury's included; tokens and seconds are per game.
     """
     chosen = [battles[i] for i in rows]
     ids = {b.instruction_id for b in chosen}
@@ -95,6 +95,7 @@ def figures(
         "longer_wins": health["longer_wins"],
         "unscored_rate": health["unscored_rate"],
         "unscored_reasons": health["unscored_reasons"],
+        **{key: value for key, value in health.items() if key.startswith("members_")},
         "tokens_per_game": sum(g.tokens for g in games) / (len(games) or 1),
         "seconds_per_game": judged.seconds / cost,
     }

@@ -26,7 +26,8 @@ from arena_learning.params import JudgeParams, Params
 from arena_learning.store import Store
 
 BASELINE = "longer"
-# The other kinds need what a labelled pair lacks: a rubric, a reference answer of the pool, a recorded verdict.
+# A jury is audited by itself where all its members are. The other kinds need what a labelled pair lacks: a rubric, a
+# reference answer of the pool, a recorded verdict.
 AUDITED = ("llm", "reward", "longer")
 _RATES = ("tie_rate", "flip_rate", "first_position_share", "longer_wins", "unscored_rate")
 
@@ -60,7 +61,7 @@ def audit_judges(
         ArenaError: an unknown judge, a malformed file, or a judge that cannot be opened.
     """
     labelled = read_labelled(file, sample=sample, seed=params.seed)
-    chosen = list(names) or [n for n, j in params.judges.items() if j.kind in AUDITED and n != BASELINE]
+    chosen = list(names) or [n for n in params.judges if n != BASELINE and _can_audit(n, params)]
     for name in chosen:
         if name not in params.judges and name != BASELINE:
             raise ArenaError(f"no judge '{name}'", where="--judge", hint=suggest(name, params.judges))
@@ -110,11 +111,23 @@ def audit_table(result: dict[str, Any]) -> str:
         for kind in ("sources", "categories"):
             rows += [[f"  {group}", *_cells(part)] for group, part in judge[kind].items()]
     table = Table([*head, "tokens", "s/game"], rows)
+    votes = [_votes(name, judge["all"]) for name, judge in result["judges"].items()]
     passed = [
         f"passed over: {count} rows, {reason}" for reason, count in result.get("passed_over", {}).items()
     ]
-    return "\n".join(
-        [f"{result['labelled']}: {result['pairs']} labelled pairs", *passed, table_text(table, rule=False)]
+    head_line = f"{result['labelled']}: {result['pairs']} labelled pairs"
+    return "\n".join([head_line, *passed, table_text(table, rule=False), *filter(None, votes)])
+
+
+def _votes(name: str, part: dict[str, Any]) -> str:
+    """Return how the members of a jury voted, as a line; nothing for another judge."""
+    if part.get("members_missing") is None:
+        return ""
+    against, spread = part["members_against"], part["members_spread"]
+    said = "no game was scored" if spread is None else f"scores {spread:.1f} apart"
+    return (
+        f"{name}, its members: {'-' if against is None else f'{against:.0%}'} of the votes against the verdict, "
+        f"{part['members_missing']:.0%} without a score, {said}"
     )
 
 
@@ -137,6 +150,10 @@ def _interval(share: dict[str, float | None]) -> str:
     if share["value"] is None or share["lower"] is None or share["upper"] is None:
         return "-"
     return f"{share['value']:.1%} ({share['lower']:.0%}-{share['upper']:.0%})"
+
+
+def _can_audit(name: str, params: Params) -> bool:
+    return all(params.judges[one].kind in AUDITED for one in params.single_judges(name))
 
 
 def _earlier(path: Path, digest: str) -> dict[str, Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from arena_learning.core import Paths
+from arena_learning.core import Paths, logger
 from arena_learning.params import Params
 from arena_learning.sweep import report as written
 from arena_learning.sweep.judge.task import DISCORDANCE, Judgement, JudgeTask, Limits
@@ -69,9 +68,9 @@ def sweep_judge(
         if not is_helper():
             finished, _ = study.counts()
             least = detectable(DISCORDANCE**0.5, len(task.tune))
-            sys.stderr.write(
+            logger.info(
                 f"study {study.name}: {len(task.tune)} pairs to tune on, {len(task.confirm)} to confirm on; "
-                f"the smallest detectable difference is about {least:.0%}; {finished} of {trials} trials finished\n"
+                f"the smallest detectable difference is about {least:.0%}; {finished} of {trials} trials finished"
             )
         with WorkerProcesses(workers - 1):
             run_worker(study, task, lambda: log(study, None))
@@ -97,7 +96,7 @@ def confirm_judge(study: Study, task: JudgeTask) -> dict[str, Any]:
     half = marks(task.asked_and_answered(place) for place in task.confirm)
     if (report := written.confirmed_already(study, study.paths, chosen, half)) is not None:
         return report
-    sys.stderr.write(f"confirming trial {best['number']}: {values_line(best['params'])}\n")
+    logger.info(f"confirming trial {best['number']}: {values_line(best['params'])}")
     other = None if now is None or now is best else _confirmed(task, now)
     own = _confirmed(task, best)
     rows = [_row(task, best, own)] + (

@@ -101,7 +101,8 @@ class JudgeTask:
         self.space: Space = make_space(space, params)
         self.current: Values = current_values(self.space, params)
         self._data = values_digest([pair.model_dump(mode="json") for pair in self.labelled.pairs], 32)
-        self._model = _model_digest(params.judges[name].model, paths)
+        models = [params.judges[one].model for one in params.single_judges(name)]
+        self._model = " ".join(_model_digest(model, paths) for model in models)
         self._open: dict[str, Judge] = {}
         self._check()
 
@@ -111,7 +112,8 @@ class JudgeTask:
                 raise ArenaError(
                     f"{dimension.path}: has no effect on the judge '{self.subject}'",
                     where="the sweep's space",
-                    hint=f"use keys of judges.{self.subject}, or judge.disagree",
+                    hint=f"use keys of {', '.join(f'judges.{name}' for name in self._judges(self.params))}, or "
+                    "judge.disagree",
                 )
             if dimension.path.endswith(".template"):
                 for template in dimension.choices:
@@ -120,12 +122,11 @@ class JudgeTask:
     def inputs(self, values: Values) -> Mapping[str, Any]:
         """Return all that can change a trial's outcome; see `task.Task`."""
         params = override(self.params, values)
-        judge = params.judges[self.subject].model_dump(mode="json")
         kept = {
             "seed": params.seed,
             "serving": {"dtype": params.serving.dtype},
             "judge": {"disagree": params.judge.disagree},
-            "judges": {self.subject: judge},
+            "judges": self._judges(params),
         }
         return {
             "params": flat_values(kept),
@@ -140,11 +141,19 @@ class JudgeTask:
         """Whether a key has an effect on the judge; see `task.Task`."""
         return path in self.inputs(self.current)["params"]
 
+    def _judges(self, params: Params) -> dict[str, Any]:
+        """Return the settings of the judge and, if it is a jury, of its members."""
+        names = dict.fromkeys((self.subject, *params.single_judges(self.subject)))
+        return {name: params.judges[name].model_dump(mode="json") for name in names}
+
     def _templates(self, params: Params) -> list[str]:
-        judge = params.judges[self.subject]
-        if judge.kind != "llm":
-            return []
-        names = [judge.template, *sorted(judge.templates.values())]
+        judges = [params.judges[name] for name in params.single_judges(self.subject)]
+        names = [
+            name
+            for judge in judges
+            if judge.kind == "llm"
+            for name in (judge.template, *sorted(judge.templates.values()))
+        ]
         return [f"{name}@{JudgeTemplate(name, self.paths.root).digest}" for name in names]
 
     def run(self, values: Values, trial: Trial) -> Outcome:
@@ -212,6 +221,7 @@ class JudgeTask:
             "ties": health["tie_rate"],
             "first_position": health["first_position_share"],
             "longer_wins": health["longer_wins"],
+            **{key: value for key, value in health.items() if key.startswith("members_")},
             "tokens": sum(game.tokens for game in done.games) / max(1, len(done.games)),
             "judging_seconds": round(done.seconds, 2),
         }
@@ -229,8 +239,7 @@ class JudgeTask:
 
     def _opened(self, params: Params) -> Judge:
         """Return the judge of ``params``; the open one is reused if only the merging of games differs."""
-        own = params.judges[self.subject].model_dump(mode="json")
-        key = values_digest([own, params.serving.model_dump(mode="json"), params.seed], 32)
+        key = values_digest([self._judges(params), params.serving.model_dump(mode="json"), params.seed], 32)
         if key not in self._open:
             self.close()
             self._open[key] = open_judge(self.subject, params, self.paths)

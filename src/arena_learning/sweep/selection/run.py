@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from arena_learning.core import Paths
+from arena_learning.core import Paths, logger
 from arena_learning.params import Params
 from arena_learning.sweep import report as written
 from arena_learning.sweep.looks import corrected, looks_line, marks, note_look
@@ -62,7 +61,7 @@ def sweep_selection(
     study = Study(task, paths, url=url, trials=trials)
     try:
         if not is_helper():
-            sys.stderr.write(f"study {study.name}: {announcement(study, task)}\n")
+            logger.info(f"study {study.name}: {announcement(study, task)}")
 
         def after() -> None:
             tidy(study, task, keep=confirm)
@@ -129,7 +128,7 @@ def confirm_selection(study: Study, task: SelectionTask, count: int) -> dict[str
         return report
     gains = {}
     for one in chosen:
-        sys.stderr.write(f"confirming trial {one['number']}: {values_line(one['params'])}\n")
+        logger.info(f"confirming trial {one['number']}: {values_line(one['params'])}")
         folder = task.again(one["params"])
         gains[one["number"]] = task.measure(folder, task.params, task.confirm).gains
     looks = note_look(study.paths, study.name, half, numbers)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from arena_learning.core import ArenaError
-from arena_learning.train.arguments import TrainingPlan
+from arena_learning.core import ArenaError, logger
+from arena_learning.train import processes
+from arena_learning.train.arguments import TrainingPlan, whole_batch
 from arena_learning.train.length_batches import LengthBatches
 from arena_learning.train.online.group_judge import GroupJudge
 
@@ -38,10 +38,13 @@ def check_groups(prompts: Sequence[str], group: int) -> None:
         )
 
 
-def plan_online(settings: Rl, prompts: int) -> OnlinePlan:
-    """Return the plan for ``prompts`` prompts: a step is a batch of prompts, each answered ``group`` times."""
-    batch = min(settings.batch_size, prompts)
-    answers = batch * settings.group
+def plan_online(method: str, settings: Rl, prompts: int) -> OnlinePlan:
+    """Return the plan for ``prompts`` prompts: a step is a batch of prompts, each answered ``group`` times.
+
+    Of several processes, each has the whole groups of its share of the prompts.
+    """
+    batch = whole_batch(method, settings.batch_size, prompts)
+    answers = batch * settings.group // processes.count()
     device_batch = max(n for n in range(1, min(settings.device_batch_size, answers) + 1) if answers % n == 0)
     steps = max(1, math.ceil(settings.epochs * prompts / batch))
     return OnlinePlan(batch, TrainingPlan(device_batch, answers // device_batch, steps))
@@ -86,7 +89,7 @@ def check_games(method: str, settings: Rl, games: Sequence[int]) -> None:
     """
     told = f"at most {games[0]} games by {settings.judge} (reward) and {games[1]} by {settings.monitor} (monitor)"
     ceiling = settings.max_judge_calls
-    sys.stderr.write(f"{method}: {told}; train.{method}.max_judge_calls is {ceiling or 'not set'}\n")
+    logger.info(f"{method}: {told}; train.{method}.max_judge_calls is {ceiling or 'not set'}")
     if ceiling and sum(games) > ceiling:
         raise ArenaError(
             f"{method} may need {sum(games)} judged games ({told}), and the ceiling is {ceiling}",

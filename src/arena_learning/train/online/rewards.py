@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from arena_learning.core import Paths
+from arena_learning.core import Paths, logger
 from arena_learning.params import Params, shared_criteria
 from arena_learning.schema import Instruction, Response, read_rows
 
@@ -30,9 +29,9 @@ def open_rewards(name: str, params: Params, paths: Paths) -> Iterator[RewardInpu
     this = params.rounds[name]
     settings = params.train.online(this.method)
     if shared_criteria(this, params):
-        sys.stderr.write(
-            f"warning: train.{this.method}: {settings.judge} and {settings.monitor} both score by the rubrics, so the "
-            "monitor cannot show that the rubrics are gamed; name a monitor of another kind\n"
+        logger.warning(
+            f"train.{this.method}: {settings.judge} and {settings.monitor} both score by the rubrics, so the "
+            "monitor cannot show that the rubrics are gamed; name a monitor of another kind"
         )
     opponents: dict[str, list[Response]] = defaultdict(list)
     for response in read_rows(paths.responses(name), Response):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from arena_learning.engines import ChatFormat
 from arena_learning.judge import tie_margin
 from arena_learning.schema import Response
+from arena_learning.train.answer_head import answer_tokens_alone
 from arena_learning.train.arguments import common_arguments, on_one_gpu
 from arena_learning.train.checkpoint import json_digest
 from arena_learning.train.encode import Encoded
@@ -105,7 +106,7 @@ def train_online(
     Raises:
         ArenaError: the judges may need more games than the ceiling allows, or cannot be asked.
     """
-    plan = plan_online(settings, len(encoded.rows))
+    plan = plan_online(method, settings, len(encoded.rows))
     order = prompt_order([len(row["input_ids"]) for row in encoded.rows], plan, job.seed)
     asked = [encoded.rows[place]["instruction"] for place in order]
     judge = GroupJudge(inputs.judge, inputs, settings.reward, settings.against)
@@ -196,14 +197,16 @@ def _trainer(
     ) -> list[float | None]:
         return reward(prompts, completion_ids, log_metric)
 
-    return JudgedTrainer(
-        model=without_sampling_defaults(load_policy(job.start)),
+    judged_trainer = JudgedTrainer(
+        model=without_sampling_defaults(load_policy(job.start, settings)),
         reward_funcs=judged,
         args=on_one_gpu(config(**_arguments(job, method, settings, plan, folder))),
         train_dataset=Dataset.from_list([{"prompt": name} for name in asked]),
         processing_class=job.start.tokenizer,
         peft_config=lora_config(settings),
     )
+    answer_tokens_alone(judged_trainer, settings.temperature)
+    return judged_trainer
 
 
 def sample_groups(trainer: Any, job: Job, settings: Rl, prompts: Sequence[list[int]]) -> list[list[int]]:

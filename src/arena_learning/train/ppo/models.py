@@ -124,6 +124,7 @@ def _inputs(tokens: Tokens) -> dict[str, Tensor]:
 
 def _score(head: nn.Module, hidden: Tensor) -> Tensor:
     """Return the values of hidden states, in fp32 whatever the precision: bf16 would round a score to two digits."""
+    wide = {name: weight.float() for name, weight in head.named_parameters()}
     with torch.autocast(hidden.device.type, enabled=False):
-        values: Tensor = head(hidden.float()).squeeze(-1)
+        values: Tensor = torch.func.functional_call(head, wide, hidden.float()).squeeze(-1)
     return values

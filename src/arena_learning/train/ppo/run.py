@@ -12,12 +12,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from arena_learning.train.arguments import choose_device, warmup_steps
+from arena_learning.train.arguments import choose_device, warmup_steps, whole_batch
 from arena_learning.train.checkpoint import CheckpointClock
 from arena_learning.train.encode import Encoded
 from arena_learning.train.load import load_policy, load_scorer, without_sampling_defaults
@@ -45,7 +45,7 @@ def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: TrainedReward) 
     from transformers import set_seed
 
     prompts = [row["input_ids"] for row in encoded.rows]
-    batch = min(settings.batch_size, len(prompts))
+    batch = whole_batch("ppo", settings.batch_size, len(prompts))
     steps = math.ceil(len(prompts) * settings.epochs / batch)
     folder, resume = job.open_checkpoints("ppo", settings)
     set_seed(job.seed)  # adapters are drawn at random
@@ -89,7 +89,7 @@ def make_trainer(
 ) -> Trainer:
     """Return the trainer of ``policy``, its value model and its reward model (in the folder ``reward``)."""
     modules: dict[str, nn.Module] = {"policy": policy}
-    scorer = load_scorer(job.start, reward, job.seed).to(accelerator.device).eval()
+    scorer = load_scorer(job.start, reward, job.seed, settings).to(accelerator.device).eval()
     frozen_reward = Frozen(Scorer(scorer.requires_grad_(False)))
     if settings.value == "model" and settings.lora_rank:
         # The value model starts as the reward model: with adapters, the weights beneath them are shared.
@@ -97,11 +97,11 @@ def make_trainer(
         modules["value"] = Scorer(_with_adapters(scorer, settings))
         frozen_reward = Frozen(Scorer(scorer, head), lambda: without_adapters(scorer))
     elif settings.value == "model":
-        modules["value"] = Scorer(load_scorer(job.start, reward, job.seed))
+        modules["value"] = Scorer(load_scorer(job.start, reward, job.seed, settings))
     if settings.lora_rank:
         reference = Frozen(policy, lambda: without_adapters(policy))
     else:
-        start = load_policy(job.start).to(accelerator.device).requires_grad_(False)
+        start = load_policy(job.start, settings).to(accelerator.device).requires_grad_(False)
         reference = Frozen(Policy(start, settings.temperature, job.start.pad).eval())
     rules = UpdateRules(
         kl=settings.kl,
@@ -118,11 +118,29 @@ def _learner(name: str, module: nn.Module, settings: Ppo, accelerator: Accelerat
 
     # Fused: each weight is read and written once, and nothing of a model's size is held beside the moments.
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=0.0, fused=True)
+    optimizer = make_optimizer(trained, settings)
     schedule = get_linear_schedule_with_warmup(optimizer, warmup_steps(settings.warmup_ratio, steps), steps)
     # Without dropout: what is trained is then the distribution that is sampled.
     prepared, wrapped = accelerator.prepare(module.eval(), optimizer)
     return Learner(name, prepared, wrapped, schedule)
+
+
+def make_optimizer(trained: list[nn.Parameter], settings: Ppo) -> torch.optim.Optimizer:
+    """Return the optimiser that the settings name."""
+    common: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": 0.0}
+    if settings.optimiser == "adamw":
+        return torch.optim.AdamW(trained, fused=True, **common)
+    from importlib import import_module
+
+    names = {
+        "adamw_8bit": "AdamW8bit",
+        "paged_adamw": "PagedAdamW32bit",
+        "paged_adamw_8bit": "PagedAdamW8bit",
+    }
+    made: torch.optim.Optimizer = getattr(import_module("bitsandbytes.optim"), names[settings.optimiser])(
+        trained, **common
+    )
+    return made
 
 
 def _sample(
@@ -150,7 +168,7 @@ def _sample(
 
 def _policy_model(job: Job, settings: Ppo) -> PreTrainedModel:
     """Return the start, with adapters if they are asked for."""
-    model = without_sampling_defaults(load_policy(job.start))
+    model = without_sampling_defaults(load_policy(job.start, settings))
     config = lora_config(settings)
     if config is None:
         return model

@@ -1,0 +1,128 @@
+"""People's verdicts on battles of the test set, and the leaderboard on their scale."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from arena_learning.core import ArenaError, Paths
+from arena_learning.importers import has_winner, records, winner_of
+from arena_learning.leaderboard.standing import standing
+from arena_learning.params import Params
+from arena_learning.rating import RatingParams, TooFewVerdictsError, calibrate
+from arena_learning.schema import NO_WINNER, HumanVerdict, Instruction, read_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NEEDED = "needed: instruction_id, model_a, model_b, and winner (model_a, model_b, tie, or the like)"
+
+
+class HumanVerdicts(NamedTuple):
+    """People's verdicts on battles of the leaderboard.
+
+    Attributes:
+        rows: the verdicts.
+        passed: number of rows that are not about this leaderboard, by reason.
+    """
+
+    rows: list[HumanVerdict]
+    passed: dict[str, int]
+
+    def frame(self) -> pd.DataFrame:
+        """Return the verdicts in the columns of `rating.rate`."""
+        import pandas as pd
+
+        rows = [(v.model_a, v.model_b, v.winner, v.instruction_id) for v in self.rows]
+        return pd.DataFrame(rows, columns=["model_a", "model_b", "winner", "prompt_id"])
+
+
+def read_human_verdicts(params: Params, paths: Paths) -> HumanVerdicts | None:
+    """Read the file ``evaluate.human_verdicts``; None if there is none.
+
+    Rows about other instructions or contestants than the test set's are counted and passed over, and so are rows
+    without a winner.
+
+    Raises:
+        ArenaError: the file is missing, a row is malformed, or none is about this leaderboard.
+    """
+    name = params.evaluate.human_verdicts
+    if not name:
+        return None
+    path = paths.user_file(name, "evaluate.human_verdicts", outside=params.files_outside)
+    if not path.is_file():
+        raise ArenaError(
+            f"no such file: {name}",
+            where="params.yaml, evaluate.human_verdicts",
+            hint="give a file of people's verdicts, or remove the key",
+        )
+    asked = {i.id for i in read_rows(paths.split("test"), Instruction)}
+    passed: Counter[str] = Counter()
+    rows = []
+    for row in _read(path, passed):
+        if row.instruction_id not in asked:
+            passed["an instruction that is not in the test set"] += 1
+        elif not {row.model_a, row.model_b} <= set(params.contestants):
+            passed["a contestant that is not on the leaderboard"] += 1
+        else:
+            rows.append(row)
+    if not rows:
+        raise ArenaError(
+            "no verdict in it is about this leaderboard",
+            where=str(path),
+            hint=f"passed over: {dict(passed)}; {_NEEDED}" if passed else _NEEDED,
+        )
+    return HumanVerdicts(rows, dict(sorted(passed.items())))
+
+
+def _read(path: Path, passed: Counter[str]) -> list[HumanVerdict]:
+    rows = []
+    for record in records(path):
+        if not has_winner(record.fields):
+            raise ArenaError("no column for the winner", where=record.where, hint=_NEEDED)
+        winner = winner_of(record)
+        if winner is None:
+            passed[NO_WINNER] += 1
+            continue
+        a, b = record.text("model_a"), record.text("model_b")
+        if a == b:
+            raise ArenaError(f"{a!r} meets itself", where=record.where, hint=_NEEDED)
+        asked = record.text("instruction_id", "prompt_id")
+        rows.append(HumanVerdict(instruction_id=asked, model_a=a, model_b=b, winner=winner))
+    return rows
+
+
+def calibrated_board(
+    frame: pd.DataFrame, human: HumanVerdicts, how: RatingParams, params: Params
+) -> dict[str, Any]:
+    """Return one judge's ratings on the scale of human verdicts.
+
+    Args:
+        frame: the judge's scored battles (`schedule.battles_frame`).
+        human: people's verdicts on some of them.
+        how: how the plain leaderboard rates.
+        params: the rounds and the anchor.
+
+    Returns:
+        ``ratings``, ``gain`` and ``steps`` (`standing.standing`), a rating also with its number of human ``verdicts``;
+        what `rating.Calibrated` says of them; ``passed_over``. Or ``problem`` alone with ``passed_over``, where the
+        verdicts are too few.
+    """
+    try:
+        found = calibrate(frame, human.frame(), how)
+    except TooFewVerdictsError as error:
+        return {"problem": str(error), "passed_over": human.passed}
+    board = standing(found.result, params)
+    board["ratings"] = [{**r, "verdicts": found.by_model[r["model"]]} for r in board["ratings"]]
+    return {
+        **board,
+        "power": found.power,
+        "worth": found.worth,
+        "verdicts": found.verdicts,
+        "instructions": found.prompts,
+        "agreement": found.agreement,
+        "unmatched": found.unmatched,
+        "left_out": list(found.left_out),
+        "passed_over": human.passed,
+    }

@@ -1,0 +1,101 @@
+"""Instructions of one's own for a new project: read by `arena import`'s readers, with the answers that they bring."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from arena_learning.core import ArenaError, write_text
+from arena_learning.importers import import_files, records
+from arena_learning.params import suggested
+from arena_learning.pool import read_pool
+from arena_learning.project.shipped import shipped
+from arena_learning.schema import Instruction
+
+
+class StarterPool(NamedTuple):
+    """The instructions that a new project starts with, and the files to copy.
+
+    Attributes:
+        size: number of different instructions.
+        rubrics: whether any instruction has a rubric.
+        references: whether any instruction has a reference answer.
+        own: whether they are the user's.
+        answers: files of recorded answers by contestant.
+        file: the pool, as JSON Lines of `Instruction`.
+    """
+
+    size: int
+    rubrics: bool
+    references: bool
+    own: bool
+    answers: dict[str, Path]
+    file: Path
+
+    def copy_to(self, root: Path) -> list[str]:
+        """Copy pool and answers below ``root``; files that exist stay. Return the written paths."""
+        wanted = {"data/pool.jsonl": self.file}
+        wanted |= {f"data/opponents/{name}.jsonl": path for name, path in self.answers.items()}
+        if not self.own:
+            wanted |= {name: shipped(name) for name in ("data/README.md", "data/judge_labels.jsonl")}
+        written = [name for name in wanted if not (root / name).exists()]
+        for name in written:
+            write_text(root / name, wanted[name].read_text(encoding="utf-8"))
+        return written
+
+
+@contextmanager
+def starter_pool(file: Path | None) -> Iterator[StarterPool]:
+    """Yield the user's pool, or the shipped one without a ``file``; imported files last as long as the block.
+
+    Args:
+        file: a pool (JSON Lines of `Instruction`), or any table that `arena import` reads.
+
+    Raises:
+        ArenaError: the file cannot be read, or it brings no instructions.
+    """
+    if file is None:
+        answers = {path.stem: path for path in sorted(shipped("data/opponents").glob("*.jsonl"))}
+        yield _facts(shipped("data/pool.jsonl"), answers, own=False)
+        return
+    if _is_pool(file):
+        yield _facts(file, {}, own=True)
+        return
+    with TemporaryDirectory() as folder:
+        out = Path(folder)
+        import_files("parquet" if file.suffix == ".parquet" else "jsonl", [file], out)
+        if not (out / "instructions.jsonl").is_file():
+            raise ArenaError(
+                "the file has no instructions",
+                where=str(file),
+                hint="give a file with a column such as instruction, prompt or conversation",
+            )
+        answers = {
+            suggested(path.stem) or "answers": path for path in sorted((out / "answers").glob("*.jsonl"))
+        }
+        yield _facts(out / "instructions.jsonl", answers, own=True)
+
+
+def _facts(file: Path, answers: dict[str, Path], *, own: bool) -> StarterPool:
+    pool = read_pool(file)
+    references = any(one.reference for one in pool) or not own  # the shipped ones stand in a file of answers
+    size = len({" ".join(" ".join(turn.content for turn in one.turns).lower().split()) for one in pool})
+    return StarterPool(size, any(one.rubric for one in pool), references, own, answers, file)
+
+
+def _is_pool(file: Path) -> bool:
+    """Whether a file has rows of `Instruction`: no other table has the field ``turns`` beside ``id`` alone."""
+    if file.suffix != ".jsonl" or not file.is_file():
+        return False
+    first = next(iter(records(file)), None)
+    return first is not None and first.has("turns") and first.fields.keys() <= set(Instruction.model_fields)
+
+
+def copy_answers(source: Path, out: Path) -> None:
+    """Copy a file of recorded answers into the project."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, out)

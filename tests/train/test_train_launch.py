@@ -1,0 +1,295 @@
+"""Trainings in two processes (gloo, on the CPU) end as in one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from arena_learning.core import ArenaError
+from arena_learning.params import Train
+from arena_learning.train import train_round
+from tiny import build_tiny_model, write_preferences, write_sft
+
+pytestmark = pytest.mark.torch
+
+REPOSITORY = Path(__file__).parents[2]
+# Eleven rows of many lengths: with a batch of 4, the last step of an epoch has three rows, which two cannot share evenly.
+QUESTIONS = [f"What is {n} and {n}?" + " Tell me more." * (n % 4) for n in range(11)]
+SFT = [(question, "The planet is Mars." * (1 + n % 3)) for n, question in enumerate(QUESTIONS)]
+PAIRS = [(question, "Two and two is four." * (1 + n % 2), "No.") for n, question in enumerate(QUESTIONS)]
+TWO = {"kind": "accelerate", "processes": 2}
+
+
+@pytest.fixture(scope="module")
+def lively(tmp_path_factory):
+    """A model that says anything: untied and untrained."""
+    return build_tiny_model(tmp_path_factory.mktemp("lively") / "base", tied=False)
+
+
+def optimiser(**over):
+    few = {"epochs": 2, "learning_rate": 1e-3, "batch_size": 4, "device_batch_size": 2, "max_length": 128}
+    return few | over
+
+
+@pytest.fixture
+def train(lively, tmp_path):
+    """Train the lively model: `train(method, launch, {...})` gives the report and the folder."""
+    write_sft(tmp_path / "sft.jsonl", SFT)
+    write_preferences(tmp_path / "preferences.jsonl", PAIRS)
+
+    def run(method, launch, settings, *, init=lively, **top):
+        name = f"{method}-{launch.get('processes', 1)}"
+        params = {"device": "cpu", "launch": launch, method: settings, **top}
+        report = train_round(
+            method,
+            init=init,
+            out=tmp_path / name,
+            sft=tmp_path / "sft.jsonl",
+            preferences=tmp_path / "preferences.jsonl",
+            params=Train.model_validate(params),
+            seed=1,
+            checkpoints=tmp_path / "checkpoints",
+        )
+        return report, tmp_path / name
+
+    run.folder = tmp_path
+    return run
+
+
+def weights(folder):
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def check_equal(one, two):
+    """Compare two results: rows, steps, each step's loss, weights."""
+    import torch
+
+    (report, folder), (other, again) = one, two
+    assert (report.cost.processes, other.cost.processes) == (1, 2)
+    assert [phase.rows for phase in report.phases] == [phase.rows for phase in other.phases]
+    for phase, same in zip(report.phases, other.phases, strict=True):
+        assert phase.steps == same.steps
+        assert len(phase.curve) == len(same.curve) > 0
+        for point, twin in zip(phase.curve, same.curve, strict=True):
+            assert twin["step"] == point["step"]
+            assert twin["loss"] == pytest.approx(point["loss"], abs=1e-4)
+            assert twin["lr"] == pytest.approx(point["lr"])
+    ours, theirs = weights(folder), weights(again)
+    assert ours.keys() == theirs.keys()
+    moved = max(
+        float((ours[name] - start).abs().max()) for name, start in weights(folder.parent / "start").items()
+    )
+    assert moved > 1e-3
+    for name, tensor in ours.items():
+        torch.testing.assert_close(theirs[name], tensor, atol=2e-4, rtol=1e-3)
+    assert report.weight_change.after_saving == pytest.approx(other.weight_change.after_saving, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("sft", optimiser()),
+        ("sft", optimiser(device_batch_size=1, lora_rank=4)),
+        ("dpo", optimiser()),
+        ("dpo", optimiser(device_batch_size=4)),
+        ("ppo", optimiser(max_tokens=6, epochs=1, reward=optimiser(batch_size=6, device_batch_size=3))),
+    ],
+    ids=["sft", "sft-lora", "dpo", "dpo-whole", "ppo"],
+)
+def test_two_processes_end_as_one(train, lively, method, settings):
+    (train.folder / "start").symlink_to(lively)
+    check_equal(train(method, {}, settings), train(method, TWO, settings))
+    assert not (train.folder / "checkpoints").exists()
+
+
+def online_project(root, model):
+    """Write what a round of RLOO without battles reads: parameters, a split, and no answers of opponents."""
+    rows = (REPOSITORY / "data" / "pool.jsonl").read_text(encoding="utf-8").splitlines()
+    instructions = [json.loads(row) for row in rows[:6]]
+    for one in instructions:
+        one["rubric"] = [point for point in one["rubric"] if point["kind"] != "semantic"]
+    (root / "data" / "prepared").mkdir(parents=True)
+    lines = [json.dumps(one) + "\n" for one in instructions]
+    (root / "data" / "prepared" / "d3.jsonl").write_text("".join(lines), encoding="utf-8")
+    (root / "data" / "rounds" / "rloo-i1").mkdir(parents=True)
+    (root / "data" / "rounds" / "rloo-i1" / "responses.jsonl").touch()
+    (root / "models").mkdir()
+    (root / "models" / "base").symlink_to(model)
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    settings = {"judge": "rubric", "monitor": "content", "max_tokens": 10, "group": 2} | optimiser(
+        max_length=400
+    )
+    params["train"] = {"device": "cpu", "rloo": settings}
+    params["rounds"] = {"rloo-i1": {"index": 0, "method": "rloo", "split": "d3", "target": "none"}}
+    params["rounds"]["rloo-i1"] |= {"init": "base", "threshold": 0.0}
+    (root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    return params
+
+
+def test_rloo_judges_whole_groups_in_each_process(lively, tmp_path):
+    from arena_learning.core import find_project
+    from arena_learning.params import parse_params
+    from arena_learning.train import train_named
+
+    raw = online_project(tmp_path, lively)
+    paths = find_project(tmp_path)
+    reports = []
+    for launch in ({}, TWO):
+        raw["train"]["launch"] = launch
+        reports.append(train_named("rloo-i1", parse_params(raw, "test"), paths))
+        reports[-1]["weights"] = weights(paths.model("rloo-i1"))
+    one, two = reports
+    assert (one["cost"]["processes"], two["cost"]["processes"]) == (1, 2)
+    assert one["cost"]["judged"] > 0  # and what the second training sampled alike is in the store
+    first, same = one["phases"][0], two["phases"][0]
+    assert first["rows"] == same["rows"]
+    assert first["figures"]["sampled"] == same["figures"]["sampled"]
+    for point, twin in zip(first["curve"], same["curve"], strict=True):
+        assert twin["reward"] == pytest.approx(point["reward"], abs=1e-3)
+        assert twin["loss"] == pytest.approx(point["loss"], abs=1e-3)
+    moved = max(float((tensor - two["weights"][name]).abs().max()) for name, tensor in one["weights"].items())
+    assert moved < 1e-3
+
+
+def worker(rank):
+    """Return the process id of a worker of this rank that this process has started."""
+    for entry in Path("/proc").iterdir():
+        try:
+            words, names = ((entry / file).read_bytes().split(b"\0") for file in ("cmdline", "environ"))
+            started = b"arena_learning.train.worker" in words and b"accelerate.commands.launch" not in words
+            if started and f"RANK={rank}".encode() in names:
+                return int(entry.name)
+        except (OSError, ValueError):
+            continue
+    return 0
+
+
+def kill_at_a_checkpoint(folder, rank):
+    """Kill a worker as soon as a training below ``folder`` has written its third checkpoint."""
+    while not list(folder.glob("checkpoints/*/checkpoint-3/trainer_state.json")):
+        time.sleep(0.05)
+    os.kill(worker(rank), signal.SIGKILL)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the process in /proc, which Linux has")
+def test_a_process_that_dies_ends_the_stage_and_the_next_run_goes_on(train, lively):
+    settings = optimiser(epochs=4)
+    whole, folder = train("sft", {}, settings)
+    killer = threading.Thread(target=kill_at_a_checkpoint, args=(train.folder, 1), daemon=True)
+    killer.start()
+    with pytest.raises(ArenaError, match=r"process 1 of 2 ended by signal 9") as caught:
+        train("sft", TWO, settings, checkpoint_minutes=0)
+    killer.join()
+    assert "goes on from the last checkpoint" in caught.value.hint
+    assert not (train.folder / "sft-2").exists()
+    report, again = train("sft", TWO, settings, checkpoint_minutes=0)
+    assert report.cost.resumed_from["sft"] >= 3
+    assert [p["step"] for p in report.curve()] == [p["step"] for p in whole.curve()]
+    for point, twin in zip(whole.curve(), report.curve(), strict=True):
+        assert twin["loss"] == pytest.approx(point["loss"], abs=1e-3)
+    for name, tensor in weights(folder).items():
+        assert float((weights(again)[name] - tensor).abs().max()) < 2e-3
+
+
+def test_an_error_of_a_process_is_the_stages(train, lively, tmp_path):
+    import shutil
+
+    from safetensors.torch import save_file
+
+    broken = shutil.copytree(lively, tmp_path / "broken")
+    tensors = weights(broken)
+    tensors["model.norm.weight"][0] = float("nan")
+    save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ArenaError, match="training has diverged") as caught:
+        train("sft", TWO, optimiser(), init=broken)
+    assert "lower learning_rate" in caught.value.hint
+    assert not (tmp_path / "sft-2").exists()
+
+
+def test_what_cannot_be_launched_is_said_before_anything_starts(train, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArenaError, match=r"train\.sft\.batch_size: 5 rows cannot be divided among 2"):
+        train("sft", TWO, optimiser(batch_size=5))
+    with pytest.raises(ArenaError, match="no such file"):
+        train("sft", {**TWO, "config": "gone.yaml"}, optimiser())
+    (tmp_path / "two.yaml").write_text("distributed_type: MULTI_GPU\nnum_machines: 2\n")
+    with pytest.raises(ArenaError, match="num_machines is 2"):
+        train("sft", {**TWO, "config": "two.yaml"}, optimiser())
+    (tmp_path / "fsdp.yaml").write_text("distributed_type: FSDP\n")
+    with pytest.raises(ArenaError, match="ppo samples from the whole model"):
+        train("ppo", {**TWO, "config": "fsdp.yaml"}, optimiser(reward=optimiser()))
+    with pytest.raises(ValueError, match="inprocess is one process"):
+        train("sft", {"processes": 2}, optimiser())
+
+
+def test_a_step_is_cut_into_parts_of_the_same_loss():
+    """The mean of the parts' means, each times its weight, is the mean of the means of one process's groups."""
+    from arena_learning.train.shared_batches import cut_step
+
+    losses = [3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0]
+    # Groups of 4: (3 + 1 + 4 + 1) / 4 = 2.25 and (5 + 9 + 2) / 3 = 16/3; their mean is 3.791667.
+    for part, parts in ((4, 2), (2, 4), (2, 6), (1, 8)):
+        found = cut_step(range(7), 4, part, parts)
+        assert len(found) == parts
+        assert sorted(row for one in found if one.weight for row in one.rows) == list(range(7))
+        mean = sum(one.weight * sum(losses[row] for row in one.rows) / len(one.rows) for one in found) / parts
+        assert mean == pytest.approx(3.791667, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("batch", "device", "processes", "wanted"),
+    [(128, 4, 8, (4, 4)), (8, 8, 2, (4, 1)), (8, 2, 4, (2, 1)), (8, 1, 3, (1, 3)), (12, 3, 2, (3, 2))],
+)
+def test_the_batch_is_the_whole_one_however_many_share_it(batch, device, processes, wanted):
+    from arena_learning.train.arguments import TrainingPlan
+
+    one = TrainingPlan(device, batch // device, 10)
+    plan = one.shared(processes)
+    assert (plan.device_batch, plan.accumulation) == wanted
+    assert (plan.steps, plan.step_rows, plan.group) == (10, batch, device)
+    assert plan.device_batch * plan.accumulation * processes >= batch
+
+
+STAGE = """
+import sys
+from pathlib import Path
+from arena_learning.params import Train
+from arena_learning.train import train_round
+folder = Path(sys.argv[1])
+settings = {"epochs": 4000, "batch_size": 4, "max_length": 128, "launch": {"kind": "accelerate", "processes": 2}}
+train_round(
+    "sft", init=Path(sys.argv[2]), out=folder / "out", sft=folder / "sft.jsonl", preferences=folder / "none",
+    params=Train.model_validate({"device": "cpu", "checkpoint_minutes": 0, "sft": settings}),
+    seed=1, checkpoints=folder / "checkpoints",
+)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes in /proc, which Linux has")
+def test_the_processes_end_with_the_stage_that_was_killed(lively, tmp_path):
+    write_sft(tmp_path / "sft.jsonl", SFT)
+    stage = subprocess.Popen(
+        [sys.executable, "-c", STAGE, str(tmp_path), str(lively)], stderr=subprocess.DEVNULL
+    )
+    while not list(tmp_path.glob("checkpoints/sft/checkpoint-*/trainer_state.json")):
+        assert stage.poll() is None
+        time.sleep(0.1)
+    running = [worker(0), worker(1)]
+    assert all(running)
+    stage.kill()
+    stage.wait()
+    until = time.monotonic() + 60
+    while any(Path(f"/proc/{number}").exists() for number in running) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert not any(Path(f"/proc/{number}").exists() for number in running)
