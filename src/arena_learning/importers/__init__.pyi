@@ -1,5 +1,5 @@
 from .conversations import OddError
-from .instructions import FoundInstruction, read_instructions
+from .instructions import FoundInstruction, iter_instructions
 from .pairs import CONVERSATION, INSTRUCTION, LabelledPair, exchange_of, has_winner, winner_of
 from .run import import_files
 from .source import Record, files_of, is_lines, parsed, records
@@ -16,8 +16,8 @@ __all__ = [
     "has_winner",
     "import_files",
     "is_lines",
+    "iter_instructions",
     "parsed",
-    "read_instructions",
     "records",
     "winner_of",
 ]

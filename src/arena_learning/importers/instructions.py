@@ -61,7 +61,7 @@ class FoundInstruction(NamedTuple):
     own: bool = False
 
 
-def read_instructions(
+def iter_instructions(
     path: Path, bad: Callable[[ArenaError], None], passed: Counter[str]
 ) -> Iterator[FoundInstruction]:
     """Yield the instructions of a file, of a folder of files, or of a saved data set.
@@ -82,7 +82,7 @@ def read_instructions(
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp()) / "flan.jsonl"
         >>> _ = file.write_text('{"inputs": "Name a river.", "targets": "The Rhine."}')
-        >>> [found] = read_instructions(file, print, Counter())
+        >>> [found] = iter_instructions(file, print, Counter())
         >>> found.instruction.source, found.instruction.text
         ('flan', 'Name a river.')
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from arena_learning.core import ArenaError
-from arena_learning.importers import FoundInstruction, files_of, read_instructions
+from arena_learning.importers import FoundInstruction, files_of, iter_instructions
 from arena_learning.schema import Instruction, parse_criterion
 
 _SHOWN = 20  # malformed rows that the card names
@@ -55,7 +55,7 @@ class PoolFiles:
                 self.first_malformed.append(f"{error.where}: {error.what}")
 
         before = len(self.instructions)
-        for found in read_instructions(path, bad, self.passed):
+        for found in iter_instructions(path, bad, self.passed):
             try:
                 self._add(found)
             except ArenaError as error:
