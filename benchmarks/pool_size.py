@@ -287,7 +287,8 @@ def scored(
     # So are two copies of one benchmark item: the second is a duplicate of the first.
     twins = [row for row in dropped if "item" == kinds[row["id"]] == kinds.get(row["like"])]
     taken = {row["id"] for row in [*own, *twins]}
-    kinds = {name: kind for name, kind in kinds.items() if name not in {row["id"] for row in twins}}
+    gone = {row["id"] for row in twins}
+    kinds = {name: kind for name, kind in kinds.items() if name not in gone}
     dropped = [row for row in dropped if row["id"] not in taken]
     planted, reasons = Counter(kinds.values()), Counter(row["reason"] for row in dropped)
     hits = Counter((kinds[row["id"]], row["reason"]) for row in dropped)
