@@ -300,9 +300,7 @@ def scored(
         recall, precision = found / max(planted[kind], 1), found / max(reasons[reason], 1)
         good &= recall >= GOAL and precision >= GOAL
         print(f"{kind:10} {planted[kind]:8} {found:8} {recall:8.4f} {precision:10.4f}")
-    print(
-        f"not counted above: {len(own)} of an overlap with the pool's own held-out rows, {len(twins)} copies of one item"
-    )
+    print(f"not counted above: {len(own)} overlaps with own held-out rows, {len(twins)} copies of one item")
     for kind in ("alike", "quarter", "plain"):
         lost = {reason: n for (of, reason), n in hits.items() if of == kind}
         print(f"{kind:10} {planted[kind]:8} dropped: {lost or 'none'}")
