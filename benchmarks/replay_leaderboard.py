@@ -33,7 +33,8 @@ from arena_learning.judge.health import judge_health
 from arena_learning.judge.play import Pairing, play_games
 from arena_learning.judge.replay import ReplayJudge
 from arena_learning.leaderboard.style import measure_styles, with_styles
-from arena_learning.pool.read import read_answers, read_pool
+from arena_learning.pool.instructions import read_pool
+from arena_learning.pool.read import read_answers
 from arena_learning.rating import (
     RatingParams,
     TooFewVerdictsError,

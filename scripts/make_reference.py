@@ -63,6 +63,7 @@ rubric are described with [the judges](judges.md#rubric-criteria).
 | file | rows |
 |---|---|
 | `data/pool.jsonl`, `data/prepared/SPLIT.jsonl` | [Instruction](#instruction) |
+| `data/prepared/dropped.jsonl` | `{"id": "cook-007", "like": "", "note": "2 characters", "reason": "too short"}` |
 | `data/rounds/ROUND/responses.jsonl`, `data/arena/responses/CONTESTANT.jsonl` | [Response](#response) |
 | `games.jsonl` in `data/rounds/ROUND` and `data/arena` | [Game](#game) |
 | `battles.jsonl` in the same folders | [Battle](#battle) |

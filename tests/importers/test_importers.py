@@ -13,7 +13,8 @@ from arena_learning.core.errors import ArenaError
 from arena_learning.engines.recorded import RecordedEngine
 from arena_learning.importers.run import KINDS, import_files
 from arena_learning.judge.replay import ReplayJudge
-from arena_learning.pool.read import read_answers, read_pool
+from arena_learning.pool.instructions import read_pool
+from arena_learning.pool.read import read_answers
 from arena_learning.rating import RatingParams, rate, read_battles
 from arena_learning.schema.row_files import read_rows
 from arena_learning.schema.rows import RecordedVerdict

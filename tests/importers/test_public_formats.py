@@ -17,7 +17,8 @@ from arena_learning.engines.recorded import RecordedEngine
 from arena_learning.importers.run import import_files
 from arena_learning.judge.audit.labelled import read_labelled
 from arena_learning.judge.replay import ReplayJudge
-from arena_learning.pool.read import read_answers, read_pool
+from arena_learning.pool.instructions import read_pool
+from arena_learning.pool.read import read_answers
 from arena_learning.rating import read_battles
 
 KAGGLE = [

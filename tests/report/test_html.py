@@ -194,3 +194,45 @@ def test_a_leaderboard_says_how_independent_its_judge_is(make_params):
     params = parse_params(raw, "the test")
     assert "(rloo-i1); its word counts for less" in role_sentence("reference", params)
     assert "(dpo-i1); its word counts for less" in role_sentence("rubric", params)
+
+
+def test_the_pool_says_what_was_removed_and_why_and_its_texts_stay_text(tmp_path):
+    params, paths = build(tmp_path)
+    assert "No pool has been prepared yet." in make_report(params, paths).read_text(encoding="utf-8")
+    hostile = "<img src=x onerror=alert(1)> \u202e {{ 7 * 7 }} <script>alert('y')</script>"
+    card = {
+        "read": 40,
+        "dropped": {"near duplicate": 3, "of another version": 1, "too short": 6},
+        "splits": {"d1": 20, "d2": 0, "test": 8},
+        "unused": 2,
+        "malformed": 1,
+        "first_malformed": [f"x.jsonl, line 4: {hostile}"],
+        "passed_over": {f"a conversation with a turn of '{hostile}'": 2},
+        "sources": {hostile: 40},
+        "examples": {
+            "near duplicate": [
+                {
+                    "id": "q1",
+                    "note": "Jaccard 0.91",
+                    "text": hostile,
+                    "like": "q0",
+                    "like_text": "The <b>first</b>",
+                }
+            ]
+        },
+    }
+    write_json(paths.prepare_card, card)
+    page = make_report(params, paths).read_text(encoding="utf-8")
+    reader = Reader()
+    reader.feed(page)
+    said = " ".join(" ".join(reader.text).split())
+    assert "40 instructions read, 28 in use , 2 left over. 1 malformed row passed over." in said
+    assert "near duplicate 3 7.5 % Its word 3-grams are those of an earlier one" in said
+    assert (
+        said.index("too short 6 15.0 %") < said.index("near duplicate 3") < said.index("of another version 1")
+    )
+    assert "Removed as near duplicate: examples q1: Jaccard 0.91" in said
+    assert "The <b>first</b>" in said
+    assert not [tag for tag, attributes in reader.tags if attributes.get("src") == "x"]
+    assert "alert('y')" not in page
+    assert "\u202e" not in page

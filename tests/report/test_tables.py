@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 from click.testing import CliRunner
+from synthetic_project import build
 
 from arena_learning.cli.main import cli
+from arena_learning.core import ArenaError, read_json
 from arena_learning.core.tables import Table, table_markdown
 from arena_learning.leaderboard.ratings import make_leaderboard
+from arena_learning.pool import fingerprint
 from arena_learning.report.phrases import elo, format_number, gain_sentence, percent, score
 from arena_learning.report.tables import leaderboard_markdown, leaderboard_text
+from arena_learning.schema import Instruction, read_rows, write_rows
 
 
 def rating(model, value, lower, upper, wins, ties, losses, ranks):
@@ -193,3 +197,14 @@ def test_an_adaptive_board_says_what_its_intervals_hold_for(project):
     )
     make_leaderboard(params, paths)
     assert (paths.leaderboard.read_bytes(), paths.elo_plot.read_bytes()) == before
+
+
+def test_battles_of_another_test_set_are_refused(tmp_path):
+    params, paths = build(tmp_path)
+    test = read_rows(paths.split("test"), Instruction)
+    said = read_json(paths.leaderboard)["test_set"]
+    assert said == {"instructions": len(test), "fingerprint": fingerprint(test)}
+    write_rows(paths.split("test"), test[1:])
+    with pytest.raises(ArenaError, match="battles of another test set: 1 of their instructions") as caught:
+        make_leaderboard(params, paths)
+    assert test[0].id in caught.value.what

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "repro": ("repro:command", "Run `dvc repro`; say what will run and how much is left."),
     "inputs": ("stages:inputs", "Write digests of the files that params.yaml names, so that DVC sees edits."),
     "prepare": ("stages:prepare", "Filter, deduplicate, decontaminate and split the instruction pool."),
+    "embed": ("stages:embed", "Compute the pool's sentence embeddings ahead of `arena prepare`."),
     "weights": ("stages:weights", "Write the base model's folder."),
     "battle": ("stages:battle", "Let a round's target and opponents answer its split."),
     "judge": ("stages:judge", "Judge a round's battles in both orders."),

@@ -34,6 +34,18 @@ def prepare(as_json: bool) -> None:
     run_stage("prepare", None, prepare_pool, as_json=as_json)
 
 
+@click.command("embed")
+@json_option
+def embed(as_json: bool) -> None:
+    """Compute the pool's sentence embeddings ahead of `arena prepare`, which then only looks them up.
+
+    They are kept by text in .arena/embeddings for all later runs. After a kill, the next call computes only the rest.
+    """
+    from arena_learning.pool import embed_pool
+
+    run_stage("embed", None, embed_pool, as_json=as_json)
+
+
 @click.command("weights")
 @json_option
 def weights(as_json: bool) -> None:

@@ -85,6 +85,11 @@ class Paths:
         """Data card of stage prepare: how many instructions were kept and dropped, with reasons."""
         return self.root / "data" / "prepared" / "card.json"
 
+    @property
+    def dropped(self) -> Path:
+        """The instructions that stage prepare dropped: a row each, with the reason."""
+        return self.root / "data" / "prepared" / "dropped.jsonl"
+
     def round(self, name: str) -> Path:
         """The folder of one round's data."""
         return self.root / "data" / "rounds" / name

@@ -21,7 +21,8 @@ from arena_learning.schema import (
     read_winner,
 )
 
-INSTRUCTION = ("instruction", "prompt", "question", "input")
+INSTRUCTION = ("instruction", "prompt", "question", "input", "inputs")
+SYSTEM = ("system", "system_prompt")
 CONVERSATION = ("turns", "messages", "conversation", "conversations")
 WINNER = ("winner", "label")
 _ANSWERS = tuple(
@@ -195,7 +196,7 @@ def instruction_of(record: Record) -> list[dict[str, str]] | None:
     ):  # Alpaca's format: the input that the instruction refers to is a separate field
         text += "\n\n" + record.text("input")
     turns = [{"role": "user", "content": text}]
-    system = record.fields.get("system")
+    system = next((record.fields[n] for n in SYSTEM if record.has(n)), None)
     return (
         [{"role": "system", "content": system}, *turns]
         if isinstance(system, str) and system.strip()

@@ -1,4 +1,4 @@
-"""Reads records from JSON, JSON Lines, CSV and Parquet files, gzipped or not, each with its file and line."""
+"""Reads records from JSON, JSON Lines, CSV, Parquet and Arrow files, each with its file and line."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from arena_learning.core import (
     open_text,
     read_whole_text,
 )
+from arena_learning.importers.arrow import Items, arrow_rows, parquet_rows, unlisted
 
 csv.field_size_limit(2**31 - 1)  # an answer may be longer than the default limit of 128 KiB
 _HALF = re.compile("[\ud800-\udfff]")
@@ -31,10 +32,10 @@ _KINDS = {
     ".csv": "csv",
     ".tsv": "csv",
     ".parquet": "parquet",
+    ".arrow": "arrow",
 }
-_BATCH = 1024  # rows of Parquet per batch: conversations are long
 _ID = re.compile(r"[^\w.:-]+")
-FORMATS = "json, jsonl, csv, tsv, parquet, or one of the first four with .gz"
+FORMATS = "json, jsonl, csv, tsv, parquet, arrow, or one of the first four with .gz"
 
 
 class Record(NamedTuple):
@@ -120,7 +121,7 @@ def stop(error: ArenaError) -> None:
 
 
 def records(path: Path, bad: Callable[[ArenaError], None] = stop) -> Iterator[Record]:
-    """Yield the records of a file, or of all files of a known format in a folder.
+    """Yield the records of a file, or of all files of a known format in a folder, a saved data set for example.
 
     Args:
         path: the file or folder.
@@ -130,13 +131,16 @@ def records(path: Path, bad: Callable[[ArenaError], None] = stop) -> Iterator[Re
         ArenaError: the file is missing, cannot be read or has an unknown format; or raised by ``bad``.
     """
     if path.is_dir():
-        files = sorted(f for f in path.rglob("*") if f.is_file() and _format(f))
-        if not files:
-            raise ArenaError("the folder has no files to import", where=str(path), hint=f"formats: {FORMATS}")
-        for file in files:
+        for file in files_of(path):
             yield from records(file, bad)
         return
-    readers = {"parquet": _parquet, "csv": _csv, "json": _json, "jsonl": _lines}
+    readers: dict[str, Callable[[Path, Callable[[ArenaError], None]], Items]] = {
+        "parquet": lambda file, _: parquet_rows(file),
+        "arrow": lambda file, _: arrow_rows(file),
+        "csv": _csv,
+        "json": _json,
+        "jsonl": _lines,
+    }
     if (kind := _format(path)) not in readers:
         raise ArenaError("unknown file format", where=str(path), hint=f"formats: {FORMATS}")
     for where, item in readers[kind](path, bad):
@@ -144,6 +148,20 @@ def records(path: Path, bad: Callable[[ArenaError], None] = stop) -> Iterator[Re
             yield Record(where, item)
         else:
             bad(ArenaError("expected a JSON object", where=where))
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files that `records` reads: ``path`` itself, or those of a known format in a folder, sorted.
+
+    Raises:
+        ArenaError: the folder has none.
+    """
+    if not path.is_dir():
+        return [path]
+    files = sorted(f for f in path.rglob("*") if f.is_file() and _format(f) and not unlisted(f))
+    if not files:
+        raise ArenaError("the folder has no files to import", where=str(path), hint=f"formats: {FORMATS}")
+    return files
 
 
 def other_files(path: Path) -> int:
@@ -162,9 +180,6 @@ def is_lines(path: Path) -> bool:
 def _format(path: Path) -> str:
     name = path.name.lower().removesuffix(".gz")
     return _KINDS.get(Path(name).suffix, "")
-
-
-Items = Iterator[tuple[str, Any]]
 
 
 def _lines(path: Path, bad: Callable[[ArenaError], None]) -> Items:
@@ -242,33 +257,6 @@ def _csv_rows(
         if cells and not head:
             yield reader.line_num + dialect.before, cells
         head = False
-
-
-def _parquet(path: Path, bad: Callable[[ArenaError], None]) -> Items:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as table:
-            number = 0
-            for batch in table.iter_batches(batch_size=_BATCH):
-                for row in _without_times(batch).to_pylist():
-                    number += 1
-                    yield f"{path}, row {number}", row
-    except FileNotFoundError:
-        raise ArenaError("no such file", where=str(path)) from None
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise ArenaError(f"not Parquet: {(str(error).splitlines() or ['?'])[0]}", where=str(path)) from None
-
-
-def _without_times(batch: Any) -> Any:
-    """Return a batch with its times as text: no importer reads them, and Python's times have no nanoseconds."""
-    import pyarrow as pa
-
-    columns = [
-        column.cast(pa.string()) if pa.types.is_temporal(column.type) else column for column in batch.columns
-    ]
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def parsed(text: str, where: str) -> Any:

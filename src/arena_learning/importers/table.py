@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Any
 
 from arena_learning.core import ArenaError, canonical
 from arena_learning.importers.collect import Collected, Vote
 from arena_learning.importers.conversations import OddError, read_conversation
+from arena_learning.importers.instructions import EXTRA, ID, is_derived, row_extra, row_id
 from arena_learning.importers.pairs import (
     CONVERSATION,
     INSTRUCTION,
     SIDES,
+    SYSTEM,
     WINNER,
     Exchange,
     conversation_name,
@@ -30,29 +31,11 @@ from arena_learning.importers.pairs import (
 from arena_learning.importers.source import Record
 from arena_learning.schema import NO_WINNER, ONE_HOT, VotedWinner
 
-ANSWER = ("text", "response", "output", "answer", "completion")
+ANSWER = ("text", "response", "output", "answer", "completion", "targets")
+COMPLETIONS = "completions"
+_NOBODY = "an answer of nobody named (--contestant names one)"
 CONTESTANT = ("contestant", "model", "generator", "model_id")
-ID = (
-    "instruction_id",
-    "prompt_id",
-    "question_id",
-    "conversation_id",
-    "conversation_hash",
-    "id",
-    "uid",
-)
 JUDGE = ("judge", "annotator")
-EXTRA = ("category", "source", "language", "difficulty", "reference")
-_DIFFICULTIES = ("easy", "medium", "hard", "unknown")
-# LMSYS and WildChat give the language by name.
-_LANGUAGES = dict(
-    pair.split(":")
-    for pair in (
-        "english:en chinese:zh russian:ru german:de french:fr spanish:es japanese:ja portuguese:pt italian:it "
-        "korean:ko arabic:ar polish:pl vietnamese:vi turkish:tr indonesian:id dutch:nl ukrainian:uk hindi:hi "
-        "persian:fa czech:cs"
-    ).split()
-)
 _ANOTHER = "another {} in the same row"
 _PREFERENCE_SIDES = ("chosen", "rejected")
 _SCORES = ("score_{}", "{}_score", "{}-score", "rating_{}", "{}_rating", "{}-rating", "{}.score", "{}.rating")
@@ -61,7 +44,9 @@ _BOTH = [form.format(side) for form in (*_SCORES, *_MODELS) for side in _PREFERE
 _SAID = (INSTRUCTION, CONVERSATION, SIDES, WINNER, ANSWER, ONE_HOT, _BOTH, _PREFERENCE_SIDES)
 _SIDES = frozenset(SIDES)
 READ = frozenset(
-    {"system", "model_a", "model_b", "count", "weight"}.union(*_SAID, CONTESTANT, ID, JUDGE, EXTRA)
+    {*SYSTEM, COMPLETIONS, "model_a", "model_b", "count", "weight"}.union(
+        *_SAID, CONTESTANT, ID, JUDGE, EXTRA
+    )
 )
 
 
@@ -94,13 +79,31 @@ def _take_plain(record: Record, found: Collected, contestant: str) -> None:
     if turns is not None:
         _add_instruction(record, found, turns)
         used = True
-    if any(isinstance(record.fields.get(n), str) for n in ANSWER):
+    if isinstance(record.fields.get(COMPLETIONS), list):
+        _take_completions(record, found, turns)
+    elif any(isinstance(record.fields.get(n), str) for n in ANSWER):
+        if used and not contestant and record.fields.keys().isdisjoint(CONTESTANT):
+            found.passed[_NOBODY] += 1  # Alpaca, OpenOrca and FLAN name no author
+            return
         text = record.text(*ANSWER)
         found.add_answer(
-            record, _id(record, turns), _contestant(record, contestant), text, soft=_derived(record)
+            record, row_id(record, turns), _contestant(record, contestant), text, soft=is_derived(record)
         )
         used = True
     found.passed["no instruction, answer or vote"] += not used
+
+
+def _take_completions(record: Record, found: Collected, turns: list[dict[str, str]] | None) -> None:
+    """Add the answers in a list of completions, each with its model and response (UltraFeedback)."""
+    for number, item in enumerate(record.fields[COMPLETIONS], 1):
+        if not isinstance(item, dict):
+            raise ArenaError(f"completion {number} is no JSON object", where=record.where)
+        one = Record(record.where, item)
+        if one.first(*ANSWER) is None or one.first(*CONTESTANT) is None:
+            found.passed["a completion without a model or a response"] += 1
+            continue
+        key = row_id(record, turns)
+        found.add_answer(record, key, _contestant(one, ""), one.text(*ANSWER), soft=is_derived(record))
 
 
 def _take_conversation(record: Record, name: str, found: Collected, contestant: str) -> None:
@@ -120,10 +123,10 @@ def _take_conversation(record: Record, name: str, found: Collected, contestant: 
     if not text.strip():
         found.passed["an empty answer"] += 1
     elif not contestant and record.first(*CONTESTANT) is None:
-        found.passed["an answer of nobody named (--contestant names one)"] += 1
+        found.passed[_NOBODY] += 1
     else:
         who = _contestant(record, contestant)
-        found.add_answer(record, _id(record, turns), who, text, soft=_derived(record))
+        found.add_answer(record, row_id(record, turns), who, text, soft=is_derived(record))
 
 
 def _take_vote(record: Record, found: Collected, judge: str) -> None:
@@ -143,7 +146,7 @@ def _take_vote(record: Record, found: Collected, judge: str) -> None:
         odd = error
     known = turns is not None or any(record.has(n) for n in ID)
     if len(names) == 2 and winner is not None:
-        prompt = _id(record, turns) if known else ""
+        prompt = row_id(record, turns) if known else ""
         found.add_vote(Vote(names[0], names[1], winner, prompt, *_repeats(record)))
     if odd:
         raise odd
@@ -173,7 +176,7 @@ def _add_exchange(
     if len(names) == 2:
         for name, answer in zip(names, exchange.answers, strict=True):
             if answer is not None:
-                found.add_answer(record, _id(record, exchange.turns), name, answer, soft=True)
+                found.add_answer(record, row_id(record, exchange.turns), name, answer, soft=True)
     else:
         found.passed["an answer of nobody named"] += 2 - missing
     if winner is None or missing:
@@ -201,7 +204,7 @@ def _take_preference(record: Record, found: Collected, judge: str) -> None:
     if one == two:
         one, two = _PREFERENCE_SIDES  # both answers are of one model: its name does not distinguish them
     scores = _scores(record)
-    key = _id(record, exchange.turns)
+    key = row_id(record, exchange.turns)
     for name, answer in zip((one, two), exchange.answers, strict=True):
         assert answer is not None
         found.add_answer(record, key, name, answer, soft=True)
@@ -236,10 +239,10 @@ def _add_pair(record: Record, found: Collected, exchange: Exchange, winner: Vote
     assert one is not None
     assert two is not None
     alone = len(turns) == 1
-    extra = _extra(record, found)
+    extra = row_extra(record, found.passed)
     found.add_pair(
         record,
-        id=_id(record, turns),
+        id=row_id(record, turns),
         instruction=turns[0]["content"] if alone else "",
         turns=() if alone else turns,
         response_a=one,
@@ -265,34 +268,9 @@ def _by(record: Record, judge: str, found: Collected) -> bool:
 
 
 def _add_instruction(record: Record, found: Collected, turns: list[dict[str, str]]) -> None:
-    found.add_instruction(record, id=_id(record, turns), turns=turns, **_extra(record, found))
+    found.add_instruction(record, id=row_id(record, turns), turns=turns, **row_extra(record, found.passed))
 
 
 def _contestant(record: Record, contestant: str) -> str:
     name = record.first(*CONTESTANT)
     return contestant if contestant and name is None else record.text(*([name] if name else CONTESTANT))
-
-
-def _extra(record: Record, found: Collected) -> dict[str, Any]:
-    extra = {n: record.fields[n] for n in EXTRA if isinstance(record.fields.get(n), str) and record.fields[n]}
-    if extra.get("difficulty", "unknown") not in _DIFFICULTIES:
-        found.passed["a difficulty other than easy, medium, hard"] += 1
-        del extra["difficulty"]
-    if "language" in extra:
-        extra["language"] = _LANGUAGES.get(extra["language"].lower(), extra["language"])
-    return extra
-
-
-def _derived(record: Record) -> bool:
-    """Return whether the id is derived from the text: then the same instruction may occur more than once."""
-    return record.first(*ID) is None
-
-
-def _id(record: Record, turns: list[dict[str, str]] | None) -> str:
-    if (name := record.first(*ID)) is not None:
-        return record.id(name)
-    if turns is None:
-        return record.id(*ID)  # there is no id: this raises the error
-    alone = len(turns) == 1
-    text = turns[0]["content"] if alone else canonical(turns)
-    return f"i-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

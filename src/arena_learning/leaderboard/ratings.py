@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from arena_learning.core import Paths, read_json, words, write_json
+from arena_learning.core import ArenaError, Paths, read_json, words, write_json
 from arena_learning.judge import repetition
 from arena_learning.leaderboard.evaluate import Responses, read_arena_battles, read_arena_responses
 from arena_learning.leaderboard.human import HumanVerdicts, calibrated_board, read_human_verdicts
@@ -17,8 +17,9 @@ from arena_learning.leaderboard.schedule import battles_frame
 from arena_learning.leaderboard.standing import gains, rating_params
 from arena_learning.leaderboard.style import Styles, measure_styles, style_board
 from arena_learning.params import Params
+from arena_learning.pool import fingerprint
 from arena_learning.rating import RatingResult, Stop, rate
-from arena_learning.schema import Battle
+from arena_learning.schema import Battle, Instruction, read_rows
 
 # What the intervals of a leaderboard hold for, as reports/leaderboard.json states it.
 _KINDS: Mapping[Stop, str] = {
@@ -31,11 +32,15 @@ def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
     """Rate the contestants on the test set, write the leaderboard and return it.
 
     ``ratings`` and ``gain`` are the first judge's; ``boards`` holds all judges'; ``monitors`` the records of
-    `monitors.all_monitors`.
+    `monitors.all_monitors`; ``test_set`` the number of test instructions and their fingerprint.
+
+    Raises:
+        ArenaError: a file is missing, or there are battles of instructions that are not in the test set.
     """
     responses = read_arena_responses(params.contestants, paths)
     health = read_json(paths.arena_metrics)
     arena = read_arena_battles(paths)
+    test_set = _test_set(arena, paths)
     stop: Stop = "adaptive" if params.evaluate.schedule == "adaptive" else "fixed"
     styles = measure_styles(responses) if params.evaluate.style else {}
     human = read_human_verdicts(params, paths)
@@ -46,6 +51,7 @@ def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
     answers = {c: _answer_stats(c, responses) for c in params.contestants}
     first = boards[params.evaluate.judges[0]]
     table = {
+        "test_set": test_set,
         "ratings": first["ratings"],
         "gain": first["gain"],
         "steps": first["steps"],
@@ -59,6 +65,21 @@ def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
     write_json(paths.leaderboard, table)
     _write_tables(first, params, paths)
     return table
+
+
+def _test_set(arena: Mapping[str, Sequence[Battle]], paths: Paths) -> dict[str, Any]:
+    """Return the test set's size and fingerprint; refuse battles of another one."""
+    test = read_rows(paths.split("test"), Instruction)
+    names = {one.id for one in test}
+    others = {b.instruction_id for battles in arena.values() for b in battles} - names
+    if others:
+        raise ArenaError(
+            f"battles of another test set: {len(others)} of their instructions are not in this one, "
+            f"such as '{min(others)}'",
+            where=str(paths.arena_battles),
+            hint="run `arena evaluate` again: ratings of two test sets do not compare",
+        )
+    return {"instructions": len(test), "fingerprint": fingerprint(test)}
 
 
 def judge_leaderboard(

@@ -1,6 +1,8 @@
 from .embeddings import Embedder, shared_embedder
-from .prepare import HELD_OUT, prepare_pool
-from .read import RecordedAnswer, read_pool, read_recorded
+from .evaluation_sets import fingerprint
+from .instructions import pool_files, read_pool
+from .prepare import HELD_OUT, embed_pool, prepare_pool
+from .read import RecordedAnswer, read_recorded
 from .split import draw, seeded_rank
 
 __all__ = [
@@ -8,6 +10,9 @@ __all__ = [
     "Embedder",
     "RecordedAnswer",
     "draw",
+    "embed_pool",
+    "fingerprint",
+    "pool_files",
     "prepare_pool",
     "read_pool",
     "read_recorded",

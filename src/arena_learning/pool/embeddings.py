@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from arena_learning.core import ArenaError, without_progress_bars
+from arena_learning.core import ArenaError, Progress, without_progress_bars
 from arena_learning.store import VectorStore
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ Vectors = npt.NDArray[np.float32]
 # Of texts of like length, little is padding: in batches of 16 a tenth, in 64 sorted by characters nearly half.
 _BATCH = 16
 _SAVED = 512  # texts between two saves
+_SORTED = 8192  # texts sorted by length at once: their tokens lie in memory
 _KEPT = 100_000  # vectors in memory: 150 MB and their texts
 _DECIMALS = 5
 
@@ -85,7 +86,38 @@ class Embedder:
         self._known |= {text: found[text] for text in new}
         return np.stack([found[text] for text in texts])
 
-    def _look_up(self, texts: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
+    def blocks(self, texts: Sequence[str], size: int) -> Iterator[Vectors]:
+        """Yield the vectors of ``texts`` in blocks of ``size``, so that memory need not hold them all.
+
+        With a file, all missing vectors are computed before the first block, see `compute_missing`.
+
+        Raises:
+            ArenaError: as in `embed`.
+        """
+        self.compute_missing(texts)
+        for start in range(0, len(texts), size):
+            yield self.embed(texts[start : start + size])
+
+    def compute_missing(self, texts: Sequence[str]) -> int:
+        """Compute and save the vectors that the file lacks; return their number.
+
+        They are saved every few hundred texts: after a kill, the next call computes only the rest. A line on standard
+        error shows the rate and the time left. Without a file nothing is done.
+
+        Raises:
+            ArenaError: as in `embed`.
+        """
+        if not self._file:
+            return 0
+        missing = VectorStore(self._file, _vectors_name()).missing(texts)
+        with Progress("embeddings", len(missing), "texts") as progress:
+            for start in range(0, len(missing), _SORTED):
+                self._look_up(missing[start : start + _SORTED], progress)
+        return len(missing)
+
+    def _look_up(
+        self, texts: Sequence[str], progress: Progress | None = None
+    ) -> dict[str, npt.NDArray[np.float32]]:
         """Return the vectors of ``texts`` from the file, and compute and save those that it lacks."""
         remembered = VectorStore(self._file, _vectors_name()) if self._file else None
         found = remembered.get(texts) if remembered else {}
@@ -101,6 +133,8 @@ class Embedder:
             }
             if remembered:
                 remembered.put(computed)
+            if progress:
+                progress.advance(len(part))
             found |= computed
         return found
 

@@ -2,64 +2,75 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 
-from datasketch import MinHash, MinHashLSH
-
-from arena_learning.core import with_single_spaces
+from arena_learning.core import Progress
 from arena_learning.params import Filters
+from arena_learning.pool.checks import (
+    TOXIC_WORDS,
+    LanguageIdentifier,
+    TokenCounter,
+    WordList,
+    folded_text,
+    toxic_scores,
+)
+from arena_learning.pool.near_duplicates import NearDuplicates
 from arena_learning.schema import Instruction
 
-_PERMUTATIONS = 128
 
+@dataclass(frozen=True, order=True, slots=True)
+class Dropped:
+    """A dropped instruction.
 
-class Dropped(NamedTuple):
-    """A dropped instruction, the reason, and the instruction that it duplicates or resembles, if any."""
+    Attributes:
+        id: the instruction.
+        reason: the filter that dropped it.
+        like: the instruction or held-out item that it duplicates or resembles; empty if none.
+        note: what the filter saw: a word, a number, a language.
+    """
 
     id: str
     reason: str
     like: str = ""
+    note: str = field(default="", compare=False)
 
 
 def filter_instructions(
-    instructions: Sequence[Instruction], filters: Filters
+    instructions: Sequence[Instruction], filters: Filters, flagged: Collection[str] = ()
 ) -> tuple[list[Instruction], list[Dropped]]:
     """Apply the filters in the paper's order: content, length, prefix, exact and near duplicates, language.
 
-    Of two duplicates the earlier one is kept. Returns the kept instructions and the dropped ones.
+    Of two duplicates the earlier one is kept.
+
+    Args:
+        instructions: the pool.
+        filters: which instructions are dropped.
+        flagged: ids of the instructions that their source has flagged as toxic.
+
+    Returns:
+        The kept instructions and the dropped ones.
+
+    Raises:
+        ArenaError: a model or a package that a filter needs is missing.
     """
-    dropped: list[Dropped] = []
+    texts = [folded_text(conversation_text(one)) for one in instructions]
+    checks = _Checks(instructions, filters, flagged)
+    earlier = _Earlier(instructions, texts, filters)
     kept: list[Instruction] = []
-    texts: dict[str, str] = {}
-    prefixes: dict[str, str] = {}
-    blocked = [word for b in filters.blocked if (word := folded_text(b))]
-    near = _NearDuplicates(filters.near_duplicate) if filters.near_duplicate else None
-    for instruction in instructions:
-        folded = folded_text(conversation_text(instruction))
-        prefix = instruction.turns[-1].content[: filters.same_prefix]
-        reason, like = "", ""
-        if any(re.search(rf"(?<!\w){re.escape(b)}(?!\w)", folded) for b in blocked):
-            reason = "blocked"
-        elif len(instruction.turns[-1].content.strip()) < filters.min_chars:
-            reason = "too short"
-        elif filters.same_prefix and prefix in prefixes:
-            reason, like = "same prefix", prefixes[prefix]
-        elif folded in texts:
-            reason, like = "exact duplicate", texts[folded]
-        elif near and (twin := near.find(instruction.id, folded)):
-            reason, like = "near duplicate", twin
-        elif instruction.language not in filters.languages:
-            reason = "language"
-        if reason:
-            dropped.append(Dropped(instruction.id, reason, like))
-            continue
-        texts[folded] = prefixes[prefix] = instruction.id
-        if near:
-            near.add(instruction.id, folded)
-        kept.append(instruction)
+    dropped: list[Dropped] = []
+    with Progress("filters", len(instructions), "instructions") as progress:
+        for number, (instruction, text) in enumerate(zip(instructions, texts, strict=True)):
+            verdict = (
+                checks.content(number, text) or earlier.duplicate(number, text) or checks.language(number)
+            )
+            if verdict:
+                dropped.append(verdict)
+            else:
+                earlier.keep(number, text)
+                kept.append(instruction)
+            progress.advance()
     return kept, dropped
 
 
@@ -68,47 +79,88 @@ def conversation_text(instruction: Instruction) -> str:
     return "\n".join(turn.content for turn in instruction.turns)
 
 
-def folded_text(text: str) -> str:
-    """Return ``text`` in lower case, in Unicode form NFC, with single spaces.
+class _Checks:
+    """The filters that look at one instruction alone."""
 
-    In scripts without spaces between words, each character becomes a word, so that blocked words and near duplicates
-    are found in them too.
+    def __init__(
+        self, instructions: Sequence[Instruction], filters: Filters, flagged: Collection[str]
+    ) -> None:
+        self._pool, self._filters = instructions, filters
+        self._flagged = frozenset(flagged) if filters.flagged else frozenset()
+        self._blocked = WordList(filters.blocked)
+        self._toxic = WordList(TOXIC_WORDS if filters.toxic_words else ())
+        self._tokens = TokenCounter(filters.tokenizer) if filters.max_tokens else None
+        self._identifier = LanguageIdentifier() if filters.language_by == "text" else None
+        self._scores = (
+            toxic_scores(
+                [conversation_text(one) for one in instructions], filters.toxic_model, filters.toxic_labels
+            )
+            if filters.toxic_model
+            else []
+        )
 
-    Example:
-        >>> folded_text("Der  HIMMEL\\nist 蓝色")
-        'der himmel ist 蓝 色'
-    """
-    return " ".join(with_single_spaces(unicodedata.normalize("NFC", text.lower())).split())
+    def content(self, number: int, folded: str) -> Dropped | None:
+        """Return why an instruction is dropped for its content or length, if it is."""
+        one, filters = self._pool[number], self._filters
+        last = one.turns[-1].content.strip()
+        if one.id in self._flagged:
+            return Dropped(one.id, "flagged by its source")
+        if word := self._blocked.find(folded):
+            return Dropped(one.id, "blocked", note=word)
+        if word := self._toxic.find(folded):
+            return Dropped(one.id, "toxic word", note=word)
+        if self._scores and self._scores[number] >= filters.toxic_score:
+            return Dropped(one.id, "toxic by the classifier", note=f"{self._scores[number]:.2f}")
+        if len(last) < filters.min_chars:
+            return Dropped(one.id, "too short", note=f"{len(last)} characters")
+        if self._tokens and (tokens := self._tokens.more_than(conversation_text(one), filters.max_tokens)):
+            return Dropped(one.id, "too long", note=f"{tokens} tokens")
+        return None
+
+    def language(self, number: int) -> Dropped | None:
+        """Return that an instruction is in another language, if it is."""
+        one = self._pool[number]
+        said, note = one.language, one.language
+        if self._identifier:
+            # The user's words decide: a question about a foreign text is often answered in the text's language.
+            code, probability = self._identifier.identify(one.text)
+            if code and probability >= self._filters.language_sure:
+                said, note = code, f"{code} {probability:.2f}"
+        return None if said in self._filters.languages else Dropped(one.id, "language", note=note)
 
 
-class _NearDuplicates:
-    """Finds texts whose word 3-grams have an estimated Jaccard similarity of at least the threshold."""
+class _Earlier:
+    """The filters that compare an instruction with the earlier ones that were kept."""
 
-    def __init__(self, threshold: float) -> None:
-        # The index misses some pairs at its threshold and rejects thresholds near 1. So it gets a lower one and
-        # proposes too many candidates, which `find` checks.
-        self._lsh = MinHashLSH(threshold=min(0.9, 0.9 * threshold), num_perm=_PERMUTATIONS)
-        self._threshold = threshold
-        self._hashes: dict[str, MinHash] = {}
+    def __init__(self, instructions: Sequence[Instruction], texts: Sequence[str], filters: Filters) -> None:
+        self._pool, self._filters = instructions, filters
+        self._texts: dict[bytes, int] = {}
+        self._prefixes: dict[str, int] = {}
+        threshold = filters.near_duplicate
+        self._near = NearDuplicates(texts, len(texts), threshold) if threshold else None
 
-    def find(self, key: str, text: str) -> str:
-        """Return the key of the most similar earlier text, or an empty string."""
-        digest = self._hash(text)
-        near = [(digest.jaccard(self._hashes[k]), k) for k in self._lsh.query(digest)]
-        close = [pair for pair in near if pair[0] >= self._threshold]
-        return max(close)[1] if close else ""
+    def duplicate(self, number: int, folded: str) -> Dropped | None:
+        """Return which earlier instruction makes this one a duplicate, if one does."""
+        one = self._pool[number]
+        if self._filters.same_prefix and (twin := self._prefixes.get(self._prefix(number))) is not None:
+            return Dropped(one.id, "same prefix", self._pool[twin].id, self._prefix(number))
+        if (twin := self._texts.get(_digest(folded))) is not None:
+            return Dropped(one.id, "exact duplicate", self._pool[twin].id)
+        if self._near and (near := self._near.find(number)):
+            return Dropped(one.id, "near duplicate", self._pool[near[0]].id, f"Jaccard {near[1]:.2f}")
+        return None
 
-    def add(self, key: str, text: str) -> None:
-        digest = self._hashes[key] = self._hash(text)
-        self._lsh.insert(key, digest)
+    def keep(self, number: int, folded: str) -> None:
+        """Compare later instructions with this one."""
+        self._texts[_digest(folded)] = number
+        if self._filters.same_prefix:
+            self._prefixes[self._prefix(number)] = number
+        if self._near:
+            self._near.keep(number)
 
-    def _hash(self, text: str) -> MinHash:
-        digest = MinHash(num_perm=_PERMUTATIONS, seed=1)
-        digest.update_batch(sorted(gram.encode() for gram in _grams(text.split())))
-        return digest
+    def _prefix(self, number: int) -> str:
+        return self._pool[number].turns[-1].content[: self._filters.same_prefix]
 
 
-def _grams(tokens: Sequence[str], size: int = 3) -> Iterable[str]:
-    if len(tokens) < size:
-        return {" ".join(tokens)}
-    return {" ".join(tokens[i : i + size]) for i in range(len(tokens) - size + 1)}
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

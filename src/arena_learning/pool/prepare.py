@@ -2,121 +2,175 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
-import numpy as np
-
-from arena_learning.core import ArenaError, Paths, write_json
-from arena_learning.params import NONE, SPLITS, Params
+from arena_learning.core import ArenaError, Paths, canonical, write_json, write_text
+from arena_learning.params import NONE, SPLITS, Filters, Params
+from arena_learning.pool.card import PreparedPool, choose_examples
+from arena_learning.pool.contamination import drop_contaminated
 from arena_learning.pool.embeddings import Embedder, shared_embedder
-from arena_learning.pool.filters import Dropped, conversation_text, filter_instructions
-from arena_learning.pool.read import read_answers, read_pool, with_references
-from arena_learning.pool.split import draw
+from arena_learning.pool.evaluation_sets import choose_test_set, fingerprint, read_difficulties
+from arena_learning.pool.filters import conversation_text, filter_instructions
+from arena_learning.pool.instructions import PoolFiles, read_benchmarks
+from arena_learning.pool.read import read_answers, with_references
+from arena_learning.pool.split import draw, fill_in_order
 from arena_learning.schema import Instruction, write_rows
 
 HELD_OUT = ("validation", "test")
-
-
-class PreparedPool(NamedTuple):
-    """The prepared pool.
-
-    Attributes:
-        splits: instructions by split (``d0`` to ``d9``, ``validation``, ``test``).
-        dropped: dropped instructions with reasons.
-        read: number of instructions that were read.
-        unused: ids of instructions that are left over.
-    """
-
-    splits: dict[str, list[Instruction]]
-    dropped: list[Dropped]
-    read: int
-    unused: list[str]
-
-    def card(self) -> dict[str, Any]:
-        """Return the counts of the data card: read = dropped + in splits + unused."""
-        return {
-            "read": self.read,
-            "dropped": dict(sorted(Counter(d.reason for d in self.dropped).items())),
-            "splits": {name: len(rows) for name, rows in self.splits.items()},
-            "unused": len(self.unused),
-            "categories": {
-                name: dict(sorted(Counter(i.category for i in rows).items()))
-                for name, rows in self.splits.items()
-                if rows
-            },
-            "multi_turn": {n: sum(i.multi_turn for i in rows) for n, rows in self.splits.items() if rows},
-            "dropped_rows": [d._asdict() for d in sorted(self.dropped)],
-        }
+_DRAWN = ("test", "validation")  # the order of the draws
 
 
 def prepare_pool(params: Params, paths: Paths) -> dict[str, Any]:
     """Write the prepared files and return the data card.
 
     Raises:
-        ArenaError: a malformed row in the pool, or too few instructions for the splits.
+        ArenaError: a malformed row in the pool, a model or package that a filter needs is missing, or too few
+            instructions for the splits.
     """
     pool = params.pool
-    outside = params.files_outside
-    instructions = read_pool(paths.user_file(pool.instructions, "pool.instructions", outside=outside))
+    files, benchmarks = _read(params, paths)
+    instructions = files.instructions
     if pool.references:
-        answers = read_answers(paths.user_file(pool.references, "pool.references", outside=outside))
-        instructions = with_references(instructions, answers)
-    prepared = split_pool(instructions, params, shared_embedder(paths.vectors))
+        place = paths.user_file(pool.references, "pool.references", outside=params.files_outside)
+        instructions = with_references(instructions, read_answers(place))
+    prepared = split_pool(
+        instructions,
+        params.model_copy(update={"pool": pool.model_copy(update={"filters": _placed(pool.filters, paths)})}),
+        shared_embedder(paths.vectors),
+        flagged=files.flagged,
+        benchmarks=benchmarks,
+        difficulties=_difficulties(params, paths),
+    )
     for name, rows in prepared.splits.items():
         write_rows(paths.split(name), sorted(rows, key=lambda i: i.id))
     for path in (paths.split(NONE), paths.sft(NONE), paths.preferences(NONE)):
         write_rows(path, [])
-    card = prepared.card()
+    lines = [canonical(asdict(row)) + "\n" for row in sorted(prepared.dropped)]
+    write_text(paths.dropped, "".join(lines))
+    test_set = {"kind": pool.test_set, "fingerprint": fingerprint(prepared.splits["test"])}
+    card = {**files.card(), "benchmarks": len(benchmarks), **prepared.card(), "test_set": test_set}
     write_json(paths.prepare_card, card)
     return card
 
 
+def embed_pool(params: Params, paths: Paths) -> dict[str, int]:
+    """Compute and save the embeddings that `prepare_pool` will need, so that it only looks them up.
+
+    A killed call goes on where it was, and a text that any earlier run embedded is not embedded again.
+
+    Returns:
+        Numbers of texts: ``texts`` in all, ``computed`` now.
+
+    Raises:
+        ArenaError: as in `prepare_pool`.
+    """
+    files, benchmarks = _read(params, paths)
+    filters = _placed(params.pool.filters, paths)
+    kept, _ = filter_instructions(files.instructions, filters, files.flagged)
+    kept, _ = drop_contaminated(kept, benchmarks, _lexical(filters))
+    texts = list(dict.fromkeys(conversation_text(one) for one in [*kept, *benchmarks]))
+    return {"texts": len(texts), "computed": shared_embedder(paths.vectors).compute_missing(texts)}
+
+
 def split_pool(
-    instructions: Sequence[Instruction], params: Params, embedder: Embedder | None = None
-) -> PreparedPool:
-    """Filter the pool, draw test and validation set, decontaminate the rest against them, draw the splits."""
-    pool, seed = params.pool, params.seed
-    kept, dropped = filter_instructions(instructions, pool.filters)
-    splits: dict[str, list[Instruction]] = {}
-    for name, size in (("test", pool.test), ("validation", pool.validation)):
-        splits[name], kept = draw(kept, size, seed, name)
-        _demand(name, size, len(splits[name]))
-    held_out = splits["test"] + splits["validation"]
-    filters = pool.filters
-    kept, contaminated = decontaminate(kept, held_out, filters.contamination, filters.nearest, embedder)
-    for name in SPLITS:
-        size = pool.splits.get(name, 0)
-        splits[name], kept = draw(kept, size, seed, name)
-        _demand(name, size, len(splits[name]))
-    return PreparedPool(splits, dropped + contaminated, len(instructions), [i.id for i in kept])
-
-
-def decontaminate(
     instructions: Sequence[Instruction],
-    held_out: Sequence[Instruction],
-    threshold: float,
-    nearest: int,
+    params: Params,
     embedder: Embedder | None = None,
-) -> tuple[list[Instruction], list[Dropped]]:
-    """Drop instructions with a cosine of at least ``threshold`` to a held-out one or among its ``nearest`` (0: off)."""
-    if not instructions or not held_out or not (threshold or nearest):
-        return list(instructions), []
-    embedder = embedder or shared_embedder()
-    ours = embedder.embed([conversation_text(i) for i in instructions])
-    theirs = embedder.embed([conversation_text(i) for i in held_out])
-    similarity = ours @ theirs.T
-    close: dict[int, tuple[str, int]] = {}
-    if threshold:
-        for row in np.flatnonzero(similarity.max(axis=1) >= threshold):
-            close[int(row)] = ("contamination", int(similarity[row].argmax()))
-    for column in range(similarity.shape[1]) if nearest else ():
-        for row in np.argsort(-similarity[:, column], kind="stable")[:nearest]:
-            close.setdefault(int(row), ("nearest to a held-out item", column))
-    kept = [instruction for row, instruction in enumerate(instructions) if row not in close]
-    dropped = [Dropped(instructions[r].id, reason, held_out[c].id) for r, (reason, c) in close.items()]
-    return kept, dropped
+    *,
+    flagged: Collection[str] = (),
+    benchmarks: Sequence[Instruction] = (),
+    difficulties: Mapping[str, float] | None = None,
+) -> PreparedPool:
+    """Filter the pool, hold out test and validation set, decontaminate the rest against them, fill the splits.
+
+    Args:
+        instructions: the pool.
+        params: filters, sizes and seed.
+        embedder: computes sentence embeddings; by default the process's shared one.
+        flagged: ids of instructions that their source has flagged as toxic.
+        benchmarks: items that neither the splits nor the held-out sets may be close to.
+        difficulties: rated difficulties by id, for test sets of hard instructions.
+
+    Raises:
+        ArenaError: too few instructions, or a model or package that a filter needs is missing.
+    """
+    pool, filters = params.pool, params.pool.filters
+    kept, dropped = filter_instructions(instructions, filters, flagged)
+    kept, known = drop_contaminated(kept, benchmarks, filters, embedder)
+    splits, kept = _hold_out(kept, params, difficulties or {}, embedder)
+    held_out = [item for name in _DRAWN for item in splits[name]]
+    kept, close = drop_contaminated(kept, held_out, filters, embedder)
+    sizes = {name: pool.splits.get(name, 0) for name in SPLITS}
+    if pool.split_by == "hash":
+        order = {instruction.id: number for number, instruction in enumerate(instructions)}
+        filled, kept = fill_in_order(sorted(kept, key=lambda i: order[i.id]), sizes, params.seed)
+        splits |= filled
+    else:
+        for name, size in sizes.items():
+            splits[name], kept = draw(kept, size, params.seed, name) if size else ([], kept)
+    for name, size in sizes.items():
+        _demand(name, size, len(splits[name]))
+    dropped = [*dropped, *known, *close]
+    examples = choose_examples(dropped, instructions, [*held_out, *benchmarks], params.seed)
+    return PreparedPool(splits, dropped, len(instructions), [i.id for i in kept], examples)
+
+
+def _hold_out(
+    kept: list[Instruction], params: Params, difficulties: Mapping[str, float], embedder: Embedder | None
+) -> tuple[dict[str, list[Instruction]], list[Instruction]]:
+    """Return the test and the validation set, and the rest."""
+    pool = params.pool
+    sizes = {"test": pool.test, "validation": pool.validation}
+    if pool.split_by == "hash":
+        # The rows for training take their turns too, or the first rows of the pool would all be held out.
+        splits, rest = fill_in_order(kept, {**sizes, "train": sum(pool.splits.values())}, params.seed)
+        rest = [*splits.pop("train"), *rest]
+    else:
+        splits, rest = {}, kept
+        if pool.test_set != "draw":
+            splits["test"], rest = choose_test_set(rest, pool, params.seed, difficulties, embedder)
+        for name in (name for name in _DRAWN if name not in splits):
+            splits[name], rest = draw(rest, sizes[name], params.seed, name)
+    for name in _DRAWN:
+        _demand(name, sizes[name], len(splits[name]))
+    return splits, rest
+
+
+def _read(params: Params, paths: Paths) -> tuple[PoolFiles, list[Instruction]]:
+    """Return the pool's files and the benchmark items that params.yaml names."""
+    pool, outside = params.pool, params.files_outside
+    files = PoolFiles()
+    files.read(paths.user_file(pool.instructions, "pool.instructions", outside=outside), strict=pool.strict)
+    places = [paths.user_file(name, "pool.benchmarks", outside=outside) for name in pool.benchmarks]
+    return files, read_benchmarks(places, strict=pool.strict)
+
+
+def _difficulties(params: Params, paths: Paths) -> dict[str, float]:
+    name = params.pool.difficulties
+    return (
+        read_difficulties(paths.user_file(name, "pool.difficulties", outside=params.files_outside))
+        if name
+        else {}
+    )
+
+
+def _placed(filters: Filters, paths: Paths) -> Filters:
+    """Return the filters with the paths of models that lie in the project; other names are hub ids."""
+    names = {name: getattr(filters, name) for name in ("tokenizer", "toxic_model")}
+    return filters.model_copy(
+        update={
+            name: str(paths.root / value)
+            for name, value in names.items()
+            if value and (paths.root / value).exists()
+        }
+    )
+
+
+def _lexical(filters: Filters) -> Filters:
+    """Return the filters without those that need embeddings."""
+    return filters.model_copy(update={"contamination": 0.0, "nearest": 0})
 
 
 def _demand(name: str, wanted: int, drawn: int) -> None:

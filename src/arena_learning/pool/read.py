@@ -1,4 +1,4 @@
-"""Reads the pool and recorded answers: checks each row, refuses duplicate ids, adds references."""
+"""Reads recorded answers: checks each row, refuses an instruction that is answered twice, adds references."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ConfigDict, Field
 
 from arena_learning.core import ArenaError, SplitAnswer, split_text
-from arena_learning.schema import Instruction, Row, numbered_rows, parse_criterion
+from arena_learning.schema import Instruction, Row, numbered_rows
 
 
 class RecordedAnswer(Row):
@@ -28,38 +28,6 @@ class RecordedAnswer(Row):
     def said(self) -> SplitAnswer:
         """The thought and the answer."""
         return SplitAnswer(self.thought, self.text) if self.thought else split_text(self.text)
-
-
-def read_pool(path: Path) -> list[Instruction]:
-    """Read and check the instructions of ``path``.
-
-    Raises:
-        ArenaError: a malformed row or rubric criterion, a duplicate id, or no rows; with file and line.
-
-    Example:
-        >>> import tempfile
-        >>> file = Path(tempfile.mkdtemp()) / "pool.jsonl"
-        >>> _ = file.write_text('{"id": "q1", "turns": [{"role": "user", "content": "Why is the sky blue?"}]}')
-        >>> read_pool(file)[0].category
-        'other'
-    """
-    seen: dict[str, int] = {}
-    instructions = []
-    for number, instruction in numbered_rows(path, Instruction):
-        where = f"{path}, line {number}"
-        if instruction.id in seen:
-            raise ArenaError(
-                f"the id {instruction.id!r} is already used in line {seen[instruction.id]}",
-                where=where,
-                hint="give each instruction its own id",
-            )
-        seen[instruction.id] = number
-        for place, raw in enumerate(instruction.rubric, 1):
-            parse_criterion(raw, f"{where}, rubric criterion {place}")
-        instructions.append(instruction)
-    if not instructions:
-        raise ArenaError("the file contains no instructions", where=str(path))
-    return instructions
 
 
 def read_recorded(path: Path) -> dict[str, RecordedAnswer]:

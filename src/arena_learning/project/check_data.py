@@ -24,9 +24,8 @@ def check_enough(params: Params, paths: Paths, more: int = 0) -> None:
         ArenaError: the pool is malformed, or smaller than splits, validation and test set together.
     """
     pool = params.pool
-    there = len(
-        read_pool(paths.user_file(pool.instructions, "pool.instructions", outside=params.files_outside))
-    )
+    place = paths.user_file(pool.instructions, "pool.instructions", outside=params.files_outside)
+    there = len(read_pool(place, strict=pool.strict))
     wanted = pool.test + pool.validation + sum(pool.splits.values()) + more
     if there < wanted:
         raise ArenaError(

@@ -18,6 +18,7 @@ from typing import Any
 from arena_learning.core import ArenaError, Paths, canonical, read_json, write_json
 from arena_learning.engines import FETCHED, resolve
 from arena_learning.params import JudgeParams, LocalModel, Opponent, Params, Round
+from arena_learning.pool import pool_files
 from arena_learning.project.shipped import PACKAGE, holds_sources, watched_code
 
 # Code that a judge's score depends on, beside the room judge.
@@ -32,8 +33,9 @@ def write_inputs(params: Params, paths: Paths) -> dict[str, Any]:
     for folder in (paths.input(f"{kind}/x").parent for kind in ("opponents", "judges", "rewards")):
         folder.mkdir(parents=True)  # DVC needs the folders even if they are empty
     files = 0
-    pool = dict.fromkeys((params.pool.instructions, params.pool.references))
-    found = {"pool": {name: digests.file(paths.root / name) for name in pool if name}}
+    pool = params.pool
+    names = dict.fromkeys((pool.instructions, pool.references, pool.difficulties, *pool.benchmarks))
+    found = {"pool": {name: digests.tree(paths.root / name) for name in names if name}}
     judged = params.evaluate.human_verdicts
     found["human"] = {judged: digests.file(paths.root / judged)} if judged else {}
     found["weights"] = _weights(params, digests, paths)
@@ -170,6 +172,13 @@ class _Digests:
             return MISSING
         self._used[key] = self._known[key]
         return self._known[key]
+
+    def tree(self, path: Path) -> str:
+        """Return a digest of a file, or of all files of rows in a folder."""
+        if not path.is_dir():
+            return self.file(path)
+        listed = [[str(file.relative_to(path)), self.file(file)] for file in pool_files(path)]
+        return hashlib.sha256(canonical(listed).encode()).hexdigest() if listed else MISSING
 
     def folder(self, folder: Path) -> str:
         """Return a digest of a model folder's files: weights, configuration, tokenizer, template."""

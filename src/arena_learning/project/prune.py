@@ -83,5 +83,7 @@ def _below_another(path: Path, found: set[Path]) -> bool:
 def _named(params: Params, paths: Paths) -> list[Path]:
     """Return the paths that params.yaml names, as absolute paths."""
     texts = [o.model for o in params.opponents.values()] + [j.model for j in params.judges.values()]
-    texts += [params.weights.source, params.pool.instructions, params.pool.references]
+    pool = params.pool
+    texts += [params.weights.source, pool.instructions, pool.references, *pool.benchmarks]
+    texts += [pool.difficulties, pool.filters.tokenizer, pool.filters.toxic_model]
     return [(paths.root / text).resolve() for text in texts if text and ":" not in text]

@@ -17,6 +17,7 @@ from arena_learning.report import html_context
 from arena_learning.report.figures import FigureFile, list_figures
 from arena_learning.report.monitors import monitor_rows
 from arena_learning.report.phrases import format_number, percent, plural
+from arena_learning.report.pool_view import pool_view
 
 _FOLDER = Path(__file__).parent
 
@@ -35,6 +36,7 @@ def make_report(params: Params, paths: Paths) -> Path:
     page = render_page(
         {
             "boards": html_context.board_views(leaderboard, params),
+            "pool": pool_view(paths),
             "rounds": rounds,
             "monitored": monitored,
             "monitors": monitors,

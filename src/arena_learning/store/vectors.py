@@ -22,7 +22,7 @@ from arena_learning.store.database import CHUNK, connect, failure, make_folder, 
 
 Vector = npt.NDArray[np.float32]
 
-MOST_VECTORS = 100_000  # of 384 numbers: about 210 MB in the file
+MOST_VECTORS = 1_000_000  # of 384 numbers: about 2.1 GB in the file, where a pool is as large
 _SCHEMA = "CREATE TABLE IF NOT EXISTS vector (id INTEGER PRIMARY KEY, key BLOB UNIQUE NOT NULL, value BLOB NOT NULL)"
 
 
@@ -73,6 +73,23 @@ class VectorStore:
         if damaged:
             logger.info(f"{self._path}: {len(damaged)} vectors are damaged; they are computed again")
         return found
+
+    def missing(self, texts: Sequence[str]) -> list[str]:
+        """Return those of ``texts`` that have no vector here, each once, in their order.
+
+        Raises:
+            ArenaError: like `get`.
+        """
+        by_key = {self._key(text): text for text in texts}
+        if self._path.exists():
+            keys = list(by_key)
+            with self._open() as db:
+                for start in range(0, len(keys), CHUNK):
+                    chunk = keys[start : start + CHUNK]
+                    marks = ",".join("?" * len(chunk))
+                    for (key,) in db.execute(f"SELECT key FROM vector WHERE key IN ({marks})", chunk):
+                        by_key.pop(key, None)
+        return list(by_key.values())
 
     def put(self, vectors: Mapping[str, Vector]) -> None:
         """Save vectors by text, and remove the oldest beyond the bound.

@@ -7,7 +7,8 @@ import pytest
 from hostile import hostile_answers
 
 from arena_learning.judge.rubric import RubricJudge
-from arena_learning.pool.read import read_answers, read_pool, with_references
+from arena_learning.pool.instructions import read_pool
+from arena_learning.pool.read import read_answers, with_references
 from arena_learning.testing.judge_suite import INSTRUCTION, present
 
 pytestmark = pytest.mark.torch

@@ -70,3 +70,30 @@ def test_the_name_of_the_vectors_follows_the_models_files(tmp_path, monkeypatch)
         pooling.write_text(content, encoding="utf-8")
         names.add(embeddings._vectors_name.__wrapped__())
     assert len(names) == 2
+
+
+def test_a_killed_computation_goes_on_where_it_was(tmp_path, asked, monkeypatch):
+    monkeypatch.setattr(embeddings, "_SAVED", 2)
+    file, texts = tmp_path / "vectors.sqlite", [f"Text number {n}." for n in range(7)]
+    own = embeddings._encode
+
+    def killed(batch):
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return own(batch)
+
+    monkeypatch.setattr(embeddings, "_encode", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Embedder(file).compute_missing(texts)
+    monkeypatch.setattr(embeddings, "_encode", own)
+    assert Embedder(file).compute_missing([*texts, texts[0]]) == 3  # two saves of two are kept
+    assert Embedder(file).compute_missing(texts) == 0
+
+
+@pytest.mark.parametrize("file", [None, "vectors.sqlite"])
+def test_blocks_are_the_whole(tmp_path, file):
+    embedder = Embedder(tmp_path / file if file else None)
+    blocks = list(embedder.blocks(TEXTS, 4))
+    assert [block.shape for block in blocks] == [(4, 384), (2, 384)]
+    whole = Embedder().embed(TEXTS)
+    assert np.abs(np.concatenate(blocks) - whole).max() < 1e-4

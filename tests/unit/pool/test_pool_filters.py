@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arena_learning.core import ArenaError
 from arena_learning.params import Filters
+from arena_learning.pool.checks import TOXIC_WORDS, LanguageIdentifier, WordList
 from arena_learning.pool.filters import Dropped, filter_instructions
 from arena_learning.schema.rows import Turn
 
@@ -133,6 +135,77 @@ def test_other_languages_are_dropped(make_instruction):
 def test_a_dropped_row_is_no_ones_twin(make_instruction):
     pool = [make_instruction("a", LONG, language="de"), make_instruction("b", LONG)]
     assert run(pool)[0] == ["b"]
+
+
+def test_what_its_source_flagged_is_dropped_unless_switched_off(make_instruction):
+    pool = [make_instruction("a", LONG), make_instruction("b", "Name three rivers of Asia, please.")]
+    assert filter_instructions(pool, Filters(), {"b"})[1] == [Dropped("b", "flagged by its source")]
+    assert filter_instructions(pool, Filters(flagged=False), {"b"})[1] == []
+
+
+def test_the_shipped_list_drops_toxic_words_only_where_it_is_asked_for(make_instruction):
+    pool = [
+        make_instruction("a", "Tell him to KILL\n yourself."),
+        make_instruction("b", "A class on assassins."),
+    ]
+    assert run(pool)[0] == ["a", "b"]
+    kept, (dropped,) = run(pool, toxic_words=True)
+    assert (kept, dropped.reason, dropped.note) == (["b"], "toxic word", "kill yourself")
+
+
+def test_the_shipped_list_is_plain_and_finds_each_of_its_words():
+    words = WordList(TOXIC_WORDS)
+    for word in TOXIC_WORDS:
+        assert words.find(f"so, {word.strip()}!") == word.strip()
+    assert len(TOXIC_WORDS) == len({word.strip() for word in TOXIC_WORDS}) > 40
+    assert words.find(LONG.lower()) == WordList(()).find(LONG) == ""
+
+
+def test_more_tokens_than_the_most_are_too_long(make_instruction):
+    # 200 words of the embedding model's vocabulary are 200 tokens; so are 100 in each of two turns.
+    turns = tuple(Turn(role=r, content="house " * 100) for r in ("user", "assistant"))
+    last = Turn(role="user", content="Why is that so?")
+    pool = [make_instruction("a", "house " * 200), make_instruction("b", turns=(*turns, last))]
+    assert run(pool, max_tokens=210, near_duplicate=0)[0] == ["a", "b"]
+    kept, dropped = run(pool, max_tokens=200, near_duplicate=0)
+    assert (kept, dropped) == (["a"], [Dropped("b", "too long")])
+    assert dropped[0].note == "205 tokens"  # "why is that so ?" has five
+
+
+def test_an_unknown_tokenizer_is_an_error_that_names_the_key(make_instruction, tmp_path):
+    (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ArenaError, match="no tokenizer in") as caught:
+        run([make_instruction("a", LONG)], max_tokens=5, tokenizer=str(tmp_path))
+    assert caught.value.where == "params.yaml, pool.filters.tokenizer"
+
+
+GERMAN = "Erkläre mir bitte in einfachen Worten, wie eine Wärmepumpe im Winter ein Haus heizt."
+CODE = "def f(x):\n    return [n ** 2 for n in range(x)]\n\nprint(f(3), f(4))"
+
+
+def test_the_text_says_the_language_where_the_row_cannot(make_instruction):
+    pool = [
+        make_instruction("a", GERMAN),
+        make_instruction("b", LONG),
+        make_instruction("c", "Hi, who are you?"),
+    ]
+    assert run(pool)[0] == ["a", "b", "c"]
+    kept, (dropped,) = run(pool, language_by="text")
+    assert (kept, dropped.id, dropped.reason) == (["b", "c"], "a", "language")
+    assert dropped.note.startswith("de ")
+    assert run(pool, language_by="text", languages=["de"])[0] == ["a"]
+
+
+def test_where_the_identifier_is_unsure_the_row_decides(make_instruction):
+    pool = [make_instruction("a", "1 + 1 = ? 2 + 2 = ?"), make_instruction("b", CODE, language="xx")]
+    assert run(pool, language_by="text", near_duplicate=0, language_sure=1.0)[0] == ["a"]
+    assert LanguageIdentifier().identify("1234567890")[0] == ""
+
+
+def test_the_users_turns_say_the_language_not_the_answers(make_instruction):
+    turns = (("user", LONG), ("assistant", GERMAN * 20), ("user", "Thanks. Now in English, please."))
+    pool = [make_instruction("a", turns=tuple(Turn(role=r, content=c) for r, c in turns))]
+    assert run(pool, language_by="text")[0] == ["a"]
 
 
 texts = st.lists(st.text(alphabet="ab \n", min_size=1, max_size=30).filter(str.strip), max_size=12)

@@ -8,8 +8,10 @@ import pytest
 from arena_learning.core.json_files import read_json
 from arena_learning.core.paths import Paths
 from arena_learning.params import parse_params
+from arena_learning.pool.contamination import decontaminate
 from arena_learning.pool.embeddings import Embedder, shared_embedder
-from arena_learning.pool.prepare import decontaminate, prepare_pool
+from arena_learning.pool.filters import Dropped
+from arena_learning.pool.prepare import prepare_pool
 from arena_learning.schema.row_files import read_rows
 from arena_learning.schema.rows import Instruction
 
@@ -33,7 +35,7 @@ def test_a_paraphrase_of_a_held_out_item_is_dropped_and_names_it(make_instructio
     pool = [make_instruction("close", PARAPHRASE), make_instruction("far", OTHER)]
     kept, dropped = decontaminate(pool, [make_instruction("held", QUESTION)], 0.85, 0)
     assert [i.id for i in kept] == ["far"]
-    assert dropped == [("close", "contamination", "held")]
+    assert dropped == [Dropped("close", "contamination", "held")]
 
 
 def test_the_papers_rule_drops_the_nearest_of_each_held_out_item(make_instruction):
@@ -95,7 +97,9 @@ def test_prepare_writes_every_file_and_the_same_bytes_again(tmp_path, make_param
     assert card == read_json(paths.prepare_card)
     assert card["read"] == 13
     assert card["dropped"]["exact duplicate"] == 1
-    splits = {p.stem: read_rows(p, Instruction) for p in paths.split("d1").parent.glob("*.jsonl")}
+    files = set(paths.split("d1").parent.glob("*.jsonl")) - {paths.dropped}
+    splits = {p.stem: read_rows(p, Instruction) for p in files}
+    assert [json.loads(line)["id"] for line in paths.dropped.read_text().splitlines()] == ["twin"]
     assert {n: len(r) for n, r in splits.items() if r} == {"d1": 3, "validation": 2, "test": 4}
     assert set(splits) == {"none", "validation", "test", *(f"d{n}" for n in range(10))}
     assert all(

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from arena_learning.core.errors import ArenaError
-from arena_learning.pool.read import read_answers, read_pool, with_references
+from arena_learning.pool.instructions import read_pool
+from arena_learning.pool.read import read_answers, with_references
 
 ROW = {"id": "a", "turns": [{"role": "user", "content": "Name a river."}]}
 
@@ -31,7 +32,7 @@ def test_rows_keep_their_order_and_blank_lines_are_passed_over(tmp_path):
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ("{not json", "Invalid JSON"),
+        ("{not json", "not JSON"),
         ({**ROW, "turns": []}, "at least 1"),
         ({**ROW, "turns": [{"role": "user", "content": " "}]}, "turn 1 is empty"),
         ({**ROW, "turns": [{"role": "assistant", "content": "x"}]}, "must be the user's"),

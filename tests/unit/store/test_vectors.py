@@ -123,3 +123,11 @@ def test_two_processes_write_at_once_and_lose_nothing(path):
     shared = vectors.get([f"shared {batch}" for batch in range(40)])
     assert len(shared) == 40
     assert all((found == 1).all() or (found == 2).all() for found in shared.values())
+
+
+def test_missing_texts_come_once_and_in_their_order(tmp_path):
+    vectors = VectorStore(tmp_path / "v.sqlite", "model")
+    assert vectors.missing(["b", "a", "b"]) == ["b", "a"]
+    vectors.put({str(n): vector(n) for n in range(700)})
+    wanted = [str(n) for n in range(702, 0, -1)]
+    assert vectors.missing(wanted) == ["702", "701", "700"]
