@@ -54,9 +54,9 @@ def decontaminate(
     )
     close: dict[int, tuple[str, int, float]] = {}
     if threshold:
-        for row in np.flatnonzero(found.best >= threshold):
+        for row in np.flatnonzero(found.best >= threshold).tolist():
             item, cosine = int(found.best_item[row]), float(found.best[row])
-            close[int(row)] = ("contamination", item, cosine)
+            close[row] = ("contamination", item, cosine)
     for item, rows in enumerate(found.nearest):
         for row, cosine in rows:
             close.setdefault(row, ("nearest to a held-out item", item, cosine))
