@@ -14,9 +14,35 @@ from datetime import UTC, datetime
 
 # The options of `arena`, as environment variables: click reads them by these names.
 QUIET, VERBOSE, AS_JSON = "ARENA_QUIET", "ARENA_VERBOSE", "ARENA_LOG_JSON"
-# Not `getLogger`: what configures logging from a file, as Alembic does under MLflow, switches all loggers off that the
-# file does not name.
-logger = logging.Logger("arena_learning")
+
+
+class _Messages(logging.Logger):
+    """A logger that stays on.
+
+    What configures logging from a file, as Alembic does under MLflow, switches all loggers off that the file does not
+    name.
+    """
+
+    @property
+    def disabled(self) -> bool:
+        """Never."""
+        return False
+
+    @disabled.setter
+    def disabled(self, value: bool) -> None:
+        pass
+
+
+def _own_logger() -> logging.Logger:
+    usual = logging.getLoggerClass()
+    logging.setLoggerClass(_Messages)
+    try:
+        return logging.getLogger("arena_learning")
+    finally:
+        logging.setLoggerClass(usual)
+
+
+logger = _own_logger()
 
 
 class _StandardError(logging.Handler):

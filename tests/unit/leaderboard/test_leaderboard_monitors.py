@@ -168,7 +168,7 @@ def raw():
         return {"index": index, "method": method, "split": split, "target": target, "init": target, **same}
 
     return {
-        "weights": {"source": "none"},
+        "weights": {"source": "pypi:x/y.gguf"},
         "pool": {"splits": SPLITS, "test": 2},
         "opponents": {"expert": {"engine": "recorded", "model": "e.jsonl"}},
         "judges": {"rubric": {"kind": "rubric"}, "reference": {"kind": "reference"}},
