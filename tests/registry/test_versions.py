@@ -22,7 +22,7 @@ def shown(paths: Paths) -> tuple[dict[str, str], dict[str, dict]]:
     with opened(paths) as store:
         found = store.client.search_model_versions(f"name = '{NAME}'")
         model = store.client.get_registered_model(NAME)
-        versions = {version.version: version for version in found}
+        versions = {str(version.version): version for version in found}
         aliases = {
             alias: versions[str(number)].tags["arena.round"] for alias, number in model.aliases.items()
         }

@@ -118,7 +118,8 @@ def _data(name: str, params: Params, paths: Paths) -> str:
     rows = []
     for one in lineage(name, params):
         card, this = read_document(paths.card(one)), params.rounds[one]
-        chosen = ", ".join(f"{who} {count}" for who, count in mapping_at(card, "chosen_from").items())
+        counted = sorted(mapping_at(card, "chosen_from").items(), key=lambda one: (-one[1], one[0]))
+        chosen = ", ".join(f"{who} {count}" for who, count in counted)
         figures = [_number(card, key) for key in ("instructions", "rows_new", "rows")]
         rows.append((one, this.method, this.split, *figures, chosen or "-"))
     head = ("round", "method", "split", "instructions", "new rows", "rows", "answers learnt from")
