@@ -224,7 +224,7 @@ def test_groups_must_be_whole_and_together():
 @pytest.mark.parametrize(("prompts", "batch"), [(1, 8), (5, 2), (8, 8), (54, 8)])
 def test_a_step_has_whole_groups_of_as_many_prompts_as_asked_for(prompts, batch, device_batch):
     settings = Rloo(batch_size=batch, device_batch_size=device_batch, group=3, epochs=2)
-    plan = plan_online(settings, prompts)
+    plan = plan_online("rloo", settings, prompts)
     assert plan.prompts == min(batch, prompts)
     assert plan.laid.device_batch * plan.laid.accumulation == 3 * plan.prompts
     assert plan.laid.device_batch <= device_batch
