@@ -42,7 +42,7 @@ repro: setup
 
 # Every room, without what takes minutes: 15 minutes on two cores at most, installation included.
 test: setup-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 # Everything: long pipelines, kills, servers, a browser, and vLLM.
 test-all: setup-dev
