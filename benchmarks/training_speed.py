@@ -48,6 +48,7 @@ def product_rate(rows: int, width: int, inner: int, precision: str) -> float:
 
 def with_both_heads(model: Any) -> None:
     """Give the model TRL's fused output layer as ``trl_forward`` and this project's as ``answers_forward``."""
+    from contextlib import nullcontext
     from types import SimpleNamespace
 
     from trl.trainer.utils import add_fused_lm_head
@@ -56,7 +57,7 @@ def with_both_heads(model: Any) -> None:
 
     add_fused_lm_head(model, outputs=("log_probs", "entropy", "is_top1"))
     model.trl_forward = model.forward
-    answer_tokens_alone(SimpleNamespace(model=model))  # type: ignore[arg-type]
+    answer_tokens_alone(SimpleNamespace(model=model, accelerator=SimpleNamespace(autocast=nullcontext)))  # type: ignore[arg-type]
     model.answers_forward = model.forward
 
 

@@ -5,12 +5,20 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
+from arena_learning.core import set_up_log
 from arena_learning.schema.rows import Battle, Instruction, Response, Turn
 from sample import one_iteration
 
 # A busy machine is no failure.
 settings.register_profile("arena", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("arena")
+
+
+@pytest.fixture(autouse=True)
+def usual_messages():
+    """Choose the usual messages again after a test that has run a command with --quiet: the choice is the process's."""
+    yield
+    set_up_log()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ if not hasattr(utils, "add_fused_lm_head"):
 
 from arena_learning.train import answer_head  # noqa: E402
 
+ALONE = SimpleNamespace(autocast=nullcontext)
 FIGURES = ("log_probs", "entropy", "log_sum_sq_probs", "mean_logits", "is_top1")
 
 
@@ -40,7 +42,7 @@ def prepared(model: Any, temperature: float, own: bool) -> Any:
     model = copy.deepcopy(model)
     utils.add_fused_lm_head(model, temperature=temperature, outputs=FIGURES)
     if own:
-        answer_head.answer_tokens_alone(SimpleNamespace(model=model), temperature)  # type: ignore[arg-type]
+        answer_head.answer_tokens_alone(SimpleNamespace(model=model, accelerator=ALONE), temperature)  # type: ignore[arg-type]
     return model
 
 
@@ -114,5 +116,31 @@ def test_a_model_with_logits_of_its_own_keeps_trls_layer(small: Any) -> None:
     model.config.final_logit_softcapping = 30.0
     utils.add_fused_lm_head(model, outputs=FIGURES)
     before = model.forward
-    answer_head.answer_tokens_alone(SimpleNamespace(model=model))  # type: ignore[arg-type]
+    answer_head.answer_tokens_alone(SimpleNamespace(model=model, accelerator=ALONE))  # type: ignore[arg-type]
     assert model.forward is before or model.forward == before
+
+
+def test_the_reference_is_computed_in_the_same_precision_and_way(
+    small: Any, request: pytest.FixtureRequest
+) -> None:
+    """A model and a reference with the same weights give the same bits, in bf16 too: no drift before the first step."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    ids, labels = batch()
+    request.addfinalizer(lambda: AcceleratorState._reset_state(reset_partial_state=True))
+    AcceleratorState._reset_state(reset_partial_state=True)  # the precision is the process's
+    accelerator = Accelerator(mixed_precision="bf16", cpu=True)
+    pair = [prepared(small, 1.0, False) for _ in range(2)]
+    reference = accelerator.prepare_model(
+        pair[1], evaluation_mode=True
+    )  # as TRL does, before the trainer is there
+    trainer = SimpleNamespace(model=pair[0], ref_model=reference, accelerator=accelerator)
+    answer_head.answer_tokens_alone(trainer)  # type: ignore[arg-type]
+    model = accelerator.prepare_model(pair[0])
+    ours, its = (
+        one(input_ids=ids, labels=labels, fused_lm_head=True).log_probs.detach() for one in (model, reference)
+    )
+    assert torch.equal(ours, its)
+    full = small(input_ids=ids).logits.log_softmax(-1)[:, :-1].gather(-1, ids[:, 1:, None])[..., 0].detach()
+    assert not torch.equal(ours[labels[:, 1:] != -100], full[labels[:, 1:] != -100])  # bf16 it is

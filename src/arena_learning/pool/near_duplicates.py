@@ -12,7 +12,6 @@ from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
-from datasketch import MinHash
 
 from arena_learning.core import Progress
 from arena_learning.pool.grams import GramHasher, Hashes
@@ -89,6 +88,8 @@ def _sketched(
     starts = np.zeros(total + 1, dtype=np.int64)
     sketches = np.zeros((total, _PERMUTATIONS), dtype=np.uint32)
     grams: list[npt.NDArray[np.uint32]] = []
+    from datasketch import MinHash  # loads scipy
+
     empty = MinHash(num_perm=_PERMUTATIONS, seed=_SEED, hashfunc=int)
     with Progress("near duplicates: sketches", total, "instructions") as progress:
         for number, text in enumerate(texts):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -33,7 +34,9 @@ Figures = dict[str, Tensor]
 
 
 def answer_tokens_alone(trainer: Trainer, temperature: float = 1.0) -> None:
-    """Make a TRL trainer's model compute its output layer where a label is, and nowhere else.
+    """Make a TRL trainer's models compute their output layer where a label is, and nowhere else.
+
+    The reference does so, too: its probabilities are compared with the model's, bit by bit before the first step.
 
     The trainer's losses and logged figures stay what they are. Call it after TRL has prepared the model, and before
     the first step; a second call changes nothing. Nothing changes on a GPU, with a version of TRL that has no fused
@@ -47,8 +50,19 @@ def answer_tokens_alone(trainer: Trainer, temperature: float = 1.0) -> None:
         from trl.trainer.utils import FusedCausalLMOutput
     except ImportError:  # before 1.16
         return
-    model = getattr(trainer.model, "get_base_model", lambda: trainer.model)()  # without LoRA's wrapper
-    if model.device.type != "cpu" or getattr(model, "scores_answers_alone", False) or _has_own_logits(model):
+    for each in (trainer.model, getattr(trainer, "ref_model", None)):
+        model = getattr(each, "get_base_model", lambda each=each: each)()  # without LoRA's wrapper
+        if model is not None and model.device.type == "cpu" and not _has_own_logits(model):
+            _take_over(model, trainer.accelerator.autocast, FusedCausalLMOutput, temperature)
+
+
+def _take_over(
+    model: PreTrainedModel,
+    precision: Callable[[], AbstractContextManager[Any]],
+    output: Callable[..., Any],
+    temperature: float,
+) -> None:
+    if getattr(model, "scores_answers_alone", False):
         return
     of_trl = model.forward
 
@@ -59,14 +73,17 @@ def answer_tokens_alone(trainer: Trainer, temperature: float = 1.0) -> None:
         given["use_cache"] = False
         labels = given.pop("labels")[:, 1:]
         count = given.pop("num_items_in_batch", None)
-        hidden = model.base_model(*args, **given).last_hidden_state[:, :-1]
         mask = labels != -100
-        figures = token_figures(hidden[mask], model.get_output_embeddings(), labels[mask], temperature)
+        with (
+            precision()
+        ):  # accelerate has wrapped the reference's forward, which is replaced here, but not yet the model's
+            hidden = model.base_model(*args, **given).last_hidden_state[:, :-1]
+            figures = token_figures(hidden[mask], model.get_output_embeddings(), labels[mask], temperature)
         spread = {
             name: value.new_zeros(mask.shape).masked_scatter(mask, value) for name, value in figures.items()
         }
         loss = -spread["log_probs"].sum() / (mask.sum().clamp(min=1) if count is None else count)
-        return FusedCausalLMOutput(loss=loss, label_mask=mask, **spread)
+        return output(loss=loss, label_mask=mask, **spread)
 
     model.forward = forward
     model.scores_answers_alone = True
