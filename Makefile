@@ -46,7 +46,7 @@ test: setup-dev
 
 # Everything: long pipelines, kills, servers, a browser, and vLLM.
 test-all: setup-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 	$(MAKE) test-engines
 
 # While you work: the quick tests that need no torch.
