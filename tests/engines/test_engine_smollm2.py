@@ -122,5 +122,5 @@ def test_make_weights_makes_the_folder_of_no_model_too(paths, monkeypatch):
         "prepare_base",
         lambda given, out, settings, *, check: base_model.PreparedBase(out, given.source, 1, "digest"),
     )
-    assert make_weights(SimpleNamespace(weights=WEIGHTS, rounds={}), paths)["parameters"] == 1
+    assert make_weights(SimpleNamespace(weights=WEIGHTS, rounds={}, has_base=True), paths)["parameters"] == 1
     assert [path.name for path in paths.model("none").iterdir()] == ["README.md"]

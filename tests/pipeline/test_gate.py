@@ -68,6 +68,9 @@ def test_an_old_project_gets_its_comparison_and_runs_nothing_again(ran: Path) ->
 def test_promote_refuse_roll_back_and_show_it_all_again(ran: Path, tmp_path: Path) -> None:
     root = tmp_path / "clone"
     shutil.copytree(ran, root, symlinks=True)
+    # The tiny base says nothing, and no text is within a factor of that.
+    write_params(root, read_params(root) | {"gate": {"length_growth": 2.5}})
+    answer_like(root, "base", "plain")
     answer_like(root, "sft-i1", "expert")
     promoted = run(root, "arena", "promote", "sft-i1")
     assert "sft-i1 is the champion" in promoted

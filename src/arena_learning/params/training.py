@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -68,6 +68,10 @@ class Optimiser(Footprint):
     lora_rank: int = Field(default=0, ge=0)
     lora_alpha: int = Field(default=32, ge=1)
     launch: Launch | None = None
+
+    def learnt_by(self) -> dict[str, Any]:
+        """Return the settings that the result depends on, as JSON values: all but who starts the processes."""
+        return self.model_dump(mode="json", exclude={"launch": True, "reward": {"launch"}})
 
 
 class Sft(Optimiser):

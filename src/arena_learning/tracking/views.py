@@ -44,7 +44,7 @@ def stale(files: Files, params: Params) -> list[str]:
     """Return a warning for each round whose files were made with other parameters than the current ones."""
     found = []
     for name, this in files.rounds.items():
-        settings = getattr(params.train, this.this.method).model_dump(mode="json")
+        settings = getattr(params.train, this.this.method).learnt_by()
         pairs = [
             ("dataset", key, number_at(this.card, key), getattr(this.this, key)) for key in ("threshold",)
         ]

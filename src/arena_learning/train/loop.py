@@ -52,7 +52,7 @@ class Job(NamedTuple):
     def open_checkpoints(self, phase: str, settings: Optimiser) -> tuple[Path, Path | None]:
         """Return the phase's checkpoint folder, and the checkpoint to resume from."""
         folder = self.checkpoints / phase
-        own = settings.model_dump(mode="json", exclude={"launch": True, "reward": {"launch"}})
+        own = settings.learnt_by()
         keys: list[object] = [self.inputs, phase, self.train.device, self.train.precision, own]
         if processes.count() > 1:  # another number of processes has other shards and random states
             keys += [processes.count(), *(os.environ.get(name, "") for name in STRATEGY)]

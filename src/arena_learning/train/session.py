@@ -204,8 +204,7 @@ class Session:
             rows=rows,
             phases=tuple(self.phases),
             weight_change=change,
-            settings=settings.model_dump(mode="json", exclude={"launch": True, "reward": {"launch"}})
-            | {"seed": self.seed, "precision": precision},
+            settings=settings.learnt_by() | {"seed": self.seed, "precision": precision},
             versions={name: version(name) for name in LIBRARIES},
             device=device,
             warnings=tuple(found),
