@@ -54,9 +54,16 @@ def stale(files: Files, params: Params) -> list[str]:
             if key in settings
         ]
         for stage, key, was, now in pairs:
-            if was is not None and was != now:
+            if was is not None and _differ(was, now):
                 found.append(f"{stage}@{name} ran with {key} {was}, params.yaml says {now}: run `dvc repro`")
     return found
+
+
+def _differ(was: object, now: object) -> bool:
+    """Whether two values differ; of two sections, in a key that both have, as later versions have more keys."""
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        return any(_differ(value, now[key]) for key, value in was.items() if key in now)
+    return was != now
 
 
 def _flywheel(files: Files, params: Params, paths: Paths) -> RunView:
