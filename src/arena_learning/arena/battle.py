@@ -12,7 +12,7 @@ from arena_learning.arena.sampling import sample_metrics, sample_samplings
 from arena_learning.core import Paths, logger, words, write_json
 from arena_learning.params import BASE, NONE, Params, Sampling
 from arena_learning.schema import Instruction, Response, read_rows, write_rows
-from arena_learning.store import Store
+from arena_learning.store import Account, Store
 
 
 def battle_round(
@@ -32,12 +32,13 @@ def battle_round(
     count = params.samples_of(name)
     if count:
         logger.info(f"{name}: {len(instructions) * count} samples, {count} to each instruction")
+    account = Account("battle", params, name)
     answers: dict[str, ContestantAnswers] = {}
     samples: list[ContestantAnswers] = []
     for contestant in names:
         own = sample_samplings(params, count) if contestant == this.target else []
         answers[contestant], *drawn = _ask(
-            contestant, instructions, params, paths, more=own, fresh=fresh, retry=retry
+            contestant, instructions, params, paths, account, more=own, fresh=fresh, retry=retry
         )
         samples += drawn
     responses = [r for asked in answers.values() for r in asked.responses]
@@ -84,7 +85,8 @@ def ask_contestant(
     Raises:
         ArenaError: the contestant is unknown or cannot answer.
     """
-    return _ask(name, instructions, params, paths, fresh=fresh, retry=retry)[0]
+    account = Account("answer", params)
+    return _ask(name, instructions, params, paths, account, fresh=fresh, retry=retry)[0]
 
 
 def _ask(
@@ -92,6 +94,7 @@ def _ask(
     instructions: Sequence[Instruction],
     params: Params,
     paths: Paths,
+    account: Account,
     *,
     more: Sequence[Sampling] = (),
     fresh: bool = False,
@@ -106,7 +109,7 @@ def _ask(
     sampling = (opponent.sampling if opponent else None) or params.sampling
     engine = open_engine(name, params, paths, instructions)
     try:
-        with Store(paths.store, fresh=fresh) as store:
+        with Store(paths.store, fresh=fresh, account=account) as store:
             asked = [
                 ask_contestant_for(
                     Contestant(name, engine, own, sample),

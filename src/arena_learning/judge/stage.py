@@ -14,7 +14,7 @@ from arena_learning.judge.recording import write_games
 from arena_learning.judge.samples import ScoredSamples, plan_samples, sample_figures, score_samples
 from arena_learning.params import NONE, Params
 from arena_learning.schema import Instruction, Response, by_id, read_rows, rows_file, write_rows
-from arena_learning.store import Store
+from arena_learning.store import Account, Store
 
 
 def judge_round(
@@ -36,7 +36,7 @@ def judge_round(
     judge = open_judge(params.judge.name, params, paths)
     try:
         with (
-            Store(paths.store, fresh=fresh) as store,
+            Store(paths.store, fresh=fresh, account=Account("judge", params, name)) as store,
             rows_file(paths.games(name)) as games,
             rows_file(paths.battles(name)) as battles,
         ):
