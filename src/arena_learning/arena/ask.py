@@ -192,6 +192,15 @@ def _remembered(value: dict[str, Any], engine: Engine) -> Completion | Refused:
     )
 
 
+def answer_keys(contestant: Contestant, instructions: Sequence[Instruction]) -> list[list[bytes]]:
+    """Return the keys under which the store may have the answer to each instruction, the current one first."""
+    fingerprints = [None, *older_fingerprints(contestant.engine)]
+    return [
+        [_key(contestant, instruction, fingerprint) for fingerprint in fingerprints]
+        for instruction in instructions
+    ]
+
+
 def _key(
     contestant: Contestant, instruction: Instruction, fingerprint: Mapping[str, str] | None = None
 ) -> bytes:

@@ -2,6 +2,7 @@ from .draw_style import BLUE, GREY, ORANGE, STYLE, new_figure
 from .figures import make_figures
 from .gate_page import make_gate_page
 from .html import make_report
+from .ledger import Ledger, LedgerRow, ledger_rows, ledger_text, ledger_view, read_ledger
 from .monitors import monitors_markdown, monitors_text
 from .sanitize import safe_json
 from .show import show_answers, show_battle, show_contestant, show_round
@@ -14,6 +15,8 @@ __all__ = [
     "GREY",
     "ORANGE",
     "STYLE",
+    "Ledger",
+    "LedgerRow",
     "Page",
     "answers_text",
     "battle_text",
@@ -21,12 +24,16 @@ __all__ = [
     "efficiency_text",
     "leaderboard_markdown",
     "leaderboard_text",
+    "ledger_rows",
+    "ledger_text",
+    "ledger_view",
     "make_figures",
     "make_gate_page",
     "make_report",
     "monitors_markdown",
     "monitors_text",
     "new_figure",
+    "read_ledger",
     "round_text",
     "safe_json",
     "show_answers",

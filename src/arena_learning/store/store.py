@@ -98,6 +98,17 @@ class Store:
             raise self._failed("a value in it is not JSON") from None
         return found
 
+    def holds(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Return those of ``keys`` that have a value, without reading it."""
+        found: set[bytes] = set()
+        with self._reading():
+            for start in range(0, len(keys), CHUNK):
+                chunk = keys[start : start + CHUNK]
+                marks = ",".join("?" * len(chunk))
+                rows = self._db.execute(f"SELECT key FROM memory WHERE key IN ({marks})", chunk)
+                found.update(key for (key,) in rows)
+        return found
+
     def put(
         self,
         kind: Kind,
