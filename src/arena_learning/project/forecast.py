@@ -15,7 +15,7 @@ from arena_learning.project.disk import size_of
 from arena_learning.project.plan import PlannedStage, RunPlan
 from arena_learning.project.seen import Length, Rates, Seen, prompt_tokens
 from arena_learning.project.workload import Work, Workload
-from arena_learning.report import read_ledger
+from arena_learning.report import read_ledger_rows
 from arena_learning.store import Spending, Store
 
 _START = 10.0  # seconds in which a stage imports and loads what it needs, where none was measured
@@ -98,9 +98,9 @@ def forecast_run(
     certain = [name for name, stage in planned.items() if stage.certain]
     work = Workload(params, paths, None if everything else set(planned), certain)
     stages = work.stages()
-    ledger = read_ledger(params, paths)
-    maker = _Maker(work, Seen(ledger.rows, params, paths, rates), planned, params, paths)
-    names = list(planned) if not everything else list(dict.fromkeys([*planned, *stages]))
+    seen = Seen(read_ledger_rows(params, paths), params, paths, rates)
+    maker = _Maker(work, seen, planned, params, paths)
+    names = list(planned or stages)
     return [maker.stage(name, stages.get(name, [])) for name in names]
 
 
@@ -129,7 +129,7 @@ class _Maker:
             planned.certain if planned else True,
             shares,
             seconds,
-            self._gpus(name),
+            self._gpus(works),
             self._disk(name, works),
         )
 
@@ -147,6 +147,8 @@ class _Maker:
         )
 
     def _recorded(self, work: Work) -> bool:
+        if work.role == "training":
+            return False
         if work.role == "judge":
             return self._params.judges[work.name].kind == "replay"
         opponent = self._params.opponents.get(work.name)
@@ -194,6 +196,8 @@ class _Maker:
         if fixed is not None and own is not None:
             return fixed + own
         if last is None:
+            if shares and all(self._recorded(share.work) for share in shares):
+                return 0.0
             return None if own is None or not shares else self._usual_start(name) + own
         if not shares or not any(share.work.known for share in shares):
             return last
@@ -242,27 +246,32 @@ class _Maker:
         ]
         return sum(parts) if len(parts) == sum(bool(share.work.made) for share in shares) else None
 
-    def _gpus(self, stage: str) -> float:
-        params = self._params
-        if stage.startswith("train@"):
-            method = params.rounds[stage.partition("@")[2]].method
-            processes = params.train.launch_of(method).processes
-            gpu = params.train.device == "cuda" or (params.train.device == "auto" and _has_gpu())
-            return float(processes) if gpu else 0.0
-        if not stage.startswith(("battle@", "answer")):
-            return 0.0
-        who = contestant_of(stage)
-        if who in params.opponents:
-            one = params.opponents[who]
-            return self._gpus_of(one.engine, one.vllm.tensor_parallel, one.replicas)
-        serving = params.serving
-        return self._gpus_of(serving.engine, serving.vllm.tensor_parallel, serving.replicas)
+    def _gpus(self, works: Sequence[Work]) -> float:
+        """Return the most GPUs that a stage uses at once: contestants and judges are asked one after the other."""
+        return max((self._gpus_of(work) for work in works if not self._recorded(work)), default=0.0)
 
-    def _gpus_of(self, engine: str, tensor_parallel: int, replicas: int) -> float:
+    def _gpus_of(self, work: Work) -> float:
+        params = self._params
+        if work.role == "training":
+            gpu = params.train.device == "cuda" or (params.train.device == "auto" and _has_gpu())
+            return float(params.train.launch_of(work.name).processes) if gpu else 0.0
+        if work.role == "judge":
+            judge = params.judges[work.name]
+            engine = "transformers" if judge.kind == "reward" else judge.engine
+            return self._served(engine, judge.vllm.tensor_parallel, judge.replicas)
+        if work.name in params.opponents:
+            one = params.opponents[work.name]
+            return self._served(one.engine, one.vllm.tensor_parallel, one.replicas)
+        serving = params.serving
+        return self._served(serving.engine, serving.vllm.tensor_parallel, serving.replicas)
+
+    def _served(self, engine: str, tensor_parallel: int, replicas: int) -> float:
+        """Return the GPUs of an engine and its copies."""
+        device = self._params.serving.device
         if engine == "vllm":
             each = float(tensor_parallel)
-        elif engine == "transformers" and self._params.serving.device != "cpu":
-            each = 1.0 if self._params.serving.device == "cuda" or _has_gpu() else 0.0
+        elif engine == "transformers" and (device == "cuda" or (device == "auto" and _has_gpu())):
+            each = 1.0
         else:
             return 0.0
         given = self._params.ray.gpus

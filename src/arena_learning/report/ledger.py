@@ -68,18 +68,29 @@ def read_ledger(params: Params, paths: Paths) -> Ledger:
     Raises:
         ArenaError: the store or a metrics file is malformed.
     """
-    spent: list[Spending] = []
     earlier: list[Earlier] = []
     if paths.store.is_file():
         with Store(paths.store) as store:
-            spent, earlier = store.spending_rows(), store.earlier()
+            earlier = store.earlier()
     training = [
         row
         for name in params.ordered_rounds
         if (row := _training(name, read_document(paths.stage_metrics(name, "train")))) is not None
     ]
     seconds = sum(run.seconds for run in read_stage_runs(paths))
-    return Ledger(ledger_rows(spent, params), training, earlier, seconds)
+    return Ledger(read_ledger_rows(params, paths), training, earlier, seconds)
+
+
+def read_ledger_rows(params: Params, paths: Paths) -> list[LedgerRow]:
+    """Read what was spent alone: no value of the store is looked at.
+
+    Raises:
+        ArenaError: the store is malformed.
+    """
+    if not paths.store.is_file():
+        return []
+    with Store(paths.store) as store:
+        return ledger_rows(store.spending_rows(), params)
 
 
 def ledger_rows(spent: Iterable[Spending], params: Params) -> list[LedgerRow]:

@@ -15,7 +15,7 @@ from arena_learning.leaderboard import (
     read_rounds,
 )
 from arena_learning.params import Params
-from arena_learning.report import LedgerRow, read_ledger
+from arena_learning.report import LedgerRow, read_ledger_rows
 from arena_learning.schema import Battle
 
 
@@ -46,5 +46,5 @@ def read_files(params: Params, paths: Paths) -> Files:
         read_rounds(params, paths),
         read_document(paths.leaderboard),
         first_judge_first(found, params),
-        read_ledger(params, paths).rows,
+        read_ledger_rows(params, paths),
     )
