@@ -177,11 +177,13 @@ def _unpriced(params: Params) -> list[str]:
     """Return the models behind endpoints without a price, if money is limited."""
     if params.budget.money is None:
         return []
-    served = {f"opponents.{name}": one for name, one in params.opponents.items() if one.engine == "openai"}
-    judging = {f"judges.{name}": one for name, one in params.judges.items() if one.engine == "openai"}
+    served = {
+        f"opponents.{name}": one.model for name, one in params.opponents.items() if one.engine == "openai"
+    }
+    served |= {f"judges.{name}": one.model for name, one in params.judges.items() if one.engine == "openai"}
     return [
-        f"prices: no price for '{one.model}' ({place}), and budget.money is set; "
-        f"add it as {{input: ..., output: ...}}, or 0 for both if it costs nothing"
-        for place, one in {**served, **judging}.items()
-        if one.model not in params.prices
+        f"prices: no price for '{model}' ({place}), and budget.money is set; add it as {{input: ..., output: ...}}, or "
+        "0 for both if it costs nothing"
+        for place, model in served.items()
+        if model not in params.prices
     ]

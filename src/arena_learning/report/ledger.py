@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from arena_learning.core import Paths, Table, read_stage_runs
+from arena_learning.core import Paths, read_stage_runs
 from arena_learning.leaderboard import Document, mapping_at, number_at, read_document
 from arena_learning.params import Params
-from arena_learning.report.terminal import Page
 from arena_learning.store import Earlier, Spending, Store
 
 _EARLIER = {"response": "answers", "game": "games"}
@@ -25,7 +24,7 @@ class LedgerRow(NamedTuple):
         model: the model behind an endpoint; empty for what runs here.
         batch: whether it was asked by the Batch API.
         made: answers or games.
-        requests: with repeated ones for malformed verdicts.
+        requests: with repeated ones for malformed verdicts; None: unknown.
         tokens_in: tokens of prompts; None if a part of the tokens is unknown in kind.
         tokens_out: generated tokens; None likewise.
         tokens: all tokens.
@@ -40,7 +39,7 @@ class LedgerRow(NamedTuple):
     model: str
     batch: bool
     made: int
-    requests: int
+    requests: int | None
     tokens_in: int | None
     tokens_out: int | None
     tokens: int
@@ -49,14 +48,21 @@ class LedgerRow(NamedTuple):
 
 
 class Ledger(NamedTuple):
-    """All rows, the trainings of the current rounds, and what the store holds from before spending was counted.
+    """What was spent.
 
-    ``stage_seconds`` is the time of all runs of stages under DVC, failed ones included.
+    Attributes:
+        rows: what was asked, by round, stage, contestant and judge.
+        training: the last trainings of the current rounds.
+        earlier: what the store holds from before spending was counted.
+        files: what the stages' metrics files tell of contestants and judges that ``rows`` does not have: the present
+            results' cost, from before spending was counted.
+        stage_seconds: time of all runs of stages under DVC, failed ones included.
     """
 
     rows: list[LedgerRow]
     training: list[LedgerRow]
     earlier: list[Earlier]
+    files: list[LedgerRow]
     stage_seconds: float
 
 
@@ -78,7 +84,10 @@ def read_ledger(params: Params, paths: Paths) -> Ledger:
         if (row := _training(name, read_document(paths.stage_metrics(name, "train")))) is not None
     ]
     seconds = sum(run.seconds for run in read_stage_runs(paths))
-    return Ledger(read_ledger_rows(params, paths), training, earlier, seconds)
+    rows = read_ledger_rows(params, paths)
+    known = {(row.round, row.stage, row.name) for row in rows}
+    files = [row for row in _from_files(params, paths) if (row.round, row.stage, row.name) not in known]
+    return Ledger(rows, training, earlier, files if earlier else [], seconds)
 
 
 def read_ledger_rows(params: Params, paths: Paths) -> list[LedgerRow]:
@@ -156,6 +165,7 @@ def ledger_view(ledger: Ledger, params: Params) -> dict[str, Any]:
             }
             for one in ledger.earlier
         },
+        "files": [row._asdict() for row in ledger.files],
         "stage_seconds": ledger.stage_seconds,
         "budget": {
             "money": _left(params.budget.money, money),
@@ -163,67 +173,6 @@ def ledger_view(ledger: Ledger, params: Params) -> dict[str, Any]:
             "hours": params.budget.hours,
         },
     }
-
-
-def ledger_text(view: Document, page: Page) -> str:
-    """Return the ledger in tables: each round and stage by contestant or judge, then sums."""
-    page.heading("Spent, by round and stage")
-    head = ("round", "stage", "who", *_HEAD)
-    rows = [
-        (
-            row["round"] or "-",
-            row["stage"],
-            f"{row['name']} ({row['model']}{', batch' if row['batch'] else ''})"
-            if row["model"]
-            else row["name"],
-            *_cells(row),
-        )
-        for row in view["rows"]
-    ]
-    total = ("all", "", "", *_cells(view["total"]))
-    page.table(Table(head, [*rows, total], left=("round", "stage", "who")))
-    for title, key in (
-        ("By round", "by_round"),
-        ("By contestant", "by_contestant"),
-        ("By judge", "by_judge"),
-    ):
-        if len(view[key]) > 1:
-            page.heading(title)
-            page.table(Table((title[3:], *_HEAD), [(name, *_cells(one)) for name, one in view[key].items()]))
-    for name, one in view["earlier"].items():
-        page.line(
-            f"Before the ledger began: {one['made']:,} {name}, {one['seconds']:,.0f} s, "
-            f"{_count(one['tokens_in'])} tokens in, {_count(one['tokens_out'])} out; who made them and what they cost "
-            "is unknown"
-        )
-    page.line(
-        f"All runs of stages together: {view['stage_seconds'] / 3600:.2f} hours. An unknown figure is a `?`."
-    )
-    for what in ("money", "tokens"):
-        if left := view["budget"][what]:
-            page.line(
-                f"budget.{what}: {left['spent']:,.6g} of {left['most']:,.6g} spent, {left['left']:,.6g} left"
-            )
-    return str(page)
-
-
-_HEAD = ("made", "requests", "tokens in", "tokens out", "seconds", "money")
-
-
-def _cells(row: Document) -> tuple[str, ...]:
-    money = row["money"]
-    return (
-        f"{row['made']:,}",
-        f"{row['requests']:,}",
-        _count(row["tokens_in"]),
-        _count(row["tokens_out"]),
-        f"{row['seconds']:,.1f}",
-        "?" if money is None else f"{money:,.4f}" if money else "-",
-    )
-
-
-def _count(number: float | None) -> str:
-    return "?" if number is None else f"{number:,.0f}"
 
 
 def _by(rows: Sequence[LedgerRow], key: Callable[[LedgerRow], str]) -> dict[str, LedgerRow]:
@@ -239,18 +188,20 @@ def _by_role(rows: Sequence[LedgerRow], role: str) -> dict[str, dict[str, Any]]:
 
 
 def _sum(rows: Sequence[LedgerRow], keep: int) -> LedgerRow:
-    shared: tuple[Any, ...] = rows[0][:keep] if rows else ()
-    empty: tuple[Any, ...] = ("", "", "", "", "", False)[keep:]
-    return LedgerRow(
-        *shared,
-        *empty,
-        sum(row.made for row in rows),
-        sum(row.requests for row in rows),
-        _known(row.tokens_in for row in rows),
-        _known(row.tokens_out for row in rows),
-        sum(row.tokens for row in rows),
-        sum(row.seconds for row in rows),
-        _known(row.money for row in rows),
+    """Return one row for several; the first ``keep`` fields are those of the first row, the rest of its words empty."""
+    nobody: tuple[Any, ...] = ("", "", "", "", "", False)
+    words = [*(rows[0][:keep] if rows else ()), *nobody[keep if rows else 0 :]]
+    return LedgerRow._make(
+        [
+            *words,
+            sum(row.made for row in rows),
+            _known(row.requests for row in rows),
+            _known(row.tokens_in for row in rows),
+            _known(row.tokens_out for row in rows),
+            sum(row.tokens for row in rows),
+            sum(row.seconds for row in rows),
+            _known(row.money for row in rows),
+        ]
     )
 
 
@@ -273,6 +224,52 @@ def _money(one: Spending, params: Params) -> float | None:
 
 def _left(most: float | None, spent: float) -> dict[str, float] | None:
     return None if most is None else {"most": most, "spent": spent, "left": max(0.0, most - spent)}
+
+
+def _from_files(params: Params, paths: Paths) -> Iterator[LedgerRow]:
+    """Yield what the metrics files of the stages tell; requests, prompts and money are not in them."""
+    for name in params.ordered_rounds:
+        battle = read_document(paths.stage_metrics(name, "battle"))
+        for who, told in mapping_at(battle, "contestants").items():
+            parts = [told, mapping_at(battle, "samples")] if who == params.rounds[name].target else [told]
+            yield from _told(name, "battle", "contestant", who, parts, "answers", params)
+        judge = read_document(paths.stage_metrics(name, "judge"))
+        parts = [judge, mapping_at(judge, "samples")]
+        yield from _told(name, "judge", "judge", params.judge.name, parts, "games", params)
+    for who, told in read_document(paths.arena_metrics).items():
+        yield from _told("", "evaluate", "judge", who, [told], "games", params)
+
+
+def _told(
+    round_name: str, stage: str, role: str, who: str, parts: Sequence[Any], unit: str, params: Params
+) -> Iterator[LedgerRow]:
+    made, tokens, seconds = (
+        sum(number_at(part, key) or 0.0 for part in parts) for key in (unit, "tokens", "seconds")
+    )
+    one = (params.judges if role == "judge" else params.opponents).get(who)
+    if not made or (one is not None and one.engine == "recorded"):
+        return
+    served = one.model if one is not None and one.engine == "openai" else ""
+    batch = bool(served and one and one.batch)
+    nothing = not tokens  # a judge without a model takes no tokens
+    out = int(tokens) if role == "contestant" else 0 if nothing else None
+    unknown = 0 if nothing else None
+    money = None if served else 0.0
+    yield LedgerRow(
+        round_name,
+        stage,
+        role,
+        who,
+        served,
+        batch,
+        int(made),
+        None,
+        unknown,
+        out,
+        int(tokens),
+        seconds,
+        money,
+    )
 
 
 def _training(name: str, metrics: Document) -> LedgerRow | None:

@@ -180,7 +180,7 @@ def add(db: sqlite3.Connection, account: Account, payer: Payer, spent: Spent) ->
 def read(db: sqlite3.Connection) -> list[Spending]:
     """Return all rows, the oldest first."""
     rows = db.execute(_READ).fetchall()
-    return [Spending(*row[:5], bool(row[5]), *row[6:]) for row in rows]
+    return [Spending(*row)._replace(batch=bool(row[5])) for row in rows]
 
 
 def read_earlier(db: sqlite3.Connection) -> list[Earlier]:

@@ -207,7 +207,7 @@ def _spent(name: str, ledger: Sequence[LedgerRow]) -> Figures:
     if not own:
         return {}
     return {
-        "spent/requests": float(sum(row.requests for row in own)),
+        "spent/requests": _all([row.requests for row in own]),
         "spent/tokens_in": _all([row.tokens_in for row in own]),
         "spent/tokens_out": _all([row.tokens_out for row in own]),
         "spent/seconds": sum(row.seconds for row in own),

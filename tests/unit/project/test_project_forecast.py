@@ -107,8 +107,9 @@ def test_given_rates_replace_measured_ones(project):
 
 def test_a_stage_that_only_might_run_and_has_nothing_to_make_takes_no_time(project):
     params, paths = project
-    (paths.model("sft-i1")).mkdir(parents=True)
-    (paths.model("sft-i1") / "model.safetensors").write_bytes(b"x")
+    for name in ("base", "sft-i1"):
+        paths.model(name).mkdir(parents=True)
+        (paths.model(name) / "model.safetensors").write_bytes(b"x")
     found = forecast_run(plan("train@sft-i1", seconds=200.0, certain=False), params, paths)
     assert (found[0].certain, found[0].seconds, found[0].shares[0].work.made) == (False, 0.0, 0)
 
@@ -178,8 +179,19 @@ def test_the_ledger_of_an_older_store_says_what_is_unknown(project):
     assert view["earlier"]["answers"]["tokens_in"] == 7
     assert view["earlier"]["games"]["tokens_in"] is None
     assert view["by_round"]["sft-i1"]["seconds"] == 190.8  # the training
+    told = {(row["round"], row["stage"], row["name"]): row for row in view["files"]}
+    base, rubric = told["sft-i1", "battle", "base"], told["sft-i1", "judge", "rubric"]
+    assert [base[key] for key in ("made", "requests", "tokens_in", "tokens_out", "seconds")] == [
+        108,
+        None,
+        None,
+        10800,
+        54.0,
+    ]
+    assert (rubric["made"], rubric["tokens_in"], rubric["money"]) == (648, 0, 0.0)
+    assert view["total"]["tokens"] == 0  # they are in no sum
     text = ledger_text(view, Page(120, colour=False))
-    assert "Before the ledger began: 1 games, 2 s, ? tokens in, ? out" in text
+    assert "In the store from before the ledger began: 1 games, 2 s, ? tokens in, ? out" in text
 
 
 def test_stages_and_their_places_in_the_store():

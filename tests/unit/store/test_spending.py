@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 
@@ -89,7 +90,7 @@ def test_what_was_saved_before_the_table_is_counted_apart(tmp_path, account):
         value = {"text": "x", "prompt_tokens": 7, "completion_tokens": 3, "seconds": 0.5}
         store.put("response", {keys(1)[0]: value})
         store.put("game", {keys(1, 1)[0]: {"tokens": 40, "seconds": 2.0}})
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("UPDATE memory SET created = '2025-01-01 00:00:00'")
         db.execute("DROP TABLE spending")
     with Store(path, account=account()) as store:
