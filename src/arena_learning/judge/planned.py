@@ -7,7 +7,7 @@ from itertools import islice
 
 from arena_learning.arena import pair_contestants
 from arena_learning.engines import older_fingerprints
-from arena_learning.judge.base import Judge, Presentation, is_remembered, plays_both_orders
+from arena_learning.judge.base import Judge, Presentation, is_remembered
 from arena_learning.judge.play import PORTION, Pairing
 from arena_learning.judge.stored_verdict import verdict_key
 from arena_learning.params import NONE, Params
@@ -31,12 +31,14 @@ def count_stored_games(
     responses: Mapping[tuple[str, str], Response],
     judge: Judge,
     store: Store,
+    *,
+    both: bool,
 ) -> int:
-    """Return how many games of some pairings the store has under one judge that is no jury."""
+    """Return how many games of some pairings, in ``both`` orders or in one, the store has under a judge (no jury)."""
     if not is_remembered(judge):
         return 0
     fingerprints = [None, *older_fingerprints(judge)]
-    both, found = plays_both_orders(judge), 0
+    found = 0
     left = iter(pairings)
     while part := list(islice(left, PORTION)):
         keys = [

@@ -161,10 +161,7 @@ class Workload:
     def _sample_games(self, name: str, instructions: int) -> int:
         """Return how many games rank the samples of a round."""
         samples = self._params.samples_of(name)
-        if all(
-            self._params.judges[one].kind in POINTWISE
-            for one in self._params.single_judges(self._params.judge.name)
-        ):
+        if self._alone(self._params.judge.name):
             return instructions * samples
         others = min(self._params.battle.sample_games or samples, samples - 1)
         return instructions * max(0, -(-samples * others // 2)) * 2
@@ -193,7 +190,8 @@ class Workload:
         answers: Sequence[Work],
     ) -> list[Work]:
         """Return the games of each judge behind ``judge``; ``answers`` are those that they need."""
-        wanted = 2 * len(pairings)
+        orders = 1 if self._alone(judge) else 2
+        wanted = orders * len(pairings)
         works = [Work("judge", one, wanted) for one in self._params.single_judges(judge)]
         if not self._runs(stage):
             return [work._replace(known=wanted) for work in works]
@@ -209,7 +207,7 @@ class Workload:
                 if one.contestant not in anew
             }
             return [
-                work._replace(known=self._stored(work.name, pairings, instructions, responses))
+                work._replace(known=self._stored(work.name, orders, pairings, instructions, responses))
                 for work in works
             ]
         except ArenaError as error:
@@ -231,9 +229,14 @@ class Workload:
             if file.is_file():
                 yield from read_rows(file, Response)
 
+    def _alone(self, judge: str) -> bool:
+        """Whether a judge, or each member of a jury, scores one answer alone: its games have one order."""
+        return all(self._params.judges[one].kind in POINTWISE for one in self._params.single_judges(judge))
+
     def _stored(
         self,
         name: str,
+        orders: int,
         pairings: Sequence[Pairing],
         instructions: dict[str, Instruction],
         responses: dict[tuple[str, str], Response],
@@ -243,7 +246,7 @@ class Workload:
         judge = open_judge(name, self._params, self._paths)
         try:
             with Store(self._paths.store) as store:
-                return count_stored_games(pairings, instructions, responses, judge, store)
+                return count_stored_games(pairings, instructions, responses, judge, store, both=orders == 2)
         finally:
             judge.close()
 

@@ -37,7 +37,7 @@ def project(tmp_path, request):
     write_text(tmp_path / "params.yaml", profile.read_text(encoding="utf-8"))
     paths = Paths(tmp_path)
     write_json(paths.stage_metrics("sft-i1", "battle"), BATTLE)
-    write_json(paths.stage_metrics("sft-i1", "judge"), {"games": 648, "tokens": 0, "seconds": 6.48})
+    write_json(paths.stage_metrics("sft-i1", "judge"), {"games": 324, "tokens": 0, "seconds": 3.24})
     cost = {"seconds": {"sft": 190.8}}
     write_json(paths.stage_metrics("sft-i1", "train"), {"rows": 106, "settings": {"epochs": 3}, "cost": cost})
     write_json(paths.card("sft-i1"), {"rows": 106, "rows_new": 106, "instructions": 108})
@@ -65,10 +65,10 @@ def test_what_is_wanted_follows_from_the_sizes_before_anything_is_prepared(proje
         "expert": 24,
         "plain": 24,
     }  # an answer and 6 samples
-    # 3 pairs in two orders, and each sample's game with itself, as the rubric scores one answer alone
-    assert made(found["judge@dpo-i1"]) == {"rubric": 24 * 3 * 2 + 24 * 6}
-    # 6 contestants: 15 pairs in two orders under three judges
-    assert made(found["evaluate"]) == dict.fromkeys(("rubric", "content", "reference"), 120 * 15 * 2)
+    # The rubric scores one answer alone: 3 pairs in one order, and each sample's game with itself.
+    assert made(found["judge@dpo-i1"]) == {"rubric": 24 * 3 + 24 * 6}
+    # 6 contestants: 15 pairs under three judges, all of that kind
+    assert made(found["evaluate"]) == dict.fromkeys(("rubric", "content", "reference"), 120 * 15)
 
 
 def test_stages_that_do_not_run_have_everything(project):
@@ -90,7 +90,7 @@ def test_lengths_are_a_contestants_own_then_those_of_the_other_models(project):
 def test_time_is_that_of_the_requests_with_a_usual_start_where_a_stage_has_not_run(project):
     found = forecast(project, "answer-base", "train@sft-i1", "train@dpo-i1", "judge@sft-i1")
     assert found["answer-base"].seconds == pytest.approx(10 + 60)
-    assert found["judge@sft-i1"].seconds == pytest.approx(10 + 6.48)
+    assert found["judge@sft-i1"].seconds == pytest.approx(10 + 3.24)  # 324 games
     assert found["train@sft-i1"].seconds == pytest.approx(10 + 190.8)
     assert found["train@dpo-i1"].seconds is None  # no DPO has run here
     assert forecast(project, "train@dpo-i1", seconds=80.0)["train@dpo-i1"].seconds == 80.0
@@ -100,7 +100,7 @@ def test_given_rates_replace_measured_ones(project):
     rates = Rates(answers=1000.0, games=100.0, rows=2.0)
     found = forecast(project, "answer-base", "judge@sft-i1", "train@dpo-i1", rates=rates)
     assert found["answer-base"].shares[0].seconds == pytest.approx(12)
-    assert found["judge@sft-i1"].shares[0].seconds == pytest.approx(6.48)
+    assert found["judge@sft-i1"].shares[0].seconds == pytest.approx(3.24)
     # no DPO round was made: all 24 instructions are rows, in 2 epochs
     assert found["train@dpo-i1"].seconds == pytest.approx(10 + 24 * 2 / 2)
 
@@ -188,7 +188,7 @@ def test_the_ledger_of_an_older_store_says_what_is_unknown(project):
         10800,
         54.0,
     ]
-    assert (rubric["made"], rubric["tokens_in"], rubric["money"]) == (648, 0, 0.0)
+    assert (rubric["made"], rubric["tokens_in"], rubric["money"]) == (324, 0, 0.0)
     assert view["total"]["tokens"] == 0  # they are in no sum
     text = ledger_text(view, Page(120, colour=False))
     assert "In the store from before the ledger began: 1 games, 2 s, ? tokens in, ? out" in text
