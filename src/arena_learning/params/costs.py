@@ -37,8 +37,9 @@ class Price(Section):
 class Budget(Section):
     """Where a run stops, with everything kept that it has made. Nothing is set: no limit.
 
-    A request is only sent if its longest answer still fits, and training stops between two steps. Then the stage ends
-    with an error that says what is missing; a run with a larger budget goes on from there.
+    While much is left, requests are counted at the mean of those before them; near the end one is only sent if its
+    longest answer still fits. Training stops between two steps. The stage ends with an error that says what is missing,
+    and a run with a larger budget goes on from there.
 
     Attributes:
         money: most money that this project's requests to endpoints may cost, in the currency of ``prices``: that of all
