@@ -1,3 +1,4 @@
+from .ablation_page import ablation_tables, make_ablation_page
 from .draw_style import BLUE, GREY, ORANGE, STYLE, new_figure
 from .figures import make_figures
 from .gate_page import make_gate_page
@@ -15,12 +16,14 @@ __all__ = [
     "ORANGE",
     "STYLE",
     "Page",
+    "ablation_tables",
     "answers_text",
     "battle_text",
     "contestant_text",
     "efficiency_text",
     "leaderboard_markdown",
     "leaderboard_text",
+    "make_ablation_page",
     "make_figures",
     "make_gate_page",
     "make_report",
