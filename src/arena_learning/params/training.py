@@ -58,6 +58,10 @@ class Dataset(Section):
     answers: Name = WINNER
     budget: int = Field(default=0, ge=0)
 
+    def changed_choice(self) -> dict[str, Any]:
+        """Return strategy, answers and budget as far as they are not the method's own, as JSON values."""
+        return self.model_dump(mode="json", include={"strategy", "answers", "budget"}, exclude_defaults=True)
+
 
 class Optimiser(Footprint):
     """Settings that every training method shares.
