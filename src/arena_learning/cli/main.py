@@ -56,6 +56,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Compare judges with labelled pairs: agreement, flips, biases, cost.",
     ),
     "sweep": ("sweep:command", "Optimise a judge's prompt or the selection of data; apply the winner."),
+    "ablate": ("ablate:command", "Compare ways of making a round's rows: train, answer and judge each."),
     "rate": ("rate:rate", "Rate the models of any battle log (CSV, JSONL, JSON, Parquet)."),
     "consistency": ("rate:compare_arenas", "Compare two arenas' ratings as the paper does."),
 }

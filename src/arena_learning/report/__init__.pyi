@@ -1,3 +1,4 @@
+from .ablation_page import ablation_tables, make_ablation_page
 from .draw_style import BLUE, GREY, ORANGE, STYLE, new_figure
 from .figures import make_figures
 from .gate_page import make_gate_page
@@ -19,6 +20,7 @@ __all__ = [
     "Ledger",
     "LedgerRow",
     "Page",
+    "ablation_tables",
     "answers_text",
     "battle_text",
     "contestant_text",
@@ -28,6 +30,7 @@ __all__ = [
     "ledger_rows",
     "ledger_text",
     "ledger_view",
+    "make_ablation_page",
     "make_figures",
     "make_gate_page",
     "make_report",
