@@ -18,7 +18,7 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -169,8 +169,11 @@ def measure(case: Case, model: Path, length: int) -> dict[str, float]:
     from trl import DPOTrainer, RewardTrainer, RLOOTrainer, SFTTrainer
 
     from arena_learning.params import Train
-    from arena_learning.train import train_round
+    from arena_learning.schema import PreferenceRow, SftRow, read_rows
+    from arena_learning.train import processes
+    from arena_learning.train.launch import TrainingSpec
     from arena_learning.train.memory import memory_of, model_size
+    from arena_learning.train.worker import train_here
 
     # All is loaded before the measure.
     assert all((datasets, transformers, trl, DPOTrainer, RewardTrainer, RLOOTrainer, SFTTrainer))
@@ -184,18 +187,24 @@ def measure(case: Case, model: Path, length: int) -> dict[str, float]:
             {"precision": case.precision, case.method: settings_of(case, length, rows)}
         )
         size = model_size(model)
-        before = resident()
-        train_round(
-            case.method,  # type: ignore[arg-type]
-            init=model,
-            out=folder / "out",
-            sft=rows.sft,
-            preferences=rows.preferences,
-            params=train,
+        spec = TrainingSpec(
+            method=case.method,  # type: ignore[arg-type]
+            init=str(model),
+            out=str(folder / "out"),
+            sft=str(rows.sft),
+            preferences=str(rows.preferences),
+            train=train,
             seed=0,
-            checkpoints=folder / "checkpoints",
-            rewards=rows.rewards,
+            checkpoints=str(folder / "checkpoints"),
         )
+        given: Sequence[Any] = read_rows(rows.preferences, PreferenceRow)
+        if case.method == "sft":
+            given = read_rows(rows.sft, SftRow)
+        elif rows.rewards is not None:
+            given = rows.rewards.instructions
+        before = resident()
+        train_here(spec, given, rewards=rows.rewards)
+        processes.total(1)  # nobody removes files that another one reads
         peak = torch.cuda.max_memory_allocated() if cuda else peak_resident() - before
     strategy = "ddp" if case.processes > 1 else "one"
     need = memory_of(

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from importlib.util import find_spec
@@ -22,7 +23,12 @@ from arena_learning.train import train_round
 from arena_learning.train.launch import Launched
 from tiny import build_tiny_model, write_preferences, write_sft
 
-pytestmark = pytest.mark.torch
+pytestmark = [
+    pytest.mark.torch,
+    # Ray's own: it reads files and sockets that it leaves to the collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 REPOSITORY = Path(__file__).parents[2]
 # Eleven rows of many lengths: with a batch of 4, the last step of an epoch has three rows, which two cannot share evenly.
@@ -40,21 +46,22 @@ SECRET = "ray-must-not-see-this"
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """A Ray cluster of two nodes with a CPU each, and the folder of all that it writes down."""
+def cluster():
+    """A Ray cluster of two nodes with a CPU each."""
     from ray.cluster_utils import Cluster
 
-    folder = tmp_path_factory.mktemp("ray", numbered=False)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     node = {"num_cpus": 1, "object_store_memory": 128 * 2**20}
-    head = {**node, "include_dashboard": False, "temp_dir": f"/tmp/{folder.parent.name}-ray"}
-    started = Cluster(initialize_head=True, head_node_args=head)
+    folder = tempfile.mkdtemp(prefix="ray")  # short: sockets lie in it
+    started = Cluster(
+        initialize_head=True, head_node_args={**node, "include_dashboard": False, "temp_dir": folder}
+    )
     try:
         started.add_node(**node)
         yield started
     finally:
         started.shutdown()
-        shutil.rmtree(head["temp_dir"], ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -81,9 +88,8 @@ def train(lively, tmp_path, address):
     write_sft(tmp_path / "sft.jsonl", SFT)
     write_preferences(tmp_path / "preferences.jsonl", PAIRS)
     project = load_params(REPOSITORY / "params.yaml")
-    launched = Launched("sft-i1", project.model_copy(update={"ray": Ray(address=address)}), tmp_path)
 
-    def run(method, launch, settings, *, init=lively, **top):
+    def run(method, launch, settings, *, init=lively, address=address, **top):
         name = f"{method}-{launch.get('processes', 1)}"
         params = {"device": "cpu", "launch": launch, method: settings, **top}
         report = train_round(
@@ -95,7 +101,7 @@ def train(lively, tmp_path, address):
             params=Train.model_validate(params),
             seed=1,
             checkpoints=tmp_path / "checkpoints",
-            launched=launched,
+            launched=Launched("sft-i1", project.model_copy(update={"ray": Ray(address=address)}), tmp_path),
         )
         return report, tmp_path / name
 
@@ -155,7 +161,7 @@ def test_two_processes_end_as_one(train, lively, method, settings, two):
 @pytest.mark.slow
 @needs_ray
 def test_without_an_address_ray_is_started_here_and_told_no_secret(train, lively, monkeypatch):
-    folder = Path(f"/tmp/ray-{os.getpid()}")
+    folder = Path(tempfile.mkdtemp(prefix="ray"))
     monkeypatch.setenv("RAY_TMPDIR", str(folder))
     monkeypatch.setenv("JUDGE_API_KEY", SECRET)
     (train.folder / "start").symlink_to(lively)
@@ -166,6 +172,36 @@ def test_without_an_address_ray_is_started_here_and_told_no_secret(train, lively
         assert not [path for path in written if SECRET.encode() in path.read_bytes()]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def can_hide_folders():
+    """Whether this process may start others that see another file system."""
+    return subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.slow
+@needs_ray
+@pytest.mark.skipif(
+    not (shutil.which("unshare") and can_hide_folders()), reason="needs the right to mount (unshare -m)"
+)
+def test_a_machine_without_the_projects_files_is_refused_before_anything_starts(train, tmp_path, cluster):
+    hidden = f"mount -t tmpfs none {tmp_path} && exec {sys.executable} -m ray.scripts.scripts start"
+    node = subprocess.Popen(
+        ["unshare", "-m", "sh", "-c", f"{hidden} --address={cluster.address} --num-cpus=1 --block"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while sum(one["Alive"] for one in cluster.global_state.node_table()) < 3:
+            assert node.poll() is None
+            time.sleep(0.2)
+        with pytest.raises(ArenaError, match="does not have this project's files"):
+            train("sft", {**RAY, "processes": 3}, optimiser(batch_size=3), address=cluster.address)
+    finally:
+        os.killpg(node.pid, signal.SIGTERM)
+        node.wait(60)
+    assert not (tmp_path / "sft-3").exists()
 
 
 def online_project(root, model):

@@ -94,8 +94,8 @@ def _start(path: Path, config: Path | None) -> bool:
         trainer.fit()
     except TrainingFailedError as error:
         failures = getattr(error, "worker_failures", {})
-        for rank, cause in failures.items():
-            _note_death(path.parent, rank, cause)
+        for rank in failures:
+            _note_death(path.parent, rank)
         if not failures:
             raise ArenaError(
                 f"Ray Train failed: {first_line(error)}", where=str(path.parent / LAUNCHER)
@@ -117,11 +117,11 @@ def train_on_ray(told: dict[str, Any]) -> None:
         raise RuntimeError(f"the process ended with code {code}")
 
 
-def _note_death(folder: Path, rank: int, cause: Exception) -> None:
+def _note_death(folder: Path, rank: int) -> None:
     """Write the error of a process that could not write it itself."""
     path = folder / error_name(rank)
     if not path.exists():
-        what = f"it died ({first_line(cause)})"
+        what = "it died, or its machine did; often memory ran out"
         write_json(path, {"time": time.time(), "known": False, "died": True, "what": what})
 
 
