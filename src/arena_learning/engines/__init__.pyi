@@ -18,6 +18,7 @@ from .chat import Chat
 from .chat_check import check_chat, describe
 from .chat_format import ChatFormat
 from .likelihood import AnswerLoss, answer_losses
+from .ray_cluster import first_line, join_ray, require_ray
 from .tokenizer import (
     NAMED_TEMPLATES,
     SETTINGS_FILE,
@@ -51,14 +52,17 @@ __all__ = [
     "check_folder",
     "control_tokens",
     "describe",
+    "first_line",
     "hub_folder",
     "is_exact",
+    "join_ray",
     "load_tokenizer",
     "make_weights",
     "older_fingerprints",
     "open_engine",
     "open_folder",
     "open_opponent",
+    "require_ray",
     "resolve",
     "stream_answers",
     "too_many_refused",
