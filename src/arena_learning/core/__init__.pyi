@@ -1,3 +1,4 @@
+from .append import append_json, remove_torn_line
 from .atomic import atomic_write
 from .errors import ArenaError, suggest
 from .folders import copy_into_place, fresh_beside, move_into_place
@@ -52,6 +53,7 @@ __all__ = [
     "Progress",
     "SplitAnswer",
     "Table",
+    "append_json",
     "atomic_write",
     "bare_channel",
     "canonical",
@@ -77,6 +79,7 @@ __all__ = [
     "read_yaml",
     "redacted",
     "refuse_while_running",
+    "remove_torn_line",
     "secrets_in",
     "sentences",
     "set_up_log",
