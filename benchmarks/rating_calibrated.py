@@ -43,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--repeats", type=int, default=1000)
     parser.add_argument("--labels", type=int, nargs="+", default=[90, 180, 360])
+    parser.add_argument("--designs", nargs="+", choices=DESIGNS, default=DESIGNS)
     given = parser.parse_args()
     truth = dict(zip(NAMES, 1000 + UNIT * (STRENGTH - STRENGTH[3]), strict=True))
     print(
@@ -50,7 +51,7 @@ def main() -> None:
         f"{'power':>6}"
     )
     for number in given.labels:
-        for design in DESIGNS:
+        for design in given.designs:
             study(number, design, given.repeats, truth)
 
 

@@ -38,7 +38,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None, help="the PNG to write")
     parser.add_argument("--width", type=int, default=SIZE[0])
     parser.add_argument("--height", type=int, default=SIZE[1])
-    parser.add_argument("--judged", type=int, default=JUDGED, help="number of verdicts before the battle that is shown")
+    parser.add_argument(
+        "--judged", type=int, default=JUDGED, help="number of verdicts before the battle that is shown"
+    )
     parser.add_argument("--dark", action="store_true", help="with dark colours")
     options = parser.parse_args()
     try:
@@ -58,7 +60,10 @@ def take_review(
     Raises:
         ArenaError: there are no battles yet, or the browser fails.
     """
-    with tempfile.TemporaryDirectory() as folder, serving(copied_session(paths, Path(folder), judged)) as address:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(copied_session(paths, Path(folder), judged)) as address,
+    ):
         try:
             with sync_playwright() as driver:
                 chromium = driver.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])

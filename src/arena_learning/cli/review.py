@@ -53,8 +53,14 @@ def command(
     Samples `random` and `close` draw a pair's battles by chance, so calibrated ratings may use them. Verdicts of
     `disagreement` are for `arena audit-judge` alone.
     """
-    from arena_learning.core import ArenaError, hold_stage_lock
-    from arena_learning.review import ReviewServer, open_session, review_summary, summary_text
+    from arena_learning.core import hold_stage_lock
+    from arena_learning.review import (
+        ReviewServer,
+        check_reviewer,
+        open_session,
+        review_summary,
+        summary_text,
+    )
 
     if as_json and not summary:
         raise click.UsageError("--json goes with --summary")
@@ -66,8 +72,8 @@ def command(
         else:
             click.echo(summary_text(found))
         return
-    if not reviewer:
-        raise ArenaError("who judges?", where="--reviewer", hint="give a name, such as --reviewer ann")
+    reviewer = reviewer or ""
+    check_reviewer(reviewer)
     with hold_stage_lock(f"review {reviewer}", paths):
         session = open_session(
             reviewer, params, paths, place=place, sampling=sampling, count=count, seed=seed

@@ -2,7 +2,7 @@ from .app import make_app
 from .battles import ReviewBattle, read_review_battles
 from .sample import draw_sample
 from .serve import ReviewServer
-from .session import ReviewSession, VerdictConflictError, open_session, read_reviews
+from .session import ReviewSession, VerdictConflictError, check_reviewer, open_session, read_reviews
 from .summary import review_summary, summary_text
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "ReviewServer",
     "ReviewSession",
     "VerdictConflictError",
+    "check_reviewer",
     "draw_sample",
     "make_app",
     "open_session",

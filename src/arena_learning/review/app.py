@@ -86,7 +86,8 @@ def _pages(session: ReviewSession) -> Blueprint:
     @pages.post("/battle/<key>")
     def verdict(key: str) -> AnyResponse | tuple[str, int]:
         _check_origin()
-        choice, note = request.form.get("winner", ""), request.form.get("note", "").strip()
+        choice = request.form.get("winner", "")
+        note = request.form.get("note", "").replace("\r\n", "\n").strip()
         if not session.shown(key):
             abort(HTTPStatus.NOT_FOUND)
         if choice not in CHOICES or len(note) > LONGEST_NOTE:

@@ -62,7 +62,7 @@ class ReviewServer:
                 where="--port",
                 hint="leave the option out: any free port is taken",
             ) from None
-        self.address = f"http://{HOST}:{self._server.server_port}/{secret}/"
+        self.address = f"http://{HOST}:{self._server.port}/{secret}/"
 
     def run(self) -> None:
         """Serve until `stop` or Ctrl-C."""

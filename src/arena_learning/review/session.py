@@ -207,15 +207,20 @@ def open_session(
     Raises:
         ArenaError: a reviewer's name that is no name of a file, no battles, or a malformed file.
     """
-    if suggested(reviewer) != reviewer:
-        raise ArenaError(
-            f"'{reviewer}' is no name of a reviewer",
-            where="--reviewer",
-            hint="use letters a to z, digits, '-' and '_'",
-        )
+    check_reviewer(reviewer)
     seed = params.seed if seed is None else seed
     sample = draw_sample(read_review_battles(place, params, paths), sampling, count, seed)
     return ReviewSession(reviewer, place, sampling, seed, sample, paths)
+
+
+def check_reviewer(name: str) -> None:
+    """Raise an `ArenaError` if ``name`` cannot be the name of a reviewer, which is a file's name too."""
+    if not name or suggested(name) != name:
+        raise ArenaError(
+            f"'{name}' is no name of a reviewer",
+            where="--reviewer",
+            hint="use letters a to z, digits, '-' and '_', such as --reviewer ann",
+        )
 
 
 def read_reviews(paths: Paths) -> list[Review]:

@@ -4,9 +4,7 @@
 (() => {
   // A key or a click that was meant for the battle before must not judge this one.
   const SETTLE_MILLISECONDS = 300;
-  const heading = document.querySelector("h1");
-  const form = document.querySelector("form");
-  const toggle = document.getElementById("keys");
+  let toggle = null;
   let settled = false;
   let sent = false;
 
@@ -30,15 +28,19 @@
     setTimeout(() => { status.textContent = text; }, 100);
   }
 
+  function focusHeading() {
+    document.querySelector("h1").focus({ preventScroll: true });
+  }
+
   function onKey(event) {
     if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
     if (event.target.matches("textarea, input")) {
-      if (event.key === "Escape") heading.focus();
+      if (event.key === "Escape") focusHeading();
       return;
     }
-    if (!keysAreOn() || event.repeat) return;
+    if (!settled || !keysAreOn() || event.repeat) return;
     const found = document.querySelector(`[data-key="${CSS.escape(event.key.toLowerCase())}"]`);
-    if (!found || !settled) return;
+    if (!found) return;
     event.preventDefault();
     if (found.matches("textarea")) found.focus();
     else found.click();
@@ -49,18 +51,27 @@
     else sent = true;
   }
 
-  if (toggle) {
-    toggle.hidden = false;
-    setKeys(localStorage.getItem("keys") !== "off");
-    toggle.addEventListener("click", () => setKeys(!keysAreOn()));
-  } else {
-    document.documentElement.classList.add("keys");
+  function setUp() {
+    toggle = document.getElementById("keys");
+    if (toggle) {
+      toggle.hidden = false;
+      setKeys(localStorage.getItem("keys") !== "off");
+      toggle.addEventListener("click", () => setKeys(!keysAreOn()));
+    } else {
+      document.documentElement.classList.add("keys");
+    }
+    setTimeout(() => {
+      settled = true;
+      document.documentElement.dataset.settled = "yes";
+    }, SETTLE_MILLISECONDS);
+    if (!location.hash) focusHeading();
+    announce();
   }
-  if (form) form.addEventListener("submit", onSubmit);
+
+  // At once, so that no click comes before them.
+  document.addEventListener("submit", onSubmit);
   document.addEventListener("keydown", onKey);
+  document.addEventListener("DOMContentLoaded", setUp);
   // A page that comes back from the browser's memory was sent before.
   window.addEventListener("pageshow", () => { sent = false; });
-  setTimeout(() => { settled = true; document.documentElement.dataset.settled = "yes"; }, SETTLE_MILLISECONDS);
-  if (!location.hash) heading.focus({ preventScroll: true });
-  announce();
 })();
