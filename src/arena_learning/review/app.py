@@ -42,7 +42,7 @@ CHOICES: dict[str, ReviewWinner | None] = {
     "both_bad": "both_bad",
     "skip": None,
 }
-_SAID = {
+_SAID: dict[ReviewWinner | None, str] = {
     "model_a": "answer 1 is better",
     "model_b": "answer 2 is better",
     "tie": "a tie",

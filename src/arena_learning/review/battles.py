@@ -81,13 +81,14 @@ def battle_key(instruction: Instruction, a: str, b: str, text_a: str, text_b: st
 def _battle(views: Sequence[BattleView]) -> ReviewBattle:
     """Return the battle of which each judge has a view."""
     battle, instruction = views[0].battle, views[0].instruction
-    texts = [views[0].answers[name].text for name in (battle.a, battle.b)]
+    one, two = (views[0].answers[name].text for name in (battle.a, battle.b))
     return ReviewBattle(
-        battle_key(instruction, battle.a, battle.b, *texts),
+        battle_key(instruction, battle.a, battle.b, one, two),
         instruction,
         battle.a,
         battle.b,
-        *texts,
+        one,
+        two,
         {view.battle.judge: view.battle.winner for view in views},
         tuple(point for view in views for point in _points(view)),
     )

@@ -13,11 +13,18 @@ from arena_learning.core import ArenaError, Paths, Table, table_text
 from arena_learning.judge.audit import OUTCOME, OUTCOMES, compare_outcomes, with_interval
 from arena_learning.judge.audit import Table as Counts
 from arena_learning.params import Params
+from arena_learning.report import ARENA
 from arena_learning.review.battles import ReviewBattle, read_review_battles
 from arena_learning.review.session import read_reviews
-from arena_learning.schema import Review
+from arena_learning.schema import Review, ReviewWinner
 
-_COUNTS = ("model_a", "model_b", "tie", "both_bad", None)
+_COUNTS: dict[str, ReviewWinner | None] = {
+    "answer_1": "model_a",
+    "answer_2": "model_b",
+    "tie": "tie",
+    "both_bad": "both_bad",
+    "skipped": None,
+}
 
 
 def review_summary(params: Params, paths: Paths) -> dict[str, Any]:
@@ -97,24 +104,23 @@ def _alpha(rows: Sequence[Review], seed: int) -> dict[str, Any]:
 
 def _judged(rows: Sequence[Review], params: Params, paths: Paths) -> dict[str, ReviewBattle]:
     """Return the battles of the places that the rows are about, by key."""
-    places = {row.place for row in rows} & {"arena", *params.rounds}
+    places = {row.place for row in rows} & {ARENA, *params.rounds}
     return {b.key: b for place in sorted(places) for b in read_review_battles(place, params, paths)}
 
 
 def _counts(name: str, rows: Sequence[Review]) -> dict[str, Any]:
     own = [row for row in rows if row.reviewer == name]
     said = Counter(row.winner for row in own)
-    names = ("answer_1", "answer_2", "tie", "both_bad", "skipped")
-    counts = {column: said[winner] for column, winner in zip(names, _COUNTS, strict=True)}
+    counts = {column: said[winner] for column, winner in _COUNTS.items()}
     return {"reviewer": name, **counts, "notes": sum(bool(row.note) for row in own)}
 
 
 def _between(a: str, b: str, rows: Mapping[str, Sequence[Review]], seed: int) -> dict[str, Any]:
     other = {row.battle: row for row in rows[b]}
     shared = [(row, other[row.battle]) for row in rows[a] if row.battle in other]
-    sides = [[_outcome(row) for row in side] for side in zip(*shared, strict=True)] or [[], []]
+    one, two = ([_outcome(both[side]) for both in shared] for side in (0, 1))
     asked = [row.instruction_id for row, _ in shared]
-    return {"reviewers": [a, b], **compare_outcomes(*sides, asked, seed)}
+    return {"reviewers": [a, b], **compare_outcomes(one, two, asked, seed)}
 
 
 def _with_judges(

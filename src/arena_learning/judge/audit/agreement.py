@@ -149,7 +149,7 @@ def with_interval(figure: Callable[[Table], Table], tables: Table, seed: int) ->
         tables: counts of each cluster, shape (clusters, 3, 3).
         seed: seed of the resamples.
     """
-    nothing = {"value": None, "lower": None, "upper": None}
+    nothing: dict[str, float | None] = {"value": None, "lower": None, "upper": None}
     if not len(tables):
         return nothing
     shares = np.full(len(tables), 1 / len(tables))
