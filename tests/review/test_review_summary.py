@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
-from review_project import make_review_project, quality_of
+from review_project import NAMES, make_review_project, quality_of
 
 from arena_learning.judge.audit import OUTCOMES
 from arena_learning.review import open_session, review_summary, summary_text
 from arena_learning.review.summary import _coincidences, krippendorff_alpha
-from arena_learning.schema import Response, read_rows, write_rows
+from arena_learning.schema import Battle, Response, read_rows, write_rows
 
 
 def judge_all(session, say):
@@ -46,22 +48,32 @@ def test_alpha_of_reviewers_who_leave_some_out():
     assert np.isnan(krippendorff_alpha(everywhere_the_same))  # without variation nothing can be said
 
 
-def test_an_honest_reviewer_agrees_with_a_copy_of_themself_and_more_with_the_better_judge(tmp_path):
-    params, paths = make_review_project(tmp_path, 40)
+def test_the_agreement_with_a_judge_is_the_share_of_battles_in_which_both_name_the_better_answer(tmp_path):
+    params, paths = make_review_project(tmp_path, 20)
     for name in ("ann", "bob"):
         judge_all(open_session(name, params, paths, count=120), honest)
     found = review_summary(params, paths)
     (pair,) = found["pairs"]
     # Each sees sides of their own, but the same contestants win.
     assert (pair["reviewers"], pair["scored"], pair["agreement"]["value"]) == (["ann", "bob"], 120, 1.0)
-    assert found["alpha"]["value"] == 1.0
-    assert found["alpha"]["battles"] == 120
-    by_judge = {(line["judge"], line["reviewer"]): line for line in found["judges"]}
-    assert len(by_judge) == 4
-    biased, fair = (by_judge[judge, "ann"]["kappa"]["value"] for judge in ("rubric-all v1", "reference v1"))
-    assert 0 < biased < fair
+    assert (found["alpha"]["value"], found["alpha"]["battles"]) == (1.0, 120)
+    texts = {
+        (name, row.instruction_id): row.text
+        for name in NAMES
+        for row in read_rows(paths.arena_responses(name), Response)
+    }
+    for judge in ("rubric-all v1", "reference v1"):
+        battles = [b for b in read_rows(paths.arena_battles, Battle) if b.judge == judge]
+        better = [
+            quality_of(texts[b.a, b.instruction_id]) > quality_of(texts[b.b, b.instruction_id])
+            for b in battles
+        ]
+        right = [(b.winner == "a") == first for b, first in zip(battles, better, strict=True)]
+        for line in (line for line in found["judges"] if line["judge"] == judge):
+            assert line["agreement"]["value"] == pytest.approx(sum(right) / 120)
+            assert line["agreement"]["lower"] < line["agreement"]["value"] < line["agreement"]["upper"]
     text = summary_text(found)
-    assert "ann and bob       120  100.0% (100%-100%)" in text
+    assert re.search(r"^ann and bob +120 +100\.0% \(100%-100%\)", text, re.M)
     assert "Krippendorff's alpha of all reviewers: 1.00 (1.00 to 1.00), 120 battles of several" in text
 
 
