@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "import_:command",
         "Convert answers, verdicts or votes of other tools into this project's files.",
     ),
+    "review": ("review:command", "Let people judge battles on a page; show how they agree."),
     "audit-judge": (
         "audit_judge:command",
         "Compare judges with labelled pairs: agreement, flips, biases, cost.",

@@ -216,6 +216,15 @@ class Paths:
         return self.root / "registry.json"
 
     @property
+    def reviews(self) -> Path:
+        """Folder of the files of `review`; in git."""
+        return self.root / "reviews"
+
+    def review(self, reviewer: str) -> Path:
+        """One reviewer's verdicts on battles."""
+        return self.reviews / f"{reviewer}.jsonl"
+
+    @property
     def home(self) -> Path:
         """The original project root; differs from `root` inside the copy that DVC makes for an experiment."""
         return Path(os.environ.get("DVC_ROOT", self.root)).resolve()

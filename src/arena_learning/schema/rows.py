@@ -281,6 +281,9 @@ class RecordedVerdict(Row):
 class HumanVerdict(Row):
     """A person's verdict on a battle of the test set: a row of the file ``evaluate.human_verdicts``.
 
+    Other columns are ignored, except those of a `Review` that say whether it counts here: ``sampling``, ``replaces``,
+    ``response_a`` and ``response_b``.
+
     Attributes:
         instruction_id: the instruction; ``prompt_id`` is read too.
         model_a: one contestant.
