@@ -10,7 +10,15 @@ from typing import Any
 import click
 
 from arena_learning.cli.main import print_json
-from arena_learning.core import Paths, check_location, find_project, hold_stage_lock, timed_stage
+from arena_learning.core import (
+    Paths,
+    check_deadline,
+    check_location,
+    find_project,
+    hold_stage_lock,
+    start_deadline,
+    timed_stage,
+)
 from arena_learning.params import Params, check_round_name, check_rounds, load_params
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
@@ -21,13 +29,14 @@ retry_option = click.option(
 
 
 def open_project(*, check: bool = True) -> tuple[Params, Paths]:
-    """Read params.yaml; check its rounds and the project's path.
+    """Read params.yaml; check its rounds and the project's path. From here on the budget's hours are counted.
 
     Raises:
         ArenaError: no project here, a path that MLflow or DVC cannot handle, or bad parameters.
     """
     paths = find_project()
     params = load_params(paths.params)
+    start_deadline(params.budget.hours)
     if check:
         check_location(paths)
         check_rounds(params)
@@ -49,6 +58,7 @@ def run_stage(
     if round_name is not None:
         check_round_name(round_name, params)
     label = f"{stage} {round_name}" if round_name else stage
+    check_deadline(f"the stage '{label}' and what follows it")
     start = time.monotonic()
     with timed_stage(paths), hold_stage_lock(label, paths):
         metrics = work(params, paths)

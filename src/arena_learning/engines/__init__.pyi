@@ -17,6 +17,7 @@ from .build import open_engine, open_folder, open_opponent
 from .chat import Chat
 from .chat_check import check_chat, describe
 from .chat_format import ChatFormat
+from .likelihood import AnswerLoss, answer_losses
 from .ray_cluster import first_line, join_ray, require_ray
 from .tokenizer import (
     NAMED_TEMPLATES,
@@ -33,6 +34,7 @@ __all__ = [
     "MAX_REFUSED",
     "NAMED_TEMPLATES",
     "SETTINGS_FILE",
+    "AnswerLoss",
     "Chat",
     "ChatFormat",
     "ChatSettings",
@@ -43,6 +45,7 @@ __all__ = [
     "ReportsLogprobs",
     "Token",
     "Versioned",
+    "answer_losses",
     "break_control_tokens",
     "chat_settings",
     "check_chat",
