@@ -9,6 +9,7 @@ from .contestants import (
     VllmServing,
     Weights,
 )
+from .costs import Budget, Price
 from .endpoint import OMITTABLE, Endpoint
 from .gate import ExternalScores, Gate
 from .judging import JudgeParams, Judging
@@ -28,6 +29,7 @@ __all__ = [
     "SPLITS",
     "WINNER",
     "BattleParams",
+    "Budget",
     "Dataset",
     "Dpo",
     "Endpoint",
@@ -49,6 +51,7 @@ __all__ = [
     "Pool",
     "Positive",
     "Ppo",
+    "Price",
     "Rate",
     "Ray",
     "Rft",
