@@ -51,11 +51,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "import_:command",
         "Convert answers, verdicts or votes of other tools into this project's files.",
     ),
+    "review": ("review:command", "Let people judge battles on a page; show how they agree."),
     "audit-judge": (
         "audit_judge:command",
         "Compare judges with labelled pairs: agreement, flips, biases, cost.",
     ),
     "sweep": ("sweep:command", "Optimise a judge's prompt or the selection of data; apply the winner."),
+    "ablate": ("ablate:command", "Compare ways of making a round's rows: train, answer and judge each."),
     "rate": ("rate:rate", "Rate the models of any battle log (CSV, JSONL, JSON, Parquet)."),
     "consistency": ("rate:compare_arenas", "Compare two arenas' ratings as the paper does."),
 }

@@ -1,3 +1,4 @@
+from .append import append_json, remove_torn_line
 from .atomic import atomic_write
 from .deadline import check_deadline, deadline_error, has_deadline, past_deadline, start_deadline
 from .errors import ArenaError, suggest
@@ -54,6 +55,7 @@ __all__ = [
     "SplitAnswer",
     "StageRun",
     "Table",
+    "append_json",
     "atomic_write",
     "bare_channel",
     "canonical",
@@ -85,6 +87,7 @@ __all__ = [
     "read_yaml",
     "redacted",
     "refuse_while_running",
+    "remove_torn_line",
     "secrets_in",
     "sentences",
     "set_up_log",

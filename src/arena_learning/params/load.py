@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from arena_learning.core import ArenaError, read_yaml, secrets_in, suggest
 from arena_learning.params.names import merging, one_metric
 from arena_learning.params.section import NONE
+from arena_learning.params.training import WINNER
 from arena_learning.params.whole import Params
 
 
@@ -113,6 +114,7 @@ def _dangling(params: Params) -> list[str]:
         for name in params.dataset.opponents
         if name in params.opponents and params.opponents[name].role == "labels"
     ]
+    problems += _answers(params)
     if params.dataset.pairs == "samples" and params.battle.samples < 2:
         problems.append(
             f"dataset.pairs: samples are paired, and battle.samples is {params.battle.samples}; set it to 2 or more"
@@ -139,6 +141,20 @@ def _dangling(params: Params) -> list[str]:
             f"{suggest(params.evaluate.anchor, params.contestants)}"
         )
     return problems
+
+
+def _answers(params: Params) -> list[str]:
+    """Return what is wrong with the opponent whose answers are learnt: it must be there, and answer the rounds."""
+    name = params.dataset.answers
+    if name == WINNER:
+        return []
+    if name not in params.opponents:
+        return [f"dataset.answers: no opponent '{name}'; {suggest(name, (WINNER, *params.opponents))}"]
+    if params.opponents[name].role == "labels":
+        return [
+            f"dataset.answers: '{name}' has role labels and answers no round with a target; give it role contestant"
+        ]
+    return []
 
 
 def _juries(params: Params) -> list[str]:

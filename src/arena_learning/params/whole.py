@@ -64,8 +64,8 @@ class Evaluate(Section):
         anchor_rating: the anchor's rating in Elo points.
         bootstrap: number of bootstrap resamples of the test instructions.
         style: whether each leaderboard also has the ratings with answers' length and Markdown held equal.
-        human_verdicts: file of people's verdicts on some of the test set's battles (`HumanVerdict`); each leaderboard
-            then also has ratings on the people's scale. Empty: none.
+        human_verdicts: file of people's verdicts on some of the test set's battles (`HumanVerdict`), or a folder of
+            such files, as `reviews`; each leaderboard then also has ratings on the people's scale. Empty: none.
         schedule: battles on the test set: ``all`` pairs on every instruction, all contestants against the anchor
             (``anchored``), or the most informative battles for the ranking (``adaptive``, for an expensive judge).
         budget: adaptive: limit of battles per contestant (0: go on until neighbours in the ranking are distinguished).

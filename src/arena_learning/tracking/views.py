@@ -173,6 +173,8 @@ def round_params(name: str, params: Params) -> dict[str, str]:
         **_sampled(name, params),
         "dataset.pairs": params.dataset.pairs,
         "dataset.max_words": params.dataset.max_words,
+        # Keys that came later are shown where they change something: runs of before stay as they are.
+        **{f"dataset.{key}": value for key, value in params.dataset.changed_choice().items()},
         "weights.source": params.weights.source,
         "serving.engine": params.serving.engine,
         "serving.dtype": params.serving.dtype,
