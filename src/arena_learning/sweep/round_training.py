@@ -196,7 +196,7 @@ class RoundTraining:
             if name not in self._judges:
                 self._judges[name] = open_judge(name, self.params, self.paths)
             pairings = [Pairing(i.id, *sorted((start, TRIAL))) for i in instructions]
-            with Store(self.paths.store, account=Account("sweep", params)) as store:
+            with Store(self.paths.store, account=Account("sweep", self.params)) as store:
                 judged = play_games(
                     pairings, known, responses, self._judges[name], store, disagree=self.params.judge.disagree
                 )
