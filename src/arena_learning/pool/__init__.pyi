@@ -1,5 +1,5 @@
 from .embeddings import Embedder, shared_embedder
-from .evaluation_sets import fingerprint
+from .evaluation_sets import cluster_instructions, fingerprint
 from .instructions import pool_files, read_pool
 from .prepare import HELD_OUT, embed_pool, prepare_pool
 from .read import RecordedAnswer, read_recorded
@@ -9,6 +9,7 @@ __all__ = [
     "HELD_OUT",
     "Embedder",
     "RecordedAnswer",
+    "cluster_instructions",
     "draw",
     "embed_pool",
     "fingerprint",

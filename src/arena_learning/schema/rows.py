@@ -308,7 +308,8 @@ class Provenance(Row):
         loser: contestant that lost; empty for a label without a battle.
         score_winner: mean score of the winner.
         score_loser: mean score of the loser.
-        gap: difference of the two scores.
+        gap: difference of the two scores; below 0 where the answer learnt lost its battle (strategies other than
+            ``battles``, and named answers).
         threshold: the round's threshold K.
         orders_agree: as in the battle.
         judge: as in the battle.
