@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -22,11 +23,14 @@ def command(arguments: tuple[str, ...]) -> None:
     they are the measured ones of the profile that params.yaml equals (profiles/seconds.json), or unknown.
     """
     from arena_learning.core import PLAN
-    from arena_learning.project import DVC, plan_run, plan_text
+    from arena_learning.project import DVC, check_dvc, plan_run, plan_text
 
     params, paths = open_project()
+    check_dvc(paths)
     plan = plan_run(arguments, params, paths)
-    environment = dict(os.environ)
+    # The stages call `arena` by its name: that of this environment, also where it is not activated.
+    programs = str(Path(sys.executable).parent)
+    environment = {**os.environ, "PATH": os.pathsep.join((programs, os.environ.get("PATH", os.defpath)))}
     if plan is not None:  # else DVC says below what is wrong
         click.echo(plan_text(plan))
         if "--dry" in arguments:

@@ -1,7 +1,8 @@
 from .atomic import atomic_write
-from .errors import ArenaError, suggest
+from .errors import ArenaError, missing_file, suggest, system_error
 from .folders import copy_into_place, fresh_beside, move_into_place
 from .json_files import canonical, new_text_file, read_json, write_json, write_text
+from .makers import how_to_make
 from .messages import logger, set_up_log
 from .paths import Paths, check_location, find_project
 from .progress import Progress, without_progress_bars
@@ -64,9 +65,11 @@ __all__ = [
     "find_project",
     "fresh_beside",
     "hold_stage_lock",
+    "how_to_make",
     "is_locked",
     "left_text",
     "logger",
+    "missing_file",
     "move_into_place",
     "new_text_file",
     "numbered_lines",
@@ -82,6 +85,7 @@ __all__ = [
     "set_up_log",
     "split_text",
     "suggest",
+    "system_error",
     "table_markdown",
     "table_text",
     "timed_stage",

@@ -1,21 +1,24 @@
 from .embeddings import Embedder, shared_embedder
 from .evaluation_sets import fingerprint
-from .instructions import pool_files, read_pool
+from .instructions import check_judges, pool_files, read_pool
 from .prepare import HELD_OUT, embed_pool, prepare_pool
-from .read import RecordedAnswer, read_recorded
+from .read import RecordedAnswer, read_answers, read_recorded, with_references
 from .split import draw, seeded_rank
 
 __all__ = [
     "HELD_OUT",
     "Embedder",
     "RecordedAnswer",
+    "check_judges",
     "draw",
     "embed_pool",
     "fingerprint",
     "pool_files",
     "prepare_pool",
+    "read_answers",
     "read_pool",
     "read_recorded",
     "seeded_rank",
     "shared_embedder",
+    "with_references",
 ]

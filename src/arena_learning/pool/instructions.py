@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from arena_learning.core import ArenaError
 from arena_learning.importers import FoundInstruction, files_of, iter_instructions
+from arena_learning.params import Params
 from arena_learning.schema import Instruction, parse_criterion
 
+_WANTED = (
+    'write them a line each, as {"id": "q1", "turns": [{"role": "user", "content": "..."}]}, or give a '
+    "table with a column `instruction` or `prompt`"
+)
 _SHOWN = 20  # malformed rows that the card names
 
 
@@ -49,7 +55,11 @@ class PoolFiles:
 
         def bad(error: ArenaError) -> None:
             if strict:
-                raise error
+                hint = (
+                    error.hint
+                    or "correct the row, or let `pool.strict: false` pass over such rows and count them"
+                )
+                raise ArenaError(error.what, where=error.where, hint=hint)
             self.malformed += 1
             if len(self.first_malformed) < _SHOWN:
                 self.first_malformed.append(f"{error.where}: {error.what}")
@@ -65,7 +75,7 @@ class PoolFiles:
             problem = f"{self.malformed} malformed rows" if self.malformed else why
             first = f"first: {self.first_malformed[0]}" if self.first_malformed else ""
             what = "the file contains no instructions" + (f" ({problem})" if problem else "")
-            raise ArenaError(what, where=str(path), hint=first)
+            raise ArenaError(what, where=str(path), hint=first or _WANTED)
 
     def card(self) -> dict[str, Any]:
         """Return the counts of what was read for the data card."""
@@ -150,6 +160,24 @@ def pool_files(path: Path) -> list[Path]:
         return [file for file in files_of(path) if file.is_file()]
     except ArenaError:
         return []
+
+
+def check_judges(instructions: Sequence[Instruction], params: Params) -> None:
+    """Check that some instruction has what the judges in use score by.
+
+    Raises:
+        ArenaError: no instruction has a rubric, and a judge of kind rubric is in use; or the same with references.
+    """
+    has = {"rubric": any(i.rubric for i in instructions), "reference": any(i.reference for i in instructions)}
+    for name, place in params.judges_in_use().items():
+        kind = params.judges[name].kind
+        if not has.get(kind, True):
+            row = "a list `rubric`" if kind == "rubric" else "a text `reference`"
+            raise ArenaError(
+                f"no instruction of {params.pool.instructions} has a {kind}, and judge '{name}' ({place}) scores by it",
+                where=f"params.yaml, judges.{name}.kind: {kind}",
+                hint=f"give the instructions {row}, or name another judge in {place}: one of kind llm needs neither",
+            )
 
 
 def _beside(place: str, found: FoundInstruction) -> str:

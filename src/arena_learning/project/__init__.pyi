@@ -2,6 +2,7 @@ from .check_data import check_disjoint, check_enough
 from .clean import REMADE, free_disk, plan_cleaning
 from .disk import disk_text, disk_usage
 from .doctor import examine
+from .dvc_health import check_dvc
 from .first_run import FirstRun
 from .inputs import write_inputs
 from .new_rounds import add_rounds, write_added
@@ -18,6 +19,7 @@ __all__ = [
     "Started",
     "add_rounds",
     "check_disjoint",
+    "check_dvc",
     "check_enough",
     "choose_serving",
     "disk_text",

@@ -6,14 +6,14 @@ from collections import defaultdict
 
 from arena_learning.core import ArenaError, Paths, canonical
 from arena_learning.params import SPLITS, Params
-from arena_learning.pool import HELD_OUT, read_pool
+from arena_learning.pool import HELD_OUT, check_judges, read_answers, read_pool, with_references
 from arena_learning.schema import Instruction, read_rows
 
 _SHOWN = 5
 
 
-def check_enough(params: Params, paths: Paths, more: int = 0) -> None:
-    """Check that the pool has enough instructions, before any filter.
+def check_enough(params: Params, paths: Paths, more: int = 0) -> list[Instruction]:
+    """Check that the pool has enough instructions, before any filter; return them, with their references.
 
     Args:
         params: the current parameters.
@@ -21,11 +21,17 @@ def check_enough(params: Params, paths: Paths, more: int = 0) -> None:
         more: instructions of splits that are about to be added.
 
     Raises:
-        ArenaError: the pool is malformed, or smaller than splits, validation and test set together.
+        ArenaError: the pool is malformed, smaller than splits, validation and test set together, or without what a
+            judge scores by.
     """
     pool = params.pool
     place = paths.user_file(pool.instructions, "pool.instructions", outside=params.files_outside)
-    there = len(read_pool(place, strict=pool.strict))
+    instructions = read_pool(place, strict=pool.strict)
+    if pool.references:
+        answers = paths.user_file(pool.references, "pool.references", outside=params.files_outside)
+        instructions = with_references(instructions, read_answers(answers))
+    check_judges(instructions, params)
+    there = len(instructions)
     wanted = pool.test + pool.validation + sum(pool.splits.values()) + more
     if there < wanted:
         raise ArenaError(
@@ -33,6 +39,7 @@ def check_enough(params: Params, paths: Paths, more: int = 0) -> None:
             where="params.yaml, pool",
             hint="add instructions to the pool, or make the splits smaller",
         )
+    return instructions
 
 
 def check_disjoint(paths: Paths) -> int:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pydantic_core
 from pydantic import ValidationError
 
-from arena_learning.core import ArenaError, numbered_lines, split_text, with_single_spaces
+from arena_learning.core import ArenaError, missing_file, numbered_lines, split_text, with_single_spaces
 from arena_learning.importers import (
     CONVERSATION,
     INSTRUCTION,
@@ -104,7 +104,7 @@ def read_labelled(path: Path, *, sample: int = 0, seed: int = 0) -> Labelled:
 def _records(path: Path) -> Iterator[Record]:
     """Yield the file's rows; JSON Lines are read strictly, so an invalid character is an error."""
     if not path.is_file():
-        raise ArenaError("no such file of labelled pairs", where=str(path))
+        raise missing_file(path, "no such file of labelled pairs", f"({_NEEDED})")
     if not is_lines(path):
         yield from records(path)
         return
