@@ -131,18 +131,21 @@ def ask_contestant_for(
     )
 
 
+_SOME = (
+    "see what the refused instructions have in common; all other answers are kept. To go on without these, raise "
+    "serving.max_refused"
+)
+_EACH = (
+    "all for one reason: put that right and run again. Behind an endpoint, check base_url (most end in /v1) and model; a "
+    "field of the request that it does not know can be left out with `omit`"
+)
+
+
 def _refusal(name: str, reasons: Mapping[str, str], total: int) -> ArenaError:
     some = "; ".join(f"'{i}': {reason}" for i, reason in sorted(reasons.items())[:_SHOWN])
-    if len(reasons) == total > 1 and len(set(reasons.values())) == 1:
-        return ArenaError(
-            f"'{name}' refuses every instruction, always for one reason: {some.partition(': ')[2].partition('; ')[0]}",
-            hint="put that right and run again with --retry-unscored. Behind an endpoint, check base_url (most end in "
-            "/v1) and model; a field of the request that it does not know can be left out with `omit`",
-        )
     return ArenaError(
         f"'{name}' refuses {len(reasons)} of {total} instructions ({some})",
-        hint="see what the refused instructions have in common; all other answers are kept. To go on without these, "
-        "raise serving.max_refused",
+        hint=_EACH if len(reasons) == total > 1 and len(set(reasons.values())) == 1 else _SOME,
     )
 
 

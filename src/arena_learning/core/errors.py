@@ -58,7 +58,7 @@ def system_error(error: OSError, place: Path | None = None) -> ArenaError | None
             hint="lift the limit with `ulimit -f unlimited`, and run again",
         )
     if error.errno in (errno.EACCES, errno.EPERM):
-        folder = Path(where) if Path(where).is_dir() else Path(where).parent
+        folder = next(one for one in (Path(where), *Path(where).absolute().parents) if one.is_dir())
         return ArenaError(
             "you may not write or read here",
             where=where,

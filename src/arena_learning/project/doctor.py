@@ -81,7 +81,8 @@ def _programs() -> Iterator[DoctorFinding]:
         yield DoctorFinding(
             "warn",
             "`arena` is not on PATH: a stage of `dvc repro` would end with 'arena: command not found'",
-            f"run `source {beside / 'activate'}` or `PATH={beside}:$PATH dvc repro`; `arena repro` and `make repro` need neither",
+            f"run `source {beside / 'activate'}` or `PATH={beside}:$PATH dvc repro`; "
+            "`arena repro` and `make repro` need neither",
         )
 
 
