@@ -136,8 +136,8 @@ _SOME = (
     "serving.max_refused"
 )
 _EACH = (
-    "all for one reason: put that right and run again. Behind an endpoint, check base_url (most end in /v1) and model; a "
-    "field of the request that it does not know can be left out with `omit`"
+    "all for one reason: put that right and run again. Behind an endpoint, check base_url (most end in /v1) and model; "
+    "a field of the request that it does not know can be left out with `omit`"
 )
 
 
