@@ -20,11 +20,18 @@ def csv(name: str = "prompt", letters: str = "") -> str:
 def test_a_pool_without_rubrics_under_the_rubric_judge(hour: Hour) -> None:
     rows = hour.rows(POOL)
     hour.write_rows(POOL, [{key: value for key, value in row.items() if key != "rubric"} for row in rows])
-    for command in ("arena prepare", "arena rounds check"):
-        hour.fails(command, "data/pool.jsonl has a rubric", "judge 'rubric' (judge.name)", "give the instructions a list `rubric`, or name another judge")  # fmt: skip
-    hour.set(lambda p: p["judges"].update(big={"kind": "llm", "engine": "openai", "model": "m", "base_url": "http://localhost:1/v1"}))  # fmt: skip
-    hour.set(lambda p: (p["judge"].update(name="big"), p["evaluate"].update(judges=["big"])))
-    hour.works("arena prepare")
+    for command in ("arena rounds check", "arena repro --dry"):
+        hour.fails(
+            command,
+            "no instruction of data/pool.jsonl has a rubric, and judge 'rubric' (judge.name) scores by it",
+            "give the instructions a list `rubric`, or name another judge in judge.name",
+        )
+    big = {"kind": "llm", "engine": "openai", "model": "m", "base_url": "http://localhost:1/v1"}
+    hour.set(lambda p: p["judges"].update(big=big))
+    hour.set(lambda p: p["judge"].update(name="big"))
+    hour.fails("arena rounds check", "judge 'rubric' (evaluate.judges)")
+    hour.set(lambda p: p["evaluate"].update(judges=["big"]))
+    hour.works("arena rounds check")
 
 
 def test_an_answer_file_with_other_ids(hour: Hour) -> None:

@@ -23,10 +23,12 @@ def command(arguments: tuple[str, ...]) -> None:
     they are the measured ones of the profile that params.yaml equals (profiles/seconds.json), or unknown.
     """
     from arena_learning.core import PLAN
-    from arena_learning.project import DVC, check_dvc, plan_run, plan_text
+    from arena_learning.project import DVC, check_dvc, check_scorable, is_large, plan_run, plan_text
 
     params, paths = open_project()
     check_dvc(paths)
+    if not is_large(params, paths):
+        check_scorable(params, paths)
     plan = plan_run(arguments, params, paths)
     # The stages call `arena` by its name: that of this environment, also where it is not activated.
     programs = str(Path(sys.executable).parent)

@@ -1,15 +1,14 @@
 from .embeddings import Embedder, shared_embedder
 from .evaluation_sets import fingerprint
-from .instructions import check_judges, pool_files, read_pool
+from .instructions import pool_files, read_pool
 from .prepare import HELD_OUT, embed_pool, prepare_pool
-from .read import RecordedAnswer, read_answers, read_recorded, with_references
+from .read import RecordedAnswer, read_answers, read_recorded
 from .split import draw, seeded_rank
 
 __all__ = [
     "HELD_OUT",
     "Embedder",
     "RecordedAnswer",
-    "check_judges",
     "draw",
     "embed_pool",
     "fingerprint",
@@ -20,5 +19,4 @@ __all__ = [
     "read_recorded",
     "seeded_rank",
     "shared_embedder",
-    "with_references",
 ]

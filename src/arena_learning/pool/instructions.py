@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from arena_learning.core import ArenaError
 from arena_learning.importers import FoundInstruction, files_of, iter_instructions
-from arena_learning.params import Params
 from arena_learning.schema import Instruction, parse_criterion
 
 _WANTED = (
@@ -160,24 +158,6 @@ def pool_files(path: Path) -> list[Path]:
         return [file for file in files_of(path) if file.is_file()]
     except ArenaError:
         return []
-
-
-def check_judges(instructions: Sequence[Instruction], params: Params) -> None:
-    """Check that some instruction has what the judges in use score by.
-
-    Raises:
-        ArenaError: no instruction has a rubric, and a judge of kind rubric is in use; or the same with references.
-    """
-    has = {"rubric": any(i.rubric for i in instructions), "reference": any(i.reference for i in instructions)}
-    for name, place in params.judges_in_use().items():
-        kind = params.judges[name].kind
-        if not has.get(kind, True):
-            row = "a list `rubric`" if kind == "rubric" else "a text `reference`"
-            raise ArenaError(
-                f"no instruction of {params.pool.instructions} has a {kind}, and judge '{name}' ({place}) scores by it",
-                where=f"params.yaml, judges.{name}.kind: {kind}",
-                hint=f"give the instructions {row}, or name another judge in {place}: one of kind llm needs neither",
-            )
 
 
 def _beside(place: str, found: FoundInstruction) -> str:

@@ -13,7 +13,7 @@ from arena_learning.pool.contamination import drop_contaminated
 from arena_learning.pool.embeddings import Embedder, shared_embedder
 from arena_learning.pool.evaluation_sets import choose_test_set, fingerprint, read_difficulties
 from arena_learning.pool.filters import conversation_text, filter_instructions
-from arena_learning.pool.instructions import PoolFiles, check_judges, read_benchmarks
+from arena_learning.pool.instructions import PoolFiles, read_benchmarks
 from arena_learning.pool.read import read_answers, with_references
 from arena_learning.pool.split import draw, fill_in_order
 from arena_learning.schema import Instruction, write_rows
@@ -26,8 +26,8 @@ def prepare_pool(params: Params, paths: Paths) -> dict[str, Any]:
     """Write the prepared files and return the data card.
 
     Raises:
-        ArenaError: a malformed row in the pool, a model or package that a filter needs is missing, too few
-            instructions for the splits, or no instruction has what a judge scores by.
+        ArenaError: a malformed row in the pool, a model or package that a filter needs is missing, or too few
+            instructions for the splits.
     """
     pool = params.pool
     files, benchmarks = _read(params, paths)
@@ -43,7 +43,6 @@ def prepare_pool(params: Params, paths: Paths) -> dict[str, Any]:
         benchmarks=benchmarks,
         difficulties=_difficulties(params, paths),
     )
-    check_judges(instructions, params)
     for name, rows in prepared.splits.items():
         write_rows(paths.split(name), sorted(rows, key=lambda i: i.id))
     for path in (paths.split(NONE), paths.sft(NONE), paths.preferences(NONE)):

@@ -1,4 +1,4 @@
-from .check_data import check_disjoint, check_enough
+from .check_data import check_disjoint, check_enough, check_scorable, is_large
 from .clean import REMADE, free_disk, plan_cleaning
 from .disk import disk_text, disk_usage
 from .doctor import examine
@@ -21,6 +21,7 @@ __all__ = [
     "check_disjoint",
     "check_dvc",
     "check_enough",
+    "check_scorable",
     "choose_serving",
     "disk_text",
     "disk_usage",
@@ -28,6 +29,7 @@ __all__ = [
     "find_stale",
     "free_disk",
     "has_cuda",
+    "is_large",
     "plan_cleaning",
     "plan_run",
     "plan_text",

@@ -7,12 +7,10 @@ from collections.abc import Iterator
 
 from arena_learning.core import ArenaError, Paths
 from arena_learning.params import JudgeParams, Opponent, Params
-from arena_learning.pool import pool_files, read_recorded
-from arena_learning.project.check_data import check_enough
+from arena_learning.pool import read_recorded
+from arena_learning.project.check_data import check_enough, check_scorable, is_large
 from arena_learning.project.endpoints import Listed, list_models, unknown_model
 from arena_learning.project.finding import DoctorFinding
-
-_LARGE = 64 * 2**20  # bytes of a pool that `arena doctor` no longer reads: it takes seconds
 
 
 def check_endpoints(params: Params) -> Iterator[DoctorFinding]:
@@ -35,15 +33,16 @@ def check_endpoints(params: Params) -> Iterator[DoctorFinding]:
 
 def check_answers(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
     """Compare what the instructions have with what judges and recorded opponents need."""
-    size = sum(file.stat().st_size for file in pool_files(paths.root / params.pool.instructions))
-    if size > _LARGE:
-        yield DoctorFinding("ok", f"the pool is too large to be read here ({size / 2**20:.0f} MiB)")
+    if is_large(params, paths):
+        yield DoctorFinding("ok", "the pool is too large to be read here")
         return
     try:
-        ids = {one.id for one in check_enough(params, paths)}
+        instructions = check_enough(params, paths)
+        check_scorable(params, paths, instructions)
     except ArenaError as error:
         yield DoctorFinding("fail", f"{error.where}: {error.what}", error.hint)
         return
+    ids = {one.id for one in instructions}
     for name, one in params.opponents.items():
         file = paths.root / one.model
         if one.engine != "recorded" or not file.is_file():

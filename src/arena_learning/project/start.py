@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 from arena_learning.core import ArenaError, Paths, check_location, read_yaml, write_text
@@ -57,7 +58,7 @@ def start_project(
             "the project has a pool already", where=str(there), hint=f"move it away: `mv {name} {name}.old`"
         )
     # A pool of one's own that an earlier call has brought is kept, with its answers, and the sizes are fitted to it.
-    kept = there if there.exists() and there.read_bytes() != shipped("data/pool.jsonl").read_bytes() else None
+    kept = there if _is_own(there, paths) else None
     with starter_pool(wanted.pool or kept, answers_in(paths.root / "data" / "opponents")) as pool:
         changed = adapt(tree, wanted, pool, paths)
         write_tree(tree, paths.params, f"profile {profile}")
@@ -66,6 +67,13 @@ def start_project(
         copy_answers(file, paths.root / "data" / "opponents" / f"{name}.jsonl")
         written.append(f"data/opponents/{name}.jsonl")
     return Started(serving, [*written, *_write_frame(paths), *_start_history(paths)], changed)
+
+
+def _is_own(pool: Path, paths: Paths) -> bool:
+    """Whether a project's pool is one that an earlier call has brought."""
+    if holds_sources(paths) or not pool.exists():
+        return False
+    return pool.read_bytes() != shipped("data/pool.jsonl").read_bytes()
 
 
 def renew_pipeline(paths: Paths) -> bool:
