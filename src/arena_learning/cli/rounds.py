@@ -50,8 +50,9 @@ def list_rounds(as_json: bool) -> None:
 def check() -> None:
     """Check the rounds before anything runs.
 
-    Finds unknown names, cycles, a split used twice, links to later rounds, a pool too small for the splits or
-    without what a judge scores by, and, once the splits are prepared, instructions that two splits (or the validation or test set) share.
+    Finds unknown names, cycles, a split used twice, links to later rounds, a pool too small for the splits or without
+    what a judge scores by, and, once the splits are prepared, instructions that two splits (or the validation or test
+    set) share.
     """
     from arena_learning.project import check_disjoint, check_enough, check_scorable
 
