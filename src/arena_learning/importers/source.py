@@ -183,14 +183,16 @@ def _format(path: Path) -> str:
 
 
 def _lines(path: Path, bad: Callable[[ArenaError], None]) -> Items:
+    first = True
     for number, line in numbered_lines(path):
         where = f"{path}, line {number}"
+        begins, first = first and line.lstrip().startswith("["), False
         try:
             item = parsed(line, where)
         except ArenaError as error:
-            bad(_listed(path, where) if line.lstrip().startswith("[") else error)
+            bad(_listed(path, where) if begins else error)
             continue
-        if isinstance(item, list):
+        if begins and isinstance(item, list):
             bad(_listed(path, where))
             continue
         yield where, item
