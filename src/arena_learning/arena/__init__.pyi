@@ -1,6 +1,7 @@
 from .ask import Contestant, ContestantAnswers, ask_contestant_for
 from .battle import answer_metrics, answer_test, ask_contestant, battle_round
 from .pairing import pair_contestants
+from .planned import count_stored, planned_samplings, sampling_of
 
 __all__ = [
     "Contestant",
@@ -10,5 +11,8 @@ __all__ = [
     "ask_contestant",
     "ask_contestant_for",
     "battle_round",
+    "count_stored",
     "pair_contestants",
+    "planned_samplings",
+    "sampling_of",
 ]

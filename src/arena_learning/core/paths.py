@@ -241,6 +241,11 @@ class Paths:
         return self.scratch / "seconds.jsonl"
 
     @property
+    def plans(self) -> Path:
+        """What `arena repro` expected of each run when it began, a line for each."""
+        return self.scratch / "plans.jsonl"
+
+    @property
     def exports(self) -> Path:
         """Models converted to the serving engine's format, by digest."""
         return self.scratch / "exports"

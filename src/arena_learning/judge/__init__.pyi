@@ -9,6 +9,7 @@ from .base import (
 )
 from .build import open_judge
 from .health import judge_health, win_counts
+from .planned import count_stored_games, round_pairings
 from .play import Pairing, PlayedGames, play_games, play_in_portions
 from .recording import write_games
 from .stage import judge_round
@@ -22,6 +23,7 @@ __all__ = [
     "PlayedGames",
     "Presentation",
     "Verdict",
+    "count_stored_games",
     "is_batch_exact",
     "is_pointwise",
     "judge_health",
@@ -31,6 +33,7 @@ __all__ = [
     "play_in_portions",
     "plays_both_orders",
     "repetition",
+    "round_pairings",
     "shipped_templates",
     "tie_margin",
     "win_counts",

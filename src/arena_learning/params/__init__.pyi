@@ -9,6 +9,7 @@ from .contestants import (
     VllmServing,
     Weights,
 )
+from .costs import Budget, Price
 from .endpoint import OMITTABLE, Endpoint
 from .gate import ExternalScores, Gate
 from .judging import JudgeParams, Judging
@@ -27,6 +28,7 @@ __all__ = [
     "OMITTABLE",
     "SPLITS",
     "BattleParams",
+    "Budget",
     "Dataset",
     "Dpo",
     "Endpoint",
@@ -48,6 +50,7 @@ __all__ = [
     "Pool",
     "Positive",
     "Ppo",
+    "Price",
     "Rate",
     "Ray",
     "Rft",

@@ -102,7 +102,7 @@ def _dangling(params: Params) -> list[str]:
     ):
         if name not in params.judges:
             problems.append(f"{place}: no judge '{name}'; {suggest(name, params.judges)}")
-    problems += _gate(params)
+    problems += [*_gate(params), *_unpriced(params)]
     problems += [
         f"dataset.opponents: no opponent '{name}'; {suggest(name, params.opponents)}"
         for name in params.dataset.opponents
@@ -171,3 +171,19 @@ def _gate(params: Params) -> list[str]:
             f"gate.judge: the training learnt from '{judge}' ({rounds}); name a judge that taught nothing"
         ]
     return []
+
+
+def _unpriced(params: Params) -> list[str]:
+    """Return the models behind endpoints without a price, if money is limited."""
+    if params.budget.money is None:
+        return []
+    served = {
+        f"opponents.{name}": one.model for name, one in params.opponents.items() if one.engine == "openai"
+    }
+    served |= {f"judges.{name}": one.model for name, one in params.judges.items() if one.engine == "openai"}
+    return [
+        f"prices: no price for '{model}' ({place}), and budget.money is set; add it as {{input: ..., output: ...}}, or "
+        "0 for both if it costs nothing"
+        for place, model in served.items()
+        if model not in params.prices
+    ]

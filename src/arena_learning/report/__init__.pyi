@@ -2,6 +2,8 @@ from .draw_style import BLUE, GREY, ORANGE, STYLE, new_figure
 from .figures import make_figures
 from .gate_page import make_gate_page
 from .html import make_report
+from .ledger import Ledger, LedgerRow, ledger_rows, ledger_view, read_ledger, read_ledger_rows
+from .ledger_text import ledger_text
 from .monitors import monitors_markdown, monitors_text
 from .sanitize import safe_json
 from .show import show_answers, show_battle, show_contestant, show_round
@@ -14,6 +16,8 @@ __all__ = [
     "GREY",
     "ORANGE",
     "STYLE",
+    "Ledger",
+    "LedgerRow",
     "Page",
     "answers_text",
     "battle_text",
@@ -21,12 +25,17 @@ __all__ = [
     "efficiency_text",
     "leaderboard_markdown",
     "leaderboard_text",
+    "ledger_rows",
+    "ledger_text",
+    "ledger_view",
     "make_figures",
     "make_gate_page",
     "make_report",
     "monitors_markdown",
     "monitors_text",
     "new_figure",
+    "read_ledger",
+    "read_ledger_rows",
     "round_text",
     "safe_json",
     "show_answers",

@@ -261,13 +261,13 @@ class SelectionTask:
     def measure(self, folder: Path, params: Params, instructions: Sequence[Instruction]) -> Measured:
         """Let the model in ``folder`` answer, and judge its answers against the start's."""
         from arena_learning.engines import open_folder
-        from arena_learning.store import Store
+        from arena_learning.store import Account, Store
 
         start = self._start(instructions)
         scratch = Paths(folder.parent / "serving")  # exports of a trial are not kept
         engine = open_folder(folder, params.serving, params.weights, scratch)
         try:
-            with Store(self.paths.store) as store:
+            with Store(self.paths.store, account=Account("sweep", params)) as store:
                 asked = ask_contestant_for(Contestant(TRIAL, engine, params.sampling), instructions, store)
         finally:
             engine.close()
@@ -334,7 +334,7 @@ class SelectionTask:
     def _gains(
         self, instructions: Sequence[Instruction], responses: Mapping[tuple[str, str], Response]
     ) -> Gains:
-        from arena_learning.store import Store
+        from arena_learning.store import Account, Store
 
         start, known = self.round.init, by_id(instructions)
         gains: Gains = {}
@@ -342,7 +342,7 @@ class SelectionTask:
             if name not in self._judges:
                 self._judges[name] = open_judge(name, self.params, self.paths)
             pairings = [Pairing(i.id, *sorted((start, TRIAL))) for i in instructions]
-            with Store(self.paths.store) as store:
+            with Store(self.paths.store, account=Account("sweep", self.params)) as store:
                 judged = play_games(
                     pairings, known, responses, self._judges[name], store, disagree=self.params.judge.disagree
                 )
