@@ -97,7 +97,7 @@ class RoundTraining:
             raise ArenaError(
                 f"the start '{this.init}' is not trained yet",
                 where=str(paths.model(this.init)),
-                hint="run `dvc repro`",
+                hint="run `arena repro`",
             )
         self.instructions = read_rows(paths.split(this.split), Instruction)
         self.responses = read_rows(paths.responses(self.subject), Response)
