@@ -1,10 +1,11 @@
-from .ask import Contestant, ContestantAnswers, ask_contestant_for
+from .ask import Contestant, ContestantAnswers, StoredAnswers, ask_contestant_for
 from .battle import answer_metrics, answer_test, ask_contestant, battle_round
 from .pairing import pair_contestants
 
 __all__ = [
     "Contestant",
     "ContestantAnswers",
+    "StoredAnswers",
     "answer_metrics",
     "answer_test",
     "ask_contestant",

@@ -1,3 +1,4 @@
+from .ahead import judge_ahead
 from .base import (
     Judge,
     Presentation,
@@ -24,6 +25,7 @@ __all__ = [
     "Verdict",
     "is_batch_exact",
     "is_pointwise",
+    "judge_ahead",
     "judge_health",
     "judge_round",
     "open_judge",

@@ -1,5 +1,6 @@
 from .decisions import Decision, past_champions, read_decisions, write_decisions
-from .row_files import describe_invalid, numbered_rows, read_rows, rows_file, write_rows
+from .results import AnyBattle, BattleResult, read_battle_results
+from .row_files import describe_invalid, iter_rows, numbered_rows, read_rows, rows_file, write_rows
 from .rows import (
     SCHEMA_VERSION,
     Battle,
@@ -27,7 +28,9 @@ __all__ = [
     "ONE_HOT",
     "SCHEMA_VERSION",
     "SPELLINGS",
+    "AnyBattle",
     "Battle",
+    "BattleResult",
     "Criterion",
     "CriterionResult",
     "Decision",
@@ -50,10 +53,12 @@ __all__ = [
     "check_criterion",
     "describe_invalid",
     "is_missing",
+    "iter_rows",
     "numbered_rows",
     "one_hot_columns",
     "parse_criterion",
     "past_champions",
+    "read_battle_results",
     "read_decisions",
     "read_rows",
     "read_winner",

@@ -15,7 +15,7 @@ from arena_learning.leaderboard import (
     read_rounds,
 )
 from arena_learning.params import Params
-from arena_learning.schema import Battle
+from arena_learning.schema import AnyBattle
 
 
 class Files(NamedTuple):
@@ -29,7 +29,7 @@ class Files(NamedTuple):
 
     rounds: dict[str, RoundFiles]
     board: Document
-    arena: Mapping[str, Sequence[Battle]]
+    arena: Mapping[str, Sequence[AnyBattle]]
 
 
 def read_files(params: Params, paths: Paths) -> Files:
