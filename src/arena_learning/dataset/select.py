@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from arena_learning.core import words
 from arena_learning.pool import seeded_rank
-from arena_learning.schema import Battle, Response
+from arena_learning.schema import AnyBattle, Response
 
 
 class Choice(NamedTuple):
@@ -19,7 +19,7 @@ class Choice(NamedTuple):
 
     winner: str
     loser: str
-    battle: Battle
+    battle: AnyBattle
 
     @property
     def score(self) -> float:
@@ -38,13 +38,13 @@ class Rules(NamedTuple):
     max_rows: int = 0
     opponents: tuple[str, ...] = ()
 
-    def admits(self, battle: Battle, target: str | None) -> bool:
+    def admits(self, battle: AnyBattle, target: str | None) -> bool:
         """Whether both contestants of a battle may give rows; without ``opponents`` any may."""
         return not self.opponents or {battle.a, battle.b} <= {target, *self.opponents}
 
 
 def choose_label(
-    battles: Sequence[Battle], target: str, responses: Mapping[str, Response], rules: Rules
+    battles: Sequence[AnyBattle], target: str, responses: Mapping[str, Response], rules: Rules
 ) -> Choice | str:
     """Choose the answer that the target should have given (paper, section 4.2, SFT).
 
@@ -84,7 +84,7 @@ def choose_label(
 
 
 def choose_pair(
-    battles: Sequence[Battle], target: str | None, responses: Mapping[str, Response], rules: Rules
+    battles: Sequence[AnyBattle], target: str | None, responses: Mapping[str, Response], rules: Rules
 ) -> Choice | str:
     """Choose the battle with the widest gap of at least the threshold (paper, section 4.2, DPO and PPO).
 
@@ -106,7 +106,7 @@ def choose_pair(
     return _best(wide, responses, rules, key=lambda c: -(c.battle.gap or 0.0))
 
 
-def _against(battle: Battle, target: str) -> Choice | None:
+def _against(battle: AnyBattle, target: str) -> Choice | None:
     """Return the battle as the target's loss, or None if the target won. A tie is a loss by 0."""
     other = battle.b if battle.a == target else battle.a
     won = battle.winner == ("a" if battle.a == target else "b")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from statistics import fmean
-from typing import Any, NamedTuple
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
-from arena_learning.core import Paths, words, write_json
+from arena_learning.core import Paths, write_json
+from arena_learning.dataset.card import data_card
 from arena_learning.dataset.samples import choose_best_sample, choose_sample_pair, sample_provenance
 from arena_learning.dataset.select import Choice, Rules, choose_label, choose_pair, reason_unfit
 from arena_learning.params import NONE, Params, Round
 from arena_learning.pool import seeded_rank
 from arena_learning.schema import (
+    AnyBattle,
     Battle,
     Instruction,
     PreferenceRow,
@@ -21,9 +22,13 @@ from arena_learning.schema import (
     SampleScore,
     SftRow,
     Turn,
+    iter_rows,
+    read_battle_results,
     read_rows,
     write_rows,
 )
+
+AnyRow = TypeVar("AnyRow", SftRow, PreferenceRow)
 
 
 class SelectedRows(NamedTuple):
@@ -59,16 +64,17 @@ def make_dataset(name: str, params: Params, paths: Paths) -> dict[str, Any]:
     this = params.rounds[name]
     instructions = read_rows(paths.split(this.split), Instruction)
     responses = read_rows(paths.responses(name), Response)
-    battles = read_rows(paths.battles(name), Battle)
+    battles = read_battle_results(paths.battles(name))
     samples = read_samples(name, params, paths)
     curated = select_rows(name, this, instructions, responses, battles, rules_of(name, params), samples)
+    curated = _with_rationales(curated, iter_rows(paths.battles(name), Battle))
     earlier_sft = read_rows(paths.sft(this.adds_to), SftRow)
     earlier_pairs = read_rows(paths.preferences(this.adds_to), PreferenceRow)
     write_rows(paths.sft(name), [*earlier_sft, *curated.sft])
     write_rows(paths.preferences(name), [*earlier_pairs, *curated.preferences])
-    card = _card(
-        name, this, curated, battles, accumulated=len(earlier_sft) + len(earlier_pairs), scores=samples.scores
-    )
+    rows: list[SftRow | PreferenceRow] = [*curated.sft, *curated.preferences]
+    accumulated = len(earlier_sft) + len(earlier_pairs)
+    card = data_card(name, this, rows, curated.outcomes, battles, accumulated, samples.scores)
     write_json(paths.card(name), card)
     return card
 
@@ -86,14 +92,14 @@ def select_rows(
     this: Round,
     instructions: Sequence[Instruction],
     responses: Sequence[Response],
-    battles: Sequence[Battle],
+    battles: Sequence[AnyBattle],
     rules: Rules,
     samples: RoundSamples = RoundSamples(),  # noqa: B008 - frozen
 ) -> SelectedRows:
     """Select what to learn from each instruction of a round."""
     if this.method == "rft" or (this.method != "sft" and rules.pairs == "samples"):
         return _widest(_from_samples(name, this, instructions, samples, rules), rules)
-    by_instruction: dict[str, list[Battle]] = defaultdict(list)
+    by_instruction: dict[str, list[AnyBattle]] = defaultdict(list)
     target = None if this.target == NONE else this.target
     for battle in battles:
         if rules.admits(battle, target):
@@ -246,50 +252,34 @@ def _provenance(name: str, choice: Choice, threshold: float) -> Provenance:
         threshold=threshold,
         orders_agree=battle.orders_agree,
         judge=battle.judge,
-        rationales=battle.rationales,
+        rationales=battle.rationales if isinstance(battle, Battle) else (),
     )
+
+
+def _with_rationales(curated: SelectedRows, battles: Iterable[Battle]) -> SelectedRows:
+    """Return rows that were selected from results, each with the rationales of its battle."""
+    sides = [_sides(row.provenance) for row in (*curated.sft, *curated.preferences)]
+    wanted = {key for key in sides if len(key[1]) == 2}
+    said = {
+        key: battle.rationales
+        for battle in battles
+        if (key := (battle.instruction_id, frozenset((battle.a, battle.b)))) in wanted
+    }
+
+    def full(row: AnyRow) -> AnyRow:
+        found = said.get(_sides(row.provenance))
+        if found is None:  # a label, or a row of samples
+            return row
+        return row.model_copy(update={"provenance": row.provenance.model_copy(update={"rationales": found})})
+
+    return SelectedRows(
+        [full(r) for r in curated.sft], [full(r) for r in curated.preferences], curated.outcomes
+    )
+
+
+def _sides(provenance: Provenance) -> tuple[str, frozenset[str]]:
+    return provenance.instruction_id, frozenset((provenance.winner, provenance.loser))
 
 
 def _said(response: Response) -> tuple[Turn, ...]:
     return (Turn(role="assistant", content=response.text.strip()),)
-
-
-def _card(
-    name: str,
-    this: Round,
-    curated: SelectedRows,
-    battles: Sequence[Battle],
-    accumulated: int,
-    scores: Sequence[SampleScore] = (),
-) -> dict[str, Any]:
-    rows: list[SftRow | PreferenceRow] = [*curated.sft, *curated.preferences]
-    outcomes = Counter(curated.outcomes.values())
-    new = outcomes.pop("row", 0)
-    learnt = [row.completion if isinstance(row, SftRow) else row.chosen for row in rows]
-    gaps = [row.provenance.gap for row in rows if row.provenance.gap is not None]
-    chosen = Counter(row.provenance.winner for row in rows)
-    unscored = sum(one.score is None for one in scores)
-    counted = {"scored": len(scores) - unscored, "unscored": unscored}
-    return {
-        "round": name,
-        "method": this.method,
-        "threshold": this.threshold,
-        "instructions": len(curated.outcomes),
-        "rows_new": new,
-        "rows_accumulated": accumulated,
-        "rows": new + accumulated,
-        "left_out": dict(sorted(outcomes.items())),
-        "battles": dict(sorted(Counter(b.winner for b in battles).items())),
-        **({"samples": counted} if scores else {}),
-        "chosen_from": dict(sorted(chosen.items())),
-        "target_chosen_share": chosen[this.target] / new if new else 0.0,
-        "categories": dict(sorted(Counter(row.provenance.category for row in rows).items())),
-        "mean_gap": fmean(gaps) if gaps else None,
-        "mean_words_learnt": fmean(len(words(turns[0].content)) for turns in learnt) if learnt else None,
-        "mean_words_rejected": (
-            fmean(len(words(row.rejected[0].content)) for row in curated.preferences)
-            if curated.preferences
-            else None
-        ),
-        "orders_disagree": sum(row.provenance.orders_agree is False for row in rows),
-    }

@@ -33,6 +33,7 @@ class BattleResult(NamedTuple):
     score_b: float | None
     winner: Winner
     gap: float | None
+    orders_agree: bool | None = None
 
     @classmethod
     def of(cls, battle: Battle) -> BattleResult:

@@ -31,6 +31,7 @@ class Slow(ScriptedEngine):
 
     def __init__(self, may_end: threading.Event) -> None:
         super().__init__(lambda text, _: f"slowly {text}")
+        self.fingerprint = {"engine": "slow", "version": "1"}
         self._may_end = may_end
 
     def respond(self, conversations, sampling):
@@ -94,7 +95,7 @@ def test_battles_are_judged_while_others_are_answered(project, monkeypatch):
 
     def release() -> None:
         # All but the slow model's last four answers are there: 8 battles without it, and 4 x 2 with it.
-        end = time.monotonic() + 60
+        end = time.monotonic() + 20
         while len(judge.presented) < 2 * 16 and time.monotonic() < end:
             time.sleep(0.02)
         before.append(len(judge.presented))
