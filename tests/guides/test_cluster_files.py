@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -83,7 +84,9 @@ def test_a_script_parses_and_calls_what_exists(path):
     subprocess.run(["bash", "-n", str(path)], check=True)
     text = path.read_text(encoding="utf-8").replace("\\\n", " ")
     assert os.access(path, os.X_OK)
-    assert set(re.findall(r"^ *arena ([a-z]+)", text, flags=re.MULTILINE)) <= set(cli.commands)
+    assert set(re.findall(r"^ *arena ([a-z]+)", text, flags=re.MULTILINE)) <= set(
+        cli.list_commands(click.Context(cli))
+    )
     for name in re.findall(r"examples/cluster/[\w.-]+", text):
         assert (REPOSITORY / name).is_file(), name
     slurm = re.findall(r"^#SBATCH --([a-z-]+)=", text, flags=re.MULTILINE)

@@ -258,8 +258,8 @@ def _provenance(name: str, choice: Choice, threshold: float) -> Provenance:
 
 def _with_rationales(curated: SelectedRows, battles: Iterable[Battle]) -> SelectedRows:
     """Return rows that were selected from results, each with the rationales of its battle."""
-    sides = [_sides(row.provenance) for row in (*curated.sft, *curated.preferences)]
-    wanted = {key for key in sides if len(key[1]) == 2}
+    rows: list[SftRow | PreferenceRow] = [*curated.sft, *curated.preferences]
+    wanted = {_sides(row.provenance) for row in rows}
     said = {
         key: battle.rationales
         for battle in battles
