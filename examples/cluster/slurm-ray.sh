@@ -26,6 +26,7 @@ trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 
 srun --nodes=1 --ntasks=1 --nodelist="$head" \
     ray start --head --port="$port" --num-gpus="$gpus" --disable-usage-stats --block &
+until (: <"/dev/tcp/$head/$port") 2>/dev/null; do sleep 1; done
 for node in "${nodes[@]:1}"; do
     srun --nodes=1 --ntasks=1 --nodelist="$node" \
         ray start --address="$head:$port" --num-gpus="$gpus" --disable-usage-stats --block &

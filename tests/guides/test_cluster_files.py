@@ -145,14 +145,15 @@ engine.close()
 
 @pytest.mark.slow
 def test_the_script_for_slurm_joins_two_nodes_and_runs_on_them(tmp_path):
-    pytest.importorskip("ray", reason="Ray is an extra of its own: pip install 'arena-learning[ray]'")
+    ray = pytest.importorskip("ray", reason="Ray is an extra of its own: pip install 'arena-learning[ray]'")
+    here = ray.util.get_node_ip_address()
     bin_folder = tmp_path / ".venv" / "bin"
     bin_folder.mkdir(parents=True)
     (tmp_path / "asked").mkdir()
     (bin_folder / "activate").write_text(f'export PATH="{bin_folder}:$PATH"\n', encoding="utf-8")
     commands = {
         "srun": SRUN,
-        "scontrol": "#!/usr/bin/env bash\nprintf '127.0.0.1\\n127.0.0.1\\n'\n",
+        "scontrol": f"#!/usr/bin/env bash\nprintf '{here}\\n{here}\\n'\n",
         "dvc": RUN.format(python=sys.executable),
         "arena": "#!/usr/bin/env bash\necho arena $*\n",
     }
@@ -163,12 +164,11 @@ def test_the_script_for_slurm_joins_two_nodes_and_runs_on_them(tmp_path):
         ["bash", str(FOLDER / "slurm-ray.sh")],
         cwd=tmp_path,
         env={
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "tests" / "engines"), *filter(None, sys.path)]),
             "SLURM_JOB_NODELIST": "n[1-2]",
             "RAY_PORT": "6399",
-            "RAY_ADDRESS": "",
         },
         capture_output=True,
         text=True,
