@@ -90,9 +90,10 @@ def judge_answers(
     serving: Mapping[str, Any] | None = None,
     folder: str | Path = ".",
 ) -> pd.DataFrame:
-    """Judge every pair of contestants on every instruction that both answer, in both orders.
+    """Judge every pair of contestants on every instruction that both answer.
 
-    Verdicts are kept in ``folder/.arena``: a second call judges only what is new.
+    In both orders, unless the judge scores each answer alone. Verdicts are kept in ``folder/.arena``: a second call
+    judges only what is new.
 
     Args:
         answers: columns ``instruction_id``, ``contestant`` and ``text``, as `battle` returns them.

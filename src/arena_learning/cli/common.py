@@ -62,13 +62,26 @@ def run_stage(
 
 
 def metric_lines(value: dict[str, Any], prefix: str = "") -> list[str]:
-    """Return nested figures as ``a.b: value`` lines, without long lists and texts."""
+    """Return nested figures as ``a.b: value`` lines, without long lists and texts.
+
+    A group without groups of its own takes one line: ``splits: test 120, validation 117``.
+    """
     lines = []
     for key, item in value.items():
         if isinstance(item, dict):
-            lines += metric_lines(item, f"{prefix}{key}.")
-        elif isinstance(item, float):
-            lines.append(f"{prefix}{key}: {item:.4g}")
+            figures = {name: one for name, one in item.items() if not isinstance(one, list)}
+            if any(isinstance(one, dict) for one in figures.values()):
+                lines += metric_lines(item, f"{prefix}{key}.")
+            elif figures:
+                listed = ", ".join(f"{name} {_figure(one)}" for name, one in figures.items())
+                lines.append(f"{prefix}{key}: {listed}")
         elif not isinstance(item, list):
-            lines.append(f"{prefix}{key}: {item}")
+            lines.append(f"{prefix}{key}: {_figure(item)}")
     return lines
+
+
+def _figure(value: Any) -> str:
+    """Return a figure as text: four digits of a fraction, ``-`` where there is none."""
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

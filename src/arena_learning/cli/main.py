@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "embed": ("stages:embed", "Compute the pool's sentence embeddings ahead of `arena prepare`."),
     "weights": ("stages:weights", "Write the base model's folder."),
     "battle": ("stages:battle", "Let a round's target and opponents answer its split."),
-    "judge": ("stages:judge", "Judge a round's battles in both orders."),
+    "judge": ("stages:judge", "Judge a round's battles."),
     "dataset": ("stages:dataset", "Turn a round's battles into training rows."),
     "train": ("stages:train", "Train a round's model."),
     "answer": ("stages:answer", "Let a contestant answer the test set."),

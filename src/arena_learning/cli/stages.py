@@ -83,7 +83,7 @@ def battle(round_name: str, fresh: bool, retry: bool, as_json: bool) -> None:
 )
 @json_option
 def judge(round_name: str, fresh: bool, retry: bool, ahead: bool, as_json: bool) -> None:
-    """Judge ROUND's battles in both orders."""
+    """Judge ROUND's battles, each in both orders where the judge's verdict may depend on them."""
     from arena_learning.judge import judge_ahead, judge_round
 
     if ahead:

@@ -113,8 +113,11 @@ def stream_verdicts(judge: Judge, presentations: Sequence[Presentation]) -> Iter
 
 
 def plays_both_orders(judge: Judge) -> bool:
-    """Whether ``judge`` sees each pair in both orders; its attribute ``both_orders`` says so (default True)."""
-    return bool(getattr(judge, "both_orders", True))
+    """Whether ``judge`` sees each pair in both orders; its attribute ``both_orders`` says so.
+
+    Default: True, but False for a pointwise judge, whose scores cannot depend on the order.
+    """
+    return bool(getattr(judge, "both_orders", not is_pointwise(judge)))
 
 
 def is_pointwise(judge: Judge) -> bool:
