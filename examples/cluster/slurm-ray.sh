@@ -23,6 +23,9 @@ mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${nodes[0]}
 gpus=${SLURM_GPUS_ON_NODE:-0}
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+# The machines of this job share a secret: no other user's process can join or ask them.
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
+RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 
 srun --nodes=1 --ntasks=1 --nodelist="$head" \
     ray start --head --port="$port" --num-gpus="$gpus" --disable-usage-stats --block &

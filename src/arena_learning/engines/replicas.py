@@ -29,7 +29,7 @@ from arena_learning.params import Ray, Sampling
 _SHARED = ("variant", "said", "older_fingerprints", "sample_exact", "max_top_logprobs")
 _OBJECTS = 256 * 2**20  # bytes of shared memory of a Ray that is started here: texts are small
 _CLOSING = 10.0  # seconds that copies have to close their engines
-_OPENINGS = 3  # times that a copy which died is opened again before it is given up
+_OPENINGS = 3  # times that a copy which died is opened again before it is left out
 _LOADING = 30.0  # seconds between two notes that copies are not placed yet
 
 
