@@ -61,6 +61,7 @@ def choose_label(
         The battle to learn from, or the reason why there is none.
 
     Example:
+        >>> from arena_learning.schema import Battle
         >>> sides = {"instruction_id": "q", "judge": "j", "category": "chat", "a": "base", "b": "large"}
         >>> lost = Battle(**sides, winner="b", score_a=4, score_b=8, gap=4, games=2)
         >>> said = {"instruction_id": "q", "finish_reason": "stop", "prompt_tokens": 1, "completion_tokens": 1}
