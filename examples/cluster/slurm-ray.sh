@@ -27,17 +27,32 @@ trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
 RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 
+# Wait for a condition; end the job if a node of Ray has ended.
+wait_until() {
+    until "$@" 2>/dev/null; do
+        [[ $(jobs -rp | wc -l) -eq $started ]] || { echo "a node of Ray has ended: see above" >&2; exit 1; }
+        sleep 2
+    done
+}
+answers() { : <"/dev/tcp/$head/$port"; }
+joined() {
+    local count='import ray; ray.init(log_to_driver=False, logging_level="error"); print(len(ray.nodes()))'
+    [[ $(timeout 60 python -c "$count") -eq ${#nodes[@]} ]]
+}
+
 srun --nodes=1 --ntasks=1 --nodelist="$head" \
     ray start --head --port="$port" --num-gpus="$gpus" --disable-usage-stats --block &
-until (: <"/dev/tcp/$head/$port") 2>/dev/null; do sleep 1; done
+started=1
+wait_until answers
 for node in "${nodes[@]:1}"; do
     srun --nodes=1 --ntasks=1 --nodelist="$node" \
         ray start --address="$head:$port" --num-gpus="$gpus" --disable-usage-stats --block &
+    started=$((started + 1))
 done
-joined() { python -c 'import ray; ray.init(log_to_driver=False, logging_level="error"); print(len(ray.nodes()))'; }
+
 # ray.address: auto finds the cluster by this variable.
 export RAY_ADDRESS="$head:$port"
-until [[ $(joined 2>/dev/null || echo 0) -ge ${#nodes[@]} ]]; do sleep 2; done
+wait_until joined
 
 # This script runs on the first machine: it is the one driver, the cluster does the work.
 dvc repro
