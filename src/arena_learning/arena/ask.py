@@ -177,6 +177,28 @@ def _spent(answers: Collection[Completion | Refused]) -> Spent:
     )
 
 
+class StoredAnswers:
+    """A contestant's answers as they come into the store from another process; nothing is generated here.
+
+    Args:
+        contestant: the model that another process asks.
+        instructions: what it is asked.
+        store: holds the answers.
+    """
+
+    def __init__(self, contestant: Contestant, instructions: Sequence[Instruction], store: Store) -> None:
+        self._contestant, self._store = contestant, store
+        self._missing = [(_key(contestant, instruction), instruction) for instruction in instructions]
+
+    def new(self) -> list[Response]:
+        """Return the answers that have come since the last call."""
+        values = self._store.get([key for key, _ in self._missing])
+        come = [(values[key], instruction) for key, instruction in self._missing if key in values]
+        self._missing = [pair for pair in self._missing if pair[0] not in values]
+        engine = self._contestant.engine
+        return [_response(self._contestant, i, _remembered(value, engine)) for value, i in come]
+
+
 def _refusal(name: str, reasons: Mapping[str, str], total: int) -> ArenaError:
     some = "; ".join(f"'{i}': {reason}" for i, reason in sorted(reasons.items())[:_SHOWN])
     return ArenaError(

@@ -15,7 +15,7 @@ from arena_learning.leaderboard.evaluate import evaluate_split
 from arena_learning.leaderboard.ratings import judge_leaderboard
 from arena_learning.params import Params
 from arena_learning.pool import HELD_OUT
-from arena_learning.schema import Battle
+from arena_learning.schema import AnyBattle
 
 _RESAMPLES = 2000
 
@@ -61,7 +61,7 @@ def compare_split(
 
 
 def paired(
-    battles: Sequence[Battle], names: Sequence[str], anchor: str, seed: int
+    battles: Sequence[AnyBattle], names: Sequence[str], anchor: str, seed: int
 ) -> dict[str, dict[str, float]]:
     """Return each contestant's mean score and its mean paired difference to the anchor with a 95 % interval."""
     scores = mean_scores(battles)
@@ -76,7 +76,7 @@ def paired(
     return rows
 
 
-def mean_scores(battles: Sequence[Battle]) -> Mapping[str, Mapping[str, float]]:
+def mean_scores(battles: Sequence[AnyBattle]) -> Mapping[str, Mapping[str, float]]:
     """Return each contestant's mean score over its battles, by instruction."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for b in battles:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from arena_learning.params import NONE, Params
 from arena_learning.rating import Difference, RatingParams, Stop, rate
 from arena_learning.registry.checks import Check
-from arena_learning.schema import Battle
+from arena_learning.schema import AnyBattle
 
 _WINNERS = {"a": "model_a", "b": "model_b", "tie": "tie"}
 
@@ -21,7 +21,7 @@ def fit_judge(params: Params) -> str:
 
 
 def elo_check(
-    candidate: str, against: str, judge: str, arena: Mapping[str, Sequence[Battle]], params: Params
+    candidate: str, against: str, judge: str, arena: Mapping[str, Sequence[AnyBattle]], params: Params
 ) -> Check:
     """Return the check that the lower end of the Elo difference is above 0.
 
@@ -49,7 +49,7 @@ def elo_check(
     return Check("elo", found.lower > 0, f"{said}: {end}", found.lower, limit=0.0)
 
 
-def rating_difference(battles: Sequence[Battle], start: str, end: str, params: Params) -> Difference:
+def rating_difference(battles: Sequence[AnyBattle], start: str, end: str, params: Params) -> Difference:
     """Return the rating difference of ``end`` over ``start``, with the leaderboard's settings.
 
     reports/leaderboard.json has this difference for neighbouring rounds only; a test holds the two together.
