@@ -58,7 +58,7 @@ def test_no_rounds_and_a_round_without_battles_can_be_drawn(tmp_path, rounds):
 
 def test_without_a_leaderboard_it_says_what_to_run(tmp_path, project):
     params, paths = project
-    with pytest.raises(ArenaError, match="run the stage that makes it"):
+    with pytest.raises(ArenaError, match="run `arena repro`"):
         make_figures(params, type(paths)(tmp_path))
 
 

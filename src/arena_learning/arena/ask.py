@@ -151,6 +151,16 @@ def ask_contestant_for(
     )
 
 
+_SOME = (
+    "see what the refused instructions have in common; all other answers are kept. To go on without these, raise "
+    "serving.max_refused"
+)
+_EACH = (
+    "all for one reason: put that right and run again. Behind an endpoint, check base_url (most end in /v1) and model; "
+    "a field of the request that it does not know can be left out with `omit`"
+)
+
+
 def _longest(instruction: Instruction, sampling: Sampling) -> Longest:
     return longest_request(sum(len(turn.content.encode()) for turn in instruction.turns), sampling.max_tokens)
 
@@ -171,8 +181,7 @@ def _refusal(name: str, reasons: Mapping[str, str], total: int) -> ArenaError:
     some = "; ".join(f"'{i}': {reason}" for i, reason in sorted(reasons.items())[:_SHOWN])
     return ArenaError(
         f"'{name}' refuses {len(reasons)} of {total} instructions ({some})",
-        hint="see what the refused instructions have in common; all other answers are kept. To go on without these, "
-        "raise serving.max_refused",
+        hint=_EACH if len(reasons) == total > 1 and len(set(reasons.values())) == 1 else _SOME,
     )
 
 

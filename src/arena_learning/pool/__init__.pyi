@@ -2,7 +2,7 @@ from .embeddings import Embedder, shared_embedder
 from .evaluation_sets import cluster_instructions, fingerprint
 from .instructions import pool_files, read_pool
 from .prepare import HELD_OUT, embed_pool, prepare_pool
-from .read import RecordedAnswer, read_recorded
+from .read import RecordedAnswer, read_answers, read_recorded
 from .split import draw, seeded_rank
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "fingerprint",
     "pool_files",
     "prepare_pool",
+    "read_answers",
     "read_pool",
     "read_recorded",
     "seeded_rank",

@@ -40,7 +40,7 @@ def elo_check(
     rated = {name for battle in battles for name in (battle.a, battle.b)}
     missing = [name for name in (candidate, against) if name not in rated]
     if missing:
-        said = f"{judge} has rated no battle of {' and '.join(missing)} on the test set; run `dvc repro`"
+        said = f"{judge} has rated no battle of {' and '.join(missing)} on the test set; run `arena repro`"
         return Check("elo", False, said)
     found = rating_difference(battles, against, candidate, params)
     bounds = f"95 % interval {found.lower:+.1f} to {found.upper:+.1f}"

@@ -122,7 +122,7 @@ def show_contestant(name: str, params: Params, paths: Paths) -> dict[str, Any]:
             }
     if not boards:
         raise ArenaError(
-            f"'{name}' is not on the leaderboard", where=str(paths.leaderboard), hint="run `dvc repro`"
+            f"'{name}' is not on the leaderboard", where=str(paths.leaderboard), hint="run `arena repro`"
         )
     return {
         "contestant": name,

@@ -130,6 +130,6 @@ def _battle_views(
         except KeyError as missing:
             raise ArenaError(
                 f"{place}: a battle on '{battle.instruction_id}' has no instruction or answer: {missing}",
-                hint="the files come from different runs: run `dvc repro`",
+                hint="the files come from different runs: run `arena repro`",
             ) from None
     return views
