@@ -394,9 +394,9 @@ def test_the_processes_end_with_the_stage_that_was_killed(lively, tmp_path, two)
 
 
 def seen(machine="one", file="a1", **versions):
-    from arena_learning.train.ray_launch import Seen
+    from arena_learning.train.ray_launch import Machine
 
-    return Seen(machine, file, {"Python": "3.13.1", "torch": "2.13.0"} | versions)
+    return Machine(machine, file, {"Python": "3.13.1", "torch": "2.13.0"} | versions)
 
 
 @needs_ray

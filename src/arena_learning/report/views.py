@@ -95,7 +95,7 @@ class BattleLog(NamedTuple):
         except KeyError as missing:
             raise ArenaError(
                 f"{self.name}: a battle has no instruction or answer: {missing}",
-                hint="the files come from different runs: run `dvc repro`",
+                hint="the files come from different runs: run `arena repro`",
             ) from None
 
     def answers(self, asked: set[str]) -> dict[tuple[str, str], Response]:

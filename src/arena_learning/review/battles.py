@@ -64,9 +64,10 @@ def read_review_battles(place: str, params: Params, paths: Paths) -> list[Review
         ArenaError: no such round, or a missing file.
     """
     by_battle: dict[tuple[str, str, str], list[BattleView]] = defaultdict(list)
-    for view in read_battle_log(place, params, paths).views:
+    log = read_battle_log(place, params, paths)
+    for view in log.views(one for one in log.results if one.winner != "unscored"):
         refused = any(answer.finish_reason == "refused" for answer in view.answers.values())
-        if view.battle.winner != "unscored" and not refused:
+        if not refused:
             by_battle[view.instruction.id, view.battle.a, view.battle.b].append(view)
     return [_battle(views) for views in by_battle.values()]
 

@@ -193,7 +193,7 @@ def read_earlier(db: sqlite3.Connection) -> list[Earlier]:
     ]
 
 
-def total(db: sqlite3.Connection) -> dict[str, float]:
+def total_spent(db: sqlite3.Connection) -> dict[str, float]:
     """Return the known money and all tokens that were spent."""
     money, tokens = db.execute("SELECT SUM(money), SUM(tokens) FROM spending").fetchone()
     return {"money": float(money or 0.0), "tokens": float(tokens or 0)}

@@ -202,7 +202,7 @@ class Store:
     def spent(self) -> dict[str, float]:
         """Return the known ``money`` and the ``tokens`` that were spent so far, in all runs."""
         with self._reading():
-            return spending.total(self._db)
+            return spending.total_spent(self._db)
 
     def mean_spent(self, payer: spending.Payer, what: str) -> tuple[int, float | None]:
         """Return how much a payer has made since this store was opened, and their mean ``money`` or ``tokens``."""

@@ -27,7 +27,7 @@ _PATIENCE = 15.0  # seconds after which a shared file system shows a new file
 _TOLD = ("ACCELERATE_", "FSDP_")  # names of what `accelerate launch` tells its processes
 
 
-class Seen(NamedTuple):
+class Machine(NamedTuple):
     """What a machine has.
 
     Attributes:
@@ -145,7 +145,7 @@ def _on_gpus(spec: TrainingSpec) -> bool:
     return gpus
 
 
-def _look_everywhere(path: Path, kind: str) -> list[Seen]:
+def _look_everywhere(path: Path, kind: str) -> list[Machine]:
     """Return what each machine has that may train, by its CPUs or GPUs.
 
     Raises:
@@ -175,17 +175,17 @@ def _look_everywhere(path: Path, kind: str) -> list[Seen]:
     return found
 
 
-def look(path: str) -> Seen:
+def look(path: str) -> Machine:
     """Return what this machine has; waits for a file that a shared file system does not show yet."""
     until = time.monotonic() + _PATIENCE
     while not Path(path).is_file() and time.monotonic() < until:
         time.sleep(0.5)
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest() if Path(path).is_file() else ""
     versions = {"Python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-    return Seen(platform.node(), digest, versions)
+    return Machine(platform.node(), digest, versions)
 
 
-def check_machines(here: Seen, others: list[Seen]) -> int:
+def check_machines(here: Machine, others: list[Machine]) -> int:
     """Check that machines share this one's files and versions; return their number.
 
     Raises:
