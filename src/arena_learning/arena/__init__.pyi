@@ -1,4 +1,4 @@
-from .ask import Contestant, ContestantAnswers, ask_contestant_for
+from .ask import Contestant, ContestantAnswers, ask_contestant_for, forget_answers
 from .battle import answer_metrics, answer_test, ask_contestant, battle_round
 from .pairing import pair_contestants
 
@@ -10,5 +10,6 @@ __all__ = [
     "ask_contestant",
     "ask_contestant_for",
     "battle_round",
+    "forget_answers",
     "pair_contestants",
 ]

@@ -131,6 +131,11 @@ def ask_contestant_for(
     )
 
 
+def forget_answers(contestant: Contestant, instructions: Sequence[Instruction], store: Store) -> None:
+    """Delete the contestant's stored answers to ``instructions``, so that they are generated again."""
+    store.forget([_key(contestant, instruction) for instruction in instructions])
+
+
 def _refusal(name: str, reasons: Mapping[str, str], total: int) -> ArenaError:
     some = "; ".join(f"'{i}': {reason}" for i, reason in sorted(reasons.items())[:_SHOWN])
     return ArenaError(

@@ -8,6 +8,7 @@ from .base import (
     tie_margin,
 )
 from .build import open_judge
+from .difficulty import rate_difficulties
 from .health import judge_health, win_counts
 from .play import Pairing, PlayedGames, play_games, play_in_portions
 from .recording import write_games
@@ -30,6 +31,7 @@ __all__ = [
     "play_games",
     "play_in_portions",
     "plays_both_orders",
+    "rate_difficulties",
     "repetition",
     "shipped_templates",
     "tie_margin",

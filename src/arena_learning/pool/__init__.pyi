@@ -1,14 +1,16 @@
 from .embeddings import Embedder, shared_embedder
-from .evaluation_sets import fingerprint
+from .evaluation_sets import RatedDifficulty, fingerprint
 from .instructions import pool_files, read_pool
-from .prepare import HELD_OUT, embed_pool, prepare_pool
+from .prepare import HELD_OUT, difficulty_candidates, embed_pool, prepare_pool
 from .read import RecordedAnswer, read_recorded
 from .split import draw, seeded_rank
 
 __all__ = [
     "HELD_OUT",
     "Embedder",
+    "RatedDifficulty",
     "RecordedAnswer",
+    "difficulty_candidates",
     "draw",
     "embed_pool",
     "fingerprint",

@@ -64,6 +64,11 @@ class Embedder:
         self._known: dict[str, npt.NDArray[np.float32]] = {}
 
     @property
+    def file(self) -> Path | None:
+        """The file that remembers vectors, if there is one."""
+        return self._file
+
+    @property
     def version(self) -> str:
         """Name and version of the weights, for store keys."""
         return f"{PACKAGE} {importlib.metadata.version(PACKAGE)}"
