@@ -114,7 +114,7 @@ class Embedder:
         """
         if not self._file:
             return 0
-        missing = VectorStore(self._file, _vectors_name()).missing(texts)
+        missing = VectorStore(self._file, vectors_name()).missing(texts)
         with Progress("embeddings", len(missing), "texts") as progress:
             for start in range(0, len(missing), _SORTED):
                 self._look_up(missing[start : start + _SORTED], progress)
@@ -124,7 +124,7 @@ class Embedder:
         self, texts: Sequence[str], progress: Progress | None = None
     ) -> dict[str, npt.NDArray[np.float32]]:
         """Return the vectors of ``texts`` from the file, and compute and save those that it lacks."""
-        remembered = VectorStore(self._file, _vectors_name()) if self._file else None
+        remembered = VectorStore(self._file, vectors_name()) if self._file else None
         found = remembered.get(texts) if remembered else {}
         new = _by_length([text for text in texts if text not in found])
         for start in range(0, len(new), _SAVED):
@@ -155,7 +155,7 @@ def shared_embedder(file: Path | None = None) -> Embedder:
 
 
 @functools.cache
-def _vectors_name() -> str:
+def vectors_name() -> str:
     """Return what decides a vector besides its text: a digest of the model's files, and the precision."""
     folder, digest = model_folder(), hashlib.sha256()
     for file in sorted(
