@@ -42,7 +42,7 @@ import numpy as np
 import yaml
 
 from arena_learning.core.paths import Paths
-from arena_learning.pool.embeddings import vectors_name
+from arena_learning.pool.embeddings import EmbeddedBy, vectors_name
 from arena_learning.pool.filters import conversation_text
 from arena_learning.pool.instructions import PoolFiles, read_benchmarks
 from arena_learning.store import VectorStore
@@ -233,7 +233,7 @@ def save_vectors(folder: Path, seed: int) -> None:
     rows = [*files.instructions, *read_benchmarks([folder / "items.jsonl"])]
     drawn = np.random.default_rng(seed)
     centers = drawn.normal(size=(CLUSTERS, SIZE)).astype(np.float32) / np.sqrt(SIZE)
-    store = VectorStore(Paths(folder).vectors, vectors_name())
+    store = VectorStore(Paths(folder).vectors, vectors_name(EmbeddedBy()))
     for start in range(0, len(rows), BLOCK):
         texts = [conversation_text(one) for one in rows[start : start + BLOCK]]
         noise = drawn.normal(size=(len(texts), SIZE)).astype(np.float32) / np.sqrt(SIZE)
@@ -357,7 +357,7 @@ def scored(kinds: dict[str, str], dropped: list[dict[str, str]], cost: Measured)
 
 
 def draw(measured: list[Measured], path: Path) -> None:
-    """Draw seconds of the processor and memory over the number of rows, on logarithmic axes, beside growth in proportion."""
+    """Draw seconds of the processor and memory over the rows, on logarithmic axes, beside growth in proportion."""
     import matplotlib as mpl
 
     mpl.use("Agg")

@@ -89,6 +89,9 @@ class Pool(Section):
             difficulty` writes; empty: an instruction's own difficulty, or its length, stands in.
         difficulty_judge: the judge that `arena difficulty` asks, a key of ``judges`` of kind ``llm``; empty for none.
         difficulty_template: its prompt: ``difficulty``, which comes with this package, or the path of a file.
+        embed_precision: precision of the pool's embeddings, ``fp32`` or ``bf16``, which is faster where the processor
+            or GPU computes in it. Vectors of each are kept apart; judges use fp32 on the CPU.
+        embed_device: where they are computed, ``cpu`` or ``cuda``.
         categories: categories with a description of each; an instruction without one (``other``) gets the nearest by
             sentence embedding. Empty: none is given.
     """
@@ -108,6 +111,8 @@ class Pool(Section):
     difficulties: str = ""
     difficulty_judge: str = ""
     difficulty_template: str = "difficulty"
+    embed_precision: Literal["fp32", "bf16"] = "fp32"
+    embed_device: Literal["cpu", "cuda"] = "cpu"
     categories: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")

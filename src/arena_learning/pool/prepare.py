@@ -11,7 +11,7 @@ from arena_learning.params import NONE, SPLITS, Filters, Params
 from arena_learning.pool.card import PreparedPool, choose_examples
 from arena_learning.pool.categories import NO_CATEGORY, with_categories
 from arena_learning.pool.contamination import drop_contaminated
-from arena_learning.pool.embeddings import Embedder, shared_embedder
+from arena_learning.pool.embeddings import EmbeddedBy, Embedder, shared_embedder
 from arena_learning.pool.evaluation_sets import (
     ChosenSet,
     choose_test_set,
@@ -45,7 +45,7 @@ def prepare_pool(params: Params, paths: Paths) -> dict[str, Any]:
     prepared = split_pool(
         instructions,
         params.model_copy(update={"pool": pool.model_copy(update={"filters": _placed(pool.filters, paths)})}),
-        shared_embedder(paths.vectors),
+        _embedder(params, paths),
         flagged=files.flagged,
         benchmarks=benchmarks,
         difficulties=_difficulties(params, paths),
@@ -79,7 +79,7 @@ def embed_pool(params: Params, paths: Paths) -> dict[str, int]:
     kept, _ = filter_instructions(files.instructions, filters, files.flagged)
     kept, _ = drop_contaminated(kept, benchmarks, _lexical(filters))
     texts = list(dict.fromkeys(conversation_text(one) for one in [*kept, *benchmarks]))
-    return {"texts": len(texts), "computed": shared_embedder(paths.vectors).compute_missing(texts)}
+    return {"texts": len(texts), "computed": _embedder(params, paths).compute_missing(texts)}
 
 
 def difficulty_candidates(params: Params, paths: Paths) -> list[Instruction]:
@@ -98,7 +98,7 @@ def difficulty_candidates(params: Params, paths: Paths) -> list[Instruction]:
             hint="set it to hard or mix",
         )
     files, benchmarks = _read(params, paths)
-    filters, embedder = _placed(pool.filters, paths), shared_embedder(paths.vectors)
+    filters, embedder = _placed(pool.filters, paths), _embedder(params, paths)
     kept, _ = filter_instructions(files.instructions, filters, files.flagged)
     kept, _ = drop_contaminated(kept, benchmarks, filters, embedder)
     return hard_candidates(kept, pool, params.seed, embedder)
@@ -179,6 +179,10 @@ def _read(params: Params, paths: Paths) -> tuple[PoolFiles, list[Instruction]]:
     files.read(paths.user_file(pool.instructions, "pool.instructions", outside=outside), strict=pool.strict)
     places = [paths.user_file(name, "pool.benchmarks", outside=outside) for name in pool.benchmarks]
     return files, read_benchmarks(places, strict=pool.strict)
+
+
+def _embedder(params: Params, paths: Paths) -> Embedder:
+    return shared_embedder(paths.vectors, EmbeddedBy(params.pool.embed_precision, params.pool.embed_device))
 
 
 def _difficulties(params: Params, paths: Paths) -> dict[str, float]:
