@@ -1,5 +1,6 @@
 from .embeddings import Embedder, shared_embedder
-from .evaluation_sets import RatedDifficulty, fingerprint
+from .evaluation_sets import RatedDifficulty
+from .identity import fingerprint
 from .instructions import pool_files, read_pool
 from .prepare import HELD_OUT, difficulty_candidates, embed_pool, prepare_pool
 from .read import RecordedAnswer, read_recorded

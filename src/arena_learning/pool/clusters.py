@@ -9,7 +9,6 @@ import hashlib
 import warnings
 import zipfile
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,8 +87,7 @@ def cluster_labels(
     what = _named(vectors, count, seed)
     state = _read(file, what) or _State(_first_centers(vectors, count, seed), 0, np.inf)
     # Several threads would add up a center's vectors in an order that differs from run to run.
-    limits: Any = threadpool_limits(1, user_api="openmp") if count > 1 else nullcontext()
-    with limits, Progress("clusters", _STEPS, "steps") as progress:
+    with threadpool_limits(1, user_api="openmp"), Progress("clusters", _STEPS, "steps") as progress:
         progress.advance(state.steps)
         while state.labels is None:
             state = _stepped(vectors, state)
@@ -123,7 +121,12 @@ def _first_centers(vectors: Vectors, count: int, seed: int) -> Vectors:
         rows = np.sort(np.random.default_rng(seed).choice(len(vectors), _SAMPLE, replace=False))
         return np.asarray(kmeans_plusplus(vectors[rows], count, random_state=seed)[0])
     drawn = [np.asarray(kmeans_plusplus(vectors, count, random_state=seed + n)[0]) for n in range(_DRAWS)]
-    return min(drawn, key=lambda centers: float((1 - (vectors @ centers.T).max(axis=1)).sum()))
+
+    def distance(centers: Vectors) -> float:
+        """Return the sum of squared distances to the nearest center, less what is the same for all centers."""
+        return float(((centers**2).sum(axis=1) - 2 * vectors @ centers.T).min(axis=1).sum())
+
+    return min(drawn, key=distance)
 
 
 def _stepped(vectors: Vectors, state: _State) -> _State:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ConfigDict, Field
 
-from arena_learning.core import canonical, words
+from arena_learning.core import words
 from arena_learning.params import Pool
 from arena_learning.pool.clusters import Cluster, cluster_instructions, describe_clusters
 from arena_learning.pool.embeddings import Embedder, shared_embedder
@@ -159,12 +158,6 @@ def stated_difficulty(instruction: Instruction) -> float:
         return _GIVEN[instruction.difficulty]
     turns = sum(turn.role == "user" for turn in instruction.turns)
     return 10 * (1 - math.exp(-(len(words(instruction.text)) + _TURN * (turns - 1)) / _HALF))
-
-
-def fingerprint(instructions: Sequence[Instruction]) -> str:
-    """Return what identifies a test set: a digest of ids and conversations, in any order."""
-    rows = sorted(canonical([one.id, [turn.model_dump() for turn in one.turns]]) for one in instructions)
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
 
 def _ranked(instructions: Sequence[Instruction], seed: int) -> list[Instruction]:

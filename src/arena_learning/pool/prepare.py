@@ -15,11 +15,11 @@ from arena_learning.pool.embeddings import EmbeddedBy, Embedder, shared_embedder
 from arena_learning.pool.evaluation_sets import (
     ChosenSet,
     choose_test_set,
-    fingerprint,
     hard_candidates,
     read_difficulties,
 )
 from arena_learning.pool.filters import conversation_text, filter_instructions
+from arena_learning.pool.identity import fingerprint
 from arena_learning.pool.instructions import PoolFiles, read_benchmarks
 from arena_learning.pool.read import read_answers, with_references
 from arena_learning.pool.split import draw, fill_in_order

@@ -14,11 +14,11 @@ from arena_learning.pool.embeddings import shared_embedder
 from arena_learning.pool.evaluation_sets import (
     RatedDifficulty,
     choose_test_set,
-    fingerprint,
     hard_candidates,
     read_difficulties,
     stated_difficulty,
 )
+from arena_learning.pool.identity import fingerprint
 from arena_learning.pool.prepare import prepare_pool, split_pool
 from arena_learning.schema import Turn, write_rows
 
