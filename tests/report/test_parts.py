@@ -81,7 +81,7 @@ def test_the_boards_stand_side_by_side_for_every_reader(project):
     files = read_files(params, paths)
     last = params.ordered_rounds[-1]
     assert round_figures(last, files)["elo_hard/rubric"] == hard[last]
-    names = {point.key for point in flywheel_points(files, params)}
+    names = {point.name for point in flywheel_points(files, params)}
     assert {"elo_diverse/rubric_lower", "gain_diverse/rubric", "gain_hard/rubric_upper"} <= names
 
 

@@ -37,7 +37,7 @@ _OWN = re.compile(r"Difficulty(?=[\"'`*_ \t]*[:=：＝])", re.IGNORECASE)
 _LEAST, _MOST = 0, 10
 
 
-class Rating(NamedTuple):
+class DifficultyRating(NamedTuple):
     """A difficulty from 0 to 10, or the problem why there is none; ``refused``: there was no reply at all."""
 
     difficulty: float | None
@@ -55,7 +55,7 @@ class RatedSet(NamedTuple):
         tokens: tokens of all replies.
     """
 
-    ratings: dict[str, Rating]
+    ratings: dict[str, DifficultyRating]
     asked: int
     seconds: float
     tokens: int
@@ -196,7 +196,7 @@ def _unrated(found: RatedSet, instructions: Sequence[Instruction]) -> list[Instr
     ]
 
 
-def read_difficulty(text: str, *, cut_off: bool = False) -> Rating:
+def read_difficulty(text: str, *, cut_off: bool = False) -> DifficultyRating:
     """Return the difficulty in a model's reply: the last line ``Difficulty: <number>`` after its thought.
 
     Anything else than one plain number from 0 to 10 is no rating: ``6-7``, ``high``, ``12``.
@@ -213,20 +213,20 @@ def read_difficulty(text: str, *, cut_off: bool = False) -> Rating:
     """
     said = split_verdict(text, cut_off=cut_off)
     if not said.ended:
-        return Rating(None, "cut off in its thought" if cut_off else "its thought never ended")
+        return DifficultyRating(None, "cut off in its thought" if cut_off else "its thought never ended")
     lines = list(_LINE.finditer(said.readable))
     if not lines:
-        return Rating(None, "no line 'Difficulty'" if said.text.strip() else "an empty reply")
+        return DifficultyRating(None, "no line 'Difficulty'" if said.text.strip() else "an empty reply")
     last = lines[-1]
     line = plain_number(last[1])
     value = read_value(line)
     if cut_off and last.end() == len(said.readable):
-        return Rating(None, "cut off in the number's line")
+        return DifficultyRating(None, "cut off in the number's line")
     if value.score is None or is_changed(line[value.end :].rstrip()):
-        return Rating(None, f"no plain number in {quoted(last[0])}")
+        return DifficultyRating(None, f"no plain number in {quoted(last[0])}")
     if not _LEAST <= value.score <= _MOST:
-        return Rating(None, f"a difficulty outside {_LEAST} to {_MOST}")
-    return Rating(value.score)
+        return DifficultyRating(None, f"a difficulty outside {_LEAST} to {_MOST}")
+    return DifficultyRating(value.score)
 
 
 class DifficultyTemplate:
@@ -264,9 +264,9 @@ def _harmless(text: str) -> str:
     return _OWN.sub("Difficulty·", escape_delimiters(text))
 
 
-def _rating(response: Response) -> Rating:
+def _rating(response: Response) -> DifficultyRating:
     if response.refusal:
-        return Rating(None, f"the judge was refused: {response.refusal}", refused=True)
+        return DifficultyRating(None, f"the judge was refused: {response.refusal}", refused=True)
     return read_difficulty(response.text, cut_off=response.finish_reason == "length")
 
 

@@ -18,7 +18,7 @@ def with_categories(
     """Return the instructions in their order; those without a category get one.
 
     It is the one whose name and description have the highest cosine to the conversation: a stated substitute for a
-    judge's word, right about as often as docs/lab/results.md says.
+    judge's word. It tells topics apart, and kinds of task seldom (docs/lab/results.md has figures).
 
     Args:
         instructions: any instructions; one that has a category keeps it.
