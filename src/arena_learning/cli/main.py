@@ -19,7 +19,10 @@ from arena_learning.core import ArenaError, redacted, set_up_log, suggest
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("project:init", "Make a project from a profile, or write params.yaml of one."),
     "doctor": ("project:doctor", "Check this machine, the packages and params.yaml."),
-    "plan": ("plan:command", "Show what the trainings of params.yaml need."),
+    "plan": (
+        "plan:command",
+        "Show what a run needs: answers, tokens, time, money, memory; and what it took.",
+    ),
     "repro": ("repro:command", "Run `dvc repro`; say what will run and how much is left."),
     "inputs": ("stages:inputs", "Write digests of the files that params.yaml names, so that DVC sees edits."),
     "prepare": ("stages:prepare", "Filter, deduplicate, decontaminate and split the instruction pool."),
@@ -30,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "weights": ("stages:weights", "Write the base model's folder."),
     "battle": ("stages:battle", "Let a round's target and opponents answer its split."),
-    "judge": ("stages:judge", "Judge a round's battles in both orders."),
+    "judge": ("stages:judge", "Judge a round's battles."),
     "dataset": ("stages:dataset", "Turn a round's battles into training rows."),
     "train": ("stages:train", "Train a round's model."),
     "answer": ("stages:answer", "Let a contestant answer the test set."),
@@ -46,17 +49,19 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("shipping:export", "Write a model as a folder, as GGUF, for Ollama or for a hub."),
     "rounds": ("rounds:command", "List, check, add and prune rounds."),
     "clean": ("project:clean", "Show what uses the disk; remove what can be made again."),
-    "show": ("show:command", "Show battles, rounds and contestants."),
+    "show": ("show:command", "Show battles, rounds, contestants, and what was spent."),
     "export-gguf": ("export_gguf:command", "Write a model as GGUF, for llama.cpp and Ollama too."),
     "import": (
         "import_:command",
         "Convert answers, verdicts or votes of other tools into this project's files.",
     ),
+    "review": ("review:command", "Let people judge battles on a page; show how they agree."),
     "audit-judge": (
         "audit_judge:command",
         "Compare judges with labelled pairs: agreement, flips, biases, cost.",
     ),
     "sweep": ("sweep:command", "Optimise a judge's prompt or the selection of data; apply the winner."),
+    "ablate": ("ablate:command", "Compare ways of making a round's rows: train, answer and judge each."),
     "rate": ("rate:rate", "Rate the models of any battle log (CSV, JSONL, JSON, Parquet)."),
     "consistency": ("rate:compare_arenas", "Compare two arenas' ratings as the paper does."),
 }

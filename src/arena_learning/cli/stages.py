@@ -97,7 +97,7 @@ def battle(round_name: str, fresh: bool, retry: bool, as_json: bool) -> None:
 @retry_option
 @json_option
 def judge(round_name: str, fresh: bool, retry: bool, as_json: bool) -> None:
-    """Judge ROUND's battles in both orders."""
+    """Judge ROUND's battles, each in both orders where the judge's verdict may depend on them."""
     from arena_learning.judge import judge_round
 
     run_stage(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from arena_learning.core import words
+from arena_learning.params import WINNER, Strategy
 from arena_learning.pool import seeded_rank
 from arena_learning.schema import Battle, Response
 
@@ -27,6 +28,13 @@ class Choice(NamedTuple):
         value = self.battle.score_a if self.winner == self.battle.a else self.battle.score_b
         return value if value is not None else 0.0
 
+    @property
+    def margin(self) -> float:
+        """The winner's mean score less the loser's; below 0 where an answer is learnt that lost its battle."""
+        better = self.battle.a if self.battle.winner == "a" else self.battle.b
+        lost = self.battle.winner != "tie" and better == self.loser
+        return (self.battle.gap or 0.0) * (-1 if lost else 1)
+
 
 class Rules(NamedTuple):
     """The parameters of selection; see `params.Dataset` and `params.Round`."""
@@ -37,6 +45,9 @@ class Rules(NamedTuple):
     seed: int
     max_rows: int = 0
     opponents: tuple[str, ...] = ()
+    strategy: Strategy = "battles"
+    answers: str = WINNER
+    budget: int = 0
 
     def admits(self, battle: Battle, target: str | None) -> bool:
         """Whether both contestants of a battle may give rows; without ``opponents`` any may."""
@@ -81,6 +92,22 @@ def choose_label(
     if not wide:
         return "gap below the threshold"
     return _best(wide, responses, rules, key=lambda c: -c.score)
+
+
+def choose_opponent(
+    battles: Sequence[Battle], target: str, responses: Mapping[str, Response], rules: Rules
+) -> Choice | str:
+    """Choose the opponent with the highest score in its battle with the target, whoever won: for other strategies.
+
+    Where the target lost by the threshold or more, this is the opponent that `choose_label` chooses. Arguments and
+    result are those of `choose_label`; the threshold counts for nothing.
+    """
+    own = [b for b in battles if target in (b.a, b.b)]
+    scored = [b for b in own if b.winner != "unscored"]
+    if not scored:
+        return "unscored" if own else "no battle"
+    choices = [Choice(b.b if b.a == target else b.a, target, b) for b in scored]
+    return _best(choices, responses, rules, key=lambda c: -c.score)
 
 
 def choose_pair(

@@ -7,7 +7,6 @@ its batch once more.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
@@ -23,11 +22,11 @@ from arena_learning.engines.base import (
     ReportsLogprobs,
     stream_answers,
 )
+from arena_learning.engines.ray_cluster import first_line, join_ray, require_ray
 from arena_learning.params import Ray, Sampling
 
 # Optional attributes of an engine that the copies' front has if the engine has them; see `base`.
 _SHARED = ("variant", "said", "older_fingerprints", "sample_exact", "max_top_logprobs")
-_OBJECTS = 256 * 2**20  # bytes of shared memory of a Ray that is started here: texts are small
 _CLOSING = 10.0  # seconds that copies have to close their engines
 _LOADING = 30.0  # seconds between two notes that copies are not placed yet
 
@@ -111,7 +110,7 @@ class Replicas:
     def __init__(
         self, make: Callable[[], Engine], count: int, ray: Ray, *, tensor_parallel: int = 1, where: str = ""
     ) -> None:
-        _import_ray(where)
+        require_ray(f"{where}.replicas", "set replicas to 1")
         self._make, self._count, self._ray, self._where = make, count, ray, where
         self._engine = make()  # without its weights, which it loads with the first conversation
         self.fingerprint = self._engine.fingerprint
@@ -205,7 +204,7 @@ class Replicas:
             found = ray.get(task)
         except ray.exceptions.RayError as error:
             raise ArenaError(
-                f"a copy of the model died twice on the same batch: {_first_line(error)}",
+                f"a copy of the model died twice on the same batch: {first_line(error)}",
                 where=self._where,
                 hint="see whether it ran out of memory: lower serving.batch_size or replicas, then run again; stored "
                 "answers are kept",
@@ -224,7 +223,7 @@ class Replicas:
             return self._copies
         import ray
 
-        self._connect()
+        join_ray(self._ray)
         needed, there = self._count * self._gpus, ray.cluster_resources().get("GPU", 0.0)
         if needed > there:
             raise ArenaError(
@@ -246,26 +245,6 @@ class Replicas:
             self.close()
             raise
         return self._copies
-
-    def _connect(self) -> None:
-        """Join the cluster, or start Ray on this machine."""
-        import ray
-
-        if ray.is_initialized():
-            return
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        quiet = {"log_to_driver": False, "logging_level": "error"}
-        try:
-            if self._ray.address:
-                ray.init(address=self._ray.address, **quiet)
-            else:
-                ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECTS, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ArenaError(
-                f"no Ray cluster: {_first_line(error)}",
-                where=f"ray.address: {self._ray.address}",
-                hint="start one with `ray start --head`, or leave the address empty",
-            ) from error
 
     def _wait_for(self, opened: Sequence[Any]) -> None:
         """Wait until all copies run, and say what is missing meanwhile."""
@@ -292,18 +271,3 @@ def _placed(answers: Sequence[Answered], start: int, seconds: float) -> list[Ans
         )
         for place, answer in answers
     ]
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-def _import_ray(where: str) -> None:
-    try:
-        import ray  # noqa: F401
-    except ImportError:
-        raise ArenaError(
-            "Ray is not installed",
-            where=f"{where}.replicas",
-            hint="pip install 'arena-learning[ray]', or set replicas to 1",
-        ) from None

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -148,6 +148,20 @@ def records(path: Path, bad: Callable[[ArenaError], None] = stop) -> Iterator[Re
             yield Record(where, item)
         else:
             bad(ArenaError("expected a JSON object", where=where))
+
+
+def without_replaced(found: Iterable[Record]) -> list[Record]:
+    """Return the records that no other one ``replaces`` by their id: changed verdicts of a file that only grows.
+
+    Example:
+        >>> rows = [Record("line 1", {"id": "x.1"}), Record("line 2", {"id": "x.2", "replaces": "x.1"})]
+        >>> [record.where for record in without_replaced(rows)]
+        ['line 2']
+    """
+    rows = list(found)
+    named = (row.fields.get("replaces") for row in rows)
+    replaced = {name for name in named if isinstance(name, str) and name}
+    return [row for row in rows if str(row.fields.get("id")) not in replaced]
 
 
 def files_of(path: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from .base import (
 from .build import open_judge
 from .difficulty import rate_difficulties
 from .health import judge_health, win_counts
+from .planned import count_stored_games, round_pairings
 from .play import Pairing, PlayedGames, play_games, play_in_portions
 from .recording import write_games
 from .stage import judge_round
@@ -23,6 +24,7 @@ __all__ = [
     "PlayedGames",
     "Presentation",
     "Verdict",
+    "count_stored_games",
     "is_batch_exact",
     "is_pointwise",
     "judge_health",
@@ -33,6 +35,7 @@ __all__ = [
     "plays_both_orders",
     "rate_difficulties",
     "repetition",
+    "round_pairings",
     "shipped_templates",
     "tie_margin",
     "win_counts",

@@ -31,6 +31,7 @@ def open_judge(name: str, params: p.Params, paths: Paths) -> Judge:
     """
     judge = _open(name, params, paths)
     judge.tie_margin = params.judges[name].tie_margin  # type: ignore[attr-defined]  # see `base.tie_margin`
+    judge.name = name  # type: ignore[attr-defined]  # see `base.judge_name`
     return judge
 
 

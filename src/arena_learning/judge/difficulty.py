@@ -28,7 +28,7 @@ from arena_learning.judge.verdict_text import split_verdict
 from arena_learning.params import Params, Sampling
 from arena_learning.pool import RatedDifficulty, difficulty_candidates
 from arena_learning.schema import Instruction, Response, Turn, write_rows
-from arena_learning.store import Store
+from arena_learning.store import Account, Store
 
 TEMPLATE = "difficulty"  # the shipped one
 _LINE = re.compile(r"^[ \t*_#>|•`-]*Difficulty[ \t*_`]*[:=：＝][ \t*_]*(.*)$", re.IGNORECASE | re.MULTILINE)
@@ -95,10 +95,10 @@ def rate_difficulties(
     sampling = Sampling(max_tokens=judge.max_tokens, temperature=judge.temperature, seed=params.seed)
     engine = open_judge_engine(name, params, paths)
     try:
-        with Store(paths.store, fresh=fresh) as store:
+        with Store(paths.store, fresh=fresh, account=Account("difficulty", params)) as store:
             rated = ask_difficulties(
                 candidates,
-                Contestant(f"difficulty by {name}", engine, sampling),
+                Contestant(name, engine, sampling, role="judge"),
                 template,
                 store,
                 attempts=judge.attempts,

@@ -13,7 +13,7 @@ from arena_learning.leaderboard.schedule import Play, all_pairings, play_schedul
 from arena_learning.params import Params
 from arena_learning.pool import fingerprint
 from arena_learning.schema import Battle, Game, Instruction, Response, by_id, read_rows, rows_file
-from arena_learning.store import Store
+from arena_learning.store import Account, Store
 
 Responses = Mapping[tuple[str, str], Response]
 
@@ -118,7 +118,7 @@ def each_judge(
                     hint="remove one of the two",
                 )
             labels[judge.label] = name
-            with Store(paths.store, fresh=fresh) as store:
+            with Store(paths.store, fresh=fresh, account=Account("evaluate", params)) as store:
                 play = partial(
                     play_in_portions,
                     instructions=known,

@@ -44,7 +44,7 @@ def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
     parts = parts_of_test_set(test_set, paths)
     stop: Stop = "adaptive" if params.evaluate.schedule == "adaptive" else "fixed"
     styles = measure_styles(responses) if params.evaluate.style else {}
-    human = read_human_verdicts(params, paths)
+    human = read_human_verdicts(params, paths, responses)
     boards = {
         judge: {**judge_leaderboard(battles, params, stop, styles, human, parts), "health": health[judge]}
         for judge, battles in arena.items()

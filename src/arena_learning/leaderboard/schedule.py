@@ -40,10 +40,15 @@ def play_scheduled(instructions: Sequence[Instruction], params: Params, play: Pl
     """
     if params.evaluate.schedule == "adaptive":
         return iter(play_adaptive(instructions, params, play))
+    return play(planned_pairings(instructions, params))
+
+
+def planned_pairings(instructions: Sequence[Instruction], params: Params) -> list[Pairing]:
+    """Return the battles of a schedule that is known beforehand: every one that ``adaptive`` may choose from."""
     pairings = all_pairings(params.contestants, instructions)
     if params.evaluate.schedule == "anchored":
         pairings = [one for one in pairings if params.evaluate.anchor in (one.a, one.b)]
-    return play(pairings)
+    return pairings
 
 
 def play_adaptive(instructions: Sequence[Instruction], params: Params, play: Play) -> list[PlayedGames]:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from arena_learning.params.contestants import BattleParams, Opponent, Ray, Sampling, Serving, Weights
+from arena_learning.params.costs import Budget, Price
 from arena_learning.params.gate import Gate
 from arena_learning.params.judging import JudgeParams, Judging
 from arena_learning.params.pool import Pool
@@ -63,8 +64,8 @@ class Evaluate(Section):
         anchor_rating: the anchor's rating in Elo points.
         bootstrap: number of bootstrap resamples of the test instructions.
         style: whether each leaderboard also has the ratings with answers' length and Markdown held equal.
-        human_verdicts: file of people's verdicts on some of the test set's battles (`HumanVerdict`); each leaderboard
-            then also has ratings on the people's scale. Empty: none.
+        human_verdicts: file of people's verdicts on some of the test set's battles (`HumanVerdict`), or a folder of
+            such files, as `reviews`; each leaderboard then also has ratings on the people's scale. Empty: none.
         schedule: battles on the test set: ``all`` pairs on every instruction, all contestants against the anchor
             (``anchored``), or the most informative battles for the ranking (``adaptive``, for an expensive judge).
         budget: adaptive: limit of battles per contestant (0: go on until neighbours in the ranking are distinguished).
@@ -102,6 +103,9 @@ class Params(Section):
         train: how models are trained.
         evaluate: the leaderboard.
         gate: what a round's model must show before it becomes the champion.
+        prices: what models behind endpoints cost, by their name (``model`` of an opponent or judge); they change no
+            result.
+        budget: where a run stops; it changes no result.
         rounds: the rounds of training, by name.
     """
 
@@ -120,6 +124,8 @@ class Params(Section):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     gate: Gate = Gate()
+    prices: dict[str, Price] = Field(default_factory=dict)
+    budget: Budget = Budget()
     rounds: dict[Name, Round]
 
     @property

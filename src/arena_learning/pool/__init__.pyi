@@ -1,3 +1,4 @@
+from .clusters import cluster_instructions
 from .embeddings import Embedder, shared_embedder
 from .evaluation_sets import RatedDifficulty
 from .identity import fingerprint
@@ -11,6 +12,7 @@ __all__ = [
     "Embedder",
     "RatedDifficulty",
     "RecordedAnswer",
+    "cluster_instructions",
     "difficulty_candidates",
     "draw",
     "embed_pool",

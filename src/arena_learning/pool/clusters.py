@@ -100,7 +100,7 @@ def cluster_labels(
 def _named(vectors: Vectors, count: int, seed: int) -> str:
     """Return what identifies a clustering: a digest of all that decides it."""
     digest = hashlib.sha256(f"{count} {seed} {vectors.shape}".encode())
-    digest.update(np.ascontiguousarray(vectors))
+    digest.update(np.ascontiguousarray(vectors).data)
     return digest.hexdigest()
 
 

@@ -3,20 +3,33 @@ from .clean import REMADE, free_disk, plan_cleaning
 from .disk import disk_text, disk_usage
 from .doctor import examine
 from .first_run import FirstRun
+from .forecast import forecast_run
 from .inputs import write_inputs
 from .new_rounds import add_rounds, write_added
 from .own_pool import starter_pool
 from .plan import DVC, plan_run, plan_text
+from .plan_record import (
+    against_run,
+    against_table,
+    forecast_dict,
+    forecast_notes,
+    forecast_table,
+    keep_forecast,
+)
 from .profile import choose_serving, has_cuda
 from .prune import find_stale, remove_stale
+from .seen import Rates
 from .start import Started, renew_pipeline, start_project
 
 __all__ = [
     "DVC",
     "REMADE",
     "FirstRun",
+    "Rates",
     "Started",
     "add_rounds",
+    "against_run",
+    "against_table",
     "check_disjoint",
     "check_enough",
     "choose_serving",
@@ -24,8 +37,13 @@ __all__ = [
     "disk_usage",
     "examine",
     "find_stale",
+    "forecast_dict",
+    "forecast_notes",
+    "forecast_run",
+    "forecast_table",
     "free_disk",
     "has_cuda",
+    "keep_forecast",
     "plan_cleaning",
     "plan_run",
     "plan_text",

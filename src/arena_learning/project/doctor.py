@@ -121,6 +121,14 @@ def _needs_of(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
             yield DoctorFinding(
                 "fail", f"{place}.replicas is {replicas}: Ray is not installed", "pip install ray"
             )
+    launches = {"train": params.train.launch}
+    launches |= {f"train.{m}": params.train.launch_of(m) for m in {r.method for r in params.rounds.values()}}
+    if not _version("ray"):
+        for place, launch in launches.items():
+            if launch.kind == "ray":
+                yield DoctorFinding(
+                    "fail", f"{place}.launch.kind is ray: Ray is not installed", "pip install ray"
+                )
     embedding = [f"judges.{n}" for n, j in params.judges.items() if j.kind in ("rubric", "reference")]
     filters = params.pool.filters
     embedding += ["pool.filters.contamination"] if filters.contamination or filters.nearest else []

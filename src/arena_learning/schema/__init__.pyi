@@ -1,5 +1,6 @@
 from .decisions import Decision, past_champions, read_decisions, write_decisions
-from .row_files import describe_invalid, numbered_rows, read_rows, rows_file, write_rows
+from .reviews import BY_CHANCE, Review, ReviewSampling, ReviewWinner, current_reviews
+from .row_files import append_row, describe_invalid, numbered_rows, read_rows, rows_file, write_rows
 from .rows import (
     SCHEMA_VERSION,
     Battle,
@@ -23,6 +24,7 @@ from .rubric import Criterion, CriterionResult, check_criterion, parse_criterion
 from .votes import NO_WINNER, ONE_HOT, SPELLINGS, VotedWinner, is_missing, one_hot_columns, read_winner
 
 __all__ = [
+    "BY_CHANCE",
     "NO_WINNER",
     "ONE_HOT",
     "SCHEMA_VERSION",
@@ -40,14 +42,19 @@ __all__ = [
     "Provenance",
     "RecordedVerdict",
     "Response",
+    "Review",
+    "ReviewSampling",
+    "ReviewWinner",
     "Row",
     "SampleScore",
     "SftRow",
     "Turn",
     "VotedWinner",
     "Winner",
+    "append_row",
     "by_id",
     "check_criterion",
+    "current_reviews",
     "describe_invalid",
     "is_missing",
     "numbered_rows",

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from arena_learning.core import ArenaError, canonical, new_text_file
+from arena_learning.core import ArenaError, append_json, canonical, new_text_file
 from arena_learning.schema.rows import Row
 
 R = TypeVar("R", bound=Row)
@@ -57,6 +57,11 @@ def write_rows(path: Path, rows: Iterable[R]) -> None:
     """Write ``rows`` to ``path`` as JSON Lines, atomically, creating its folder."""
     with rows_file(path) as write:
         write(rows)
+
+
+def append_row(path: Path, row: Row) -> None:
+    """Append a row to a JSON Lines file, and return when it is on the disk; see `core.append_json`."""
+    append_json(path, row.model_dump(mode="json"))
 
 
 @contextmanager

@@ -21,6 +21,8 @@ from arena_learning.tracking.views import experiment, run_views, stale
 from arena_learning.tracking.writer import upsert
 
 WORKSPACE = "workspace"
+# Parameters that change no model and no figure of a run.
+UNSEEN = {"gate", "prices", "budget"}
 
 
 @dataclass
@@ -87,10 +89,10 @@ def track_project(params: Params, paths: Paths, rebuild: bool = False) -> TrackR
 def scope(project: str, params: Params) -> str:
     """Return the scope of a flywheel's runs: the project, the DVC experiment, and all parameters.
 
-    Other parameters make another flywheel in the same store, so that the two can be compared. Those of the gate
-    change no model and no figure of a run.
+    Other parameters make another flywheel in the same store, so that the two can be compared. Those of
+    `UNSEEN` change nothing that a run shows.
     """
-    digest = hashlib.sha256(canonical(params.model_dump(mode="json", exclude={"gate"})).encode()).hexdigest()
+    digest = hashlib.sha256(canonical(params.model_dump(mode="json", exclude=UNSEEN)).encode()).hexdigest()
     return "/".join((project, slug(experiment() or WORKSPACE), digest[:12]))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from arena_learning.core import Paths
 from arena_learning.leaderboard import Document, RoundFiles, mapping_at, records_at
 from arena_learning.params import NONE
+from arena_learning.report import LedgerRow
 from arena_learning.schema import Battle, Instruction, PreferenceRow, Response, SftRow, Turn, by_id, read_rows
 from arena_learning.tracking.run_view import DatasetFile, TableArtifact, md5
 
@@ -39,6 +40,12 @@ def elo_table(board: Document) -> list[TableArtifact]:
         for rating in records_at(own, "ratings")
     )
     return [TableArtifact("tables/elo.json", ("judge", *_RATING), rows)] if rows else []
+
+
+def ledger_table(rows: Sequence[LedgerRow]) -> list[TableArtifact]:
+    """Return the ledger as a table; none if nothing was spent."""
+    columns = LedgerRow._fields
+    return [TableArtifact("tables/ledger.json", columns, tuple(tuple(row) for row in rows))] if rows else []
 
 
 def battle_table(this: RoundFiles, paths: Paths) -> list[TableArtifact]:
