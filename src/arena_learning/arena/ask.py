@@ -37,8 +37,8 @@ class Contestant(NamedTuple):
     """A model that can be asked: its name, engine (which knows its system prompt) and sampling.
 
     ``sample`` is which of its samples the answers are (see `Response.sample`). It is no part of the store's keys: what
-    tells two samples apart is the seed of their sampling. ``role`` is under which section of params.yaml it is named, and
-    its requests are paid.
+    tells two samples apart is the seed of their sampling. ``role`` is under which section of params.yaml it is named:
+    by it the requests are paid.
     """
 
     name: str
