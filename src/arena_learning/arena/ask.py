@@ -158,6 +158,16 @@ def forget_answers(contestant: Contestant, instructions: Sequence[Instruction], 
     store.forget([_key(contestant, instruction) for instruction in instructions])
 
 
+_SOME = (
+    "see what the refused instructions have in common; all other answers are kept. To go on without these, raise "
+    "serving.max_refused"
+)
+_EACH = (
+    "all for one reason: put that right and run again. Behind an endpoint, check base_url (most end in /v1) and model; "
+    "a field of the request that it does not know can be left out with `omit`"
+)
+
+
 def _longest(instruction: Instruction, sampling: Sampling) -> Longest:
     return longest_request(sum(len(turn.content.encode()) for turn in instruction.turns), sampling.max_tokens)
 
@@ -174,12 +184,33 @@ def _spent(answers: Collection[Completion | Refused]) -> Spent:
     )
 
 
+class StoredAnswers:
+    """A contestant's answers as they come into the store from another process; nothing is generated here.
+
+    Args:
+        contestant: the model that another process asks.
+        instructions: what it is asked.
+        store: holds the answers.
+    """
+
+    def __init__(self, contestant: Contestant, instructions: Sequence[Instruction], store: Store) -> None:
+        self._contestant, self._store = contestant, store
+        self._missing = [(_key(contestant, instruction), instruction) for instruction in instructions]
+
+    def new(self) -> list[Response]:
+        """Return the answers that have come since the last call."""
+        values = self._store.get([key for key, _ in self._missing])
+        come = [(values[key], instruction) for key, instruction in self._missing if key in values]
+        self._missing = [pair for pair in self._missing if pair[0] not in values]
+        engine = self._contestant.engine
+        return [_response(self._contestant, i, _remembered(value, engine)) for value, i in come]
+
+
 def _refusal(name: str, reasons: Mapping[str, str], total: int) -> ArenaError:
     some = "; ".join(f"'{i}': {reason}" for i, reason in sorted(reasons.items())[:_SHOWN])
     return ArenaError(
         f"'{name}' refuses {len(reasons)} of {total} instructions ({some})",
-        hint="see what the refused instructions have in common; all other answers are kept. To go on without these, "
-        "raise serving.max_refused",
+        hint=_EACH if len(reasons) == total > 1 and len(set(reasons.values())) == 1 else _SOME,
     )
 
 

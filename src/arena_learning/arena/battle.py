@@ -10,7 +10,7 @@ from typing import Any
 from arena_learning.arena.ask import Contestant, ContestantAnswers, ask_contestant_for
 from arena_learning.arena.planned import planned_samplings, sampling_of
 from arena_learning.arena.sampling import sample_metrics
-from arena_learning.core import Paths, logger, words, write_json
+from arena_learning.core import ArenaError, Paths, logger, suggest, words, write_json
 from arena_learning.params import BASE, Params, Sampling
 from arena_learning.schema import Instruction, Response, read_rows, write_rows
 from arena_learning.store import Account, Store
@@ -56,6 +56,11 @@ def answer_test(
 
     The file is empty where there is no base model, and that of an opponent whose role is ``labels``.
     """
+    known = {*params.contestants, *params.opponents, BASE}
+    if contestant not in known:
+        raise ArenaError(
+            f"no contestant '{contestant}'", where="params.yaml", hint=suggest(contestant, known)
+        )
     if contestant == BASE and not params.has_base:
         write_rows(paths.arena_responses(contestant), [])
         return {"answers": 0, "generated": 0}

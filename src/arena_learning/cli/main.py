@@ -8,11 +8,11 @@ import importlib
 import json
 import sys
 import traceback
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from arena_learning.core import ArenaError, redacted, set_up_log, suggest
+from arena_learning.core import ArenaError, redacted, set_up_log, suggest, system_error
 
 # name -> (module below arena_learning.cli and function, one line of help). The module is imported when the command
 # runs, so that `arena --help` loads neither torch nor mlflow.
@@ -65,6 +65,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rate": ("rate:rate", "Rate the models of any battle log (CSV, JSONL, JSON, Parquet)."),
     "consistency": ("rate:compare_arenas", "Compare two arenas' ratings as the paper does."),
 }
+
+
+_INTERRUPTED = 130  # what a shell says of a program that Ctrl-C has ended
 
 
 class LazyGroup(click.Group):
@@ -121,14 +124,32 @@ def _spare_the_collector() -> None:
 
 
 def main() -> None:
-    """Run the command line; an `ArenaError` becomes a message and exit code 2."""
-    debug = "--debug" in sys.argv
+    """Run the command line; what a user can fix becomes a message and exit code 2, Ctrl-C becomes 130."""
     _spare_the_collector()
     try:
-        cli(standalone_mode=True)
+        sys.exit(cli.main(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(
+            "interrupted: run it again to go on; what was answered, judged or trained so far is kept",
+            err=True,
+        )
+        sys.exit(_INTERRUPTED)
     except ArenaError as error:
-        if debug:  # a traceback may quote a refused request, so it is redacted as well
-            click.echo(redacted(traceback.format_exc()), err=True)
-            sys.exit(1)
-        click.secho(f"error: {redacted(str(error))}", fg="red", err=True)
-        sys.exit(2)
+        _tell(error)
+    except OSError as error:
+        found = system_error(error)
+        if found is None:
+            raise
+        _tell(found)
+
+
+def _tell(error: ArenaError) -> NoReturn:
+    """Print an error, with its traceback if that is asked for, and exit."""
+    if "--debug" in sys.argv:  # a traceback may quote a refused request, so it is redacted as well
+        click.echo(redacted(traceback.format_exc()), err=True)
+        sys.exit(1)
+    click.secho(f"error: {redacted(str(error))}", fg="red", err=True)
+    sys.exit(2)

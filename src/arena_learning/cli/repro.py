@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -23,11 +24,26 @@ def command(arguments: tuple[str, ...]) -> None:
     they are the measured ones of the profile that params.yaml equals (profiles/seconds.json), or unknown.
     """
     from arena_learning.core import PLAN
-    from arena_learning.project import DVC, forecast_dict, forecast_run, keep_forecast, plan_run, plan_text
+    from arena_learning.project import (
+        DVC,
+        check_dvc,
+        check_scorable,
+        forecast_dict,
+        forecast_run,
+        is_large,
+        keep_forecast,
+        plan_run,
+        plan_text,
+    )
 
     params, paths = open_project()
+    check_dvc(paths)
+    if not is_large(params, paths):
+        check_scorable(params, paths)
     plan = plan_run(arguments, params, paths)
-    environment = dict(os.environ)
+    # The stages call `arena` by its name: that of this environment, also where it is not activated.
+    programs = str(Path(sys.executable).parent)
+    environment = {**os.environ, "PATH": os.pathsep.join((programs, os.environ.get("PATH", os.defpath)))}
     if plan is not None:  # else DVC says below what is wrong
         click.echo(plan_text(plan))
         if "--dry" in arguments:

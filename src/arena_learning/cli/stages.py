@@ -95,11 +95,24 @@ def battle(round_name: str, fresh: bool, retry: bool, as_json: bool) -> None:
 @click.argument("round_name", metavar="ROUND")
 @fresh_option
 @retry_option
+@click.option(
+    "--ahead",
+    is_flag=True,
+    help="Beside a running `arena battle ROUND`: judge what is answered; write no file.",
+)
 @json_option
-def judge(round_name: str, fresh: bool, retry: bool, as_json: bool) -> None:
+def judge(round_name: str, fresh: bool, retry: bool, ahead: bool, as_json: bool) -> None:
     """Judge ROUND's battles, each in both orders where the judge's verdict may depend on them."""
-    from arena_learning.judge import judge_round
+    from arena_learning.judge import judge_ahead, judge_round
 
+    if ahead:
+        run_stage(
+            "judge ahead",
+            round_name,
+            lambda params, paths: judge_ahead(round_name, params, paths),
+            as_json=as_json,
+        )
+        return
     run_stage(
         "judge",
         round_name,

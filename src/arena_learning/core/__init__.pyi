@@ -1,9 +1,10 @@
 from .append import append_json, remove_torn_line
 from .atomic import atomic_write
 from .deadline import check_deadline, deadline_error, has_deadline, past_deadline, start_deadline
-from .errors import ArenaError, suggest
+from .errors import ArenaError, missing_file, suggest, system_error
 from .folders import copy_into_place, fresh_beside, move_into_place
 from .json_files import canonical, new_text_file, read_json, write_json, write_text
+from .makers import how_to_make
 from .messages import logger, set_up_log
 from .paths import Paths, check_location, find_project
 from .progress import Progress, without_progress_bars
@@ -71,9 +72,11 @@ __all__ = [
     "fresh_beside",
     "has_deadline",
     "hold_stage_lock",
+    "how_to_make",
     "is_locked",
     "left_text",
     "logger",
+    "missing_file",
     "move_into_place",
     "new_text_file",
     "now_text",
@@ -94,6 +97,7 @@ __all__ = [
     "split_text",
     "start_deadline",
     "suggest",
+    "system_error",
     "table_markdown",
     "table_text",
     "timed_stage",

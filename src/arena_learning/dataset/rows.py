@@ -20,6 +20,7 @@ from arena_learning.dataset.strategy import LearntAnswer, StrategySources, strat
 from arena_learning.params import NONE, WINNER, Round
 from arena_learning.pool import seeded_rank
 from arena_learning.schema import (
+    AnyBattle,
     Battle,
     Instruction,
     PreferenceRow,
@@ -67,7 +68,7 @@ class _Given(NamedTuple):
     this: Round
     instructions: list[Instruction]
     answers: Mapping[str, Mapping[str, Response]]
-    battles: Mapping[str, list[Battle]]
+    battles: Mapping[str, list[AnyBattle]]
     sampled: Mapping[str, Mapping[int, Response]]
     scores: Mapping[str, list[SampleScore]]
 
@@ -81,7 +82,7 @@ def select_rows(
     this: Round,
     instructions: Sequence[Instruction],
     responses: Sequence[Response],
-    battles: Sequence[Battle],
+    battles: Sequence[AnyBattle],
     rules: Rules,
     samples: RoundSamples = RoundSamples(),  # noqa: B008 - frozen
     sources: StrategySources = StrategySources(),  # noqa: B008 - frozen
@@ -165,11 +166,11 @@ def _given(
     this: Round,
     instructions: Sequence[Instruction],
     responses: Sequence[Response],
-    battles: Sequence[Battle],
+    battles: Sequence[AnyBattle],
     rules: Rules,
     samples: RoundSamples,
 ) -> _Given:
-    fought: dict[str, list[Battle]] = defaultdict(list)
+    fought: dict[str, list[AnyBattle]] = defaultdict(list)
     for battle in battles:
         if rules.admits(battle, None if this.target == NONE else this.target):
             fought[battle.instruction_id].append(battle)
@@ -301,7 +302,7 @@ def _provenance(name: str, choice: Choice, threshold: float) -> Provenance:
         threshold=threshold,
         orders_agree=battle.orders_agree,
         judge=battle.judge,
-        rationales=battle.rationales,
+        rationales=battle.rationales if isinstance(battle, Battle) else (),
     )
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from arena_learning.core import words
 from arena_learning.params import WINNER, Strategy
 from arena_learning.pool import seeded_rank
-from arena_learning.schema import Battle, Response
+from arena_learning.schema import AnyBattle, Response
 
 
 class Choice(NamedTuple):
@@ -20,7 +20,7 @@ class Choice(NamedTuple):
 
     winner: str
     loser: str
-    battle: Battle
+    battle: AnyBattle
 
     @property
     def score(self) -> float:
@@ -49,13 +49,13 @@ class Rules(NamedTuple):
     answers: str = WINNER
     budget: int = 0
 
-    def admits(self, battle: Battle, target: str | None) -> bool:
+    def admits(self, battle: AnyBattle, target: str | None) -> bool:
         """Whether both contestants of a battle may give rows; without ``opponents`` any may."""
         return not self.opponents or {battle.a, battle.b} <= {target, *self.opponents}
 
 
 def choose_label(
-    battles: Sequence[Battle], target: str, responses: Mapping[str, Response], rules: Rules
+    battles: Sequence[AnyBattle], target: str, responses: Mapping[str, Response], rules: Rules
 ) -> Choice | str:
     """Choose the answer that the target should have given (paper, section 4.2, SFT).
 
@@ -72,6 +72,7 @@ def choose_label(
         The battle to learn from, or the reason why there is none.
 
     Example:
+        >>> from arena_learning.schema import Battle
         >>> sides = {"instruction_id": "q", "judge": "j", "category": "chat", "a": "base", "b": "large"}
         >>> lost = Battle(**sides, winner="b", score_a=4, score_b=8, gap=4, games=2)
         >>> said = {"instruction_id": "q", "finish_reason": "stop", "prompt_tokens": 1, "completion_tokens": 1}
@@ -95,7 +96,7 @@ def choose_label(
 
 
 def choose_opponent(
-    battles: Sequence[Battle], target: str, responses: Mapping[str, Response], rules: Rules
+    battles: Sequence[AnyBattle], target: str, responses: Mapping[str, Response], rules: Rules
 ) -> Choice | str:
     """Choose the opponent with the highest score in its battle with the target, whoever won: for other strategies.
 
@@ -111,7 +112,7 @@ def choose_opponent(
 
 
 def choose_pair(
-    battles: Sequence[Battle], target: str | None, responses: Mapping[str, Response], rules: Rules
+    battles: Sequence[AnyBattle], target: str | None, responses: Mapping[str, Response], rules: Rules
 ) -> Choice | str:
     """Choose the battle with the widest gap of at least the threshold (paper, section 4.2, DPO and PPO).
 
@@ -133,7 +134,7 @@ def choose_pair(
     return _best(wide, responses, rules, key=lambda c: -(c.battle.gap or 0.0))
 
 
-def _against(battle: Battle, target: str) -> Choice | None:
+def _against(battle: AnyBattle, target: str) -> Choice | None:
     """Return the battle as the target's loss, or None if the target won. A tie is a loss by 0."""
     other = battle.b if battle.a == target else battle.a
     won = battle.winner == ("a" if battle.a == target else "b")

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from statistics import fmean
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
-from arena_learning.core import Paths, words, write_json
+from arena_learning.core import Paths, write_json
+from arena_learning.dataset.card import data_card
 from arena_learning.dataset.rows import RoundSamples, SelectedRows, select_rows
 from arena_learning.dataset.select import Rules
 from arena_learning.dataset.strategy import StrategySources
-from arena_learning.params import NONE, WINNER, Params, Round
+from arena_learning.params import NONE, WINNER, Params
 from arena_learning.schema import (
     Battle,
     Instruction,
     PreferenceRow,
+    Provenance,
     Response,
     SampleScore,
     SftRow,
+    iter_rows,
+    read_battle_results,
     read_rows,
     write_rows,
 )
+
+AnyRow = TypeVar("AnyRow", SftRow, PreferenceRow)
 
 
 def read_samples(name: str, params: Params, paths: Paths) -> RoundSamples:
@@ -42,17 +46,18 @@ def make_dataset(name: str, params: Params, paths: Paths) -> dict[str, Any]:
     this = params.rounds[name]
     instructions = read_rows(paths.split(this.split), Instruction)
     responses = read_rows(paths.responses(name), Response)
-    battles = read_rows(paths.battles(name), Battle)
+    battles = read_battle_results(paths.battles(name))
     samples = read_samples(name, params, paths)
     rules, sources = rules_of(name, params), sources_of(name, params, paths)
     curated = select_rows(name, this, instructions, responses, battles, rules, samples, sources)
+    curated = _with_rationales(curated, iter_rows(paths.battles(name), Battle))
     earlier_sft = read_rows(paths.sft(this.adds_to), SftRow)
     earlier_pairs = read_rows(paths.preferences(this.adds_to), PreferenceRow)
     write_rows(paths.sft(name), [*earlier_sft, *curated.sft])
     write_rows(paths.preferences(name), [*earlier_pairs, *curated.preferences])
-    card = _card(
-        name, this, curated, battles, accumulated=len(earlier_sft) + len(earlier_pairs), scores=samples.scores
-    )
+    rows: list[SftRow | PreferenceRow] = [*curated.sft, *curated.preferences]
+    accumulated = len(earlier_sft) + len(earlier_pairs)
+    card = data_card(name, this, rows, curated.outcomes, battles, accumulated, samples.scores)
     if this.target != NONE and not this.online:
         card |= _chosen_how(curated, rules)
     write_json(paths.card(name), card)
@@ -94,42 +99,26 @@ def _chosen_how(curated: SelectedRows, rules: Rules) -> dict[str, Any]:
     return {"selection": how}
 
 
-def _card(
-    name: str,
-    this: Round,
-    curated: SelectedRows,
-    battles: Sequence[Battle],
-    accumulated: int,
-    scores: Sequence[SampleScore] = (),
-) -> dict[str, Any]:
+def _with_rationales(curated: SelectedRows, battles: Iterable[Battle]) -> SelectedRows:
+    """Return rows that were selected from results, each with the rationales of its battle."""
     rows: list[SftRow | PreferenceRow] = [*curated.sft, *curated.preferences]
-    outcomes = Counter(curated.outcomes.values())
-    new = outcomes.pop("row", 0)
-    learnt = [row.completion if isinstance(row, SftRow) else row.chosen for row in rows]
-    gaps = [row.provenance.gap for row in rows if row.provenance.gap is not None]
-    chosen = Counter(row.provenance.winner for row in rows)
-    unscored = sum(one.score is None for one in scores)
-    counted = {"scored": len(scores) - unscored, "unscored": unscored}
-    return {
-        "round": name,
-        "method": this.method,
-        "threshold": this.threshold,
-        "instructions": len(curated.outcomes),
-        "rows_new": new,
-        "rows_accumulated": accumulated,
-        "rows": new + accumulated,
-        "left_out": dict(sorted(outcomes.items())),
-        "battles": dict(sorted(Counter(b.winner for b in battles).items())),
-        **({"samples": counted} if scores else {}),
-        "chosen_from": dict(sorted(chosen.items())),
-        "target_chosen_share": chosen[this.target] / new if new else 0.0,
-        "categories": dict(sorted(Counter(row.provenance.category for row in rows).items())),
-        "mean_gap": fmean(gaps) if gaps else None,
-        "mean_words_learnt": fmean(len(words(turns[0].content)) for turns in learnt) if learnt else None,
-        "mean_words_rejected": (
-            fmean(len(words(row.rejected[0].content)) for row in curated.preferences)
-            if curated.preferences
-            else None
-        ),
-        "orders_disagree": sum(row.provenance.orders_agree is False for row in rows),
+    wanted = {_sides(row.provenance) for row in rows}
+    said = {
+        key: battle.rationales
+        for battle in battles
+        if (key := (battle.instruction_id, frozenset((battle.a, battle.b)))) in wanted
     }
+
+    def full(row: AnyRow) -> AnyRow:
+        found = said.get(_sides(row.provenance))
+        if found is None:  # a label, or a row of samples
+            return row
+        return row.model_copy(update={"provenance": row.provenance.model_copy(update={"rationales": found})})
+
+    return curated._replace(
+        sft=[full(r) for r in curated.sft], preferences=[full(r) for r in curated.preferences]
+    )
+
+
+def _sides(provenance: Provenance) -> tuple[str, frozenset[str]]:
+    return provenance.instruction_id, frozenset((provenance.winner, provenance.loser))

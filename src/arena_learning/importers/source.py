@@ -197,14 +197,29 @@ def _format(path: Path) -> str:
 
 
 def _lines(path: Path, bad: Callable[[ArenaError], None]) -> Items:
+    first = True
     for number, line in numbered_lines(path):
         where = f"{path}, line {number}"
+        begins, first = first and line.lstrip().startswith("["), False
         try:
             item = parsed(line, where)
         except ArenaError as error:
-            bad(error)
+            bad(_listed(path, where) if begins else error)
+            continue
+        if begins and isinstance(item, list):
+            bad(_listed(path, where))
             continue
         yield where, item
+
+
+def _listed(path: Path, where: str) -> ArenaError:
+    """Return the error for a JSON list under the name of JSON Lines."""
+    name = re.sub(r"\.(jsonl|ndjson)\b", ".json", path.name, flags=re.IGNORECASE)
+    return ArenaError(
+        "a JSON list, where each line should be an object of its own",
+        where=where,
+        hint=f"call the file {name}, or write an object a line",
+    )
 
 
 def _json(path: Path, bad: Callable[[ArenaError], None]) -> Items:

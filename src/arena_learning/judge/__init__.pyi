@@ -1,3 +1,4 @@
+from .ahead import judge_ahead
 from .base import (
     Judge,
     Presentation,
@@ -27,6 +28,7 @@ __all__ = [
     "count_stored_games",
     "is_batch_exact",
     "is_pointwise",
+    "judge_ahead",
     "judge_health",
     "judge_round",
     "open_judge",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -96,6 +97,8 @@ class JudgeTemplate:
         return found._replace(places=(found.places[0] + said.begin, found.places[1] + said.begin))
 
 
+# A judge is shown an answer in many games, one soon after the other: its marks are looked for once.
+@lru_cache(maxsize=256)
 def escape_delimiters(text: str) -> str:
     """Break prompt tags, score lines and thought marks in ``text`` so that they look the same but have no effect.
 
@@ -104,6 +107,7 @@ def escape_delimiters(text: str) -> str:
     return _SCORE_LINES.sub("Score·", _TAGS.sub("‹", break_marks(text)))
 
 
+@lru_cache(maxsize=256)
 def break_marks(text: str) -> str:
     """Break the marks that open or close a thought, so that they look the same but have no effect.
 

@@ -12,7 +12,17 @@ from arena_learning.judge import open_judge, play_in_portions, write_games
 from arena_learning.leaderboard.schedule import Play, all_pairings, play_scheduled
 from arena_learning.params import Params
 from arena_learning.pool import fingerprint
-from arena_learning.schema import Battle, Game, Instruction, Response, by_id, read_rows, rows_file
+from arena_learning.schema import (
+    Battle,
+    BattleResult,
+    Game,
+    Instruction,
+    Response,
+    by_id,
+    read_battle_results,
+    read_rows,
+    rows_file,
+)
 from arena_learning.store import Account, Store
 
 Responses = Mapping[tuple[str, str], Response]
@@ -46,11 +56,11 @@ def judge_names(paths: Paths) -> dict[str, str]:
     return {metrics["judge"]: name for name, metrics in read_json(paths.arena_metrics).items()}
 
 
-def read_arena_battles(paths: Paths) -> dict[str, list[Battle]]:
-    """Read the test set's battles by judge name, sorted by name like the metrics file."""
+def read_arena_battles(paths: Paths) -> dict[str, list[BattleResult]]:
+    """Read the results of the test set's battles by judge name, sorted by name like the metrics file."""
     names = judge_names(paths)
-    battles: dict[str, list[Battle]] = {name: [] for name in names.values()}
-    for battle in read_rows(paths.arena_battles, Battle):
+    battles: dict[str, list[BattleResult]] = {name: [] for name in names.values()}
+    for battle in read_battle_results(paths.arena_battles):
         battles[names[battle.judge]].append(battle)
     return battles
 

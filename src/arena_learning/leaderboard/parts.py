@@ -12,7 +12,7 @@ from arena_learning.leaderboard.standing import standing
 from arena_learning.params import Params
 from arena_learning.pool import fingerprint
 from arena_learning.rating import RatingParams, rate
-from arena_learning.schema import Battle, Instruction, read_rows
+from arena_learning.schema import AnyBattle, Instruction, read_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ Parts = Mapping[str, frozenset[str]]
 
 
 def checked_test_set(
-    arena: Mapping[str, Sequence[Battle]], health: Mapping[str, Any], paths: Paths
+    arena: Mapping[str, Sequence[AnyBattle]], health: Mapping[str, Any], paths: Paths
 ) -> dict[str, Any]:
     """Return the test set's size, fingerprint, kind and categories; refuse battles of another one.
 

@@ -19,7 +19,7 @@ from arena_learning.leaderboard.standing import gains, rating_params
 from arena_learning.leaderboard.style import Styles, measure_styles, style_board
 from arena_learning.params import Params
 from arena_learning.rating import RatingResult, Stop, rate
-from arena_learning.schema import Battle
+from arena_learning.schema import AnyBattle
 
 # What the intervals of a leaderboard hold for, as reports/leaderboard.json states it.
 _KINDS: Mapping[Stop, str] = {
@@ -69,7 +69,7 @@ def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
 
 
 def judge_leaderboard(
-    battles: Sequence[Battle],
+    battles: Sequence[AnyBattle],
     params: Params,
     stop: Stop = "fixed",
     styles: Styles | None = None,
@@ -113,12 +113,12 @@ def judge_leaderboard(
     return board
 
 
-def rate_battles(battles: Sequence[Battle], params: Params, stop: Stop = "fixed") -> RatingResult:
+def rate_battles(battles: Sequence[AnyBattle], params: Params, stop: Stop = "fixed") -> RatingResult:
     """Rate the scored battles, clustered by instruction; ``stop`` as in `judge_leaderboard`."""
     return rate(battles_frame(battles), rating_params(params, stop))
 
 
-def _win_rates(battles: Sequence[Battle], contestants: Sequence[str]) -> dict[str, dict[str, float]]:
+def _win_rates(battles: Sequence[AnyBattle], contestants: Sequence[str]) -> dict[str, dict[str, float]]:
     """Return the win rate of the row's contestant against the column's; a tie counts half."""
     points: dict[tuple[str, str], list[float]] = defaultdict(list)
     for b in battles:
@@ -132,7 +132,7 @@ def _win_rates(battles: Sequence[Battle], contestants: Sequence[str]) -> dict[st
     }
 
 
-def _categories(battles: Sequence[Battle], contestants: Sequence[str]) -> dict[str, dict[str, float]]:
+def _categories(battles: Sequence[AnyBattle], contestants: Sequence[str]) -> dict[str, dict[str, float]]:
     """Return each contestant's mean score by category (mean of its battles' scores, 1 to 10)."""
     scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for b in battles:

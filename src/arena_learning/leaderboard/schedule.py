@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from arena_learning.judge import Pairing, PlayedGames
 from arena_learning.params import Params
 from arena_learning.rating import Planned, ScheduleParams, plan_adaptive
-from arena_learning.schema import Battle, Game, Instruction
+from arena_learning.schema import AnyBattle, Game, Instruction
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +92,7 @@ def play_adaptive(instructions: Sequence[Instruction], params: Params, play: Pla
     return [_together(parts)] if parts else []
 
 
-def battles_frame(battles: Iterable[Battle]) -> pd.DataFrame:
+def battles_frame(battles: Iterable[AnyBattle]) -> pd.DataFrame:
     """Return the scored battles in the columns of `rating.rate`, with the instruction as the prompt."""
     import pandas as pd  # imported here: reading battles alone should not wait for it
 

@@ -186,6 +186,28 @@ class Params(Section):
         """Return the judges that give the verdicts of judge ``name``: itself, or the members of a jury."""
         return list(self.judges[name].members) or [name]
 
+    def judges_in_use(self) -> dict[str, str]:
+        """Return the judges that will judge something, each with the key that names it; of a jury its members.
+
+        Example:
+            >>> from pathlib import Path
+            >>> from arena_learning.params import load_params
+            >>> params = load_params(Path("profiles/leaderboard.yaml"))
+            >>> params.judges_in_use()
+            {'rubric': 'evaluate.judges', 'content': 'evaluate.judges', 'reference': 'evaluate.judges'}
+        """
+        battles = any(this.target != NONE and not this.online for this in self.rounds.values())
+        named = [(self.judge.name, "judge.name")] if battles else []
+        named += [(judge, "evaluate.judges") for judge in self.evaluate.judges]
+        for method in dict.fromkeys(this.method for this in self.rounds.values() if this.online):
+            own = self.train.online(method)
+            named += [(own.judge, f"train.{method}.judge"), (own.monitor, f"train.{method}.monitor")]
+        found: dict[str, str] = {}
+        for judge, place in named:
+            for one in self.single_judges(judge):
+                found.setdefault(one, place)
+        return found
+
     def teachers(self) -> dict[str, list[str]]:
         """Return the judges whose scores are learnt from, each with its rounds in order.
 

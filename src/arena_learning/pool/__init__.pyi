@@ -4,7 +4,7 @@ from .evaluation_sets import RatedDifficulty
 from .identity import fingerprint
 from .instructions import pool_files, read_pool
 from .prepare import HELD_OUT, difficulty_candidates, embed_pool, prepare_pool
-from .read import RecordedAnswer, read_recorded
+from .read import RecordedAnswer, read_answers, read_recorded
 from .split import draw, seeded_rank
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "fingerprint",
     "pool_files",
     "prepare_pool",
+    "read_answers",
     "read_pool",
     "read_recorded",
     "seeded_rank",

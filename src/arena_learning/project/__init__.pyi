@@ -1,7 +1,8 @@
-from .check_data import check_disjoint, check_enough
+from .check_data import check_disjoint, check_enough, check_scorable, is_large
 from .clean import REMADE, free_disk, plan_cleaning
 from .disk import disk_text, disk_usage
 from .doctor import examine
+from .dvc_health import check_dvc
 from .first_run import FirstRun
 from .forecast import forecast_run
 from .inputs import write_inputs
@@ -31,7 +32,9 @@ __all__ = [
     "against_run",
     "against_table",
     "check_disjoint",
+    "check_dvc",
     "check_enough",
+    "check_scorable",
     "choose_serving",
     "disk_text",
     "disk_usage",
@@ -43,6 +46,7 @@ __all__ = [
     "forecast_table",
     "free_disk",
     "has_cuda",
+    "is_large",
     "keep_forecast",
     "plan_cleaning",
     "plan_run",

@@ -1,6 +1,15 @@
 from .decisions import Decision, past_champions, read_decisions, write_decisions
+from .results import AnyBattle, BattleResult, read_battle_results
 from .reviews import BY_CHANCE, Review, ReviewSampling, ReviewWinner, current_reviews
-from .row_files import append_row, describe_invalid, numbered_rows, read_rows, rows_file, write_rows
+from .row_files import (
+    append_row,
+    describe_invalid,
+    iter_rows,
+    numbered_rows,
+    read_rows,
+    rows_file,
+    write_rows,
+)
 from .rows import (
     SCHEMA_VERSION,
     Battle,
@@ -29,7 +38,9 @@ __all__ = [
     "ONE_HOT",
     "SCHEMA_VERSION",
     "SPELLINGS",
+    "AnyBattle",
     "Battle",
+    "BattleResult",
     "Criterion",
     "CriterionResult",
     "Decision",
@@ -57,10 +68,12 @@ __all__ = [
     "current_reviews",
     "describe_invalid",
     "is_missing",
+    "iter_rows",
     "numbered_rows",
     "one_hot_columns",
     "parse_criterion",
     "past_champions",
+    "read_battle_results",
     "read_decisions",
     "read_rows",
     "read_winner",

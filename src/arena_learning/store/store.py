@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,8 +25,6 @@ from arena_learning.store import leases, spending
 from arena_learning.store.database import CHUNK, connect, failure, make_folder, transaction
 
 Kind = Literal["response", "game"]
-
-_ANEW = "move the file away: a new one is created, and answers are requested again"
 
 
 def store_key(kind: Kind, parts: Mapping[str, Any]) -> bytes:
@@ -240,7 +239,9 @@ class Store:
             raise self._failed(error) from None
 
     def _failed(self, error: sqlite3.Error | str) -> ArenaError:
-        return failure("the store", self._path, error, kept="stored answers are kept", anew=_ANEW)
+        here = shlex.quote(str(self._path))
+        anew = f"move the file away (`mv {here} {here}.damaged`): a new one is created, and answers are requested again"
+        return failure("the store", self._path, error, kept="stored answers are kept", anew=anew)
 
 
 def _parsed(rows: Sequence[tuple[bytes, str]]) -> Iterator[tuple[bytes, dict[str, Any]]]:

@@ -97,7 +97,7 @@ class RoundTraining:
             raise ArenaError(
                 f"the start '{this.init}' is not trained yet",
                 where=str(paths.model(this.init)),
-                hint="run `dvc repro`",
+                hint="run `arena repro`",
             )
         self.instructions = read_rows(paths.split(this.split), Instruction)
         self.responses = read_rows(paths.responses(self.subject), Response)
@@ -196,7 +196,7 @@ class RoundTraining:
             if name not in self._judges:
                 self._judges[name] = open_judge(name, self.params, self.paths)
             pairings = [Pairing(i.id, *sorted((start, TRIAL))) for i in instructions]
-            with Store(self.paths.store, account=Account("sweep", params)) as store:
+            with Store(self.paths.store, account=Account("sweep", self.params)) as store:
                 judged = play_games(
                     pairings, known, responses, self._judges[name], store, disagree=self.params.judge.disagree
                 )
@@ -262,7 +262,7 @@ class RoundTraining:
         scratch = Paths(folder.parent / "serving")  # exports of a trial are not kept
         engine = open_folder(folder, params.serving, params.weights, scratch)
         try:
-            with Store(self.paths.store, account=Account("sweep", self.params)) as store:
+            with Store(self.paths.store, account=Account("sweep", params)) as store:
                 asked = ask_contestant_for(Contestant(TRIAL, engine, params.sampling), instructions, store)
         finally:
             engine.close()

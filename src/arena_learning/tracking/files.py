@@ -16,7 +16,7 @@ from arena_learning.leaderboard import (
 )
 from arena_learning.params import Params
 from arena_learning.report import LedgerRow, read_ledger_rows
-from arena_learning.schema import Battle
+from arena_learning.schema import AnyBattle
 
 
 class Files(NamedTuple):
@@ -31,7 +31,7 @@ class Files(NamedTuple):
 
     rounds: dict[str, RoundFiles]
     board: Document
-    arena: Mapping[str, Sequence[Battle]]
+    arena: Mapping[str, Sequence[AnyBattle]]
     ledger: Sequence[LedgerRow] = ()
 
 

@@ -71,7 +71,9 @@ def track_project(params: Params, paths: Paths, rebuild: bool = False) -> TrackR
         decisions = read_decisions(paths.registry)
         shown, audits = run_views(files, params, paths), audit_views(paths)
         if not shown:
-            report.warnings.append("nothing to show: no stage of a round has written a file; run `dvc repro`")
+            report.warnings.append(
+                "nothing to show: no stage of a round has written a file; run `arena repro`"
+            )
         with opened(paths) as store:
             for where, some in ((scope(store.project, params), shown), (audit_scope(store.project), audits)):
                 done = upsert(store, where, some, rebuild=rebuild)
@@ -118,7 +120,12 @@ def _forgiven(report: TrackReport) -> Iterator[None]:
         report.failed = True
     except (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, OSError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        report.warnings.append(
-            redacted(f"MLflow ({report.store}): {first}\n  hint: fix this, then run `arena track` again")
-        )
+        hint = "fix this, then run `arena track` again"
+        if "locate revision" in str(error) or "out-of-date database schema" in str(error):
+            first = f"its database was written by another version of MLflow ({first})"
+            hint = (
+                "install that version, or move the database away (`mv mlruns mlruns.old`) and run `arena track`: it "
+                "writes all rounds and audits again, but not the trials of sweeps"
+            )
+        report.warnings.append(redacted(f"MLflow ({report.store}): {first}\n  hint: {hint}"))
         report.failed = True

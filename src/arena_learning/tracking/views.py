@@ -55,7 +55,9 @@ def stale(files: Files, params: Params) -> list[str]:
         ]
         for stage, key, was, now in pairs:
             if was is not None and _differ(was, now):
-                found.append(f"{stage}@{name} ran with {key} {was}, params.yaml says {now}: run `dvc repro`")
+                found.append(
+                    f"{stage}@{name} ran with {key} {was}, params.yaml says {now}: run `arena repro`"
+                )
     return found
 
 

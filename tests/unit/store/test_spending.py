@@ -78,10 +78,8 @@ def test_an_unknown_price_or_split_leaves_the_money_unknown(tmp_path, account):
         put(store, payer, Spent(1, 1, 10, 5, 0.1))
         put(store, payer, Spent(1, 1, 10, None, 0.1))
         assert [r.money for r in store.spending_rows()] == [None, None]
-        assert [(r.tokens, r.prompt_tokens, r.unsplit) for r in store.spending_rows()] == [
-            (10, 5, 0),
-            (20, 5, 10),
-        ]
+        found = sorted((r.tokens, r.prompt_tokens, r.unsplit) for r in store.spending_rows())
+    assert found == [(10, 5, 0), (20, 5, 10)]  # two runs of one second stand in any order
 
 
 def test_what_was_saved_before_the_table_is_counted_apart(tmp_path, account):

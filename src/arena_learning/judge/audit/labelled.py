@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pydantic_core
 from pydantic import ValidationError
 
-from arena_learning.core import ArenaError, numbered_lines, split_text, with_single_spaces
+from arena_learning.core import ArenaError, missing_file, numbered_lines, split_text, with_single_spaces
 from arena_learning.importers import (
     CONVERSATION,
     INSTRUCTION,
@@ -108,7 +108,7 @@ def _records(path: Path) -> Iterator[Record]:
         yield from records(path)
         return
     if not path.is_file():
-        raise ArenaError("no such file of labelled pairs", where=str(path))
+        raise missing_file(path, "no such file of labelled pairs", f"({_NEEDED})")
     if not is_lines(path):
         yield from records(path)
         return
