@@ -54,7 +54,7 @@ def test_a_killed_rating_asks_only_for_the_rest_and_the_most_difficult_are_chose
         paths = make(tmp_path, server, make_params)
         process = subprocess.Popen((*ARENA, "difficulty"), cwd=tmp_path)
         until = time.monotonic() + 200
-        while len(server.requests) < 15 and process.poll() is None and time.monotonic() < until:
+        while len(server.requests) < 25 and process.poll() is None and time.monotonic() < until:
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, "it had ended before it was killed"
@@ -72,9 +72,10 @@ def test_a_killed_rating_asks_only_for_the_rest_and_the_most_difficult_are_chose
         assert rated == {name: int(name[1:]) / 10 for name in rated}
         assert "q7" not in rated
         assert len(rated) == counts["rated"] == candidates - counts["unscored"]
-        # What was in flight when it was killed is asked again, and nothing else.
-        assert before >= 15
-        assert sum(times - 1 for times in server.seen.values()) <= CONCURRENCY
+        # Asked again is what was in flight when it was killed, or had just come back and was not saved yet: the kill comes
+        # right after a request, so just when earlier answers have made room for it.
+        assert before >= 25
+        assert sum(times - 1 for times in server.seen.values()) <= 2 * CONCURRENCY
         asked = len(server.requests)
         subprocess.run((*ARENA, "difficulty"), cwd=tmp_path, check=True, capture_output=True)
         assert len(server.requests) == asked
