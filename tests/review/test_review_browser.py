@@ -250,6 +250,8 @@ def test_axe_finds_nothing_wrong(browser, tmp_path, size, look):
 
 
 def test_what_a_screen_reader_is_told(browser, tmp_path):
+    from playwright.sync_api import expect
+
     session = open_session("ann", *make_review_project(tmp_path, 3), count=18)
     with serving(session) as address, opened(browser, address) as page:
         for landmark in ("banner", "main", "navigation"):
@@ -259,9 +261,8 @@ def test_what_a_screen_reader_is_told(browser, tmp_path):
         assert page.evaluate("document.activeElement.textContent") == "Battle 1 of 18"
         press(page, "2")
         # The live region is filled after the page has loaded, else nothing would be announced.
-        page.wait_for_function(
-            "document.getElementById('status').textContent === 'Saved: answer 2 is better.'"
-        )
+        # Not `wait_for_function`: the page's policy forbids to evaluate its text.
+        expect(page.get_by_role("status")).to_have_text("Saved: answer 2 is better.")
         assert page.evaluate("document.activeElement.textContent") == "Battle 2 of 18"
         assert page.get_by_role("button", name="Tie").get_attribute("aria-keyshortcuts") == "3"
         focused = []
@@ -289,7 +290,7 @@ def test_the_links_that_jump_are_seen_when_they_have_the_focus(browser, tmp_path
         box = link.bounding_box()
         assert 0 <= box["x"] <= PHONE["width"] - box["width"]
         page.keyboard.press("Enter")
-        page.wait_for_function("location.hash === '#answer-2'")
+        page.wait_for_url("**/*#answer-2")
         assert page.locator("#answer-2").bounding_box()["y"] < PHONE["height"]
 
 
