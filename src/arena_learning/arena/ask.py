@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from arena_learning.core import ArenaError, Progress, logger
 from arena_learning.engines import (
@@ -37,13 +37,15 @@ class Contestant(NamedTuple):
     """A model that can be asked: its name, engine (which knows its system prompt) and sampling.
 
     ``sample`` is which of its samples the answers are (see `Response.sample`). It is no part of the store's keys: what
-    tells two samples apart is the seed of their sampling.
+    tells two samples apart is the seed of their sampling. ``role`` is under which section of params.yaml it is named:
+    by it the requests are paid.
     """
 
     name: str
     engine: Engine
     sampling: Sampling
     sample: int = 0
+    role: Literal["contestant", "judge"] = "contestant"
 
     @property
     def label(self) -> str:
@@ -101,7 +103,7 @@ def ask_contestant_for(
     refused: dict[bytes, Refused] = {}
     generated = 0
     whole = not is_exact(engine, contestant.sampling)
-    payer = store.account.payer("contestant", contestant.name)
+    payer = store.account.payer(contestant.role, contestant.name)
     with Progress(f"answer ({contestant.label})", len(distinct), "instructions") as progress:
         asked = Requests(
             payer,
@@ -149,6 +151,11 @@ def ask_contestant_for(
         seconds=sum(c.seconds for c in completions),
         tokens=sum(c.completion_tokens for c in completions),
     )
+
+
+def forget_answers(contestant: Contestant, instructions: Sequence[Instruction], store: Store) -> None:
+    """Delete the contestant's stored answers to ``instructions``, so that they are generated again."""
+    store.forget([_key(contestant, instruction) for instruction in instructions])
 
 
 _SOME = (

@@ -27,6 +27,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inputs": ("stages:inputs", "Write digests of the files that params.yaml names, so that DVC sees edits."),
     "prepare": ("stages:prepare", "Filter, deduplicate, decontaminate and split the instruction pool."),
     "embed": ("stages:embed", "Compute the pool's sentence embeddings ahead of `arena prepare`."),
+    "difficulty": (
+        "stages:difficulty",
+        "Let a judge rate how difficult instructions are, for a hard test set.",
+    ),
     "weights": ("stages:weights", "Write the base model's folder."),
     "battle": ("stages:battle", "Let a round's target and opponents answer its split."),
     "judge": ("stages:judge", "Judge a round's battles."),

@@ -46,6 +46,25 @@ def embed(as_json: bool) -> None:
     run_stage("embed", None, embed_pool, as_json=as_json)
 
 
+@click.command("difficulty")
+@fresh_option
+@retry_option
+@json_option
+def difficulty(fresh: bool, retry: bool, as_json: bool) -> None:
+    """Let `pool.difficulty_judge` rate the candidates of a hard test set, 0 to 10; write `pool.difficulties`.
+
+    Replies are stored: after a kill, the next call asks only for the rest.
+    """
+    from arena_learning.judge import rate_difficulties
+
+    run_stage(
+        "difficulty",
+        None,
+        lambda params, paths: rate_difficulties(params, paths, fresh=fresh, retry=retry),
+        as_json=as_json,
+    )
+
+
 @click.command("weights")
 @json_option
 def weights(as_json: bool) -> None:

@@ -90,7 +90,12 @@ def _kmeans(rows: Sequence[LearntAnswer], wanted: int, sources: StrategySources)
     asked = [row.instruction for row in rows]
     count = max(1, min(wanted, _CLUSTERS))
     clusters = cluster_instructions(asked, count, sources.seed, shared_embedder(sources.vectors))
-    return [by_id[one.id] for turn in zip_longest(*clusters) for one in turn if one is not None]
+    return [
+        by_id[one.id]
+        for turn in zip_longest(*(cluster.members for cluster in clusters))
+        for one in turn
+        if one is not None
+    ]
 
 
 def _tags(rows: Sequence[LearntAnswer], wanted: int, sources: StrategySources) -> Sequence[LearntAnswer]:

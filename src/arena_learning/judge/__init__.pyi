@@ -9,6 +9,7 @@ from .base import (
     tie_margin,
 )
 from .build import open_judge
+from .difficulty import rate_difficulties
 from .health import judge_health, win_counts
 from .planned import count_stored_games, round_pairings
 from .play import Pairing, PlayedGames, play_games, play_in_portions
@@ -34,6 +35,7 @@ __all__ = [
     "play_games",
     "play_in_portions",
     "plays_both_orders",
+    "rate_difficulties",
     "repetition",
     "round_pairings",
     "shipped_templates",

@@ -121,7 +121,7 @@ class LlmJudge:
             if not places:
                 return
             last = attempt == self._attempts
-            sampling = self._sampling if attempt == 1 else self._again(attempt)
+            sampling = sampling_of_attempt(self._sampling, attempt)
             malformed: list[int] = []
             for group in stream_answers(
                 self._engine, _Prompts(self, presentations, places), sampling, top_logprobs=self._likely
@@ -247,11 +247,13 @@ class LlmJudge:
             return found._replace(scores=Scores(None, None, "the tokens that were told are not the reply's"))
         return there
 
-    def _again(self, attempt: int) -> Sampling:
-        temperature = max(self._sampling.temperature, _RETRY_TEMPERATURE)
-        return self._sampling.model_copy(
-            update={"temperature": temperature, "seed": self._sampling.seed + attempt - 1}
-        )
+
+def sampling_of_attempt(first: Sampling, attempt: int) -> Sampling:
+    """Return how an attempt samples, from 1: the ``first`` as it is, each further one by its own seed, not greedily."""
+    if attempt == 1:
+        return first
+    temperature = max(first.temperature, _RETRY_TEMPERATURE)
+    return first.model_copy(update={"temperature": temperature, "seed": first.seed + attempt - 1})
 
 
 def _whole(answer: Completion) -> str:

@@ -128,17 +128,24 @@ def shipped_templates() -> list[str]:
     return sorted(f.name.removesuffix(".jinja") for f in folder.iterdir() if f.name.endswith(".jinja"))
 
 
+def read_own_template(name: str, root: Path) -> str:
+    """Return the text of a user's template, a path below ``root``.
+
+    Raises:
+        ArenaError: the file lies outside of ``root``, is missing or cannot be read.
+    """
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise ArenaError("the template lies outside the project", where=name, hint="copy it into the project")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArenaError(f"the template cannot be read: {error}", where=name) from None
+
+
 def _read(name: str, root: Path) -> str:
     if name.endswith(".jinja"):
-        path = (root / name).resolve()
-        if not path.is_relative_to(root.resolve()):
-            raise ArenaError(
-                "the template lies outside the project", where=name, hint="copy it into the project"
-            )
-        try:
-            return path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ArenaError(f"the template cannot be read: {error}", where=name) from None
+        return read_own_template(name, root)
     if name not in shipped_templates():
         raise ArenaError(
             f"no template '{name}'", where="params.yaml, judges", hint=suggest(name, shipped_templates())

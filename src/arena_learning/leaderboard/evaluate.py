@@ -11,6 +11,7 @@ from arena_learning.core import ArenaError, Paths, read_json, write_json
 from arena_learning.judge import open_judge, play_in_portions, write_games
 from arena_learning.leaderboard.schedule import Play, all_pairings, play_scheduled
 from arena_learning.params import Params
+from arena_learning.pool import fingerprint
 from arena_learning.schema import (
     Battle,
     BattleResult,
@@ -36,7 +37,7 @@ def evaluate_test(
     """
     instructions = read_rows(paths.split("test"), Instruction)
     responses = read_arena_responses(params.contestants, paths)
-    metrics = {}
+    metrics, known = {}, fingerprint(instructions)
     judged = 0
     with rows_file(paths.arena_games) as games, rows_file(paths.arena_battles) as battles:
         for name, (label, play) in each_judge(
@@ -44,7 +45,7 @@ def evaluate_test(
         ):
             one = write_games(play_scheduled(instructions, params, play), responses, games, battles)
             cost = {"seconds": round(one.seconds, 1), "tokens": one.tokens}
-            metrics[name] = {"judge": label, **one.health, **cost}
+            metrics[name] = {"judge": label, "test_set": known, **one.health, **cost}
             judged += one.judged
     write_json(paths.arena_metrics, metrics)
     return {**metrics, "judged": judged}

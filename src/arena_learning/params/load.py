@@ -103,7 +103,7 @@ def _dangling(params: Params) -> list[str]:
     ):
         if name not in params.judges:
             problems.append(f"{place}: no judge '{name}'; {suggest(name, params.judges)}")
-    problems += [*_gate(params), *_unpriced(params)]
+    problems += [*_gate(params), *_difficulty(params), *_unpriced(params)]
     problems += [
         f"dataset.opponents: no opponent '{name}'; {suggest(name, params.opponents)}"
         for name in params.dataset.opponents
@@ -170,6 +170,18 @@ def _juries(params: Params) -> list[str]:
             elif params.judges[member].kind == "jury":
                 problems.append(f"{place}: '{member}' is a jury itself; name its members instead")
     return problems
+
+
+def _difficulty(params: Params) -> list[str]:
+    """Return what is wrong with the judge that rates difficulties."""
+    name = params.pool.difficulty_judge
+    if not name:
+        return []
+    if name not in params.judges:
+        return [f"pool.difficulty_judge: no judge '{name}'; {suggest(name, params.judges)}"]
+    kind = params.judges[name].kind
+    wrong = f"pool.difficulty_judge: '{name}' is a judge of kind {kind}, and only an llm can rate an instruction alone"
+    return [] if kind == "llm" else [wrong]
 
 
 def _gate(params: Params) -> list[str]:

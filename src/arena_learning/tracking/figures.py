@@ -83,11 +83,13 @@ def _whole_boards(board: Document) -> Figures:
 
 
 def _rules(board: Document) -> dict[str, Document]:
-    """Return a judge's plain board, and those by other rules, by what follows the metric's first word."""
+    """Return a judge's plain board, and those by other rules or on a part, by what follows the metric's first word."""
     return {
         "": board,
         "_style": mapping_at(board, "style"),
         "_calibrated": mapping_at(board, "calibrated"),
+        "_diverse": mapping_at(board, "by_part", "diverse"),
+        "_hard": mapping_at(board, "by_part", "hard"),
     }
 
 
