@@ -24,7 +24,7 @@ FILES = """
 IDENTIFIERS = """
     mend new_file is_held end_when_gone no_bars not_utf8 whole_text
     Claims Claimed seize parse_point Likeliest Weighing most_likely too_many neutralise neutralise_common
-    share_out sort_error FolderFault Flaw find_flaws LongerJudge symptoms Duel Duels duel duels read_place html_view
+    share_out sort_error Trouble Flaw find_flaws LongerJudge symptoms Duel Duels duel duels read_place html_view
     Lifeline HOPE _So Taken Held Shown Attached carry_over unfit key_of verdict_of
     Impossible openai_reply vllm_process upkeep
 """.split()

@@ -136,7 +136,7 @@ def ask_contestant_for(
                     progress.advance(len(group))
                     if too_many_refused(len(refused), len(distinct), max_refused):
                         reasons = {instructions[first[key]].id: a.reason for key, a in refused.items()}
-                        raise _refusal(contestant.name, reasons, len(distinct))
+                        raise _refusal(contestant.name, reasons, len(distinct), len(known) - len(refused))
     # Refusals are stored only now: a run that stops for them has a fault to be fixed, and then all are asked again.
     lasting = {key: {"refused": refusal.reason} for key, refusal in refused.items() if not refusal.passing}
     store.put("response", lasting)
@@ -206,11 +206,12 @@ class StoredAnswers:
         return [_response(self._contestant, i, _remembered(value, engine)) for value, i in come]
 
 
-def _refusal(name: str, reasons: Mapping[str, str], total: int) -> ArenaError:
+def _refusal(name: str, reasons: Mapping[str, str], total: int, answered: int) -> ArenaError:
+    alike = not answered and len(reasons) > 1 and len(set(reasons.values())) == 1
     some = "; ".join(f"'{i}': {reason}" for i, reason in sorted(reasons.items())[:_SHOWN])
     return ArenaError(
         f"'{name}' refuses {len(reasons)} of {total} instructions ({some})",
-        hint=_EACH if len(reasons) == total > 1 and len(set(reasons.values())) == 1 else _SOME,
+        hint=_EACH if alike else _SOME,
     )
 
 
