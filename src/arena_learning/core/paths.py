@@ -211,6 +211,11 @@ class Paths:
         return self.root / "registry.json"
 
     @property
+    def feedback(self) -> Path:
+        """People's verdicts on traces in MLflow; in git."""
+        return self.home / "feedback.jsonl"
+
+    @property
     def home(self) -> Path:
         """The original project root; differs from `root` inside the copy that DVC makes for an experiment."""
         return Path(os.environ.get("DVC_ROOT", self.root)).resolve()

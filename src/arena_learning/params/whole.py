@@ -82,6 +82,16 @@ class Evaluate(Section):
     gap: float = Field(default=20.0, gt=0)
 
 
+class Track(Section):
+    """What MLflow shows besides the runs.
+
+    Attributes:
+        traces: number of judges' games that are shown one by one, as traces; drawn at random with ``seed``. 0: none.
+    """
+
+    traces: int = Field(default=50, ge=0)
+
+
 class Params(Section):
     """The whole of params.yaml.
 
@@ -102,6 +112,7 @@ class Params(Section):
         train: how models are trained.
         evaluate: the leaderboard.
         gate: what a round's model must show before it becomes the champion.
+        track: what MLflow shows besides the runs.
         rounds: the rounds of training, by name.
     """
 
@@ -120,6 +131,7 @@ class Params(Section):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     gate: Gate = Gate()
+    track: Track = Track()
     rounds: dict[Name, Round]
 
     @property

@@ -1,4 +1,5 @@
 from .decisions import Decision, past_champions, read_decisions, write_decisions
+from .feedback import FeedbackVerdict
 from .row_files import describe_invalid, numbered_rows, read_rows, rows_file, write_rows
 from .rows import (
     SCHEMA_VERSION,
@@ -31,6 +32,7 @@ __all__ = [
     "Criterion",
     "CriterionResult",
     "Decision",
+    "FeedbackVerdict",
     "FinishReason",
     "Game",
     "HumanVerdict",
