@@ -15,6 +15,7 @@ import base64
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -146,14 +147,22 @@ def serving(*words: str, url: str, at: Path, **environment: str) -> Iterator[Non
             server.wait(timeout=60)
 
 
+def signed(url: str, user: str, password: str) -> urllib.request.Request:
+    """Return a request, with user and password if there is a user."""
+    word = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return urllib.request.Request(url, headers={"Authorization": f"Basic {word}"} if user else {})
+
+
+def body_of(url: str, user: str, password: str) -> str:
+    """Return what an address answers."""
+    with urllib.request.urlopen(signed(url, user, password), timeout=10) as response:
+        return str(response.read().decode())
+
+
 def status(url: str, user: str = "", password: str = "") -> int | None:
     """Return the HTTP status of an address, or None if nothing answers."""
-    request = urllib.request.Request(url)
-    if user:
-        word = base64.b64encode(f"{user}:{password}".encode()).decode()
-        request.add_header("Authorization", f"Basic {word}")
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(signed(url, user, password), timeout=10) as response:
             return int(response.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -246,21 +255,34 @@ def try_mlflow(project: Path, folder: Path) -> None:
         said = run(*ARENA, "track", at=project, **admin)
         must("logged: audit" in said, "arena track with a password writes its runs")
         must(status(search, "admin", PASSWORD) == 200, "the experiment is there")
-        make_user(url, "ann")
+        as_admin(url, "users/create", username="ann", password=PASSWORD)
         reader = {**there, "MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
         must(status(search, "ann", PASSWORD) == 200, "ann, who may read, sees it")
         said = run(*ARENA, "track", "--rebuild", at=project, accept=(2,), **reader)
         must(PASSWORD not in said, f"ann cannot write: {first_error(said)}")
+        (number,) = re.findall(r'"experiment_id": *"(\d+)"', body_of(search, "admin", PASSWORD))
+        rights = {"username": "ann", "experiment_id": number}
+        as_admin(url, "experiments/permissions/create", permission="EDIT", **rights)
+        said = run(*ARENA, "track", "--rebuild", at=project, accept=(2,), **reader)
+        must("error: MLflow" in said, f"with EDIT she cannot replace a run: {first_error(said)}")
+        as_admin(url, "experiments/permissions/update", permission="MANAGE", **rights)
+        said = run(*ARENA, "track", "--rebuild", at=project, **reader)
+        must("logged: audit" in said, "with MANAGE she can")
 
 
-def make_user(url: str, name: str) -> None:
-    """Create a user of MLflow's server, as its administrator."""
-    body = json.dumps({"username": name, "password": PASSWORD}).encode()
+def as_admin(url: str, path: str, **body: str) -> None:
+    """Send a request to MLflow's server as its administrator; an update is a PATCH."""
     word = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
-    head = {"Content-Type": "application/json", "Authorization": f"Basic {word}"}
-    request = urllib.request.Request(f"{url}/api/2.0/mlflow/users/create", body, head)
+    request = urllib.request.Request(
+        f"{url}/api/2.0/mlflow/{path}",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json", "Authorization": f"Basic {word}"},
+        method="PATCH" if path.endswith("update") else "POST",
+    )
+    told = {key: value for key, value in body.items() if value != PASSWORD}
+    print(f"  the administrator: {path} {told}")
     with urllib.request.urlopen(request, timeout=30):
-        print(f"  the administrator has made the user {name}")
+        pass
 
 
 def first_error(said: str) -> str:
