@@ -8,8 +8,9 @@
 llama.cpp's own server (in the package xllamacpp) loads the export's GGUF file. Three prompts of each instruction are
 compared: the engine's, the one that llama.cpp renders from the file's chat template, and the one of the Modelfile's
 TEMPLATE (by Go's text/template, where `go` is installed). Then llama.cpp continues the Modelfile's prompt, greedily and
-with the Modelfile's stops, and its answer is compared with the recorded one. Where they part, the gap says how much
-less likely the engine's token is to llama.cpp than its own: near 0, rounding has decided.
+with the Modelfile's stops. Its answers are compared with the recorded ones and with those of transformers in fp32.
+Where llama.cpp and transformers part, the gap says how much less likely transformers' token is to llama.cpp than its
+own: near 0, rounding has decided.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import shutil
 import statistics
 import subprocess
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,57 +70,67 @@ def main() -> None:
         for p in prompts
     ]
     print(f"tokens: {same(own, ids)} of {len(own)} prompts are the same tokens")
-    compare_answers(address, prompts, stops, [said[i.id] for i in asked], given.max_tokens)
-
-
-def compare_answers(
-    address: str, prompts: list[str], stops: list[str], said: list[Response], most: int
-) -> None:
-    """Print how many answers are equal, how far the others agree, and the gaps where they part."""
-    equal, ended, shares, gaps = 0, 0, [], []
-    for prompt, recorded in zip(prompts, said, strict=True):
-        found = post(
-            address,
-            "/completion",
-            {"prompt": prompt, "temperature": 0, "n_predict": most, "stop": stops, "cache_prompt": False},
-        )
-        answer = found["content"].strip()
-        ended += (found["stop_type"] == "limit") == (recorded.finish_reason == "length")
-        if answer == recorded.text.strip():
-            equal += 1
-            shares.append(1.0)
-            continue
-        common = next(
-            (n for n, (a, b) in enumerate(zip(answer, recorded.text, strict=False)) if a != b),
-            min(len(answer), len(recorded.text)),
-        )
-        shares.append(common / max(len(recorded.text), 1))
-        gaps.append(gap(address, prompt, answer, recorded.text))
-    print(f"answers: {equal} of {len(said)} equal; {ended} end alike (stop or length)")
-    print(f"answers: {statistics.mean(shares):.0%} of the recorded characters before the first difference")
-    known = [g for g in gaps if g is not None]
+    found = [answer(address, prompt, stops, given.max_tokens) for prompt in ids]
+    texts, generated = zip(*found, strict=True)
+    recorded = [said[i.id].text.strip() for i in asked]
+    exact, numbers = by_transformers(given.model, chat, own, given.max_tokens)
+    compare("llama.cpp and the recorded engine", texts, recorded)
+    compare("llama.cpp and transformers in fp32", texts, exact)
+    compare("the recorded engine and transformers in fp32", recorded, exact)
+    gaps = [gap(address, *three) for three in zip(ids, generated, numbers, strict=True)]
+    known = [one for one in gaps if one is not None]
     if known:
         print(
-            f"where they part ({len(known)} of {len(gaps)} found in the 20 likeliest tokens): gap of log-probability, "
-            f"median {statistics.median(known):.3f}, largest {max(known):.3f}"
+            f"where llama.cpp and transformers part: gap of log-probability, median {statistics.median(known):.3f}, "
+            f"largest {max(known):.3f}"
         )
 
 
-def gap(address: str, prompt: str, answer: str, recorded: str) -> float | None:
-    """Return how much less likely the recorded answer's token is at the first difference; None if it is not listed."""
-    mine, other = (tokens(address, text) for text in (answer, recorded))
+def answer(address: str, prompt: list[int], stops: list[str], most: int) -> tuple[str, list[int]]:
+    """Return llama.cpp's greedy answer, as text and as tokens."""
+    asked = {"prompt": prompt, "temperature": 0, "n_predict": most, "stop": stops, "return_tokens": True}
+    found = post(address, "/completion", {**asked, "cache_prompt": False})
+    return found["content"].strip(), found["tokens"]
+
+
+def by_transformers(
+    folder: Path, chat: Chat, prompts: list[list[int]], most: int
+) -> tuple[list[str], list[list[int]]]:
+    """Return the greedy answers of the model's folder in fp32, as texts and as tokens."""
+    import torch
+    from transformers import AutoModelForCausalLM, GenerationConfig
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    how = GenerationConfig(max_new_tokens=most, do_sample=False, eos_token_id=chat.stop_ids, pad_token_id=0)
+    found = []
+    with torch.inference_mode():
+        for prompt in prompts:
+            asked = torch.tensor([prompt])
+            made = model.generate(asked, attention_mask=torch.ones_like(asked), generation_config=how)
+            found.append(made[0, len(prompt) :].tolist())
+    return [chat.tokenizer.decode(one, skip_special_tokens=True).strip() for one in found], found
+
+
+def compare(what: str, one: Sequence[str], other: Sequence[str]) -> None:
+    """Print how many answers are equal, and how far the others agree."""
+    shares = []
+    for a, b in zip(one, other, strict=True):
+        common = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+        shares.append(1.0 if a == b else common / max(len(a), len(b)))
+    print(
+        f"answers: {what}: {same(one, other)} of {len(one)} equal, {statistics.mean(shares):.0%} before they part"
+    )
+
+
+def gap(address: str, prompt: list[int], mine: list[int], other: list[int]) -> float | None:
+    """Return how much less likely transformers' token is to llama.cpp where they part; None if they do not."""
     at = next((n for n, (a, b) in enumerate(zip(mine, other, strict=False)) if a != b), None)
     if at is None:
         return None
-    whole = [*tokens(address, prompt, special=True), *other[:at]]
-    found = post(address, "/completion", {"prompt": whole, "temperature": 0, "n_predict": 1, "n_probs": 20})
+    asked = {"prompt": [*prompt, *other[:at]], "temperature": 0, "n_predict": 1, "n_probs": 100}
+    found = post(address, "/completion", asked)
     likely = {t["id"]: t["logprob"] for t in found["completion_probabilities"][0]["top_logprobs"]}
-    return max(likely.values()) - likely[other[at]] if other[at] in likely else None
-
-
-def tokens(address: str, text: str, *, special: bool = False) -> list[int]:
-    asked = {"content": text, "add_special": special, "parse_special": special}
-    return list(post(address, "/tokenize", asked)["tokens"])
+    return max(likely.values()) - likely.get(other[at], min(likely.values()))
 
 
 def serve(file: Path) -> xllamacpp.Server:
@@ -154,7 +166,7 @@ def rendered_by_go(template: str, messages: list[list[dict[str, str]]]) -> list[
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def same(one: list[Any], other: list[Any]) -> int:
+def same(one: Sequence[Any], other: Sequence[Any]) -> int:
     return sum(a == b for a, b in zip(one, other, strict=True))
 
 

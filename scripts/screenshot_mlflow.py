@@ -249,12 +249,13 @@ def arrange_charts(page: Page, names: list[str], options: argparse.Namespace) ->
 
 
 def arrange_registry(page: Page, names: list[str], options: argparse.Namespace) -> None:
-    """Wait for the aliases in the table of versions."""
+    """Wait for the aliases in the table of versions, and fold the tags above it."""
     del options  # the page has no charts
     page.wait_for_function(
         "(names) => document.body && names.every((name) => document.body.innerText.includes(name))", arg=names
     )
     close_assistant(page)
+    page.get_by_text("Tags", exact=True).first.click()
     page.wait_for_timeout(1500)
 
 

@@ -35,7 +35,7 @@ PYTHON = sys.executable
 ARENA = (PYTHON, "-c", "from arena_learning.cli.main import main; main()")
 DVC = (PYTHON, "-m", "dvc")
 WAIT_SECONDS = 120.0
-SWEEP = ("--labelled", "data/judge_labels.jsonl", "--vary", "judges.rubric.tie_margin=[0.0, 0.5, 1.0]")
+SWEEP = ("--labelled", "data/judge_labels.jsonl", "--vary", "judges.longer.tie_margin=[0.0, 0.5, 1.0]")
 
 
 class WrongError(Exception):
@@ -56,6 +56,12 @@ def main() -> None:
         os.chmod(folder, 0o755)  # PostgreSQL's server runs as another user
         project = Path(folder) / "project"
         run(*ARENA, "init", str(project), "--profile", "laptop", at=Path(folder), accept=(0, 1))
+        # A judge that can score the shipped labels without a model, to be swept.
+        settings = project / "params.yaml"
+        text = settings.read_text(encoding="utf-8")
+        settings.write_text(
+            text.replace("\njudges:\n", "\njudges:\n  longer: {kind: longer}\n"), encoding="utf-8"
+        )
         for name in given.what or TRIED:
             print(f"\n== {name}")
             if missing := [part for part in NEEDS[name] if not there(part)]:
@@ -194,8 +200,8 @@ def shared(project: Path, folder: Path, name: str, **environment: str) -> None:
         for file in sorted((project / "data" / "prepared").iterdir())
     ]
     must(bool(same) and all(same), f"all {len(same)} files of data/prepared are equal in the clone")
-    said = run(*DVC, "status", "prepare", at=clone, **environment)
-    must("up to date" in said, f"dvc status: {said.strip().splitlines()[-1]}")
+    said = run(*DVC, "repro", "prepare", at=clone, **environment)
+    must("'prepare' didn't change" in said, "dvc repro has nothing to do for it")
 
 
 def try_dvc_path(project: Path, folder: Path) -> None:
@@ -255,29 +261,29 @@ def try_mlflow(project: Path, folder: Path) -> None:
         said = run(*ARENA, "track", at=project, **admin)
         must("logged: audit" in said, "arena track with a password writes its runs")
         must(status(search, "admin", PASSWORD) == 200, "the experiment is there")
-        as_admin(url, "users/create", username="ann", password=PASSWORD)
+        as_admin(url, "2.0/mlflow/users/create", username="ann", password=PASSWORD)
         reader = {**there, "MLFLOW_TRACKING_USERNAME": "ann", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
         must(status(search, "ann", PASSWORD) == 200, "ann, who may read, sees it")
         said = run(*ARENA, "track", "--rebuild", at=project, accept=(2,), **reader)
         must(PASSWORD not in said, f"ann cannot write: {first_error(said)}")
         (number,) = re.findall(r'"experiment_id": *"(\d+)"', body_of(search, "admin", PASSWORD))
-        rights = {"username": "ann", "experiment_id": number}
-        as_admin(url, "experiments/permissions/create", permission="EDIT", **rights)
+        rights = {"username": "ann", "resource_type": "experiment", "resource_id": number}
+        as_admin(url, "3.0/mlflow/users/permissions/grant", permission="EDIT", **rights)
         said = run(*ARENA, "track", "--rebuild", at=project, accept=(2,), **reader)
         must("error: MLflow" in said, f"with EDIT she cannot replace a run: {first_error(said)}")
-        as_admin(url, "experiments/permissions/update", permission="MANAGE", **rights)
+        as_admin(url, "3.0/mlflow/users/permissions/revoke", **rights)
+        as_admin(url, "3.0/mlflow/users/permissions/grant", permission="MANAGE", **rights)
         said = run(*ARENA, "track", "--rebuild", at=project, **reader)
         must("logged: audit" in said, "with MANAGE she can")
 
 
 def as_admin(url: str, path: str, **body: str) -> None:
-    """Send a request to MLflow's server as its administrator; an update is a PATCH."""
+    """Send a request to MLflow's server as its administrator."""
     word = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
     request = urllib.request.Request(
-        f"{url}/api/2.0/mlflow/{path}",
+        f"{url}/api/{path}",
         json.dumps(body).encode(),
         {"Content-Type": "application/json", "Authorization": f"Basic {word}"},
-        method="PATCH" if path.endswith("update") else "POST",
     )
     told = {key: value for key, value in body.items() if value != PASSWORD}
     print(f"  the administrator: {path} {told}")
@@ -292,10 +298,10 @@ def first_error(said: str) -> str:
 
 def postgres_programs() -> Path | None:
     """Return the folder of PostgreSQL's programs, or None."""
-    found = shutil.which("initdb")
-    if found:
-        return Path(found).parent
-    return next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
+    known = shutil.which("initdb")
+    folders = [*([Path(known).parent] if known else []), *sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
+    wanted = ("initdb", "pg_ctl", "createdb", "psql")
+    return next((folder for folder in folders if all((folder / name).is_file() for name in wanted)), None)
 
 
 def as_server_user(*words: str) -> tuple[str, ...]:
@@ -323,20 +329,20 @@ def try_postgresql(project: Path, folder: Path) -> None:
         make = (str(programs / "createdb"), "-h", HOST, "-p", str(port), "-U", "arena", "sweeps")
         run(*make, at=home, **secret)
         url = f"postgresql+psycopg://arena@{HOST}:{port}/sweeps"
-        sweep = (*ARENA, "sweep", "judge", "rubric", *SWEEP, "--trials", "3", "--no-track", "--storage", url)
+        sweep = (*ARENA, "sweep", "judge", "longer", *SWEEP, "--trials", "3", "--no-track", "--storage", url)
         run(*sweep, "--workers", "2", at=project, **secret)
         count = (str(programs / "psql"), "-h", HOST, "-p", str(port), "-U", "arena", "-At", "sweeps", "-c")
         found = run(*count, "select count(*) from trials where state = 'COMPLETE'", at=home, **secret)
         must(int(found.strip()) >= 3, f"{found.strip()} finished trials are in PostgreSQL")
         said = run(*sweep, at=project, accept=(2,), PGPASSWORD="wrong")
-        must("error: the sweep's database cannot be opened" in said, f"a wrong password: {first_error(said)}")
+        must("the sweep's database cannot be opened" in said, f"a wrong password: {first_error(said)}")
     finally:
         run(*as_server_user(*control, "-m", "fast", "stop"), at=home)
 
 
 def try_dashboard(project: Path, folder: Path) -> None:
     """Optuna's dashboard on the journal of the project's sweeps."""
-    run(*ARENA, "sweep", "judge", "rubric", *SWEEP, "--trials", "3", "--no-track", at=project)
+    run(*ARENA, "sweep", "judge", "longer", *SWEEP, "--trials", "3", "--no-track", at=project)
     port = free_port()
     journal = project / ".arena" / "sweeps" / "journal.log"
     before = journal.read_bytes()
