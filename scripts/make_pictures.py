@@ -11,6 +11,7 @@
 | rounds | MLflow's store, in Chromium (screenshot_mlflow.py) | mlflow-rounds.png |
 | registry | MLflow's store after `arena promote`, in Chromium | mlflow-registry.png |
 | sweeps | MLflow's store and reports/sweeps | mlflow-sweep*.png, sweep-*-history.png, sweep-*-importance.png |
+| review | the test set's battles, on the review page in Chromium (screenshot_review.py) | review.png |
 | flowchart | this file | flowchart.svg |
 
 A picture whose source is not there is left as it is, with a line that says what would make it; without arguments this
@@ -29,8 +30,10 @@ from pathlib import Path
 
 from playwright.sync_api import Error, sync_playwright
 from screenshot_mlflow import find_browser, first_line
+from screenshot_review import take_review
 
 from arena_learning.core.errors import ArenaError
+from arena_learning.core.paths import Paths
 
 HERE = Path(__file__).parent
 # The sweeps that docs/lab/sweeps.md shows: the beginning of a study's name, and what its pictures are called.
@@ -146,6 +149,16 @@ def sweeps(root: Path, out: Path) -> list[Path]:
     return made
 
 
+def review(root: Path, out: Path) -> list[Path]:
+    """Take a picture of the page on which people judge battles.
+
+    Raises:
+        ArenaError: there are no battles yet, or the browser fails.
+    """
+    take_review(Paths(root), out / "review.png")
+    return [out / "review.png"]
+
+
 def from_mlflow(root: Path, target: Path, *options: str) -> Path:
     """Run screenshot_mlflow.py, which serves MLflow for as long as it takes, and return the picture's place.
 
@@ -248,6 +261,7 @@ PICTURES: dict[str, Callable[[Path, Path], list[Path]]] = {
     "rounds": rounds,
     "registry": registry,
     "sweeps": sweeps,
+    "review": review,
 }
 
 

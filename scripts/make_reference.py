@@ -73,8 +73,9 @@ rubric are described with [the judges](judges.md#rubric-criteria).
 | `data/rounds/ROUND/sample_scores.jsonl` | [SampleScore](#samplescore) |
 | `registry.json`: a JSON object, `decisions` is a list of these | [Decision](#decision) |
 | `feedback.jsonl`: what `arena track` reads from MLflow | [FeedbackVerdict](#feedbackverdict) |
+| `reviews/NAME.jsonl` | [Review](#review) |
 | the file of a judge `replay` | [RecordedVerdict](#recordedverdict) |
-| the file `evaluate.human_verdicts` (also JSON, CSV or Parquet) | [HumanVerdict](#humanverdict) |
+| the file or folder `evaluate.human_verdicts` (also JSON, CSV or Parquet) | [HumanVerdict](#humanverdict) |
 | the file of an opponent `recorded` | `{"id": "cook-007", "text": "..."}` |
 """
 _ASKED = [{"role": "user", "content": "How long do I boil an egg?"}]
@@ -180,6 +181,26 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "response_a": _SHORT,
         "response_b": _RIGHT,
         "category": "cooking",
+    },
+    "Review": {
+        "id": "1f0c6b7e2a94d385.ann.1",
+        "battle": "1f0c6b7e2a94d385",
+        "place": "arena",
+        "instruction_id": "cook-007",
+        "category": "cooking",
+        "source": "own",
+        "turns": _ASKED,
+        "model_a": "sft-i1",
+        "model_b": "expert",
+        "response_a": _SHORT,
+        "response_b": _RIGHT,
+        "winner": "model_b",
+        "note": "the first one says no time",
+        "reviewer": "ann",
+        "sampling": "random",
+        "seed": 20240715,
+        "at": "2026-01-01T12:00:00Z",
+        "replaces": "",
     },
     "Decision": {
         "kind": "promote",

@@ -186,7 +186,7 @@ def test_a_project_gives_its_results_as_frames(project) -> None:
         (lambda p: p.battles(judge="longr"), "did you mean 'longer'"),
         (lambda p: p.battles("sft-l1"), "did you mean 'sft-i1'"),
         (lambda p: p.rows("sft-i1", "sfd"), "did you mean 'sft'"),
-        (lambda p: p.rows("sft-i1", "sft"), "run the stage that makes it"),
+        (lambda p: p.rows("sft-i1", "sft"), "run `arena repro`"),
         (lambda p: p.answers("bass"), "did you mean 'base'"),
     ],
 )

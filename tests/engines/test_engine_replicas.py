@@ -122,7 +122,9 @@ def test_a_copy_that_is_killed_is_replaced_and_its_batch_asked_again(copies, tmp
     began = [first for first, _ in batches(tmp_path)]
     assert len(began) == 8  # seven batches, and that of the killed copy once more
     assert began.count(began[0]) == 2
-    assert len({pid for _, pid in batches(tmp_path)}) == 3
+    first, second = (pid for question, pid in batches(tmp_path) if question == began[0])
+    assert first != second  # another copy took it, and the killed one answered no more
+    assert [pid for _, pid in batches(tmp_path)].count(first) == 1
 
 
 def test_a_batch_that_kills_two_copies_stops_the_run_and_the_others_are_kept(copies, tmp_path):
@@ -140,6 +142,15 @@ def test_a_batch_that_kills_two_copies_stops_the_run_and_the_others_are_kept(cop
     assert set(range(6)) <= found.keys()
     assert not {6, 7, 8} & found.keys()
     assert len(engine.respond(QUESTIONS[:6], Sampling())) == 6  # the copies are there again
+
+
+def test_a_copy_that_was_killed_is_there_again(copies, tmp_path):
+    engine = copies(partial(Logged, tmp_path, 0.2), count=1)
+    texts = [answer.text for answer in engine.respond(asked("a", "die once: b", "c", "d"), Sampling())]
+    assert texts == [*(f"{text} in a+die once: b+c" for text in ("a", "die once: b", "c")), "d in d"]
+    (first, one), (again, two), (last, three) = batches(tmp_path)
+    assert (first, again, last) == ("a", "a", "d")
+    assert one != two == three
 
 
 def test_a_batch_that_kills_once_is_answered(copies, tmp_path):

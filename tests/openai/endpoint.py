@@ -155,9 +155,13 @@ class FakeEndpoint:
     ) -> bool:
         text = raw.decode()
         self.seen[text] += 1
-        request = Request(json.loads(text), headers, self.seen[text], len(self.requests) + 1, target)
-        self.requests.append(request)
-        reply = (self.script(request) if self.script else None) or Reply(body=answer(request))
+        # Without a body somebody asks which models there are.
+        asked = json.loads(text) if text else {}
+        request = Request(asked, headers, self.seen[text], len(self.requests) + 1, target)
+        if asked:
+            self.requests.append(request)
+        reply = self.script(request) if self.script else None
+        reply = reply or Reply(body=answer(request) if asked else {"data": [{"id": "m"}]})
         if reply.slow or self.latency:
             await asyncio.sleep(reply.slow or self.latency)
         content = (reply.body if isinstance(reply.body, str) else json.dumps(reply.body)).encode()

@@ -146,7 +146,7 @@ def _mend_torn(root: Path) -> bool:
     """Do what `arena doctor` says where DVC was killed in the midst of writing a file of its own: it does not go on."""
     torn = list(find_torn(Paths(root)))
     for finding in torn:
-        subprocess.run(finding.hint, shell=True, cwd=root, check=True)
+        subprocess.run(finding.hint.split("`")[1], shell=True, cwd=root, check=True)
     return bool(torn)
 
 

@@ -39,7 +39,8 @@ def made_small(base: Path) -> dict[str, Any]:
     params["sampling"]["max_tokens"] = 12
     params["pool"] |= {"instructions": "data/pool.jsonl", "validation": 2, "test": TEST}
     params["pool"]["splits"] = dict.fromkeys(params["pool"]["splits"], SPLIT)
-    params["pool"]["filters"] |= {"nearest": 0, "same_prefix": 0}  # too few are left, and nothing embeds them
+    params["pool"] |= {"test_clusters": 3, "difficulty_judge": "", "difficulties": ""}  # nobody is asked
+    params["pool"]["filters"] |= {"nearest": 0, "same_prefix": 0}  # too few are left
     for name, recorded in (
         ("command-r-plus", "expert"),
         ("qwen1-5-72b-chat", "plain"),

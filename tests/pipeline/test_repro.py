@@ -12,7 +12,7 @@ import pytest
 
 from arena_learning.core.paths import Paths
 from arena_learning.core.stage_seconds import read_seconds
-from pipeline.project import environment, make_project, run
+from pipeline.project import environment, make_project, read_params, run, run_json, write_params
 from sample import one_iteration
 
 pytestmark = pytest.mark.pipeline
@@ -48,6 +48,39 @@ def test_the_plan_stands_before_the_run_and_the_next_one_knows_its_seconds(root:
         root, "arena", "repro", "--dry", "--force", "count"
     )
     assert "no stage to run" in run(root, "arena", "repro", "--dry", "count")
+
+
+def test_a_run_is_held_against_the_plan_that_it_began_with(root: Path) -> None:
+    run(root, "arena", "repro", "--force", "count")
+    held = run_json(root, "arena", "plan", "--against-run", "--json")["against_run"]
+    stages = {stage["stage"]: stage for stage in held["stages"]}
+    assert list(stages) == ["prepare", "count"]
+    assert (stages["prepare"]["ran"], stages["count"]["ran"]) == (
+        True,
+        False,
+    )  # only our commands note their time
+    assert stages["prepare"]["planned"]["seconds"] is not None  # that of the run before
+    assert stages["prepare"]["taken"]["seconds"] > 0
+    assert "together, what ran" in run(root, "arena", "plan", "--against-run")
+
+
+def test_a_plan_counts_what_lies_ahead_and_the_ledger_what_was_spent(root: Path) -> None:
+    told = run_json(root, "arena", "plan", "--work", "--anew", "--json")["work"]
+    assert told["total"]["stages"] >= 4
+    text = run(root, "arena", "plan", "sft-i1")
+    assert "together" in text
+    assert run_json(root, "arena", "show", "ledger", "--json")["rows"] == []
+
+
+def test_the_hours_of_a_run_end_it_before_its_next_stage(root: Path) -> None:
+    params = read_params(root)
+    write_params(root, params | {"budget": {"hours": 1e-6}})
+    try:
+        said = run(root, "arena", "repro", "--force", "prepare", code=255)
+    finally:
+        write_params(root, params)
+    assert "used up its 1e-06 hours; missing: the stage 'prepare' and what follows it" in said
+    assert "raise budget.hours" in said
 
 
 def test_by_hand_a_stage_says_nothing_of_a_plan(root: Path) -> None:

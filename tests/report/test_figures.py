@@ -11,8 +11,7 @@ from arena_learning.core.errors import ArenaError
 from arena_learning.core.json_files import read_json
 from arena_learning.report import draw_battles, draw_elo
 from arena_learning.report.figures import list_figures, make_figures
-from arena_learning.report.views import BattleView
-from arena_learning.schema.rows import Battle, Instruction, Turn
+from arena_learning.schema import BattleResult
 
 
 def size_of(png: bytes) -> tuple[int, int]:
@@ -58,7 +57,7 @@ def test_no_rounds_and_a_round_without_battles_can_be_drawn(tmp_path, rounds):
 
 def test_without_a_leaderboard_it_says_what_to_run(tmp_path, project):
     params, paths = project
-    with pytest.raises(ArenaError, match="run the stage that makes it"):
+    with pytest.raises(ArenaError, match="run `arena repro`"):
         make_figures(params, type(paths)(tmp_path))
 
 
@@ -97,8 +96,8 @@ def test_labels_beside_each_other_are_spread():
     assert draw_elo.spread_labels([10.0, 1.0, 1.5], 2.0) == [10.0, 1.0, 3.0]
 
 
-def view(number, category, score_a, score_b):
-    battle = Battle(
+def result(number, category, score_a, score_b):
+    return BattleResult(
         instruction_id=f"i{number}",
         category=category,
         judge="j",
@@ -108,15 +107,12 @@ def view(number, category, score_a, score_b):
         score_b=score_b,
         winner="b",
         gap=1.0,
-        games=2,
     )
-    instruction = Instruction(id=f"i{number}", turns=(Turn(role="user", content="?"),), category=category)
-    return BattleView(instruction, battle, (), {})
 
 
 def test_category_changes_pair_the_instructions():
-    views = [view(1, "x", 3.0, 5.0), view(2, "x", 4.0, 7.0), view(3, "y", 2.0, 2.5)]
-    x, y = draw_battles.category_changes(views, "base", "sft")
+    results = [result(1, "x", 3.0, 5.0), result(2, "x", 4.0, 7.0), result(3, "y", 2.0, 2.5)]
+    x, y = draw_battles.category_changes(results, "base", "sft")
     # Differences 2 and 3: standard deviation 0.7071; t(0.975, 1 df) is 12.706: 12.706 * 0.7071 / sqrt(2).
     assert (x.before, x.after, x.instructions) == (3.5, 6.0, 2)
     assert x.reach == pytest.approx(6.353, abs=1e-3)

@@ -9,29 +9,16 @@ from subprocess import PIPE, Popen
 
 import pytest
 
+from mlflow_apart import allow_their_warnings, no_server  # noqa: F401
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 from arena_files import make_project  # noqa: E402
 
-# MLflow's own, on the pinned SQLAlchemy and pandas.
-THEIRS = (
-    "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning",
-    "ignore:For backward compatibility, 'str' dtypes are included:DeprecationWarning",
-)
-
 
 def pytest_collection_modifyitems(items):
-    for item in items:
-        if HERE in item.path.parents:
-            for line in THEIRS:
-                item.add_marker(pytest.mark.filterwarnings(line))
-
-
-@pytest.fixture(autouse=True)
-def _no_server(monkeypatch):
-    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
-        monkeypatch.delenv(name, raising=False)
+    allow_their_warnings(items, HERE)
 
 
 def _at_once(code: str, folder: Path) -> list[str]:

@@ -13,12 +13,15 @@ from arena_files import make_project
 from arena_learning.core.errors import ArenaError
 from arena_learning.core.json_files import read_json, write_json
 from arena_learning.leaderboard.round_files import number_at
+from arena_learning.params import Budget, Price
+from arena_learning.report import LedgerRow
 from arena_learning.schema.rows import Battle
 from arena_learning.tracking.efficiency import battle_efficiency
 from arena_learning.tracking.figures import flywheel_points, round_figures
 from arena_learning.tracking.files import read_files
 from arena_learning.tracking.run_view import RunView
-from arena_learning.tracking.tables import cut, sample_battles
+from arena_learning.tracking.stage import scope
+from arena_learning.tracking.tables import cut, ledger_table, sample_battles
 from arena_learning.tracking.views import round_params
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
@@ -74,9 +77,43 @@ def test_figures_of_samples_are_there_in_a_round_that_learns_from_them(made):
     assert documented == {name for name in figures if name.startswith("samples/")}
 
 
+SPENT = [
+    LedgerRow("sft-i1", "battle", "contestant", "big", "m", False, 2, 2, 100, 40, 140, 3.0, 0.5),
+    LedgerRow("sft-i1", "judge", "judge", "rubric", "", False, 8, 9, 0, 0, 0, 1.0, 0.0),
+    LedgerRow("", "evaluate", "judge", "other", "m", True, 8, 9, None, None, 70, 1.0, None),
+]
+
+
+def test_what_was_spent_on_a_round_is_shown_and_nothing_else_is(made):
+    files = made[2]._replace(ledger=SPENT)
+    figures = round_figures("sft-i1", files)
+    assert {name: value for name, value in figures.items() if name.startswith("spent/")} == {
+        "spent/requests": 11,
+        "spent/tokens_in": 100,
+        "spent/tokens_out": 40,
+        "spent/seconds": 4.0,
+        "spent/money": 0.5,
+    }
+    unpriced = files._replace(ledger=[SPENT[0]._replace(money=None), SPENT[1]])
+    assert "spent/money" not in round_figures("sft-i1", unpriced)
+    (table,) = ledger_table(SPENT)
+    assert table.columns[:4] == ("round", "stage", "role", "name")
+    assert [row[3] for row in table.rows] == ["big", "rubric", "other"]
+    assert ledger_table([]) == []
+
+
+def test_prices_and_budget_make_no_other_flywheel(made):
+    params = made[0]
+    priced = params.model_copy(
+        update={"budget": Budget(money=1.0), "prices": {"m": Price(input=1, output=2)}}
+    )
+    assert scope("here", priced) == scope("here", params)
+
+
 def test_every_metric_name_is_documented(made):
     """A name in the docs may hold a placeholder such as ``<judge>``."""
     params, _, files = made
+    files = files._replace(ledger=SPENT)
     named = re.findall(r"`([a-z_]+/[^` ]+)`", DOCS.read_text(encoding="utf-8"))
     patterns = [re.sub(r"<\w+>", r"[\\w.-]+", name) for name in named]
     names = {p.name for p in flywheel_points(files, params)}

@@ -107,4 +107,6 @@ def test_an_empty_project_says_what_to_do(project, run_track):
     shutil.rmtree(root / "reports")
     result = run_track()
     assert result.exit_code == 2
-    assert "error: nothing to show: no stage of a round has written a file; run `dvc repro`" in result.stderr
+    assert (
+        "error: nothing to show: no stage of a round has written a file; run `arena repro`" in result.stderr
+    )

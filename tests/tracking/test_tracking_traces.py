@@ -177,7 +177,7 @@ def test_a_game_without_its_answers_is_counted_and_not_shown(project):
     report = track_project(params, paths)
     assert report.traces == 2
     assert report.warnings == [
-        "2 of the drawn games are not shown as traces: their instruction or an answer is missing; run `dvc repro`"
+        "2 of the drawn games are not shown as traces: their instruction or an answer is missing; run `arena repro`"
     ]
 
 

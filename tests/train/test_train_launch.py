@@ -1,25 +1,34 @@
-"""Trainings in two processes (gloo, on the CPU) end as in one."""
+"""Trainings in two processes (gloo, on the CPU) end as in one, by accelerate and by Ray."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import yaml
 
 from arena_learning.core import ArenaError
-from arena_learning.params import Train
+from arena_learning.params import Ray, Train, load_params
 from arena_learning.train import train_round
+from arena_learning.train.launch import Launched
 from tiny import build_tiny_model, write_preferences, write_sft
 
-pytestmark = pytest.mark.torch
+pytestmark = [
+    pytest.mark.torch,
+    # Ray's own: it reads files and sockets that it leaves to the collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 REPOSITORY = Path(__file__).parents[2]
 # Eleven rows of many lengths: with a batch of 4, the last step of an epoch has three rows, which two cannot share evenly.
@@ -27,6 +36,39 @@ QUESTIONS = [f"What is {n} and {n}?" + " Tell me more." * (n % 4) for n in range
 SFT = [(question, "The planet is Mars." * (1 + n % 3)) for n, question in enumerate(QUESTIONS)]
 PAIRS = [(question, "Two and two is four." * (1 + n % 2), "No.") for n, question in enumerate(QUESTIONS)]
 TWO = {"kind": "accelerate", "processes": 2}
+RAY = {"kind": "ray", "processes": 2}
+needs_ray = pytest.mark.skipif(
+    find_spec("ray") is None, reason="Ray is an extra of its own: pip install 'arena-learning[ray]'"
+)
+by_ray = [needs_ray, pytest.mark.slow]
+both = pytest.mark.parametrize("two", [TWO, pytest.param(RAY, marks=by_ray)], ids=["accelerate", "ray"])
+SECRET = "ray-must-not-see-this"
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A Ray cluster of two nodes with a CPU each."""
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    node = {"num_cpus": 1, "object_store_memory": 128 * 2**20}
+    folder = tempfile.mkdtemp(prefix="ray")  # short: sockets lie in it
+    started = Cluster(
+        initialize_head=True, head_node_args={**node, "include_dashboard": False, "temp_dir": folder}
+    )
+    try:
+        started.add_node(**node)
+        yield started
+    finally:
+        started.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def address(request):
+    """The address of the cluster, for trainings by Ray; it is started for them alone."""
+    two = request.node.callspec.params.get("two", {}) if hasattr(request.node, "callspec") else {}
+    return request.getfixturevalue("cluster").address if two.get("kind") == "ray" else ""
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +83,13 @@ def optimiser(**over):
 
 
 @pytest.fixture
-def train(lively, tmp_path):
+def train(lively, tmp_path, address):
     """Train the lively model: `train(method, launch, {...})` gives the report and the folder."""
     write_sft(tmp_path / "sft.jsonl", SFT)
     write_preferences(tmp_path / "preferences.jsonl", PAIRS)
+    project = load_params(REPOSITORY / "params.yaml")
 
-    def run(method, launch, settings, *, init=lively, **top):
+    def run(method, launch, settings, *, init=lively, address=address, **top):
         name = f"{method}-{launch.get('processes', 1)}"
         params = {"device": "cpu", "launch": launch, method: settings, **top}
         report = train_round(
@@ -58,6 +101,7 @@ def train(lively, tmp_path):
             params=Train.model_validate(params),
             seed=1,
             checkpoints=tmp_path / "checkpoints",
+            launched=Launched("sft-i1", project.model_copy(update={"ray": Ray(address=address)}), tmp_path),
         )
         return report, tmp_path / name
 
@@ -107,10 +151,57 @@ def check_equal(one, two):
     ],
     ids=["sft", "sft-lora", "dpo", "dpo-whole", "ppo"],
 )
-def test_two_processes_end_as_one(train, lively, method, settings):
+@both
+def test_two_processes_end_as_one(train, lively, method, settings, two):
     (train.folder / "start").symlink_to(lively)
-    check_equal(train(method, {}, settings), train(method, TWO, settings))
+    check_equal(train(method, {}, settings), train(method, two, settings))
     assert not (train.folder / "checkpoints").exists()
+
+
+@pytest.mark.slow
+@needs_ray
+def test_without_an_address_ray_is_started_here_and_told_no_secret(train, lively, monkeypatch):
+    folder = Path(tempfile.mkdtemp(prefix="ray"))
+    monkeypatch.setenv("RAY_TMPDIR", str(folder))
+    monkeypatch.setenv("JUDGE_API_KEY", SECRET)
+    (train.folder / "start").symlink_to(lively)
+    try:
+        check_equal(train("sft", {}, optimiser()), train("sft", RAY, optimiser()))
+        written = [path for path in folder.rglob("*") if path.is_file()]
+        assert any(path.name.startswith("raylet") for path in written)
+        assert not [path for path in written if SECRET.encode() in path.read_bytes()]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def can_hide_folders():
+    """Whether this process may start others that see another file system."""
+    return subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.slow
+@needs_ray
+@pytest.mark.skipif(
+    not (shutil.which("unshare") and can_hide_folders()), reason="needs the right to mount (unshare -m)"
+)
+def test_a_machine_without_the_projects_files_is_refused_before_anything_starts(train, tmp_path, cluster):
+    hidden = f"mount -t tmpfs none {tmp_path} && exec {sys.executable} -m ray.scripts.scripts start"
+    node = subprocess.Popen(
+        ["unshare", "-m", "sh", "-c", f"{hidden} --address={cluster.address} --num-cpus=1 --block"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while sum(one["Alive"] for one in cluster.global_state.node_table()) < 3:
+            assert node.poll() is None
+            time.sleep(0.2)
+        with pytest.raises(ArenaError, match="does not have this project's files"):
+            train("sft", {**RAY, "processes": 3}, optimiser(batch_size=3), address=cluster.address)
+    finally:
+        os.killpg(node.pid, signal.SIGTERM)
+        node.wait(60)
+    assert not (tmp_path / "sft-3").exists()
 
 
 def online_project(root, model):
@@ -137,17 +228,18 @@ def online_project(root, model):
     return params
 
 
-def test_rloo_judges_whole_groups_in_each_process(lively, tmp_path):
+@both
+def test_rloo_judges_whole_groups_in_each_process(lively, tmp_path, two, address):
     import torch
 
     from arena_learning.core import find_project
     from arena_learning.params import parse_params
     from arena_learning.train import train_named
 
-    raw = online_project(tmp_path, lively)
+    raw = online_project(tmp_path, lively) | {"ray": {"address": address}}
     paths = find_project(tmp_path)
     reports = []
-    for launch in ({}, TWO):
+    for launch in ({}, two):
         raw["train"]["launch"] = launch
         reports.append(train_named("rloo-i1", parse_params(raw, "test"), paths))
         reports[-1]["weights"] = weights(paths.model("rloo-i1"))
@@ -166,13 +258,12 @@ def test_rloo_judges_whole_groups_in_each_process(lively, tmp_path):
     assert float(torch.cat(apart).mean()) < 5e-5
 
 
-def worker(rank):
-    """Return the process id of a worker of this rank that this process has started."""
+def worker(folder, rank):
+    """Return the process of this rank of the training below ``folder``: the one that writes its file."""
+    files = {str(path) for path in folder.glob(f"checkpoints/launch/process-{rank}.log")}
     for entry in Path("/proc").iterdir():
         try:
-            words, names = ((entry / file).read_bytes().split(b"\0") for file in ("cmdline", "environ"))
-            started = b"arena_learning.train.worker" in words and b"accelerate.commands.launch" not in words
-            if started and f"RANK={rank}".encode() in names:
+            if os.readlink(entry / "fd" / "1") in files:
                 return int(entry.name)
         except (OSError, ValueError):
             continue
@@ -183,21 +274,23 @@ def kill_at_a_checkpoint(folder, rank):
     """Kill a worker as soon as a training below ``folder`` has written its third checkpoint."""
     while not list(folder.glob("checkpoints/*/checkpoint-3/trainer_state.json")):
         time.sleep(0.05)
-    os.kill(worker(rank), signal.SIGKILL)
+    os.kill(worker(folder, rank), signal.SIGKILL)
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the process in /proc, which Linux has")
-def test_a_process_that_dies_ends_the_stage_and_the_next_run_goes_on(train, lively):
+@both
+def test_a_process_that_dies_ends_the_stage_and_the_next_run_goes_on(train, lively, two):
     settings = optimiser(epochs=4)
     whole, folder = train("sft", {}, settings)
     killer = threading.Thread(target=kill_at_a_checkpoint, args=(train.folder, 1), daemon=True)
     killer.start()
-    with pytest.raises(ArenaError, match=r"process 1 of 2 ended by signal 9") as caught:
-        train("sft", TWO, settings, checkpoint_minutes=0)
+    said = {"accelerate": "process 1 of 2 ended by signal 9", "ray": "process 1 of 2 failed: it died"}
+    with pytest.raises(ArenaError, match=said[two["kind"]]) as caught:
+        train("sft", two, settings, checkpoint_minutes=0)
     killer.join()
     assert "goes on from the last checkpoint" in caught.value.hint
     assert not (train.folder / "sft-2").exists()
-    report, again = train("sft", TWO, settings, checkpoint_minutes=0)
+    report, again = train("sft", two, settings, checkpoint_minutes=0)
     assert report.cost.resumed_from["sft"] >= 3
     assert [p["step"] for p in report.curve()] == [p["step"] for p in whole.curve()]
     for point, twin in zip(whole.curve(), report.curve(), strict=True):
@@ -206,9 +299,8 @@ def test_a_process_that_dies_ends_the_stage_and_the_next_run_goes_on(train, live
         assert float((weights(again)[name] - tensor).abs().max()) < 2e-3
 
 
-def test_an_error_of_a_process_is_the_stages(train, lively, tmp_path):
-    import shutil
-
+@both
+def test_an_error_of_a_process_is_the_stages(train, lively, tmp_path, two):
     from safetensors.torch import save_file
 
     broken = shutil.copytree(lively, tmp_path / "broken")
@@ -216,7 +308,7 @@ def test_an_error_of_a_process_is_the_stages(train, lively, tmp_path):
     tensors["model.norm.weight"][0] = float("nan")
     save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ArenaError, match="training has diverged") as caught:
-        train("sft", TWO, optimiser(), init=broken)
+        train("sft", two, optimiser(), init=broken)
     assert "lower learning_rate" in caught.value.hint
     assert not (tmp_path / "sft-2").exists()
 
@@ -268,10 +360,11 @@ def test_the_batch_is_the_whole_one_however_many_share_it(batch, device, process
 STAGE = """
 import sys
 from pathlib import Path
-from arena_learning.params import Train
+from arena_learning.params import Ray, Train, load_params
 from arena_learning.train import train_round
+from arena_learning.train.launch import Launched
 folder = Path(sys.argv[1])
-settings = {"epochs": 4000, "batch_size": 4, "max_length": 128, "launch": {"kind": "accelerate", "processes": 2}}
+settings = {"epochs": 4000, "batch_size": 4, "max_length": 128, "launch": {"kind": sys.argv[3], "processes": 2}}
 train_round(
     "sft", init=Path(sys.argv[2]), out=folder / "out", sft=folder / "sft.jsonl", preferences=folder / "none",
     params=Train.model_validate({"device": "cpu", "checkpoint_minutes": 0, "sft": settings}),
@@ -281,15 +374,16 @@ train_round(
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes in /proc, which Linux has")
-def test_the_processes_end_with_the_stage_that_was_killed(lively, tmp_path):
+@both
+def test_the_processes_end_with_the_stage_that_was_killed(lively, tmp_path, two):
     write_sft(tmp_path / "sft.jsonl", SFT)
     stage = subprocess.Popen(
-        [sys.executable, "-c", STAGE, str(tmp_path), str(lively)], stderr=subprocess.DEVNULL
+        [sys.executable, "-c", STAGE, str(tmp_path), str(lively), two["kind"]], stderr=subprocess.DEVNULL
     )
     while not list(tmp_path.glob("checkpoints/sft/checkpoint-*/trainer_state.json")):
         assert stage.poll() is None
         time.sleep(0.1)
-    running = [worker(0), worker(1)]
+    running = [worker(tmp_path, 0), worker(tmp_path, 1)]
     assert all(running)
     stage.kill()
     stage.wait()
@@ -297,3 +391,38 @@ def test_the_processes_end_with_the_stage_that_was_killed(lively, tmp_path):
     while any(Path(f"/proc/{number}").exists() for number in running) and time.monotonic() < until:
         time.sleep(0.2)
     assert not any(Path(f"/proc/{number}").exists() for number in running)
+
+
+def seen(machine="one", file="a1", **versions):
+    from arena_learning.train.ray_launch import Machine
+
+    return Machine(machine, file, {"Python": "3.13.1", "torch": "2.13.0"} | versions)
+
+
+@needs_ray
+def test_machines_that_cannot_train_together_are_refused():
+    from arena_learning.train.ray_launch import check_machines
+
+    assert check_machines(seen(), [seen(), seen("two"), seen("two")]) == 2
+    with pytest.raises(ArenaError, match="the machine two does not have this project's files") as caught:
+        check_machines(seen(), [seen(), seen("two", "")])
+    assert "a file system that all of them share" in caught.value.hint
+    with pytest.raises(ArenaError, match=r"the machine two has torch 2\.12\.0, and one has 2\.13\.0"):
+        check_machines(seen(), [seen("two", torch="2.12.0")])
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("fsdp2", {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_OFFLOAD_PARAMS": "false"}),
+        ("zero3", {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}),
+    ],
+)
+def test_ray_tells_its_processes_what_accelerate_would(file, told, monkeypatch):
+    from arena_learning.train.ray_launch import accelerate_environment
+
+    monkeypatch.setenv("JUDGE_API_KEY", SECRET)
+    found = accelerate_environment(REPOSITORY / "profiles" / "accelerate" / f"{file}.yaml", 16)
+    assert told.items() <= found.items()
+    assert SECRET not in found.values()

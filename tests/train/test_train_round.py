@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from math import log
 from typing import get_args
 
 import pytest
 
+from arena_learning.core.deadline import STOP_AT
 from arena_learning.core.errors import ArenaError
 from arena_learning.core.progress import Progress
 from arena_learning.params import Train
@@ -294,6 +296,33 @@ def test_a_killed_training_resumes_and_ends_as_an_undisturbed_one(train, method,
     assert resumed.metrics() == whole.metrics()
     assert resumed.curve() == whole.curve()
     assert all(bool((weights(folder)[name] == tensor).all()) for name, tensor in weights(again).items())
+
+
+@pytest.mark.parametrize("method", ["sft", "ppo"])
+def test_a_training_whose_hours_are_used_up_keeps_a_checkpoint_and_goes_on_from_it(
+    train, monkeypatch, method
+):
+    write_preferences(train.preferences, [(f"What is {n} and {n}?", "Two.", "No.") for n in range(12)])
+    settings = optimiser(max_tokens=6, reward=optimiser()) if method == "ppo" else optimiser()
+    settings |= {"epochs": 2, "batch_size": 2}
+
+    class Late(Quiet):
+        def advance(self, count=1, note=""):
+            super().advance(count, note)
+            if self.label == method and self.done == 2:
+                monkeypatch.setenv(STOP_AT, f"{time.time() - 1} 3")
+
+    monkeypatch.setenv(STOP_AT, f"{time.time() + 600} 3")
+    how = {"name": "late", "checkpoint_minutes": 10, method: settings}
+    with pytest.raises(ArenaError, match=r"used up its 3 hours; missing: \d+ of \d+ steps of training"):
+        train(method, progress=Late, **how)
+    assert len(list((train.checkpoints / method).glob("checkpoint-*"))) == 1
+    monkeypatch.delenv(STOP_AT)
+    report, folder = train(method, **how)
+    assert report.cost.resumed_from[method] in (2, 3)
+    whole, other = train(method, **{**how, "name": "whole"})
+    assert report.curve() == whole.curve()
+    assert all(bool((weights(folder)[name] == tensor).all()) for name, tensor in weights(other).items())
 
 
 @pytest.mark.parametrize("more", [{}, {"lora_rank": 4}, {"value": "head"}], ids=["all", "lora", "head"])

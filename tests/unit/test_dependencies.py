@@ -156,3 +156,11 @@ def test_every_source_file_that_a_stage_needs_is_a_dependency_or_changes_no_outp
 def test_each_consumer_of_a_users_file_depends_on_its_digest(stage, file):
     stages = yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))["stages"]
     assert file in stages[stage].get("do", stages[stage])["deps"]
+
+
+def test_prices_and_budget_are_no_input_of_a_stage():
+    """They change no result, so a change of them must not run anything again."""
+    stages = yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))["stages"]
+    read = {key for stage in stages.values() for key in stage.get("do", stage).get("params", [])}
+    assert {"seed", "evaluate"} <= read
+    assert not {key for key in read if key.partition(".")[0] in ("prices", "budget")}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -36,6 +39,26 @@ def test_a_workflow_runs_targets_and_files_that_exist_with_the_least_rights(path
         assert all((ROOT / name).exists() for name in re.findall(r"\btests/[\w/.]+", said))
         if str(step.get("uses", "")).startswith("actions/checkout"):
             assert step["with"] == {"persist-credentials": False}
+
+
+def linter(program: str) -> str:
+    """A program beside this Python or on PATH."""
+    found = shutil.which(program, path=str(Path(sys.executable).parent)) or shutil.which(program)
+    if found is None:
+        pytest.skip(f"{program} is not installed: it has no package for every machine (see CONTRIBUTING.md)")
+    return found
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("hadolint", "Dockerfile"), ("zizmor", "--offline", "--no-progress", ".github"), ("actionlint",)],
+    ids=lambda command: command[0],
+)
+def test_linters_find_nothing(command):
+    done = subprocess.run(
+        [linter(command[0]), *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_tests_run_on_every_python_that_the_package_supports():

@@ -28,6 +28,7 @@ ORDER = (
     "train",
     "leaderboard",
     "report",
+    "review",
     "tracking",
     "registry",
     "sweep",
@@ -36,7 +37,11 @@ ORDER = (
     "cli",
 )
 # project asks torch for a GPU.
-HEAVY = {"torch": {"engines", "judge", "pool", "train", "project"}, "mlflow": {"tracking", "sweep"}}
+HEAVY = {
+    "torch": {"engines", "judge", "pool", "train", "project"},
+    "mlflow": {"tracking", "sweep"},
+    "flask": {"review"},
+}
 FILES = sorted(ROOT.rglob("*.py"))
 # Files of one kind, with one function each that does the same for its kind.
 SAME = {"command", "take", "main"}

@@ -17,6 +17,7 @@ from arena_learning.schema import (
     Row,
     SampleScore,
     SftRow,
+    iter_rows,
     read_rows,
 )
 
@@ -85,13 +86,14 @@ class Project:
         """
         if where != "test":
             return battle_frame(read_rows(self._of_round(where, "battles"), Battle))
-        from arena_learning.leaderboard import read_arena_battles
+        from arena_learning.leaderboard import judge_names
 
-        found = read_arena_battles(self.paths)
+        names = judge_names(self.paths)
         chosen = judge or self.params.evaluate.judges[0]
-        if chosen not in found:
-            raise ArenaError(f"no battles of judge '{chosen}'", hint=suggest(chosen, found))
-        return battle_frame(found[chosen])
+        if chosen not in names.values():
+            raise ArenaError(f"no battles of judge '{chosen}'", hint=suggest(chosen, list(names.values())))
+        rows = iter_rows(self.paths.arena_battles, Battle)
+        return battle_frame(row for row in rows if names[row.judge] == chosen)
 
     def rows(self, where: str, kind: str) -> pd.DataFrame:
         """Return the rows of a round's file, a column a field.

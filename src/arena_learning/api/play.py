@@ -56,7 +56,7 @@ def battle(
     """
     from arena_learning.arena import Contestant, ask_contestant_for
     from arena_learning.engines import open_opponent
-    from arena_learning.store import Store
+    from arena_learning.store import Account, Store
 
     asked = read_instructions(instructions)
     settings = {name: one for name, one in contestants.items() if isinstance(one, Mapping)}
@@ -71,7 +71,7 @@ def battle(
             engine = open_opponent(opponent, params, paths, asked, where=f"contestants.{name}")
             own = opponent.sampling or params.sampling
         try:
-            with Store(paths.store) as store:
+            with Store(paths.store, account=Account("python", params)) as store:
                 contestant = Contestant(name, engine, own)  # type: ignore[arg-type]  # a Mapping is no Engine
                 found = ask_contestant_for(contestant, asked, store, max_refused=params.serving.max_refused)
                 rows += found.responses
@@ -90,9 +90,10 @@ def judge_answers(
     serving: Mapping[str, Any] | None = None,
     folder: str | Path = ".",
 ) -> pd.DataFrame:
-    """Judge every pair of contestants on every instruction that both answer, in both orders.
+    """Judge every pair of contestants on every instruction that both answer.
 
-    Verdicts are kept in ``folder/.arena``: a second call judges only what is new.
+    In both orders, unless the judge scores each answer alone. Verdicts are kept in ``folder/.arena``: a second call
+    judges only what is new.
 
     Args:
         answers: columns ``instruction_id``, ``contestant`` and ``text``, as `battle` returns them.
@@ -123,7 +124,7 @@ def judge_answers(
         [['long', 'short', 'model_a']]
     """
     from arena_learning.judge import Pairing, open_judge, play_games
-    from arena_learning.store import Store
+    from arena_learning.store import Account, Store
 
     asked = by_id(read_instructions(instructions))
     responses = {(one.instruction_id, one.contestant): one for one in responses_of(answers, "answers")}
@@ -144,7 +145,7 @@ def judge_answers(
         for a, b in combinations(sorted(name for one, name in responses if one == instruction), 2)
     ]
     try:
-        with Store(paths.store) as store:
+        with Store(paths.store, account=Account("python", params)) as store:
             played = play_games(
                 pairings,
                 asked,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from arena_learning.core import ArenaError, Progress, logger
 from arena_learning.engines import (
@@ -19,7 +19,16 @@ from arena_learning.engines import (
 )
 from arena_learning.params import Sampling
 from arena_learning.schema import Instruction, Response
-from arena_learning.store import Store, lease_work, store_key
+from arena_learning.store import (
+    Longest,
+    Requests,
+    Spent,
+    Store,
+    lease_work,
+    longest_request,
+    store_key,
+    within_budget,
+)
 
 _SHOWN = 5  # refused instructions named in an error
 
@@ -28,13 +37,15 @@ class Contestant(NamedTuple):
     """A model that can be asked: its name, engine (which knows its system prompt) and sampling.
 
     ``sample`` is which of its samples the answers are (see `Response.sample`). It is no part of the store's keys: what
-    tells two samples apart is the seed of their sampling.
+    tells two samples apart is the seed of their sampling. ``role`` is under which section of params.yaml it is named:
+    by it the requests are paid.
     """
 
     name: str
     engine: Engine
     sampling: Sampling
     sample: int = 0
+    role: Literal["contestant", "judge"] = "contestant"
 
     @property
     def label(self) -> str:
@@ -91,30 +102,41 @@ def ask_contestant_for(
     known: dict[bytes, Completion | Refused] = {}
     refused: dict[bytes, Refused] = {}
     generated = 0
+    whole = not is_exact(engine, contestant.sampling)
+    payer = store.account.payer(contestant.role, contestant.name)
     with Progress(f"answer ({contestant.label})", len(distinct), "instructions") as progress:
+        asked = Requests(
+            payer,
+            engine.batch_size,
+            whole,
+            longest=lambda key: _longest(instructions[first[key]], contestant.sampling),
+            missing=lambda: f"{progress.total - progress.done} answers of '{contestant.label}'",
+        )
         for share in lease_work(
             store,
             distinct,
             engine.batch_size,
-            whole=not is_exact(engine, contestant.sampling),
+            whole=whole,
             waiting=lambda count: progress.advance(0, f"waiting for {count} of another process"),
         ):
             remembered = {key: _remembered(value, engine) for key, value in share.known.items()}
             known |= remembered
             refused |= {key: answer for key, answer in remembered.items() if isinstance(answer, Refused)}
             progress.total -= len(share.known)
-            turns = [instructions[first[key]].turns for key in share.mine]
-            for group in stream_answers(engine, turns, contestant.sampling):
-                given = {share.mine[n]: answer for n, answer in group}
-                new = {key: answer for key, answer in given.items() if isinstance(answer, Completion)}
-                store.put("response", {key: _kept(completion) for key, completion in new.items()})
-                known |= given
-                refused |= {key: answer for key, answer in given.items() if isinstance(answer, Refused)}
-                generated += len(group)
-                progress.advance(len(group))
-                if too_many_refused(len(refused), len(distinct), max_refused):
-                    reasons = {instructions[first[key]].id: a.reason for key, a in refused.items()}
-                    raise _refusal(contestant.name, reasons, len(distinct))
+            for mine in within_budget(store, share.mine, asked):
+                turns = [instructions[first[key]].turns for key in mine]
+                for group in stream_answers(engine, turns, contestant.sampling):
+                    given = {mine[n]: answer for n, answer in group}
+                    new = {key: answer for key, answer in given.items() if isinstance(answer, Completion)}
+                    kept = {key: _kept(completion) for key, completion in new.items()}
+                    store.put("response", kept, payer=payer, spent=_spent(given.values()))
+                    known |= given
+                    refused |= {key: answer for key, answer in given.items() if isinstance(answer, Refused)}
+                    generated += len(group)
+                    progress.advance(len(group))
+                    if too_many_refused(len(refused), len(distinct), max_refused):
+                        reasons = {instructions[first[key]].id: a.reason for key, a in refused.items()}
+                        raise _refusal(contestant.name, reasons, len(distinct), len(known) - len(refused))
     # Refusals are stored only now: a run that stops for them has a fault to be fixed, and then all are asked again.
     lasting = {key: {"refused": refusal.reason} for key, refusal in refused.items() if not refusal.passing}
     store.put("response", lasting)
@@ -131,12 +153,65 @@ def ask_contestant_for(
     )
 
 
-def _refusal(name: str, reasons: Mapping[str, str], total: int) -> ArenaError:
+def forget_answers(contestant: Contestant, instructions: Sequence[Instruction], store: Store) -> None:
+    """Delete the contestant's stored answers to ``instructions``, so that they are generated again."""
+    store.forget([_key(contestant, instruction) for instruction in instructions])
+
+
+_SOME = (
+    "see what the refused instructions have in common; all other answers are kept. To go on without these, raise "
+    "serving.max_refused"
+)
+_EACH = (
+    "all for one reason: put that right and run again. Behind an endpoint, check base_url (most end in /v1) and model; "
+    "a field of the request that it does not know can be left out with `omit`"
+)
+
+
+def _longest(instruction: Instruction, sampling: Sampling) -> Longest:
+    return longest_request(sum(len(turn.content.encode()) for turn in instruction.turns), sampling.max_tokens)
+
+
+def _spent(answers: Collection[Completion | Refused]) -> Spent:
+    completions = [answer for answer in answers if isinstance(answer, Completion)]
+    prompts = sum(c.prompt_tokens for c in completions)
+    return Spent(
+        made=len(completions),
+        requests=len(answers),
+        tokens=prompts + sum(c.completion_tokens for c in completions),
+        prompt_tokens=prompts,
+        seconds=sum(c.seconds for c in completions),
+    )
+
+
+class StoredAnswers:
+    """A contestant's answers as they come into the store from another process; nothing is generated here.
+
+    Args:
+        contestant: the model that another process asks.
+        instructions: what it is asked.
+        store: holds the answers.
+    """
+
+    def __init__(self, contestant: Contestant, instructions: Sequence[Instruction], store: Store) -> None:
+        self._contestant, self._store = contestant, store
+        self._missing = [(_key(contestant, instruction), instruction) for instruction in instructions]
+
+    def new(self) -> list[Response]:
+        """Return the answers that have come since the last call."""
+        values = self._store.get([key for key, _ in self._missing])
+        come = [(values[key], instruction) for key, instruction in self._missing if key in values]
+        self._missing = [pair for pair in self._missing if pair[0] not in values]
+        engine = self._contestant.engine
+        return [_response(self._contestant, i, _remembered(value, engine)) for value, i in come]
+
+
+def _refusal(name: str, reasons: Mapping[str, str], total: int, answered: int) -> ArenaError:
+    alike = not answered and len(reasons) > 1 and len(set(reasons.values())) == 1
     some = "; ".join(f"'{i}': {reason}" for i, reason in sorted(reasons.items())[:_SHOWN])
     return ArenaError(
         f"'{name}' refuses {len(reasons)} of {total} instructions ({some})",
-        hint="see what the refused instructions have in common; all other answers are kept. To go on without these, "
-        "raise serving.max_refused",
+        hint=_EACH if alike else _SOME,
     )
 
 
@@ -154,6 +229,15 @@ def _remembered(value: dict[str, Any], engine: Engine) -> Completion | Refused:
     return completion._replace(
         text=said.text, thought=said.thought, thought_tokens=round(share * completion.completion_tokens)
     )
+
+
+def answer_keys(contestant: Contestant, instructions: Sequence[Instruction]) -> list[list[bytes]]:
+    """Return the keys under which the store may have the answer to each instruction, the current one first."""
+    fingerprints = [None, *older_fingerprints(contestant.engine)]
+    return [
+        [_key(contestant, instruction, fingerprint) for fingerprint in fingerprints]
+        for instruction in instructions
+    ]
 
 
 def _key(

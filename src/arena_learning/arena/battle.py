@@ -8,11 +8,12 @@ from statistics import fmean
 from typing import Any
 
 from arena_learning.arena.ask import Contestant, ContestantAnswers, ask_contestant_for
-from arena_learning.arena.sampling import sample_metrics, sample_samplings
-from arena_learning.core import Paths, logger, words, write_json
-from arena_learning.params import BASE, NONE, Params, Sampling
+from arena_learning.arena.planned import planned_samplings, sampling_of
+from arena_learning.arena.sampling import sample_metrics
+from arena_learning.core import ArenaError, Paths, logger, suggest, words, write_json
+from arena_learning.params import BASE, Params, Sampling
 from arena_learning.schema import Instruction, Response, read_rows, write_rows
-from arena_learning.store import Store
+from arena_learning.store import Account, Store
 
 
 def battle_round(
@@ -25,19 +26,15 @@ def battle_round(
     """
     this = params.rounds[name]
     instructions = read_rows(paths.split(this.split), Instruction)
-    if this.target != NONE:
-        names = [this.target, *params.opponents_of(name)]
-    else:
-        names = [] if this.labels == NONE else [this.labels]
-    count = params.samples_of(name)
-    if count:
+    planned = planned_samplings(name, params)
+    if count := params.samples_of(name):
         logger.info(f"{name}: {len(instructions) * count} samples, {count} to each instruction")
+    account = Account("battle", params, name)
     answers: dict[str, ContestantAnswers] = {}
     samples: list[ContestantAnswers] = []
-    for contestant in names:
-        own = sample_samplings(params, count) if contestant == this.target else []
+    for contestant, samplings in planned.items():
         answers[contestant], *drawn = _ask(
-            contestant, instructions, params, paths, more=own, fresh=fresh, retry=retry
+            contestant, instructions, params, paths, account, samplings, fresh=fresh, retry=retry
         )
         samples += drawn
     responses = [r for asked in answers.values() for r in asked.responses]
@@ -59,6 +56,11 @@ def answer_test(
 
     The file is empty where there is no base model, and that of an opponent whose role is ``labels``.
     """
+    known = {*params.contestants, *params.opponents, BASE}
+    if contestant not in known:
+        raise ArenaError(
+            f"no contestant '{contestant}'", where="params.yaml", hint=suggest(contestant, known)
+        )
     if contestant == BASE and not params.has_base:
         write_rows(paths.arena_responses(contestant), [])
         return {"answers": 0, "generated": 0}
@@ -84,7 +86,9 @@ def ask_contestant(
     Raises:
         ArenaError: the contestant is unknown or cannot answer.
     """
-    return _ask(name, instructions, params, paths, fresh=fresh, retry=retry)[0]
+    account = Account("answer", params)
+    samplings = [sampling_of(name, params)]
+    return _ask(name, instructions, params, paths, account, samplings, fresh=fresh, retry=retry)[0]
 
 
 def _ask(
@@ -92,21 +96,20 @@ def _ask(
     instructions: Sequence[Instruction],
     params: Params,
     paths: Paths,
+    account: Account,
+    samplings: Sequence[Sampling],
     *,
-    more: Sequence[Sampling] = (),
     fresh: bool = False,
     retry: bool = False,
 ) -> list[ContestantAnswers]:
-    """Open a contestant once and ask it for its answers, then for a sample under each of ``more``; close it."""
+    """Open a contestant once and ask it for its answers under the first sampling, then for samples; close it."""
     from arena_learning.engines import open_engine
 
     if not instructions:
-        return [ContestantAnswers([], 0, 0.0, 0) for _ in range(1 + len(more))]
-    opponent = params.opponents.get(name)
-    sampling = (opponent.sampling if opponent else None) or params.sampling
+        return [ContestantAnswers([], 0, 0.0, 0) for _ in samplings]
     engine = open_engine(name, params, paths, instructions)
     try:
-        with Store(paths.store, fresh=fresh) as store:
+        with Store(paths.store, fresh=fresh, account=account) as store:
             asked = [
                 ask_contestant_for(
                     Contestant(name, engine, own, sample),
@@ -115,9 +118,9 @@ def _ask(
                     max_refused=params.serving.max_refused,
                     retry=retry,
                 )
-                for sample, own in enumerate((sampling, *more))
+                for sample, own in enumerate(samplings)
             ]
-            _warn(name, asked[0], sampling.max_tokens)
+            _warn(name, asked[0], samplings[0].max_tokens)
             return asked
     finally:
         engine.close()

@@ -10,7 +10,15 @@ from typing import Any
 import click
 
 from arena_learning.cli.main import print_json
-from arena_learning.core import Paths, check_location, find_project, hold_stage_lock, timed_stage
+from arena_learning.core import (
+    Paths,
+    check_deadline,
+    check_location,
+    find_project,
+    hold_stage_lock,
+    start_deadline,
+    timed_stage,
+)
 from arena_learning.params import Params, check_round_name, check_rounds, load_params
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
@@ -21,13 +29,14 @@ retry_option = click.option(
 
 
 def open_project(*, check: bool = True) -> tuple[Params, Paths]:
-    """Read params.yaml; check its rounds and the project's path.
+    """Read params.yaml; check its rounds and the project's path. From here on the budget's hours are counted.
 
     Raises:
         ArenaError: no project here, a path that MLflow or DVC cannot handle, or bad parameters.
     """
     paths = find_project()
     params = load_params(paths.params)
+    start_deadline(params.budget.hours)
     if check:
         check_location(paths)
         check_rounds(params)
@@ -49,6 +58,7 @@ def run_stage(
     if round_name is not None:
         check_round_name(round_name, params)
     label = f"{stage} {round_name}" if round_name else stage
+    check_deadline(f"the stage '{label}' and what follows it")
     start = time.monotonic()
     with timed_stage(paths), hold_stage_lock(label, paths):
         metrics = work(params, paths)
@@ -62,13 +72,26 @@ def run_stage(
 
 
 def metric_lines(value: dict[str, Any], prefix: str = "") -> list[str]:
-    """Return nested figures as ``a.b: value`` lines, without long lists and texts."""
+    """Return nested figures as ``a.b: value`` lines, without long lists and texts.
+
+    A group without groups of its own takes one line: ``splits: test 120, validation 117``.
+    """
     lines = []
     for key, item in value.items():
         if isinstance(item, dict):
-            lines += metric_lines(item, f"{prefix}{key}.")
-        elif isinstance(item, float):
-            lines.append(f"{prefix}{key}: {item:.4g}")
+            figures = {name: one for name, one in item.items() if not isinstance(one, list)}
+            if any(isinstance(one, dict) for one in figures.values()):
+                lines += metric_lines(item, f"{prefix}{key}.")
+            elif figures:
+                listed = ", ".join(f"{name} {_figure(one)}" for name, one in figures.items())
+                lines.append(f"{prefix}{key}: {listed}")
         elif not isinstance(item, list):
-            lines.append(f"{prefix}{key}: {item}")
+            lines.append(f"{prefix}{key}: {_figure(item)}")
     return lines
+
+
+def _figure(value: Any) -> str:
+    """Return a figure as text: four digits of a fraction, ``-`` where there is none."""
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -8,25 +8,32 @@ import importlib
 import json
 import sys
 import traceback
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from arena_learning.core import ArenaError, redacted, set_up_log, suggest
+from arena_learning.core import ArenaError, redacted, set_up_log, suggest, system_error
 
 # name -> (module below arena_learning.cli and function, one line of help). The module is imported when the command
 # runs, so that `arena --help` loads neither torch nor mlflow.
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("project:init", "Make a project from a profile, or write params.yaml of one."),
     "doctor": ("project:doctor", "Check this machine, the packages and params.yaml."),
-    "plan": ("plan:command", "Show what the trainings of params.yaml need."),
+    "plan": (
+        "plan:command",
+        "Show what a run needs: answers, tokens, time, money, memory; and what it took.",
+    ),
     "repro": ("repro:command", "Run `dvc repro`; say what will run and how much is left."),
     "inputs": ("stages:inputs", "Write digests of the files that params.yaml names, so that DVC sees edits."),
     "prepare": ("stages:prepare", "Filter, deduplicate, decontaminate and split the instruction pool."),
     "embed": ("stages:embed", "Compute the pool's sentence embeddings ahead of `arena prepare`."),
+    "difficulty": (
+        "stages:difficulty",
+        "Let a judge rate how difficult instructions are, for a hard test set.",
+    ),
     "weights": ("stages:weights", "Write the base model's folder."),
     "battle": ("stages:battle", "Let a round's target and opponents answer its split."),
-    "judge": ("stages:judge", "Judge a round's battles in both orders."),
+    "judge": ("stages:judge", "Judge a round's battles."),
     "dataset": ("stages:dataset", "Turn a round's battles into training rows."),
     "train": ("stages:train", "Train a round's model."),
     "answer": ("stages:answer", "Let a contestant answer the test set."),
@@ -42,20 +49,25 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("shipping:export", "Write a model as a folder, as GGUF, for Ollama or for a hub."),
     "rounds": ("rounds:command", "List, check, add and prune rounds."),
     "clean": ("project:clean", "Show what uses the disk; remove what can be made again."),
-    "show": ("show:command", "Show battles, rounds and contestants."),
+    "show": ("show:command", "Show battles, rounds, contestants, and what was spent."),
     "export-gguf": ("export_gguf:command", "Write a model as GGUF, for llama.cpp and Ollama too."),
     "import": (
         "import_:command",
         "Convert answers, verdicts or votes of other tools into this project's files.",
     ),
+    "review": ("review:command", "Let people judge battles on a page; show how they agree."),
     "audit-judge": (
         "audit_judge:command",
         "Compare judges with labelled pairs: agreement, flips, biases, cost.",
     ),
     "sweep": ("sweep:command", "Optimise a judge's prompt or the selection of data; apply the winner."),
+    "ablate": ("ablate:command", "Compare ways of making a round's rows: train, answer and judge each."),
     "rate": ("rate:rate", "Rate the models of any battle log (CSV, JSONL, JSON, Parquet)."),
     "consistency": ("rate:compare_arenas", "Compare two arenas' ratings as the paper does."),
 }
+
+
+_INTERRUPTED = 130  # what a shell says of a program that Ctrl-C has ended
 
 
 class LazyGroup(click.Group):
@@ -112,14 +124,32 @@ def _spare_the_collector() -> None:
 
 
 def main() -> None:
-    """Run the command line; an `ArenaError` becomes a message and exit code 2."""
-    debug = "--debug" in sys.argv
+    """Run the command line; what a user can fix becomes a message and exit code 2, Ctrl-C becomes 130."""
     _spare_the_collector()
     try:
-        cli(standalone_mode=True)
+        sys.exit(cli.main(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(
+            "interrupted: run it again to go on; what was answered, judged or trained so far is kept",
+            err=True,
+        )
+        sys.exit(_INTERRUPTED)
     except ArenaError as error:
-        if debug:  # a traceback may quote a refused request, so it is redacted as well
-            click.echo(redacted(traceback.format_exc()), err=True)
-            sys.exit(1)
-        click.secho(f"error: {redacted(str(error))}", fg="red", err=True)
-        sys.exit(2)
+        _tell(error)
+    except OSError as error:
+        found = system_error(error)
+        if found is None:
+            raise
+        _tell(found)
+
+
+def _tell(error: ArenaError) -> NoReturn:
+    """Print an error, with its traceback if that is asked for, and exit."""
+    if "--debug" in sys.argv:  # a traceback may quote a refused request, so it is redacted as well
+        click.echo(redacted(traceback.format_exc()), err=True)
+        sys.exit(1)
+    click.secho(f"error: {redacted(str(error))}", fg="red", err=True)
+    sys.exit(2)

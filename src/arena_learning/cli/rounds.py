@@ -50,13 +50,14 @@ def list_rounds(as_json: bool) -> None:
 def check() -> None:
     """Check the rounds before anything runs.
 
-    Finds unknown names, cycles, a split used twice, links to later rounds, a pool too small for the splits, and, once
-    the splits are prepared, instructions that two splits (or the validation or test set) share.
+    Finds unknown names, cycles, a split used twice, links to later rounds, a pool too small for the splits or without
+    what a judge scores by, and, once the splits are prepared, instructions that two splits (or the validation or test
+    set) share.
     """
-    from arena_learning.project import check_disjoint, check_enough
+    from arena_learning.project import check_disjoint, check_enough, check_scorable
 
     params, paths = open_project()
-    check_enough(params, paths)
+    check_scorable(params, paths, check_enough(params, paths))
     count = check_disjoint(paths)
     click.echo(f"{len(params.rounds)} rounds, in order: {', '.join(params.ordered_rounds)}")
     click.echo(f"{count} prepared instructions, no two files share one" if count else "nothing prepared yet")

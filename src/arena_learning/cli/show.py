@@ -1,4 +1,4 @@
-"""`arena show`: print a battle, a round, a contestant, or the cost of judged battles."""
+"""`arena show`: print a battle, a round, a contestant, the cost of judged battles, or the ledger."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group("show")
 def command() -> None:
-    """Show battles, rounds, contestants, efficiency."""
+    """Show battles, rounds, contestants, efficiency, the ledger."""
 
 
 @command.command("battle")
@@ -70,6 +70,20 @@ def efficiency(as_json: bool) -> None:
 
     params, paths = open_project()
     _print(measure(params, paths), efficiency_text, as_json=as_json)
+
+
+@command.command("ledger")
+@json_option
+def ledger(as_json: bool) -> None:
+    """Show what answers, verdicts and trainings have taken: requests, tokens, seconds, money, and the budget's rest.
+
+    It counts what was asked, in all runs: also for parameters that have changed since, and with --fresh. Recorded
+    answers take nothing.
+    """
+    from arena_learning.report import ledger_text, ledger_view, read_ledger
+
+    params, paths = open_project(check=False)
+    _print(ledger_view(read_ledger(params, paths), params), ledger_text, as_json=as_json)
 
 
 def _print(

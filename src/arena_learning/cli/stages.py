@@ -46,6 +46,25 @@ def embed(as_json: bool) -> None:
     run_stage("embed", None, embed_pool, as_json=as_json)
 
 
+@click.command("difficulty")
+@fresh_option
+@retry_option
+@json_option
+def difficulty(fresh: bool, retry: bool, as_json: bool) -> None:
+    """Let `pool.difficulty_judge` rate the candidates of a hard test set, 0 to 10; write `pool.difficulties`.
+
+    Replies are stored: after a kill, the next call asks only for the rest.
+    """
+    from arena_learning.judge import rate_difficulties
+
+    run_stage(
+        "difficulty",
+        None,
+        lambda params, paths: rate_difficulties(params, paths, fresh=fresh, retry=retry),
+        as_json=as_json,
+    )
+
+
 @click.command("weights")
 @json_option
 def weights(as_json: bool) -> None:
@@ -76,11 +95,24 @@ def battle(round_name: str, fresh: bool, retry: bool, as_json: bool) -> None:
 @click.argument("round_name", metavar="ROUND")
 @fresh_option
 @retry_option
+@click.option(
+    "--ahead",
+    is_flag=True,
+    help="Beside a running `arena battle ROUND`: judge what is answered; write no file.",
+)
 @json_option
-def judge(round_name: str, fresh: bool, retry: bool, as_json: bool) -> None:
-    """Judge ROUND's battles in both orders."""
-    from arena_learning.judge import judge_round
+def judge(round_name: str, fresh: bool, retry: bool, ahead: bool, as_json: bool) -> None:
+    """Judge ROUND's battles, each in both orders where the judge's verdict may depend on them."""
+    from arena_learning.judge import judge_ahead, judge_round
 
+    if ahead:
+        run_stage(
+            "judge ahead",
+            round_name,
+            lambda params, paths: judge_ahead(round_name, params, paths),
+            as_json=as_json,
+        )
+        return
     run_stage(
         "judge",
         round_name,

@@ -20,6 +20,15 @@ def command() -> None:
     """Optimise judges' prompts or the selection of training data; show and apply the result."""
 
 
+def _refuse_split(context: click.Context, option: click.Parameter, split: str | None) -> None:
+    """Refuse the option that one expects: what chooses must not see what measures."""
+    if split is not None:
+        raise click.UsageError(
+            f"a sweep chooses, so it takes no split: here '{split}'; leave --split out. It looks at validation alone, "
+            "and the test set is for the leaderboard"
+        )
+
+
 def sweep_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that both sweeps share."""
     options = (
@@ -45,6 +54,7 @@ def sweep_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--storage", default="", help="URL of Optuna's database.  [default: a journal in .arena]"
         ),
         click.option("--no-track", is_flag=True, help="Do not write to MLflow."),
+        click.option("--split", hidden=True, expose_value=False, callback=_refuse_split),
         json_option,
     )
     for option in reversed(options):

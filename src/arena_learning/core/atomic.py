@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import glob
 import os
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from arena_learning.core.errors import ArenaError
+from arena_learning.core.errors import system_error
 
 _SUFFIX = ".part"  # tells our temporary files from the hidden files that editors create
 
@@ -24,11 +23,14 @@ def atomic_write(path: Path) -> Iterator[Path]:
     remove the leftover of a killed process (unlocked) without touching a file that another process is writing.
 
     Raises:
-        ArenaError: the disk is full.
+        ArenaError: the disk is full, or the place may not be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_left_over(path)
-    handle, written = _locked_file(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left_over(path)
+        handle, written = _locked_file(path)
+    except OSError as error:
+        raise system_error(error, path) or error from None
     try:
         yield written
         os.fsync(handle)
@@ -36,12 +38,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
         written.replace(path)
     except BaseException as error:
         written.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ArenaError(
-                "the disk is full",
-                where=str(path),
-                hint="free some space and run again: stored answers and verdicts are kept",
-            ) from None
+        # An error that names another file is not about this one.
+        if isinstance(error, OSError) and error.filename in (None, str(written)):
+            raise system_error(error, path) or error from None
         raise
     finally:
         os.close(handle)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import shlex
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,6 +35,58 @@ class ArenaError(Exception):
     def __str__(self) -> str:
         head = f"{self.where}: {self.what}" if self.where else self.what
         return f"{head}\n  hint: {self.hint}" if self.hint else head
+
+
+def system_error(error: OSError, place: Path | None = None) -> ArenaError | None:
+    """Return what a user can do about an error of the system, or None if it is another one.
+
+    Args:
+        error: a full disk, a limit on the size of files, or a missing right.
+        place: what was written or read; by default the file that the error names, else the current folder.
+    """
+    where = str(place or error.filename or Path.cwd())
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ArenaError(
+            "the disk is full",
+            where=where,
+            hint="free some space (`arena clean` shows what can go) and run again: answers and verdicts are kept",
+        )
+    if error.errno == errno.EFBIG:
+        return ArenaError(
+            "the file may not grow larger: this shell or machine limits the size of files",
+            where=where,
+            hint="lift the limit with `ulimit -f unlimited`, and run again",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        folder = next(one for one in (Path(where), *Path(where).absolute().parents) if one.is_dir())
+        return ArenaError(
+            "you may not write or read here",
+            where=where,
+            hint=f"as the owner of the files, give yourself the right: `chmod -R u+rwX {shlex.quote(str(folder))}`",
+        )
+    if error.errno == errno.EROFS:
+        return ArenaError(
+            "the disk can only be read", where=where, hint="copy the project to another disk and run there"
+        )
+    return None
+
+
+def missing_file(path: Path, what: str = "no such file", hint: str = "") -> ArenaError:
+    """Return the error for a file of the user that is not there, with the file of the folder that was perhaps meant.
+
+    Args:
+        path: where it should be.
+        what: what is missing.
+        hint: what else to do.
+    """
+    folder = path.parent
+    if folder.is_dir():
+        known = sorted(one.name for one in folder.iterdir() if not one.name.startswith("."))
+        close = get_close_matches(path.name, known, n=1)
+        near = f"did you mean '{close[0]}'?" if close else "correct the path, or put the file there"
+    else:
+        near = f"there is no folder {folder} either: correct the path"
+    return ArenaError(what, where=str(path), hint=f"{near} {hint}".strip())
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

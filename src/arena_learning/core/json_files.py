@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from arena_learning.core.atomic import atomic_write
 from arena_learning.core.errors import ArenaError
+from arena_learning.core.makers import how_to_make
 
 # Created once: `json.dumps` with options creates an encoder at each call.
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -34,7 +35,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ArenaError("no such file", where=str(path), hint="run the stage that makes it") from None
+        raise ArenaError("no such file", where=str(path), hint=how_to_make(path)) from None
     except ValueError as error:
         raise ArenaError(f"not JSON: {error}", where=str(path)) from None
     except OSError as error:

@@ -181,6 +181,11 @@ class Paths:
         return self.reports / "sweeps" / study
 
     @property
+    def ablations(self) -> Path:
+        """Folder of the reports of ablations: JSON, a page and a figure each."""
+        return self.reports / "ablations"
+
+    @property
     def elo_plot(self) -> Path:
         """Ratings by round index, for `dvc plots`."""
         return self.reports / "elo.json"
@@ -216,6 +221,15 @@ class Paths:
         return self.home / "feedback.jsonl"
 
     @property
+    def reviews(self) -> Path:
+        """Folder of the files of `review`; in git."""
+        return self.root / "reviews"
+
+    def review(self, reviewer: str) -> Path:
+        """One reviewer's verdicts on battles."""
+        return self.reviews / f"{reviewer}.jsonl"
+
+    @property
     def home(self) -> Path:
         """The original project root; differs from `root` inside the copy that DVC makes for an experiment."""
         return Path(os.environ.get("DVC_ROOT", self.root)).resolve()
@@ -244,6 +258,11 @@ class Paths:
     def stage_seconds(self) -> Path:
         """How long each stage took, a line for each run of it."""
         return self.scratch / "seconds.jsonl"
+
+    @property
+    def plans(self) -> Path:
+        """What `arena repro` expected of each run when it began, a line for each."""
+        return self.scratch / "plans.jsonl"
 
     @property
     def exports(self) -> Path:
@@ -300,6 +319,11 @@ class Paths:
     def sweep_models(self) -> Path:
         """Models of the best trials, by the digest of their training data and settings."""
         return self.sweeps / "models"
+
+    @property
+    def ablation_arms(self) -> Path:
+        """Results of ablations' arms, a file for each training, and their models while they are measured."""
+        return self.sweeps / "arms"
 
     def sweep(self, study: str) -> Path:
         """A sweep's scratch folder: locks of the sweep and its workers."""

@@ -3,6 +3,10 @@
 After `kill -9` of `dvc repro`, its stage process keeps running, and a second `dvc repro` would start the same stage
 again. The lock makes the second one fail with an error; a watching thread ends the orphan. A stage that was started by
 hand is not watched: it may outlive its shell.
+
+A project on a shared file system may be opened on several machines. Its store serves one, so a stage is refused while
+another machine runs any. Some file systems keep locks to the machine that took them; therefore a lock's file also names
+its holder's machine and counts up while the holder lives (`lock_owner`).
 """
 
 from __future__ import annotations
@@ -11,11 +15,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from arena_learning.core.errors import ArenaError
+from arena_learning.core.lock_owner import held_elsewhere, read_owner, sign_of_life
 from arena_learning.core.paths import Paths
 
 _POLL_SECONDS = 1.0
@@ -29,7 +34,7 @@ def hold_stage_lock(stage: str, paths: Paths) -> Iterator[None]:
     """Hold the lock of ``stage`` (a name such as ``battle sft-i1``) while the block runs.
 
     Raises:
-        ArenaError: another process is running the stage.
+        ArenaError: another process is running the stage, or another machine is running any stage of the project.
     """
     from filelock import FileLock, Timeout
 
@@ -38,15 +43,27 @@ def hold_stage_lock(stage: str, paths: Paths) -> Iterator[None]:
     try:
         held = FileLock(path, timeout=_PATIENCE_SECONDS).acquire()
     except Timeout:
-        owner = path.read_text(encoding="utf-8").strip() or "unknown"
         raise ArenaError(
-            f"the stage '{stage}' is already running (process {owner})",
+            f"the stage '{stage}' is already running ({read_owner(path)})",
             where=str(path),
             hint="wait until it finishes, or end that process",
         ) from None
     with held:
-        path.write_text(str(os.getpid()), encoding="utf-8")
-        yield
+        _refuse_other_machines([path])
+        with sign_of_life(path):
+            _refuse_other_machines(sorted(paths.locks.glob("*.lock")))
+            yield
+
+
+def _refuse_other_machines(locks: Sequence[Path]) -> None:
+    for path in locks:
+        owner = held_elsewhere(path)
+        if owner is not None:
+            raise ArenaError(
+                f"the stage '{path.stem.replace('@', ' ')}' is running on another machine ({owner})",
+                where=str(path),
+                hint="run all stages of a project on one machine: its store serves one. The models may run on many",
+            )
 
 
 def refuse_while_running(paths: Paths) -> None:

@@ -11,6 +11,8 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 from arena_learning.core.messages import logger
 from arena_learning.core.paths import Paths
@@ -27,25 +29,50 @@ def timed_stage(paths: Paths) -> Iterator[None]:
     if place:
         logger.info(place)
     start = time.monotonic()
-    yield
-    if stage:
-        _note(stage, time.monotonic() - start, paths)
+    try:
+        yield
+    except BaseException:
+        _note(stage, time.monotonic() - start, paths, failed=True)
+        raise
+    _note(stage, time.monotonic() - start, paths)
 
 
-def read_seconds(paths: Paths) -> dict[str, float]:
-    """Return the seconds of each stage's last run under DVC in this project, by the stage's name in dvc.yaml."""
+class StageRun(NamedTuple):
+    """A run of a stage under DVC.
+
+    Attributes:
+        stage: the stage's name in dvc.yaml.
+        seconds: how long it took.
+        ended: when it ended (UTC, as in the store); empty in lines of earlier versions.
+        failed: whether it ended in an error.
+    """
+
+    stage: str
+    seconds: float
+    ended: str = ""
+    failed: bool = False
+
+
+def read_stage_runs(paths: Paths) -> list[StageRun]:
+    """Return the runs of stages under DVC in this project, in order."""
     try:
         lines = paths.stage_seconds.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        return {}
-    found: dict[str, float] = {}
+        return []
+    found: list[StageRun] = []
     for line in lines:
         try:
             row = json.loads(line)
-            found[str(row["stage"])] = float(row["seconds"])
+            ended, failed = str(row.get("ended", "")), bool(row.get("failed", False))
+            found.append(StageRun(str(row["stage"]), float(row["seconds"]), ended, failed))
         except (ValueError, KeyError, TypeError):  # a line that a kill has cut: an older run's figure stands
             continue
     return found
+
+
+def read_seconds(paths: Paths) -> dict[str, float]:
+    """Return the seconds of each stage's last complete run, by the stage's name in dvc.yaml."""
+    return {run.stage: run.seconds for run in read_stage_runs(paths) if not run.failed}
 
 
 def left_text(plan: Mapping[str, float | None]) -> str:
@@ -79,7 +106,15 @@ def _place(stage: str, plan: str) -> str:
     return f"stage {number} of {len(names)}; left: {left_text(left)}"
 
 
-def _note(stage: str, seconds: float, paths: Paths) -> None:
+def _note(stage: str, seconds: float, paths: Paths, *, failed: bool = False) -> None:
+    if not stage:
+        return
+    row = {"stage": stage, "seconds": round(seconds, 1), "ended": now_text()}
     paths.stage_seconds.parent.mkdir(parents=True, exist_ok=True)
     with paths.stage_seconds.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"stage": stage, "seconds": round(seconds, 1)}) + "\n")
+        file.write(json.dumps(row | ({"failed": True} if failed else {})) + "\n")
+
+
+def now_text() -> str:
+    """Return the time to the second in UTC, in the form of the store's column ``created``."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TextIO, cast
 
-from arena_learning.core.errors import ArenaError
+from arena_learning.core.errors import ArenaError, missing_file
 
 UNREADABLE = (OSError, EOFError, zlib.error)  # disk errors, and truncated or damaged gzip files
 _HEAD = 1 << 16
@@ -61,7 +61,7 @@ def encoding_of(path: Path) -> str:
         with (gzip.open if _packed(path) else open)(path, "rb") as file:
             head = file.read(_HEAD)
     except FileNotFoundError:
-        raise ArenaError("no such file", where=str(path)) from None
+        raise missing_file(path) from None
     except UNREADABLE as error:
         raise ArenaError(f"cannot be read: {error}", where=str(path)) from None
     for mark, name in _MARKS:

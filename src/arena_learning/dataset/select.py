@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from arena_learning.core import words
+from arena_learning.params import WINNER, Strategy
 from arena_learning.pool import seeded_rank
-from arena_learning.schema import Battle, Response
+from arena_learning.schema import AnyBattle, Response
 
 
 class Choice(NamedTuple):
@@ -19,13 +20,20 @@ class Choice(NamedTuple):
 
     winner: str
     loser: str
-    battle: Battle
+    battle: AnyBattle
 
     @property
     def score(self) -> float:
         """The winner's mean score."""
         value = self.battle.score_a if self.winner == self.battle.a else self.battle.score_b
         return value if value is not None else 0.0
+
+    @property
+    def margin(self) -> float:
+        """The winner's mean score less the loser's; below 0 where an answer is learnt that lost its battle."""
+        better = self.battle.a if self.battle.winner == "a" else self.battle.b
+        lost = self.battle.winner != "tie" and better == self.loser
+        return (self.battle.gap or 0.0) * (-1 if lost else 1)
 
 
 class Rules(NamedTuple):
@@ -37,14 +45,17 @@ class Rules(NamedTuple):
     seed: int
     max_rows: int = 0
     opponents: tuple[str, ...] = ()
+    strategy: Strategy = "battles"
+    answers: str = WINNER
+    budget: int = 0
 
-    def admits(self, battle: Battle, target: str | None) -> bool:
+    def admits(self, battle: AnyBattle, target: str | None) -> bool:
         """Whether both contestants of a battle may give rows; without ``opponents`` any may."""
         return not self.opponents or {battle.a, battle.b} <= {target, *self.opponents}
 
 
 def choose_label(
-    battles: Sequence[Battle], target: str, responses: Mapping[str, Response], rules: Rules
+    battles: Sequence[AnyBattle], target: str, responses: Mapping[str, Response], rules: Rules
 ) -> Choice | str:
     """Choose the answer that the target should have given (paper, section 4.2, SFT).
 
@@ -61,6 +72,7 @@ def choose_label(
         The battle to learn from, or the reason why there is none.
 
     Example:
+        >>> from arena_learning.schema import Battle
         >>> sides = {"instruction_id": "q", "judge": "j", "category": "chat", "a": "base", "b": "large"}
         >>> lost = Battle(**sides, winner="b", score_a=4, score_b=8, gap=4, games=2)
         >>> said = {"instruction_id": "q", "finish_reason": "stop", "prompt_tokens": 1, "completion_tokens": 1}
@@ -83,8 +95,24 @@ def choose_label(
     return _best(wide, responses, rules, key=lambda c: -c.score)
 
 
+def choose_opponent(
+    battles: Sequence[AnyBattle], target: str, responses: Mapping[str, Response], rules: Rules
+) -> Choice | str:
+    """Choose the opponent with the highest score in its battle with the target, whoever won: for other strategies.
+
+    Where the target lost by the threshold or more, this is the opponent that `choose_label` chooses. Arguments and
+    result are those of `choose_label`; the threshold counts for nothing.
+    """
+    own = [b for b in battles if target in (b.a, b.b)]
+    scored = [b for b in own if b.winner != "unscored"]
+    if not scored:
+        return "unscored" if own else "no battle"
+    choices = [Choice(b.b if b.a == target else b.a, target, b) for b in scored]
+    return _best(choices, responses, rules, key=lambda c: -c.score)
+
+
 def choose_pair(
-    battles: Sequence[Battle], target: str | None, responses: Mapping[str, Response], rules: Rules
+    battles: Sequence[AnyBattle], target: str | None, responses: Mapping[str, Response], rules: Rules
 ) -> Choice | str:
     """Choose the battle with the widest gap of at least the threshold (paper, section 4.2, DPO and PPO).
 
@@ -106,7 +134,7 @@ def choose_pair(
     return _best(wide, responses, rules, key=lambda c: -(c.battle.gap or 0.0))
 
 
-def _against(battle: Battle, target: str) -> Choice | None:
+def _against(battle: AnyBattle, target: str) -> Choice | None:
     """Return the battle as the target's loss, or None if the target won. A tie is a loss by 0."""
     other = battle.b if battle.a == target else battle.a
     won = battle.winner == ("a" if battle.a == target else "b")

@@ -17,6 +17,8 @@ from .build import open_engine, open_folder, open_opponent
 from .chat import Chat
 from .chat_check import check_chat, describe
 from .chat_format import ChatFormat
+from .likelihood import AnswerLoss, answer_losses
+from .ray_cluster import first_line, join_ray, require_ray
 from .tokenizer import (
     NAMED_TEMPLATES,
     SETTINGS_FILE,
@@ -32,6 +34,7 @@ __all__ = [
     "MAX_REFUSED",
     "NAMED_TEMPLATES",
     "SETTINGS_FILE",
+    "AnswerLoss",
     "Chat",
     "ChatFormat",
     "ChatSettings",
@@ -42,20 +45,24 @@ __all__ = [
     "ReportsLogprobs",
     "Token",
     "Versioned",
+    "answer_losses",
     "break_control_tokens",
     "chat_settings",
     "check_chat",
     "check_folder",
     "control_tokens",
     "describe",
+    "first_line",
     "hub_folder",
     "is_exact",
+    "join_ray",
     "load_tokenizer",
     "make_weights",
     "older_fingerprints",
     "open_engine",
     "open_folder",
     "open_opponent",
+    "require_ray",
     "resolve",
     "stream_answers",
     "too_many_refused",

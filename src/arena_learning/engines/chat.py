@@ -11,6 +11,7 @@ from typing import Any
 from arena_learning.core import ArenaError, SplitAnswer, canonical
 from arena_learning.engines.answer_reader import AnswerReader, ReadAnswer
 from arena_learning.engines.base import Completion, Conversation, Refused
+from arena_learning.engines.broken_folder import find_fault
 from arena_learning.engines.chat_identity import ChatIdentity, spoken
 from arena_learning.engines.template import Renderer
 from arena_learning.engines.tokenizer import (
@@ -94,9 +95,8 @@ class Chat:
             self.tokenizer: Any = load_tokenizer(folder, trust_remote_code)
             longest = longest_context(folder, trust_remote_code)
         except (OSError, ValueError) as error:
-            raise ArenaError(
-                f"cannot load the tokenizer: {str(error).splitlines()[0]}", where=str(folder)
-            ) from error
+            what, hint = find_fault(folder, error)
+            raise ArenaError(f"cannot load the tokenizer: {what}", where=str(folder), hint=hint) from error
         self.settings = settings.over(folder_settings(folder))
         self._given: object = self.settings.template or self.tokenizer.chat_template
         self.template = template_text(self._given)

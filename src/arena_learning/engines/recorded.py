@@ -39,10 +39,14 @@ class RecordedEngine:
         digest = hashlib.sha256(canonical(held).encode()).hexdigest()
         missing = [instruction.id for instruction in instructions if instruction.id not in answers]
         if missing:
+            none = len(missing) == len(instructions)
+            other = f", and the file answers {_some(list(answers))}" if none and answers else ""
             raise ArenaError(
-                f"no answer to {len(missing)} of {len(instructions)} instructions ({_some(missing)})",
+                f"no answer to {len(missing)} of {len(instructions)} instructions ({_some(missing)}){other}",
                 where=str(file),
-                hint="add the answers, or remove this opponent",
+                hint="give the answers the ids of the instructions (`pool.instructions`)"
+                if other
+                else "add the answers, or remove this opponent",
             )
         self.file = file
         self.unused = len(answers.keys() - {instruction.id for instruction in instructions})

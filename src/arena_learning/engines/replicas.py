@@ -1,17 +1,16 @@
 """Copies of an engine on Ray: each answers whole batches in a process of its own, on this machine or a cluster.
 
 Nothing that a caller sees is another than with one engine: the fingerprint, so that answers are shared; the batches, so
-that an answer that depends on its batch repeats; refusals; and errors. Ray starts a copy that died again and gives it
-its batch once more.
+that an answer that depends on its batch repeats; refusals; and errors. The batch of a copy that died is given to
+another one. Ray starts a new copy for it, on another node if its own is gone; until it has room, the others go on.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
-from typing import Any, NamedTuple
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from arena_learning.core import ArenaError, logger
 from arena_learning.engines.base import (
@@ -21,71 +20,20 @@ from arena_learning.engines.base import (
     Engine,
     Refused,
     ReportsLogprobs,
-    stream_answers,
 )
+from arena_learning.engines.ray_cluster import first_line, join_ray, require_ray
+from arena_learning.engines.replica import Failure, Replica
 from arena_learning.params import Ray, Sampling
 
 # Optional attributes of an engine that the copies' front has if the engine has them; see `base`.
 _SHARED = ("variant", "said", "older_fingerprints", "sample_exact", "max_top_logprobs")
-_OBJECTS = 256 * 2**20  # bytes of shared memory of a Ray that is started here: texts are small
 _CLOSING = 10.0  # seconds that copies have to close their engines
+_OPENINGS = 3  # times that a copy which died is opened again before it is left out
 _LOADING = 30.0  # seconds between two notes that copies are not placed yet
 
 
-class _Failure(NamedTuple):
-    """An `ArenaError` on its way from a copy; Ray would wrap the error itself."""
-
-    what: str
-    where: str
-    hint: str
-
-
-class _Copy:
-    """What runs in a copy's process, and again in a new one after it died."""
-
-    def __init__(self, make: Callable[[], Engine], fingerprint: dict[str, str], where: str) -> None:
-        self._make, self._fingerprint, self._where = make, fingerprint, where
-        self._engine: Engine | None = None
-
-    def ready(self) -> _Failure | None:
-        """Open the engine; return why it cannot be used."""
-        try:
-            self._opened()
-        except ArenaError as error:
-            return _Failure(error.what, error.where, error.hint)
-        return None
-
-    def answer(
-        self, conversations: list[Conversation], sampling: Sampling, top_logprobs: int
-    ) -> list[Answered] | _Failure:
-        """Answer one batch."""
-        try:
-            groups = stream_answers(self._opened(), conversations, sampling, top_logprobs=top_logprobs)
-            return list(chain.from_iterable(groups))
-        except ArenaError as error:
-            return _Failure(error.what, error.where, error.hint)
-
-    def close(self) -> None:
-        """Close the engine, which may have a process of its own."""
-        if self._engine is not None:
-            self._engine.close()
-
-    def _opened(self) -> Engine:
-        """Return the engine; refuse one that would answer otherwise, as its answers would get a wrong key."""
-        if self._engine is not None:
-            return self._engine
-        engine = self._make()
-        wanted, found = self._fingerprint, engine.fingerprint
-        other = [key for key in wanted | found if wanted.get(key) != found.get(key)]
-        if other:
-            raise ArenaError(
-                f"a replica would answer otherwise: its {other[0]} is {found.get(other[0])!r}, and here it is "
-                f"{wanted.get(other[0])!r}",
-                where=f"{self._where}.replicas",
-                hint="use machines of one kind with one set of packages, and start arena on one of them",
-            )
-        self._engine = engine
-        return engine
+class _LostError(Exception):
+    """A copy died, or its node with what it returned."""
 
 
 class Replicas:
@@ -111,7 +59,7 @@ class Replicas:
     def __init__(
         self, make: Callable[[], Engine], count: int, ray: Ray, *, tensor_parallel: int = 1, where: str = ""
     ) -> None:
-        _import_ray(where)
+        require_ray(f"{where}.replicas", "set replicas to 1")
         self._make, self._count, self._ray, self._where = make, count, ray, where
         self._engine = make()  # without its weights, which it loads with the first conversation
         self.fingerprint = self._engine.fingerprint
@@ -127,6 +75,7 @@ class Replicas:
         needed = 0 if on_cpu else tensor_parallel
         self._gpus: float = needed if isinstance(ray.gpus, str) else ray.gpus
         self._copies: list[Any] = []
+        self._away: dict[Any, int] = {}  # copies that died, by the task that ends when they are open again
 
     def respond(
         self, conversations: Sequence[Conversation], sampling: Sampling
@@ -141,7 +90,7 @@ class Replicas:
 
     def close(self) -> None:
         """End the copies."""
-        copies, self._copies = self._copies, []
+        copies, self._copies, self._away = self._copies, [], {}
         if copies:
             import ray
 
@@ -164,67 +113,98 @@ class Replicas:
         """
         if not conversations:
             return
-        import ray
-
-        free = list(self._started())
-        starts = iter(range(0, len(conversations), self._engine.batch_size))
-        working: dict[Any, tuple[Any, int]] = {}
+        self._started()
+        size = self._engine.batch_size
+        free = [number for number in range(self._count) if number not in self._away.values()]
+        starts, again = deque(range(0, len(conversations), size)), set[int]()
+        working: dict[Any, tuple[int, int]] = {}
         failed: ArenaError | None = None
         last = time.perf_counter()
         while True:
-            while free and failed is None and (start := next(starts, None)) is not None:
-                end = min(start + self._engine.batch_size, len(conversations))
-                batch = [list(conversations[place]) for place in range(start, end)]
-                copy = free.pop(0)
-                working[copy.answer.remote(batch, sampling, top_logprobs)] = (copy, start)
-            if not working:
+            while free and starts and failed is None:
+                number, start = free.pop(0), starts.popleft()
+                batch = [list(turns) for turns in conversations[start : start + size]]
+                # Without Ray's own retry, which would wait for a new copy while another one is free.
+                asked = self._copies[number].answer.options(max_task_retries=0)
+                working[asked.remote(batch, sampling, top_logprobs)] = number, start
+            if not working and (failed is not None or not starts):
                 break
-            (done,), _ = ray.wait(list(working), num_returns=1)
-            copy, start = working.pop(done)
-            free.append(copy)
+            task = self._next_done(working)
+            if task in self._away:
+                free += self._returned(task)
+                continue
+            number, start = working.pop(task)
             try:
-                answers = self._received(done)
+                answers = _received(task)
+            except _LostError as error:
+                self._away[self._copies[number].ready.options(max_task_retries=_OPENINGS).remote()] = number
+                if start in again:
+                    failed = failed or self._died_twice(error)
+                else:
+                    again.add(start)
+                    starts.appendleft(start)
+                continue
             except ArenaError as error:
+                free.append(number)
                 failed = failed or error
                 continue
+            free.append(number)
             now = time.perf_counter()
             yield _placed(answers, start, now - last)
             last = now
         if failed is not None:
             raise failed
 
-    def _received(self, task: Any) -> Any:
-        """Return what a copy returned.
+    def _next_done(self, working: Iterable[Any]) -> Any:
+        """Wait for a batch, or for a copy that died to be back, and say what is missing meanwhile.
 
         Raises:
-            ArenaError: it was an error, or the copy died and died again.
+            ArenaError: no copy is left.
         """
         import ray
 
-        try:
-            found = ray.get(task)
-        except ray.exceptions.RayError as error:
+        waited = [*working, *self._away]
+        if not waited:
             raise ArenaError(
-                f"a copy of the model died twice on the same batch: {_first_line(error)}",
-                where=self._where,
-                hint="see whether it ran out of memory: lower serving.batch_size or replicas, then run again; stored "
+                f"all {self._count} copies of the model died, and none could be opened again",
+                where=f"{self._where}.replicas",
+                hint="see whether they ran out of memory: lower serving.batch_size or replicas, then run again; stored "
                 "answers are kept",
-            ) from error
-        if isinstance(found, _Failure):
-            raise ArenaError(found.what, where=found.where, hint=found.hint)
-        return found
+            )
+        while not (done := ray.wait(waited, num_returns=1, timeout=_LOADING)[0]):
+            if self._away:
+                self._say_waiting(len(self._away), "that died")
+        return done[0]
 
-    def _started(self) -> list[Any]:
-        """Return the copies; the first call starts them.
+    def _returned(self, task: Any) -> list[int]:
+        """Return the number of a copy that is back; none if it cannot be opened any more."""
+        number = self._away.pop(task)
+        try:
+            _received(task)
+        except (_LostError, ArenaError) as error:
+            logger.warning(f"{self._where}: a copy of the model is lost: {first_line(error)}")
+            return []
+        return [number]
+
+    def _died_twice(self, error: Exception) -> ArenaError:
+        return ArenaError(
+            f"a copy of the model died twice on the same batch: {first_line(error)}",
+            where=self._where,
+            hint="see whether it ran out of memory: lower serving.batch_size or replicas, then run again; stored "
+            "answers are kept",
+        )
+
+    def _started(self) -> None:
+        """Start the copies at the first call.
 
         Raises:
             ArenaError: there is no cluster, it has too few GPUs, or a copy would answer otherwise.
         """
         if self._copies:
-            return self._copies
+            return
         import ray
 
-        self._connect()
+        join_ray(self._ray)
         needed, there = self._count * self._gpus, ray.cluster_resources().get("GPU", 0.0)
         if needed > there:
             raise ArenaError(
@@ -233,7 +213,7 @@ class Replicas:
                 where=f"{self._where}.replicas",
                 hint="lower replicas, or let them share GPUs by ray.gpus",
             )
-        remote = ray.remote(_Copy).options(
+        remote = ray.remote(Replica).options(
             num_gpus=self._gpus, max_restarts=-1, max_task_retries=1, scheduling_strategy="SPREAD"
         )
         self._copies = [remote.remote(self._make, self.fingerprint, self._where) for _ in range(self._count)]
@@ -241,42 +221,54 @@ class Replicas:
         try:
             self._wait_for(opened)
             for task in opened:
-                self._received(task)
+                _received(task)
+        except _LostError as error:
+            self.close()
+            raise ArenaError(
+                f"a copy of the model died when it was opened: {first_line(error)}",
+                where=f"{self._where}.replicas",
+                hint="see whether it ran out of memory: lower replicas",
+            ) from error
         except BaseException:
             self.close()
             raise
-        return self._copies
-
-    def _connect(self) -> None:
-        """Join the cluster, or start Ray on this machine."""
-        import ray
-
-        if ray.is_initialized():
-            return
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        quiet = {"log_to_driver": False, "logging_level": "error"}
-        try:
-            if self._ray.address:
-                ray.init(address=self._ray.address, **quiet)
-            else:
-                ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECTS, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ArenaError(
-                f"no Ray cluster: {_first_line(error)}",
-                where=f"ray.address: {self._ray.address}",
-                hint="start one with `ray start --head`, or leave the address empty",
-            ) from error
 
     def _wait_for(self, opened: Sequence[Any]) -> None:
         """Wait until all copies run, and say what is missing meanwhile."""
         import ray
 
         while left := ray.wait(list(opened), num_returns=len(opened), timeout=_LOADING)[1]:
-            free = ray.available_resources()
-            logger.info(
-                f"{self._where}: waiting for {len(left)} of {self._count} replicas; free in the cluster: "
-                f"{free.get('CPU', 0):g} CPUs, {free.get('GPU', 0):g} GPUs"
-            )
+            self._say_waiting(len(left), "")
+
+    def _say_waiting(self, count: int, what: str) -> None:
+        import ray
+
+        free = ray.available_resources()
+        which = f"replicas {what}".strip()
+        logger.info(
+            f"{self._where}: waiting for {count} of {self._count} {which}; free in the cluster: "
+            f"{free.get('CPU', 0):g} CPUs, {free.get('GPU', 0):g} GPUs"
+        )
+
+
+def _received(task: Any) -> Any:
+    """Return what a copy returned.
+
+    Raises:
+        ArenaError: it was an error.
+        _LostError: the copy died, or its node with the result.
+    """
+    import ray
+
+    try:
+        found = ray.get(task)
+    except ray.exceptions.RayTaskError:  # an exception in the copy's code, which no other copy would bear
+        raise
+    except ray.exceptions.RayError as error:
+        raise _LostError(first_line(error)) from error
+    if isinstance(found, Failure):
+        raise ArenaError(found.what, where=found.where, hint=found.hint)
+    return found
 
 
 def _placed(answers: Sequence[Answered], start: int, seconds: float) -> list[Answered]:
@@ -292,18 +284,3 @@ def _placed(answers: Sequence[Answered], start: int, seconds: float) -> list[Ans
         )
         for place, answer in answers
     ]
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-def _import_ray(where: str) -> None:
-    try:
-        import ray  # noqa: F401
-    except ImportError:
-        raise ArenaError(
-            "Ray is not installed",
-            where=f"{where}.replicas",
-            hint="pip install 'arena-learning[ray]', or set replicas to 1",
-        ) from None

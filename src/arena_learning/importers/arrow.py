@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from arena_learning.core import ArenaError
+from arena_learning.core import ArenaError, missing_file
 
 _BATCH = 1024  # rows of Parquet per batch: conversations are long
 _STATE = "state.json"
@@ -30,7 +30,7 @@ def parquet_rows(path: Path) -> Items:
         with pq.ParquetFile(path) as table:
             yield from _rows(path, table.iter_batches(batch_size=_BATCH))
     except FileNotFoundError:
-        raise ArenaError("no such file", where=str(path)) from None
+        raise missing_file(path) from None
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise _no_table(error, path, "Parquet") from None
 
@@ -53,7 +53,7 @@ def arrow_rows(path: Path) -> Items:
                 batches = (opened.get_batch(n) for n in range(opened.num_record_batches))
             yield from _rows(path, batches)
     except FileNotFoundError:
-        raise ArenaError("no such file", where=str(path)) from None
+        raise missing_file(path) from None
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise _no_table(error, path, "Arrow") from None
 

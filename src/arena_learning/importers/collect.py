@@ -176,7 +176,12 @@ class Collected:
         if not (self.instructions or self.answers or self.verdicts or self.votes or self.pairs):
             found = f"passed over: {dict(self.passed) or 'nothing'}"
             unread = f"; columns that are not read: {', '.join(self.unread)}" if self.unread else ""
-            raise ArenaError("nothing found to import", hint=found + unread)
+            hint = (
+                f"name a column that is: --column {next(iter(self.unread))}=instruction"
+                if self.unread
+                else ""
+            )
+            raise ArenaError(f"nothing found to import ({found}{unread})", hint=hint)
         names = _safe_names(self._contestants())
         if self.instructions:
             write_rows(out / "instructions.jsonl", sorted(self.instructions.values(), key=lambda i: i.id))

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -150,6 +150,20 @@ def records(path: Path, bad: Callable[[ArenaError], None] = stop) -> Iterator[Re
             bad(ArenaError("expected a JSON object", where=where))
 
 
+def without_replaced(found: Iterable[Record]) -> list[Record]:
+    """Return the records that no other one ``replaces`` by their id: changed verdicts of a file that only grows.
+
+    Example:
+        >>> rows = [Record("line 1", {"id": "x.1"}), Record("line 2", {"id": "x.2", "replaces": "x.1"})]
+        >>> [record.where for record in without_replaced(rows)]
+        ['line 2']
+    """
+    rows = list(found)
+    named = (row.fields.get("replaces") for row in rows)
+    replaced = {name for name in named if isinstance(name, str) and name}
+    return [row for row in rows if str(row.fields.get("id")) not in replaced]
+
+
 def files_of(path: Path) -> list[Path]:
     """Return the files that `records` reads: ``path`` itself, or those of a known format in a folder, sorted.
 
@@ -183,14 +197,29 @@ def _format(path: Path) -> str:
 
 
 def _lines(path: Path, bad: Callable[[ArenaError], None]) -> Items:
+    first = True
     for number, line in numbered_lines(path):
         where = f"{path}, line {number}"
+        begins, first = first and line.lstrip().startswith("["), False
         try:
             item = parsed(line, where)
         except ArenaError as error:
-            bad(error)
+            bad(_listed(path, where) if begins else error)
+            continue
+        if begins and isinstance(item, list):
+            bad(_listed(path, where))
             continue
         yield where, item
+
+
+def _listed(path: Path, where: str) -> ArenaError:
+    """Return the error for a JSON list under the name of JSON Lines."""
+    name = re.sub(r"\.(jsonl|ndjson)\b", ".json", path.name, flags=re.IGNORECASE)
+    return ArenaError(
+        "a JSON list, where each line should be an object of its own",
+        where=where,
+        hint=f"call the file {name}, or write an object a line",
+    )
 
 
 def _json(path: Path, bad: Callable[[ArenaError], None]) -> Items:

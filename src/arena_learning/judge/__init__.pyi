@@ -1,3 +1,4 @@
+from .ahead import judge_ahead
 from .base import (
     Judge,
     Presentation,
@@ -8,7 +9,9 @@ from .base import (
     tie_margin,
 )
 from .build import open_judge
+from .difficulty import rate_difficulties
 from .health import judge_health, win_counts
+from .planned import count_stored_games, round_pairings
 from .play import Pairing, PlayedGames, play_games, play_in_portions
 from .recording import write_games
 from .stage import judge_round
@@ -22,15 +25,19 @@ __all__ = [
     "PlayedGames",
     "Presentation",
     "Verdict",
+    "count_stored_games",
     "is_batch_exact",
     "is_pointwise",
+    "judge_ahead",
     "judge_health",
     "judge_round",
     "open_judge",
     "play_games",
     "play_in_portions",
     "plays_both_orders",
+    "rate_difficulties",
     "repetition",
+    "round_pairings",
     "shipped_templates",
     "tie_margin",
     "win_counts",

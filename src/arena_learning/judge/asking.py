@@ -11,16 +11,18 @@ from typing import NamedTuple, Protocol
 from arena_learning.core import ArenaError, Progress
 from arena_learning.engines import older_fingerprints, too_many_refused
 from arena_learning.judge.base import (
+    CostlyJudge,
     Judge,
     Presentation,
     Verdict,
     is_batch_exact,
     is_remembered,
+    judge_name,
     stream_verdicts,
 )
 from arena_learning.judge.jury import Jury
 from arena_learning.judge.stored_verdict import read_verdict, stored_value, verdict_key
-from arena_learning.store import Store, lease_work
+from arena_learning.store import Longest, Requests, Spent, Store, lease_work, longest_request, within_budget
 
 
 class Asked(NamedTuple):
@@ -99,6 +101,7 @@ class _Single:
     def __init__(self, judge: Judge, store: Store, games: int, most: float, retry: bool) -> None:
         self._judge, self._store = judge, store if is_remembered(judge) else None
         self._games, self._most, self._retry = games, most, retry
+        self._payer = store.account.payer("judge", judge_name(judge))
         self._refused: dict[bytes, Verdict] = {}
 
     def ask(self, presented: Sequence[Presentation], progress: Progress) -> Asked:
@@ -146,15 +149,29 @@ class _Single:
             known |= remembered
             self._note_refused({key: verdict for key, verdict in remembered.items() if verdict.refused})
             progress.total -= len(share.known)
-            last = time.perf_counter()
-            for group in stream_verdicts(judge, [todo[key] for key in share.mine]):
-                new = {share.mine[place]: _sound(verdict) for place, verdict in group}
-                new, last = _timed(new, last), time.perf_counter()
-                self._put(new)
-                made += new if store else ()
-                known.update(new)
-                progress.advance(len(group))
+            for mine in within_budget(store, share.mine, self._requests(todo, progress, whole)):
+                last = time.perf_counter()
+                for group in stream_verdicts(judge, [todo[key] for key in mine]):
+                    new = {mine[place]: _sound(verdict) for place, verdict in group}
+                    new, last = _timed(new, last), time.perf_counter()
+                    self._put(new)
+                    made += new if store else ()
+                    known.update(new)
+                    progress.advance(len(group))
         return known, made
+
+    def _requests(self, todo: Mapping[bytes, Presentation], progress: Progress, whole: bool) -> Requests:
+        def longest(key: bytes) -> Longest:
+            judge = self._judge
+            return longest_request(*(judge.longest(todo[key]) if isinstance(judge, CostlyJudge) else (0, 0)))
+
+        return Requests(
+            self._payer,
+            self._judge.batch_size,
+            whole,
+            longest,
+            missing=lambda: f"{progress.total - progress.done} games of judge '{self._payer.name}'",
+        )
 
     def _prepare(self, todo: Mapping[bytes, Presentation]) -> None:
         """Copy verdicts stored under earlier keys; forget the unscored ones if they are to be judged again."""
@@ -174,13 +191,14 @@ class _Single:
         Raises:
             ArenaError: too many games are refused.
         """
-        self._store_all({key: verdict for key, verdict in new.items() if not verdict.refused})
+        self._store_all({key: verdict for key, verdict in new.items() if not verdict.refused}, _spent(new))
         self._note_refused({key: verdict for key, verdict in new.items() if verdict.refused})
 
-    def _store_all(self, verdicts: Mapping[bytes, Verdict]) -> None:
+    def _store_all(self, verdicts: Mapping[bytes, Verdict], spent: Spent | None = None) -> None:
         if self._store:
             version = getattr(self._judge, "parser_version", "")
-            self._store.put("game", {key: stored_value(one, version) for key, one in verdicts.items()})
+            values = {key: stored_value(one, version) for key, one in verdicts.items()}
+            self._store.put("game", values, payer=self._payer, spent=spent)
 
     def _note_refused(self, refused: Mapping[bytes, Verdict]) -> None:
         """Count refusals; raise like `_put`."""
@@ -194,6 +212,18 @@ class _Single:
                 hint="see what these games have in common; all other verdicts are kept. To go on without them, raise "
                 "serving.max_refused",
             )
+
+
+def _spent(verdicts: Mapping[bytes, Verdict]) -> Spent:
+    given = verdicts.values()
+    prompts = [0 if not one.tokens else one.prompt_tokens for one in given]
+    return Spent(
+        made=sum(not one.refused for one in given),
+        requests=sum(one.attempts for one in given),
+        tokens=sum(one.tokens for one in given),
+        prompt_tokens=None if None in prompts else sum(prompt or 0 for prompt in prompts),
+        seconds=sum(one.seconds for one in given),
+    )
 
 
 def _by_pair(todo: Mapping[bytes, Presentation]) -> list[list[bytes]]:

@@ -21,6 +21,7 @@ class Verdict(NamedTuple):
     """A judge's result for a presentation: two scores from 1 to 10 and the rationale, or the reason in ``unscored``.
 
     ``attempts`` counts how often the judge was asked; ``tokens`` and ``seconds`` are the cost of all attempts.
+    ``prompt_tokens``: how many of ``tokens`` were prompts'; None if that is unknown.
     ``replies`` holds (text, finish reason) of each attempt of a model, so that a later parser can read them again.
     ``refused``: the judge's engine gave no reply at all; ``passing``: the refusal may be temporary.
     ``jury``: how the members of a jury voted; such a verdict is computed from theirs and not stored.
@@ -37,6 +38,7 @@ class Verdict(NamedTuple):
     refused: bool = False
     passing: bool = False
     jury: JuryCount | None = None
+    prompt_tokens: int | None = None
 
 
 class Judge(Protocol):
@@ -102,6 +104,15 @@ class RereadingJudge(Protocol):
         ...
 
 
+@runtime_checkable
+class CostlyJudge(Protocol):
+    """An optional extension of `Judge`: says how long its requests may become, for a budget."""
+
+    def longest(self, presentation: Presentation) -> tuple[int, int]:
+        """Return the bytes of the prompts and the tokens of the replies that a verdict may take, retries included."""
+        ...
+
+
 def stream_verdicts(judge: Judge, presentations: Sequence[Presentation]) -> Iterator[list[Scored]]:
     """Yield groups of (index, verdict) as `StreamingJudge` does; a judge that does not stream scores in batches."""
     if isinstance(judge, StreamingJudge):
@@ -112,9 +123,17 @@ def stream_verdicts(judge: Judge, presentations: Sequence[Presentation]) -> Iter
         yield list(zip(batch, judge.score([presentations[i] for i in batch]), strict=True))
 
 
+def judge_name(judge: Judge) -> str:
+    """Return the judge's key in params.yaml, which `build.open_judge` notes in it; else its label."""
+    return str(getattr(judge, "name", "") or judge.label)
+
+
 def plays_both_orders(judge: Judge) -> bool:
-    """Whether ``judge`` sees each pair in both orders; its attribute ``both_orders`` says so (default True)."""
-    return bool(getattr(judge, "both_orders", True))
+    """Whether ``judge`` sees each pair in both orders; its attribute ``both_orders`` says so.
+
+    Default: True, but False for a pointwise judge, whose scores cannot depend on the order.
+    """
+    return bool(getattr(judge, "both_orders", not is_pointwise(judge)))
 
 
 def is_pointwise(judge: Judge) -> bool:

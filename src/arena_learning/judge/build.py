@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 from arena_learning import params as p
-from arena_learning.core import Paths
+from arena_learning.core import ArenaError, Paths
 from arena_learning.judge.base import Judge
 from arena_learning.params import Sampling
+
+if TYPE_CHECKING:
+    from arena_learning.engines import Engine
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
@@ -26,6 +31,7 @@ def open_judge(name: str, params: p.Params, paths: Paths) -> Judge:
     """
     judge = _open(name, params, paths)
     judge.tie_margin = params.judges[name].tie_margin  # type: ignore[attr-defined]  # see `base.tie_margin`
+    judge.name = name  # type: ignore[attr-defined]  # see `base.judge_name`
     return judge
 
 
@@ -96,23 +102,25 @@ def _names_hub(model: str, paths: Paths) -> bool:
     return bool(_HUB_ID.fullmatch(model)) and not (paths.root / model.split("/")[0]).exists()
 
 
-def _open_llm(name: str, judge: p.JudgeParams, params: p.Params, paths: Paths) -> Judge:
-    from arena_learning.engines import open_opponent
-    from arena_learning.judge.llm import LlmJudge
-    from arena_learning.judge.response_format import response_format
-    from arena_learning.judge.template import JudgeTemplate
+def open_judge_engine(name: str, params: p.Params, paths: Paths) -> Engine:
+    """Return the engine behind a judge of kind ``llm``, without its prompt; what it says is free text.
 
-    sampling = Sampling(max_tokens=judge.max_tokens, temperature=judge.temperature, seed=params.seed)
-    template = JudgeTemplate(judge.template, paths.root)
-    by_category = {category: JudgeTemplate(t, paths.root) for category, t in judge.templates.items()}
+    Raises:
+        ArenaError: the judge is of another kind, or its engine cannot be opened.
+    """
+    judge = params.judges[name]
+    if judge.kind != "llm":
+        raise ArenaError(f"a judge of kind {judge.kind} has no engine to ask", where=f"judges.{name}.kind")
+    return _engine(judge, params, paths, f"judges.{name}", judge.extra_body)
+
+
+def _engine(
+    judge: p.JudgeParams, params: p.Params, paths: Paths, where: str, body: Mapping[str, Any]
+) -> Engine:
+    from arena_learning.engines import open_opponent
+
     shared = (*p.Endpoint.model_fields, *p.LocalModel.model_fields)
-    endpoint = {field: getattr(judge, field) for field in shared}
-    where = f"judges.{name}"
-    if judge.scores == "structured":
-        held = response_format(
-            [template, *by_category.values()], judge.engine, f"{where}.scores", judge.max_tokens
-        )
-        endpoint["extra_body"] = {**judge.extra_body, "response_format": held}
+    endpoint = {field: getattr(judge, field) for field in shared} | {"extra_body": dict(body)}
     opponent = p.Opponent(
         engine=judge.engine or "transformers",
         model=judge.model,
@@ -120,7 +128,24 @@ def _open_llm(name: str, judge: p.JudgeParams, params: p.Params, paths: Paths) -
         replicas=judge.replicas,
         **endpoint,
     )
-    engine = open_opponent(opponent, params, paths, where=where)
+    return open_opponent(opponent, params, paths, where=where)
+
+
+def _open_llm(name: str, judge: p.JudgeParams, params: p.Params, paths: Paths) -> Judge:
+    from arena_learning.judge.llm import LlmJudge
+    from arena_learning.judge.response_format import response_format
+    from arena_learning.judge.template import JudgeTemplate
+
+    sampling = Sampling(max_tokens=judge.max_tokens, temperature=judge.temperature, seed=params.seed)
+    template = JudgeTemplate(judge.template, paths.root)
+    by_category = {category: JudgeTemplate(t, paths.root) for category, t in judge.templates.items()}
+    where, body = f"judges.{name}", judge.extra_body
+    if judge.scores == "structured":
+        held = response_format(
+            [template, *by_category.values()], judge.engine, f"{where}.scores", judge.max_tokens
+        )
+        body = {**body, "response_format": held}
+    engine = _engine(judge, params, paths, where, body)
     expected = judge.scores == "expected"
     return LlmJudge(
         judge.model, engine, template, sampling, judge.attempts, by_category, expected=expected, name=name

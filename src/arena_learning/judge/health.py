@@ -5,11 +5,12 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from statistics import fmean
 from typing import Any
 
 from arena_learning.core import words
-from arena_learning.schema import Battle, Game, Response
+from arena_learning.schema import AnyBattle, Battle, Game, Response
 
 _RESULTS = ("wins", "losses", "ties", "unscored")
 
@@ -97,7 +98,7 @@ class Health:
             if battle.winner not in ("a", "b"):
                 continue
             sides = ((battle.instruction_id, name) for name in (battle.a, battle.b))
-            lengths = [len(words(self._responses[side].text)) for side in sides]
+            lengths = [_length(self._responses[side].text) for side in sides]
             if lengths[0] != lengths[1]:
                 total += 1
                 longer += (lengths[0] > lengths[1]) == (battle.winner == "a")
@@ -139,7 +140,7 @@ class JuryHealth:
         }
 
 
-def win_counts(battles: Iterable[Battle], contestant: str) -> dict[str, dict[str, int]]:
+def win_counts(battles: Iterable[AnyBattle], contestant: str) -> dict[str, dict[str, int]]:
     """Return the contestant's wins, losses, ties and unscored battles against each other contestant."""
     wins = Wins(contestant)
     wins.add(battles)
@@ -153,7 +154,7 @@ class Wins:
         self._contestant = contestant
         self._table: dict[str, Counter[str]] = {}
 
-    def add(self, battles: Iterable[Battle]) -> None:
+    def add(self, battles: Iterable[AnyBattle]) -> None:
         """Count the battles that the contestant takes part in."""
         for battle in battles:
             if self._contestant not in (battle.a, battle.b):
@@ -167,6 +168,12 @@ class Wins:
     def figures(self) -> dict[str, dict[str, int]]:
         """Return the counts by the other contestant's name."""
         return {other: {key: n[key] for key in _RESULTS} for other, n in sorted(self._table.items())}
+
+
+@lru_cache(maxsize=256)
+def _length(text: str) -> int:
+    """Return a text's number of words; an answer's battles follow each other, so it is split once."""
+    return len(words(text))
 
 
 def _pair(game: Game) -> tuple[str, str, str, str]:

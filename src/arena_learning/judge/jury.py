@@ -175,6 +175,9 @@ def _with_cost(verdict: Verdict, members: Sequence[Verdict]) -> Verdict:
         attempts=sum(one.attempts for one in members),
         tokens=sum(one.tokens for one in members),
         seconds=sum(one.seconds for one in members),
+        prompt_tokens=None
+        if any(one.tokens and one.prompt_tokens is None for one in members)
+        else sum(one.prompt_tokens or 0 for one in members),
     )
 
 

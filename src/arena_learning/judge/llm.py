@@ -121,7 +121,7 @@ class LlmJudge:
             if not places:
                 return
             last = attempt == self._attempts
-            sampling = self._sampling if attempt == 1 else self._again(attempt)
+            sampling = sampling_of_attempt(self._sampling, attempt)
             malformed: list[int] = []
             for group in stream_answers(
                 self._engine, _Prompts(self, presentations, places), sampling, top_logprobs=self._likely
@@ -160,6 +160,11 @@ class LlmJudge:
         """Return the conversation that the engine is given."""
         return [Turn(role="user", content=self._template_for(presentation).render(presentation))]
 
+    def longest(self, presentation: Presentation) -> tuple[int, int]:
+        """Return the bytes and tokens that all attempts may take; see `base.CostlyJudge`."""
+        prompt = sum(len(turn.content.encode()) for turn in self.prompt(presentation))
+        return self._attempts * prompt, self._attempts * self._sampling.max_tokens
+
     def _template_for(self, presentation: Presentation) -> JudgeTemplate:
         return self._by_category.get(presentation.instruction.category, self._template)
 
@@ -186,11 +191,17 @@ class LlmJudge:
         self, presentation: Presentation, answer: Completion | Refused, attempt: int, before: Verdict | None
     ) -> Verdict:
         """Return the verdict in an answer, with the cost and replies of earlier attempts added."""
-        tokens, seconds, replies = (before.tokens, before.seconds, before.replies) if before else (0, 0.0, ())
+        start = Verdict(None, None, "", attempts=attempt, prompt_tokens=0)
+        before = before._replace(attempts=attempt) if before else start
         if isinstance(answer, Refused):
             why = f"the judge was refused: {answer.reason}"
-            return Verdict(
-                None, None, "", why, attempt, tokens, seconds, replies, refused=True, passing=answer.passing
+            return before._replace(
+                score_first=None,
+                score_second=None,
+                rationale="",
+                unscored=why,
+                refused=True,
+                passing=answer.passing,
             )
         text = _whole(answer)
         found = self._find(presentation, text, answer.finish_reason)
@@ -203,9 +214,10 @@ class LlmJudge:
             _rationale(text, answer.finish_reason),
             unscored=scores.problem,
             attempts=attempt,
-            tokens=tokens + answer.prompt_tokens + answer.completion_tokens,
-            seconds=seconds + answer.seconds,
-            replies=(*replies, (text, answer.finish_reason)),
+            tokens=before.tokens + answer.prompt_tokens + answer.completion_tokens,
+            prompt_tokens=(before.prompt_tokens or 0) + answer.prompt_tokens,
+            seconds=before.seconds + answer.seconds,
+            replies=(*before.replies, (text, answer.finish_reason)),
         )
 
     def _find(self, presentation: Presentation, text: str, finish_reason: str) -> Found:
@@ -235,11 +247,13 @@ class LlmJudge:
             return found._replace(scores=Scores(None, None, "the tokens that were told are not the reply's"))
         return there
 
-    def _again(self, attempt: int) -> Sampling:
-        temperature = max(self._sampling.temperature, _RETRY_TEMPERATURE)
-        return self._sampling.model_copy(
-            update={"temperature": temperature, "seed": self._sampling.seed + attempt - 1}
-        )
+
+def sampling_of_attempt(first: Sampling, attempt: int) -> Sampling:
+    """Return how an attempt samples, from 1: the ``first`` as it is, each further one by its own seed, not greedily."""
+    if attempt == 1:
+        return first
+    temperature = max(first.temperature, _RETRY_TEMPERATURE)
+    return first.model_copy(update={"temperature": temperature, "seed": first.seed + attempt - 1})
 
 
 def _whole(answer: Completion) -> str:

@@ -92,6 +92,7 @@ def play_in_portions(
     size: int = PORTION,
     max_refused: float = MAX_REFUSED,
     retry: bool = False,
+    remember_refused: bool = True,
 ) -> Iterator[PlayedGames]:
     """Judge every pairing in both orders (in one, if the judge's verdict has no order), in portions.
 
@@ -108,6 +109,7 @@ def play_in_portions(
         size: the most games in a portion.
         max_refused: the share of games that the judge's engine may refuse (`serving.max_refused`); a few always may.
         retry: judge again what was unscored in an earlier run.
+        remember_refused: store lasting refusals at the end, so that they are not asked again.
 
     Yields:
         Games and battles in canonical order, each once; all games of a battle are in one portion.
@@ -132,7 +134,8 @@ def play_in_portions(
                 for x, y in _orders(p, both)
             ]
             yield _portion(presented, instructions, judge, asking, disagree, progress)
-    asking.remember_refused()
+    if remember_refused:
+        asking.remember_refused()
 
 
 def _orders(pairing: Pairing, both: bool) -> tuple[tuple[str, str], ...]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from arena_learning.arena import pair_contestants
 from arena_learning.core import Paths, logger, write_json
 from arena_learning.judge.base import Judge
 from arena_learning.judge.build import open_judge
-from arena_learning.judge.play import Pairing, play_in_portions
+from arena_learning.judge.planned import round_pairings
+from arena_learning.judge.play import play_in_portions
 from arena_learning.judge.recording import write_games
 from arena_learning.judge.samples import ScoredSamples, plan_samples, sample_figures, score_samples
-from arena_learning.params import NONE, Params
+from arena_learning.params import Params
 from arena_learning.schema import Instruction, Response, by_id, read_rows, rows_file, write_rows
-from arena_learning.store import Store
+from arena_learning.store import Account, Store
 
 
 def judge_round(
@@ -28,20 +28,16 @@ def judge_round(
     this = params.rounds[name]
     instructions = by_id(read_rows(paths.split(this.split), Instruction))
     responses = {(r.instruction_id, r.contestant): r for r in read_rows(paths.responses(name), Response)}
-    target = None if this.target == NONE else this.target
-    pairings = pair_contestants(
-        sorted(instructions), target, params.opponents_of(name), params.battle.mode, params.seed
-    )
-    pairings = pairings if target else []
+    pairings = round_pairings(name, params, list(instructions))
     judge = open_judge(params.judge.name, params, paths)
     try:
         with (
-            Store(paths.store, fresh=fresh) as store,
+            Store(paths.store, fresh=fresh, account=Account("judge", params, name)) as store,
             rows_file(paths.games(name)) as games,
             rows_file(paths.battles(name)) as battles,
         ):
             played = play_in_portions(
-                (Pairing(*p) for p in pairings),
+                pairings,
                 instructions,
                 responses,
                 judge,

@@ -36,6 +36,8 @@ def stored_value(verdict: Verdict, parser_version: str) -> dict[str, Any]:
         del fields["replies"]
     if not verdict.refused:
         del fields["refused"]
+    if verdict.prompt_tokens is None:
+        del fields["prompt_tokens"]
     del fields["passing"], fields["jury"]
     return fields | ({"parser": parser_version} if parser_version else {})
 
@@ -55,5 +57,9 @@ def read_verdict(value: Mapping[str, Any], judge: Judge, presentation: Presentat
     replies = verdict.replies or ((verdict.rationale, "stop"),)
     again = judge.reread(presentation, replies)
     return again._replace(
-        attempts=verdict.attempts, tokens=verdict.tokens, seconds=verdict.seconds, replies=verdict.replies
+        attempts=verdict.attempts,
+        tokens=verdict.tokens,
+        prompt_tokens=verdict.prompt_tokens,
+        seconds=verdict.seconds,
+        replies=verdict.replies,
     )

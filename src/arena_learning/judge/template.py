@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -96,6 +97,8 @@ class JudgeTemplate:
         return found._replace(places=(found.places[0] + said.begin, found.places[1] + said.begin))
 
 
+# A judge is shown an answer in many games, one soon after the other: its marks are looked for once.
+@lru_cache(maxsize=256)
 def escape_delimiters(text: str) -> str:
     """Break prompt tags, score lines and thought marks in ``text`` so that they look the same but have no effect.
 
@@ -104,6 +107,7 @@ def escape_delimiters(text: str) -> str:
     return _SCORE_LINES.sub("Score·", _TAGS.sub("‹", break_marks(text)))
 
 
+@lru_cache(maxsize=256)
 def break_marks(text: str) -> str:
     """Break the marks that open or close a thought, so that they look the same but have no effect.
 
@@ -124,17 +128,24 @@ def shipped_templates() -> list[str]:
     return sorted(f.name.removesuffix(".jinja") for f in folder.iterdir() if f.name.endswith(".jinja"))
 
 
+def read_own_template(name: str, root: Path) -> str:
+    """Return the text of a user's template, a path below ``root``.
+
+    Raises:
+        ArenaError: the file lies outside of ``root``, is missing or cannot be read.
+    """
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise ArenaError("the template lies outside the project", where=name, hint="copy it into the project")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArenaError(f"the template cannot be read: {error}", where=name) from None
+
+
 def _read(name: str, root: Path) -> str:
     if name.endswith(".jinja"):
-        path = (root / name).resolve()
-        if not path.is_relative_to(root.resolve()):
-            raise ArenaError(
-                "the template lies outside the project", where=name, hint="copy it into the project"
-            )
-        try:
-            return path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ArenaError(f"the template cannot be read: {error}", where=name) from None
+        return read_own_template(name, root)
     if name not in shipped_templates():
         raise ArenaError(
             f"no template '{name}'", where="params.yaml, judges", hint=suggest(name, shipped_templates())

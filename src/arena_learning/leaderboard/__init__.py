@@ -1,4 +1,4 @@
-"""The leaderboard: contestants' answers to the test set, compared with each other and rated under every judge.
+"""The leaderboard: contestants' answers to the test set, compared and rated under every judge.
 
 Monitors show where a round goes wrong even though its rating rises.
 """

@@ -13,6 +13,7 @@ from .round_files import (
     records_at,
     training_curve,
 )
+from .schedule import planned_pairings
 
 __all__ = [
     "AGREEMENT",
@@ -27,6 +28,7 @@ __all__ = [
     "mapping_at",
     "number_at",
     "phases",
+    "planned_pairings",
     "read_arena_battles",
     "read_document",
     "read_rounds",

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from arena_learning.arena import ContestantAnswers, answer_metrics
-from arena_learning.core import Paths
+from arena_learning.core import ArenaError, Paths, suggest
 from arena_learning.leaderboard.evaluate import evaluate_split
 from arena_learning.leaderboard.ratings import judge_leaderboard
 from arena_learning.params import Params
-from arena_learning.schema import Battle
+from arena_learning.pool import HELD_OUT
+from arena_learning.schema import AnyBattle
 
 _RESAMPLES = 2000
 
@@ -27,7 +28,18 @@ def compare_split(
     Returns:
         By judge, by contestant: the mean score (1 to 10), the mean paired score difference to the anchor with a 95 %
         bootstrap interval over instructions, and the rating.
+
+    Raises:
+        ArenaError: there is no such split or contestant.
     """
+    known = {*HELD_OUT, *(name for name, size in params.pool.splits.items() if size)}
+    if split not in known:
+        raise ArenaError(f"no split '{split}'", where="--split", hint=suggest(split, known))
+    for name in contestants or ():
+        if name not in params.contestants:
+            raise ArenaError(
+                f"no contestant '{name}'", where="--contestants", hint=suggest(name, params.contestants)
+            )
     names = list(contestants or params.contestants)
     if params.evaluate.anchor not in names:
         names = [params.evaluate.anchor, *names]
@@ -49,7 +61,7 @@ def compare_split(
 
 
 def paired(
-    battles: Sequence[Battle], names: Sequence[str], anchor: str, seed: int
+    battles: Sequence[AnyBattle], names: Sequence[str], anchor: str, seed: int
 ) -> dict[str, dict[str, float]]:
     """Return each contestant's mean score and its mean paired difference to the anchor with a 95 % interval."""
     scores = mean_scores(battles)
@@ -64,7 +76,7 @@ def paired(
     return rows
 
 
-def mean_scores(battles: Sequence[Battle]) -> Mapping[str, Mapping[str, float]]:
+def mean_scores(battles: Sequence[AnyBattle]) -> Mapping[str, Mapping[str, float]]:
     """Return each contestant's mean score over its battles, by instruction."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for b in battles:

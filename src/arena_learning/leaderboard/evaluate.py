@@ -11,8 +11,19 @@ from arena_learning.core import ArenaError, Paths, read_json, write_json
 from arena_learning.judge import open_judge, play_in_portions, write_games
 from arena_learning.leaderboard.schedule import Play, all_pairings, play_scheduled
 from arena_learning.params import Params
-from arena_learning.schema import Battle, Game, Instruction, Response, by_id, read_rows, rows_file
-from arena_learning.store import Store
+from arena_learning.pool import fingerprint
+from arena_learning.schema import (
+    Battle,
+    BattleResult,
+    Game,
+    Instruction,
+    Response,
+    by_id,
+    read_battle_results,
+    read_rows,
+    rows_file,
+)
+from arena_learning.store import Account, Store
 
 Responses = Mapping[tuple[str, str], Response]
 
@@ -26,7 +37,7 @@ def evaluate_test(
     """
     instructions = read_rows(paths.split("test"), Instruction)
     responses = read_arena_responses(params.contestants, paths)
-    metrics = {}
+    metrics, known = {}, fingerprint(instructions)
     judged = 0
     with rows_file(paths.arena_games) as games, rows_file(paths.arena_battles) as battles:
         for name, (label, play) in each_judge(
@@ -34,7 +45,7 @@ def evaluate_test(
         ):
             one = write_games(play_scheduled(instructions, params, play), responses, games, battles)
             cost = {"seconds": round(one.seconds, 1), "tokens": one.tokens}
-            metrics[name] = {"judge": label, **one.health, **cost}
+            metrics[name] = {"judge": label, "test_set": known, **one.health, **cost}
             judged += one.judged
     write_json(paths.arena_metrics, metrics)
     return {**metrics, "judged": judged}
@@ -45,11 +56,11 @@ def judge_names(paths: Paths) -> dict[str, str]:
     return {metrics["judge"]: name for name, metrics in read_json(paths.arena_metrics).items()}
 
 
-def read_arena_battles(paths: Paths) -> dict[str, list[Battle]]:
-    """Read the test set's battles by judge name, sorted by name like the metrics file."""
+def read_arena_battles(paths: Paths) -> dict[str, list[BattleResult]]:
+    """Read the results of the test set's battles by judge name, sorted by name like the metrics file."""
     names = judge_names(paths)
-    battles: dict[str, list[Battle]] = {name: [] for name in names.values()}
-    for battle in read_rows(paths.arena_battles, Battle):
+    battles: dict[str, list[BattleResult]] = {name: [] for name in names.values()}
+    for battle in read_battle_results(paths.arena_battles):
         battles[names[battle.judge]].append(battle)
     return battles
 
@@ -117,7 +128,7 @@ def each_judge(
                     hint="remove one of the two",
                 )
             labels[judge.label] = name
-            with Store(paths.store, fresh=fresh) as store:
+            with Store(paths.store, fresh=fresh, account=Account("evaluate", params)) as store:
                 play = partial(
                     play_in_portions,
                     instructions=known,

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arena_learning.core import ArenaError, Paths
-from arena_learning.importers import has_winner, records, winner_of
+from arena_learning.importers import Record, has_winner, records, winner_of, without_replaced
+from arena_learning.leaderboard.evaluate import Responses
 from arena_learning.leaderboard.standing import standing
 from arena_learning.params import Params
 from arena_learning.rating import RatingParams, TooFewVerdictsError, calibrate_ratings
-from arena_learning.schema import NO_WINNER, HumanVerdict, Instruction, read_rows
+from arena_learning.schema import NO_WINNER, HumanVerdict, Instruction, ReviewSampling, read_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_DISAGREEMENT: ReviewSampling = "disagreement"
 _NEEDED = "needed: instruction_id, model_a, model_b, and winner (model_a, model_b, tie, or the like)"
 
 
@@ -38,11 +40,20 @@ class HumanVerdicts(NamedTuple):
         return pd.DataFrame(rows, columns=["model_a", "model_b", "winner", "prompt_id"])
 
 
-def read_human_verdicts(params: Params, paths: Paths) -> HumanVerdicts | None:
-    """Read the file ``evaluate.human_verdicts``; None if there is none.
+def read_human_verdicts(
+    params: Params, paths: Paths, responses: Responses | None = None
+) -> HumanVerdicts | None:
+    """Read the file or folder ``evaluate.human_verdicts``; None if there is none.
 
-    Rows about other instructions or contestants than the test set's are counted and passed over, and so are rows
-    without a winner.
+    Counted and passed over are rows about other instructions or contestants than the test set's, rows without a winner,
+    battles that were chosen because judges disagree (calibration needs battles chosen by chance), and, where a row
+    holds the answers that were judged, those whose answers are others now. A row that another one ``replaces`` is not
+    read.
+
+    Args:
+        params: names the file.
+        paths: the project.
+        responses: the contestants' answers now, by (instruction id, contestant); None: answers are not compared.
 
     Raises:
         ArenaError: the file is missing, a row is malformed, or none is about this leaderboard.
@@ -51,16 +62,16 @@ def read_human_verdicts(params: Params, paths: Paths) -> HumanVerdicts | None:
     if not name:
         return None
     path = paths.user_file(name, "evaluate.human_verdicts", outside=params.files_outside)
-    if not path.is_file():
+    if not path.exists():
         raise ArenaError(
             f"no such file: {name}",
             where="params.yaml, evaluate.human_verdicts",
-            hint="give a file of people's verdicts, or remove the key",
+            hint="give a file or folder of people's verdicts, or remove the key",
         )
     asked = {i.id for i in read_rows(paths.split("test"), Instruction)}
     passed: Counter[str] = Counter()
     rows = []
-    for row in _read(path, passed):
+    for row in _read(path, passed, responses):
         if row.instruction_id not in asked:
             passed["an instruction that is not in the test set"] += 1
         elif not {row.model_a, row.model_b} <= set(params.contestants):
@@ -76,9 +87,9 @@ def read_human_verdicts(params: Params, paths: Paths) -> HumanVerdicts | None:
     return HumanVerdicts(rows, dict(sorted(passed.items())))
 
 
-def _read(path: Path, passed: Counter[str]) -> list[HumanVerdict]:
+def _read(path: Path, passed: Counter[str], responses: Responses | None) -> list[HumanVerdict]:
     rows = []
-    for record in records(path):
+    for record in without_replaced(records(path)):
         if not has_winner(record.fields):
             raise ArenaError("no column for the winner", where=record.where, hint=_NEEDED)
         winner = winner_of(record)
@@ -89,8 +100,24 @@ def _read(path: Path, passed: Counter[str]) -> list[HumanVerdict]:
         if a == b:
             raise ArenaError(f"{a!r} meets itself", where=record.where, hint=_NEEDED)
         asked = record.text("instruction_id", "prompt_id")
-        rows.append(HumanVerdict(instruction_id=asked, model_a=a, model_b=b, winner=winner))
+        if record.fields.get("sampling") == _DISAGREEMENT:
+            passed["chosen because judges disagree, not by chance"] += 1
+        elif responses is not None and _is_outdated(record, asked, (a, b), responses):
+            passed["other answers than the leaderboard's"] += 1
+        else:
+            rows.append(HumanVerdict(instruction_id=asked, model_a=a, model_b=b, winner=winner))
     return rows
+
+
+def _is_outdated(record: Record, asked: str, names: tuple[str, str], responses: Responses) -> bool:
+    """Return whether the row's answers, if it holds any, are not the contestants' answers now."""
+    judged = zip(names, ("response_a", "response_b"), strict=True)
+    known = [
+        (responses.get((asked, name)), record.fields[column])
+        for name, column in judged
+        if column in record.fields
+    ]
+    return any(now is not None and now.text != text for now, text in known)
 
 
 def calibrated_board(

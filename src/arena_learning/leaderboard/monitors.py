@@ -16,12 +16,12 @@ from arena_learning.leaderboard.round_files import (
     training_curve,
 )
 from arena_learning.params import NONE, Params
-from arena_learning.schema import Battle
+from arena_learning.schema import AnyBattle
 
 _BY_REWARD = ("ppo", "rloo", "grpo")  # phases that have a reward
 AGREEMENT = "agreement_"  # followed by the name of the judge that is compared with the first one
 Monitors = dict[str, float | None]
-Arena = Mapping[str, Sequence[Battle]]
+Arena = Mapping[str, Sequence[AnyBattle]]
 
 
 def all_monitors(
@@ -109,7 +109,7 @@ def judge_agreement(contestant: str, arena: Arena) -> dict[str, float | None]:
     return shares
 
 
-def first_judge_first(found: Arena, params: Params) -> dict[str, Sequence[Battle]]:
+def first_judge_first(found: Arena, params: Params) -> dict[str, Sequence[AnyBattle]]:
     """Return the battles by judge in the order of ``evaluate.judges``; the others are compared with the first."""
     return {j: found[j] for j in dict.fromkeys([*params.evaluate.judges, *found]) if j in found}
 

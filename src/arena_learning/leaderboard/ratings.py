@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from arena_learning.core import ArenaError, Paths, read_json, words, write_json
+from arena_learning.core import Paths, read_json, words, write_json
 from arena_learning.judge import repetition
 from arena_learning.leaderboard.evaluate import Responses, read_arena_battles, read_arena_responses
 from arena_learning.leaderboard.human import HumanVerdicts, calibrated_board, read_human_verdicts
 from arena_learning.leaderboard.monitors import all_monitors, first_judge_first
+from arena_learning.leaderboard.parts import Parts, boards_by_part, checked_test_set, parts_of_test_set
 from arena_learning.leaderboard.round_files import read_rounds
 from arena_learning.leaderboard.schedule import battles_frame
 from arena_learning.leaderboard.standing import gains, rating_params
 from arena_learning.leaderboard.style import Styles, measure_styles, style_board
 from arena_learning.params import Params
-from arena_learning.pool import fingerprint
 from arena_learning.rating import RatingResult, Stop, rate
-from arena_learning.schema import Battle, Instruction, read_rows
+from arena_learning.schema import AnyBattle
 
 # What the intervals of a leaderboard hold for, as reports/leaderboard.json states it.
 _KINDS: Mapping[Stop, str] = {
@@ -32,7 +32,7 @@ def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
     """Rate the contestants on the test set, write the leaderboard and return it.
 
     ``ratings`` and ``gain`` are the first judge's; ``boards`` holds all judges'; ``monitors`` the records of
-    `monitors.all_monitors`; ``test_set`` the number of test instructions and their fingerprint.
+    `monitors.all_monitors`; ``test_set`` what `parts.checked_test_set` says of it.
 
     Raises:
         ArenaError: a file is missing, or there are battles of instructions that are not in the test set.
@@ -40,12 +40,13 @@ def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
     responses = read_arena_responses(params.contestants, paths)
     health = read_json(paths.arena_metrics)
     arena = read_arena_battles(paths)
-    test_set = _test_set(arena, paths)
+    test_set = checked_test_set(arena, health, paths)
+    parts = parts_of_test_set(test_set, paths)
     stop: Stop = "adaptive" if params.evaluate.schedule == "adaptive" else "fixed"
     styles = measure_styles(responses) if params.evaluate.style else {}
-    human = read_human_verdicts(params, paths)
+    human = read_human_verdicts(params, paths, responses)
     boards = {
-        judge: {**judge_leaderboard(battles, params, stop, styles, human), "health": health[judge]}
+        judge: {**judge_leaderboard(battles, params, stop, styles, human, parts), "health": health[judge]}
         for judge, battles in arena.items()
     }
     answers = {c: _answer_stats(c, responses) for c in params.contestants}
@@ -67,32 +68,18 @@ def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
     return table
 
 
-def _test_set(arena: Mapping[str, Sequence[Battle]], paths: Paths) -> dict[str, Any]:
-    """Return the test set's size and fingerprint; refuse battles of another one."""
-    test = read_rows(paths.split("test"), Instruction)
-    names = {one.id for one in test}
-    others = {b.instruction_id for battles in arena.values() for b in battles} - names
-    if others:
-        raise ArenaError(
-            f"battles of another test set: {len(others)} of their instructions are not in this one, "
-            f"such as '{min(others)}'",
-            where=str(paths.arena_battles),
-            hint="run `arena evaluate` again: ratings of two test sets do not compare",
-        )
-    return {"instructions": len(test), "fingerprint": fingerprint(test)}
-
-
 def judge_leaderboard(
-    battles: Sequence[Battle],
+    battles: Sequence[AnyBattle],
     params: Params,
     stop: Stop = "fixed",
     styles: Styles | None = None,
     human: HumanVerdicts | None = None,
+    parts: Parts | None = None,
 ) -> dict[str, Any]:
     """Return one judge's leaderboard: ratings, gain from the anchor to the last round, steps, win rates, categories.
 
     With ``styles``, ``style`` holds the ratings with length and Markdown held equal; with ``human``, ``calibrated``
-    those on the scale of the human verdicts.
+    those on the scale of the human verdicts; with ``parts``, ``by_part`` those on each part of the test set.
 
     Intervals are clustered by instruction: battles of one instruction are not independent.
 
@@ -102,6 +89,7 @@ def judge_leaderboard(
         stop: ``adaptive`` if the adaptive schedule chose the battles; ``intervals`` in the result states it.
         styles: length and Markdown of each answer (`style.measure_styles`).
         human: people's verdicts on some of the battles (`human.read_human_verdicts`).
+        parts: the instructions of each part of a mixed test set (`parts.parts_of_test_set`).
     """
     frame, how = battles_frame(battles), rating_params(params, stop)
     result = rate(frame, how)
@@ -118,17 +106,19 @@ def judge_leaderboard(
     }
     if styles and (controlled := style_board(frame, styles, result, params)):
         board["style"] = controlled
+    if parts:
+        board["by_part"] = boards_by_part(frame, how, parts, params)
     if human is not None:
         board["calibrated"] = calibrated_board(frame, human, how, params)
     return board
 
 
-def rate_battles(battles: Sequence[Battle], params: Params, stop: Stop = "fixed") -> RatingResult:
+def rate_battles(battles: Sequence[AnyBattle], params: Params, stop: Stop = "fixed") -> RatingResult:
     """Rate the scored battles, clustered by instruction; ``stop`` as in `judge_leaderboard`."""
     return rate(battles_frame(battles), rating_params(params, stop))
 
 
-def _win_rates(battles: Sequence[Battle], contestants: Sequence[str]) -> dict[str, dict[str, float]]:
+def _win_rates(battles: Sequence[AnyBattle], contestants: Sequence[str]) -> dict[str, dict[str, float]]:
     """Return the win rate of the row's contestant against the column's; a tie counts half."""
     points: dict[tuple[str, str], list[float]] = defaultdict(list)
     for b in battles:
@@ -142,7 +132,7 @@ def _win_rates(battles: Sequence[Battle], contestants: Sequence[str]) -> dict[st
     }
 
 
-def _categories(battles: Sequence[Battle], contestants: Sequence[str]) -> dict[str, dict[str, float]]:
+def _categories(battles: Sequence[AnyBattle], contestants: Sequence[str]) -> dict[str, dict[str, float]]:
     """Return each contestant's mean score by category (mean of its battles' scores, 1 to 10)."""
     scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for b in battles:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from arena_learning.judge import Pairing, PlayedGames
 from arena_learning.params import Params
 from arena_learning.rating import Planned, ScheduleParams, plan_adaptive
-from arena_learning.schema import Battle, Game, Instruction
+from arena_learning.schema import AnyBattle, Game, Instruction
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,10 +40,15 @@ def play_scheduled(instructions: Sequence[Instruction], params: Params, play: Pl
     """
     if params.evaluate.schedule == "adaptive":
         return iter(play_adaptive(instructions, params, play))
+    return play(planned_pairings(instructions, params))
+
+
+def planned_pairings(instructions: Sequence[Instruction], params: Params) -> list[Pairing]:
+    """Return the battles of a schedule that is known beforehand: every one that ``adaptive`` may choose from."""
     pairings = all_pairings(params.contestants, instructions)
     if params.evaluate.schedule == "anchored":
         pairings = [one for one in pairings if params.evaluate.anchor in (one.a, one.b)]
-    return play(pairings)
+    return pairings
 
 
 def play_adaptive(instructions: Sequence[Instruction], params: Params, play: Play) -> list[PlayedGames]:
@@ -87,7 +92,7 @@ def play_adaptive(instructions: Sequence[Instruction], params: Params, play: Pla
     return [_together(parts)] if parts else []
 
 
-def battles_frame(battles: Iterable[Battle]) -> pd.DataFrame:
+def battles_frame(battles: Iterable[AnyBattle]) -> pd.DataFrame:
     """Return the scored battles in the columns of `rating.rate`, with the instruction as the prompt."""
     import pandas as pd  # imported here: reading battles alone should not wait for it
 

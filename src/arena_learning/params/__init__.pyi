@@ -9,6 +9,7 @@ from .contestants import (
     VllmServing,
     Weights,
 )
+from .costs import Budget, Price
 from .endpoint import OMITTABLE, Endpoint
 from .gate import ExternalScores, Gate
 from .judging import JudgeParams, Judging
@@ -18,7 +19,7 @@ from .names import suggested
 from .pool import Filters, Pool
 from .rounds import BASE, check_round_name, check_rounds, shared_criteria
 from .section import NONE, SPLITS, Name, Positive, Rate, Section
-from .training import Dataset, Dpo, Grpo, Optimiser, Ppo, Rft, Rl, Rloo, Sft, Train
+from .training import WINNER, Dataset, Dpo, Grpo, Optimiser, Ppo, Rft, Rl, Rloo, Sft, Strategy, Train
 from .whole import Evaluate, Independence, Params, Round
 
 __all__ = [
@@ -26,7 +27,9 @@ __all__ = [
     "NONE",
     "OMITTABLE",
     "SPLITS",
+    "WINNER",
     "BattleParams",
+    "Budget",
     "Dataset",
     "Dpo",
     "Endpoint",
@@ -48,6 +51,7 @@ __all__ = [
     "Pool",
     "Positive",
     "Ppo",
+    "Price",
     "Rate",
     "Ray",
     "Rft",
@@ -58,6 +62,7 @@ __all__ = [
     "Section",
     "Serving",
     "Sft",
+    "Strategy",
     "Train",
     "VllmModel",
     "VllmServing",

@@ -146,7 +146,7 @@ class Serving(Section):
 
 
 class Ray(Section):
-    """Where the replicas of models run, and on what.
+    """Where the replicas of models run, and on what; trainings of ``train.launch.kind: ray`` run there, too.
 
     Attributes:
         address: the Ray cluster to join: ``auto`` (the one that this machine belongs to) or its address. Empty: Ray is

@@ -16,22 +16,23 @@ class Launch(Section):
 
     Attributes:
         kind: ``inprocess`` trains in the stage's own process. ``accelerate`` starts several processes on this machine
-            by `accelerate launch`.
+            by `accelerate launch`. ``ray`` starts them on the machines of the Ray cluster that ``ray.address`` names,
+            or on this machine; the project must lie on a file system that all of them share.
         processes: number of processes, one for each GPU; a ``batch_size`` must be divisible by it.
         config: accelerate's own configuration file (as `accelerate config` writes it), which chooses DDP, FSDP or
             DeepSpeed; empty for DDP. The number of processes and the precision are those given here.
     """
 
-    kind: Literal["inprocess", "accelerate"] = "inprocess"
+    kind: Literal["inprocess", "accelerate", "ray"] = "inprocess"
     processes: Positive = 1
     config: str = ""
 
     @model_validator(mode="after")
     def _in_process_is_one(self) -> Launch:
         if self.kind == "inprocess" and self.processes > 1:
-            raise ValueError("inprocess is one process; set processes to 1, or kind to accelerate")
+            raise ValueError("inprocess is one process; set processes to 1, or kind to accelerate or ray")
         if self.kind == "inprocess" and self.config:
-            raise ValueError("config is for kind accelerate; remove it, or set kind to accelerate")
+            raise ValueError("config is for accelerate and ray; remove it, or set kind to one of them")
         return self
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from arena_learning.core import ArenaError, read_yaml, secrets_in, suggest
 from arena_learning.params.names import merging, one_metric
 from arena_learning.params.section import NONE
+from arena_learning.params.training import WINNER
 from arena_learning.params.whole import Params
 
 
@@ -102,7 +103,7 @@ def _dangling(params: Params) -> list[str]:
     ):
         if name not in params.judges:
             problems.append(f"{place}: no judge '{name}'; {suggest(name, params.judges)}")
-    problems += _gate(params)
+    problems += [*_gate(params), *_difficulty(params), *_unpriced(params)]
     problems += [
         f"dataset.opponents: no opponent '{name}'; {suggest(name, params.opponents)}"
         for name in params.dataset.opponents
@@ -113,6 +114,7 @@ def _dangling(params: Params) -> list[str]:
         for name in params.dataset.opponents
         if name in params.opponents and params.opponents[name].role == "labels"
     ]
+    problems += _answers(params)
     if params.dataset.pairs == "samples" and params.battle.samples < 2:
         problems.append(
             f"dataset.pairs: samples are paired, and battle.samples is {params.battle.samples}; set it to 2 or more"
@@ -141,6 +143,20 @@ def _dangling(params: Params) -> list[str]:
     return problems
 
 
+def _answers(params: Params) -> list[str]:
+    """Return what is wrong with the opponent whose answers are learnt: it must be there, and answer the rounds."""
+    name = params.dataset.answers
+    if name == WINNER:
+        return []
+    if name not in params.opponents:
+        return [f"dataset.answers: no opponent '{name}'; {suggest(name, (WINNER, *params.opponents))}"]
+    if params.opponents[name].role == "labels":
+        return [
+            f"dataset.answers: '{name}' has role labels and answers no round with a target; give it role contestant"
+        ]
+    return []
+
+
 def _juries(params: Params) -> list[str]:
     """Return what is wrong with the members of juries."""
     problems = []
@@ -154,6 +170,18 @@ def _juries(params: Params) -> list[str]:
             elif params.judges[member].kind == "jury":
                 problems.append(f"{place}: '{member}' is a jury itself; name its members instead")
     return problems
+
+
+def _difficulty(params: Params) -> list[str]:
+    """Return what is wrong with the judge that rates difficulties."""
+    name = params.pool.difficulty_judge
+    if not name:
+        return []
+    if name not in params.judges:
+        return [f"pool.difficulty_judge: no judge '{name}'; {suggest(name, params.judges)}"]
+    kind = params.judges[name].kind
+    wrong = f"pool.difficulty_judge: '{name}' is a judge of kind {kind}, and only an llm can rate an instruction alone"
+    return [] if kind == "llm" else [wrong]
 
 
 def _gate(params: Params) -> list[str]:
@@ -171,3 +199,19 @@ def _gate(params: Params) -> list[str]:
             f"gate.judge: the training learnt from '{judge}' ({rounds}); name a judge that taught nothing"
         ]
     return []
+
+
+def _unpriced(params: Params) -> list[str]:
+    """Return the models behind endpoints without a price, if money is limited."""
+    if params.budget.money is None:
+        return []
+    served = {
+        f"opponents.{name}": one.model for name, one in params.opponents.items() if one.engine == "openai"
+    }
+    served |= {f"judges.{name}": one.model for name, one in params.judges.items() if one.engine == "openai"}
+    return [
+        f"prices: no price for '{model}' ({place}), and budget.money is set; add it as {{input: ..., output: ...}}, or "
+        "0 for both if it costs nothing"
+        for place, model in served.items()
+        if model not in params.prices
+    ]

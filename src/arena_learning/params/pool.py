@@ -81,10 +81,19 @@ class Pool(Section):
         test: number of instructions held out for the leaderboard.
         test_set: how they are chosen. ``draw``: as ``split_by`` says, with ``draw`` stratified by category. As
             WizardArena: ``diverse`` (equally many of each cluster of like embeddings), ``hard`` (the most difficult of
-            each cluster's first 20), ``mix`` (half of each).
+            a sample of each cluster), ``mix`` (half of each). These three keep the pool's share of conversations of
+            several turns.
         test_clusters: number of clusters (K-means) for ``diverse``, ``hard`` and ``mix``.
-        difficulties: file of ``{"id": ..., "difficulty": 0 to 10}`` rows for ``hard`` and ``mix``, such as a judge's
-            ratings; empty: an instruction's own difficulty, or its length, stands in.
+        test_sample: number of instructions of each cluster whose difficulty counts for ``hard`` and ``mix``.
+        difficulties: file of ``{"id": ..., "difficulty": 0 to 10}`` rows for ``hard`` and ``mix``, which `arena
+            difficulty` writes; empty: an instruction's own difficulty, or its length, stands in.
+        difficulty_judge: the judge that `arena difficulty` asks, a key of ``judges`` of kind ``llm``; empty for none.
+        difficulty_template: its prompt: ``difficulty``, which comes with this package, or the path of a file.
+        embed_precision: precision of the pool's embeddings, ``fp32`` or ``bf16``, which is faster where the processor
+            or GPU computes in it. Vectors of each are kept apart; judges use fp32 on the CPU.
+        embed_device: where they are computed, ``cpu`` or ``cuda``.
+        categories: categories with a description of each; an instruction without one (``other``) gets the nearest by
+            sentence embedding. Empty: none is given.
     """
 
     instructions: str = "data/pool.jsonl"
@@ -98,7 +107,13 @@ class Pool(Section):
     test: Positive
     test_set: Literal["draw", "diverse", "hard", "mix"] = "draw"
     test_clusters: Positive = 500
+    test_sample: Positive = 20
     difficulties: str = ""
+    difficulty_judge: str = ""
+    difficulty_template: str = "difficulty"
+    embed_precision: Literal["fp32", "bf16"] = "fp32"
+    embed_device: Literal["cpu", "cuda"] = "cpu"
+    categories: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _known_splits(self) -> Pool:

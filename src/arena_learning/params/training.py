@@ -24,6 +24,8 @@ PreferenceLoss = Literal[
     "apo_zero",
     "apo_down",
 ]  # TRL's discopop is left out: where policy and start are equal, its slope lowers the margin
+Strategy = Literal["battles", "random", "length", "kmeans", "ifd", "tags", "all"]
+WINNER = "winner"  # whose answers are learnt, where no opponent is named
 SMOOTHED = ("robust", "exo_pair", "aot", "aot_unpaired")  # the losses that a label smoothing changes
 
 
@@ -36,12 +38,29 @@ class Dataset(Section):
         max_words: drop winners' answers with more words than this (0: no limit).
         max_rows: keep at most this many rows per round, those with the largest score gaps (0: all).
         opponents: use only battles among these opponents and the target; empty for all opponents.
+        strategy: how a round with a target chooses its instructions. ``battles`` is the method: those whose battle
+            reaches the threshold, the widest gaps first. The others are what it is compared with; they know no
+            threshold: ``random``; ``length`` (longest answers to learn); ``kmeans`` (as many of each cluster of
+            instructions); ``ifd`` (instruction-following difficulty, arXiv 2308.12032: the target's loss on the answer
+            after the instruction over its loss after an empty one, the highest below 1 first); ``tags`` (as InsTag,
+            arXiv 2308.07074, chooses, but with an instruction's category and rarer words in place of a language
+            model's tags: the most tags first, each adding a new one); ``all`` (every row).
+        answers: whose answer an SFT round learns: the ``winner``, or always that of this opponent. Under ``battles``
+            the winner is the best opponent that beat the target, else the best opponent.
+        budget: how many rows a strategy chooses (0: as many as ``battles`` gives). ``all`` has none.
     """
 
     pairs: Literal["all", "target", "samples"] = "all"
     max_words: int = Field(default=0, ge=0)
     max_rows: int = Field(default=0, ge=0)
     opponents: tuple[Name, ...] = ()
+    strategy: Strategy = "battles"
+    answers: Name = WINNER
+    budget: int = Field(default=0, ge=0)
+
+    def changed_choice(self) -> dict[str, Any]:
+        """Return strategy, answers and budget as far as they are not the method's own, as JSON values."""
+        return self.model_dump(mode="json", include={"strategy", "answers", "budget"}, exclude_defaults=True)
 
 
 class Optimiser(Footprint):

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from arena_learning.params.contestants import BattleParams, Opponent, Ray, Sampling, Serving, Weights
+from arena_learning.params.costs import Budget, Price
 from arena_learning.params.gate import Gate
 from arena_learning.params.judging import JudgeParams, Judging
 from arena_learning.params.pool import Pool
@@ -63,8 +64,8 @@ class Evaluate(Section):
         anchor_rating: the anchor's rating in Elo points.
         bootstrap: number of bootstrap resamples of the test instructions.
         style: whether each leaderboard also has the ratings with answers' length and Markdown held equal.
-        human_verdicts: file of people's verdicts on some of the test set's battles (`HumanVerdict`); each leaderboard
-            then also has ratings on the people's scale. Empty: none.
+        human_verdicts: file of people's verdicts on some of the test set's battles (`HumanVerdict`), or a folder of
+            such files, as `reviews`; each leaderboard then also has ratings on the people's scale. Empty: none.
         schedule: battles on the test set: ``all`` pairs on every instruction, all contestants against the anchor
             (``anchored``), or the most informative battles for the ranking (``adaptive``, for an expensive judge).
         budget: adaptive: limit of battles per contestant (0: go on until neighbours in the ranking are distinguished).
@@ -113,6 +114,9 @@ class Params(Section):
         evaluate: the leaderboard.
         gate: what a round's model must show before it becomes the champion.
         track: what MLflow shows besides the runs.
+        prices: what models behind endpoints cost, by their name (``model`` of an opponent or judge); they change no
+            result.
+        budget: where a run stops; it changes no result.
         rounds: the rounds of training, by name.
     """
 
@@ -132,6 +136,8 @@ class Params(Section):
     evaluate: Evaluate = Evaluate()
     gate: Gate = Gate()
     track: Track = Track()
+    prices: dict[str, Price] = Field(default_factory=dict)
+    budget: Budget = Budget()
     rounds: dict[Name, Round]
 
     @property
@@ -191,6 +197,28 @@ class Params(Section):
     def single_judges(self, name: str) -> list[str]:
         """Return the judges that give the verdicts of judge ``name``: itself, or the members of a jury."""
         return list(self.judges[name].members) or [name]
+
+    def judges_in_use(self) -> dict[str, str]:
+        """Return the judges that will judge something, each with the key that names it; of a jury its members.
+
+        Example:
+            >>> from pathlib import Path
+            >>> from arena_learning.params import load_params
+            >>> params = load_params(Path("profiles/leaderboard.yaml"))
+            >>> params.judges_in_use()
+            {'rubric': 'evaluate.judges', 'content': 'evaluate.judges', 'reference': 'evaluate.judges'}
+        """
+        battles = any(this.target != NONE and not this.online for this in self.rounds.values())
+        named = [(self.judge.name, "judge.name")] if battles else []
+        named += [(judge, "evaluate.judges") for judge in self.evaluate.judges]
+        for method in dict.fromkeys(this.method for this in self.rounds.values() if this.online):
+            own = self.train.online(method)
+            named += [(own.judge, f"train.{method}.judge"), (own.monitor, f"train.{method}.monitor")]
+        found: dict[str, str] = {}
+        for judge, place in named:
+            for one in self.single_judges(judge):
+                found.setdefault(one, place)
+        return found
 
     def teachers(self) -> dict[str, list[str]]:
         """Return the judges whose scores are learnt from, each with its rounds in order.

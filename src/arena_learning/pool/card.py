@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from arena_learning.pool.evaluation_sets import ChosenSet
 from arena_learning.pool.filters import Dropped, conversation_text
 from arena_learning.pool.split import seeded_rank
 from arena_learning.schema import Instruction
@@ -23,6 +24,8 @@ class PreparedPool(NamedTuple):
         read: number of instructions that were read.
         unused: ids of instructions that are left over.
         examples: a few dropped instructions of each reason, with their texts.
+        assigned: number of instructions that were given a category.
+        test_set: how the test set was chosen; None if it was drawn.
     """
 
     splits: dict[str, list[Instruction]]
@@ -30,6 +33,8 @@ class PreparedPool(NamedTuple):
     read: int
     unused: list[str]
     examples: dict[str, list[dict[str, str]]]
+    assigned: int = 0
+    test_set: ChosenSet | None = None
 
     def card(self) -> dict[str, Any]:
         """Return the counts of the data card: read = dropped + in splits + unused."""
@@ -43,6 +48,7 @@ class PreparedPool(NamedTuple):
                 for name, rows in self.splits.items()
                 if rows
             },
+            "categories_assigned": self.assigned,
             "multi_turn": {n: sum(i.multi_turn for i in rows) for n, rows in self.splits.items() if rows},
             "examples": self.examples,
         }

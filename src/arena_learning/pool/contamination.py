@@ -124,30 +124,46 @@ def drop_overlapping(
     """
     if not instructions or not held_out or not share:
         return list(instructions), []
-    hasher = GramHasher(size)
-    own = [hasher.hashes(words(conversation_text(item))) for item in held_out]
-    sizes = np.array([len(grams) for grams in own])
-    items = np.repeat(np.arange(len(own)), sizes)
-    grams = np.concatenate(own)
-    order = np.argsort(grams, kind="stable")
-    grams, items = grams[order], items[order]
+    items = _Items([words(conversation_text(item)) for item in held_out], size)
     kept: list[Instruction] = []
     dropped: list[Dropped] = []
     with Progress("overlap with held-out items", len(instructions), "instructions") as progress:
         for instruction in instructions:
-            here = hasher.hashes(words(conversation_text(instruction)))
-            first = np.searchsorted(grams, here, side="left")
-            last = np.searchsorted(grams, here, side="right")
-            met = np.flatnonzero(last > first)
+            item, found = items.nearest(words(conversation_text(instruction)))
             progress.advance()
-            if len(met):
-                found = np.concatenate([items[first[n] : last[n]] for n in met])
-                counts = np.bincount(found)
-                shares = counts / sizes[: len(counts)].clip(min=1)
-                item = int(shares.argmax())
-                if shares[item] >= share:
-                    note = f"{100 * shares[item]:.0f} % of its {size}-grams"
-                    dropped.append(Dropped(instruction.id, "overlap", held_out[item].id, note))
-                    continue
-            kept.append(instruction)
+            if found >= share:
+                note = f"{100 * found:.0f} % of its {size}-grams"
+                dropped.append(Dropped(instruction.id, "overlap", held_out[item].id, note))
+            else:
+                kept.append(instruction)
     return kept, dropped
+
+
+class _Items:
+    """The n-grams of held-out items, sorted, each with the items that contain it."""
+
+    def __init__(self, texts: Sequence[Sequence[str]], size: int) -> None:
+        self._hasher = GramHasher(size)
+        own = [self._hasher.hashes(text) for text in texts]
+        self._sizes = np.array([len(grams) for grams in own])
+        grams = np.concatenate(own)
+        order = np.argsort(grams, kind="stable")
+        self._items = np.repeat(np.arange(len(own)), self._sizes)[order]
+        self._grams, starts = np.unique(grams[order], return_index=True)
+        self._starts = np.append(starts, len(grams))
+
+    def nearest(self, text: Sequence[str]) -> tuple[int, float]:
+        """Return the item of which a text contains the largest share of n-grams, and the share (0 where none)."""
+        here = self._hasher.hashes(text)
+        places = np.searchsorted(self._grams, here)
+        places = places[places < len(self._grams)]
+        met = places[
+            self._grams[places] == here[: len(places)]
+        ]  # what lies behind the last gram is the end of `here`
+        if not len(met):
+            return 0, 0.0
+        found = np.concatenate([self._items[self._starts[n] : self._starts[n + 1]] for n in met.tolist()])
+        items, counts = np.unique(found, return_counts=True)  # not by bincount: there may be many items
+        shares = counts / self._sizes[items]
+        best = int(shares.argmax())
+        return int(items[best]), float(shares[best])

@@ -7,7 +7,7 @@ import hashlib
 import importlib.metadata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -47,11 +47,24 @@ def model_folder() -> Path:
     )
 
 
+class EmbeddedBy(NamedTuple):
+    """How vectors are computed. Judges use the default: verdicts are stored, and must be the same on every machine.
+
+    Attributes:
+        precision: ``fp32`` or ``bf16``.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    precision: str = "fp32"
+    device: str = "cpu"
+
+
 class Embedder:
     """Embeds texts as unit vectors, each distinct text once.
 
     Args:
         file: remembers vectors across processes (`Paths.vectors`); without it only this object does.
+        how: where and how precisely vectors are computed. Those of each way are remembered apart.
 
     Example::
 
@@ -59,9 +72,14 @@ class Embedder:
         cosine = one @ two
     """
 
-    def __init__(self, file: Path | None = None) -> None:
-        self._file = file
+    def __init__(self, file: Path | None = None, how: EmbeddedBy | None = None) -> None:
+        self._file, self._how = file, how or EmbeddedBy()
         self._known: dict[str, npt.NDArray[np.float32]] = {}
+
+    @property
+    def file(self) -> Path | None:
+        """The file that remembers vectors, if there is one."""
+        return self._file
 
     @property
     def version(self) -> str:
@@ -109,7 +127,7 @@ class Embedder:
         """
         if not self._file:
             return 0
-        missing = VectorStore(self._file, _vectors_name()).missing(texts)
+        missing = VectorStore(self._file, vectors_name(self._how)).missing(texts)
         with Progress("embeddings", len(missing), "texts") as progress:
             for start in range(0, len(missing), _SORTED):
                 self._look_up(missing[start : start + _SORTED], progress)
@@ -119,9 +137,9 @@ class Embedder:
         self, texts: Sequence[str], progress: Progress | None = None
     ) -> dict[str, npt.NDArray[np.float32]]:
         """Return the vectors of ``texts`` from the file, and compute and save those that it lacks."""
-        remembered = VectorStore(self._file, _vectors_name()) if self._file else None
+        remembered = VectorStore(self._file, vectors_name(self._how)) if self._file else None
         found = remembered.get(texts) if remembered else {}
-        new = _by_length([text for text in texts if text not in found])
+        new = _by_length([text for text in texts if text not in found], self._how)
         for start in range(0, len(new), _SAVED):
             part = new[start : start + _SAVED]
             batches = [part[n : n + _BATCH] for n in range(0, len(part), _BATCH)]
@@ -129,7 +147,7 @@ class Embedder:
             computed = {
                 text: vector
                 for batch in batches
-                for text, vector in zip(batch, np.round(_encode(batch), _DECIMALS), strict=True)
+                for text, vector in zip(batch, np.round(_encode(batch, self._how), _DECIMALS), strict=True)
             }
             if remembered:
                 remembered.put(computed)
@@ -140,18 +158,19 @@ class Embedder:
 
 
 @functools.cache
-def shared_embedder(file: Path | None = None) -> Embedder:
+def shared_embedder(file: Path | None = None, how: EmbeddedBy | None = None) -> Embedder:
     """Return the embedder that the whole process shares, so that no text is embedded twice.
 
     Args:
-        file: see `Embedder`; one embedder is shared for each file.
+        file: see `Embedder`; one embedder is shared for each file and way.
+        how: see `Embedder`.
     """
-    return Embedder(file)
+    return Embedder(file, how)
 
 
 @functools.cache
-def _vectors_name() -> str:
-    """Return what decides a vector besides its text: a digest of the model's files, and the precision."""
+def vectors_name(how: EmbeddedBy) -> str:
+    """Return what decides a vector besides its text: a digest of the model's files, precision and device."""
     folder, digest = model_folder(), hashlib.sha256()
     for file in sorted(
         path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors", ".txt")
@@ -159,31 +178,45 @@ def _vectors_name() -> str:
         digest.update(f"{file.relative_to(folder)}\0".encode())
         with file.open("rb") as opened:
             digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return f"{digest.hexdigest()} fp32 to {_DECIMALS} decimals"
+    where = "" if how.device == "cpu" else f" on {how.device}"
+    return f"{digest.hexdigest()} {how.precision} to {_DECIMALS} decimals{where}"
 
 
 @functools.cache
-def _model() -> SentenceTransformer:
+def _model(how: EmbeddedBy) -> SentenceTransformer:
+    import torch
     from sentence_transformers import SentenceTransformer
 
-    # Always on the CPU: verdicts are stored, and must be the same on every machine.
+    if how.device == "cuda" and not torch.cuda.is_available():
+        raise ArenaError(
+            "torch finds no GPU here", where="params.yaml, pool.embed_device", hint="set embed_device: cpu"
+        )
+    settings: dict[str, Any] = {"use_safetensors": True}
+    if how.precision == "bf16":
+        settings["dtype"] = torch.bfloat16
     with without_progress_bars():
         return SentenceTransformer(
-            str(model_folder()), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True}
+            str(model_folder()), device=how.device, local_files_only=True, model_kwargs=settings
         )
 
 
-def _by_length(texts: Sequence[str]) -> list[str]:
+def _by_length(texts: Sequence[str], how: EmbeddedBy) -> list[str]:
     """Return ``texts`` by number of tokens; the model cuts off what is longer than its context."""
     if not texts:
         return []
-    model = _model()
+    model = _model(how)
     tokens = model.tokenizer(list(texts), truncation=True, max_length=model.max_seq_length)["input_ids"]
     lengths = dict(zip(texts, map(len, tokens), strict=True))
     return sorted(texts, key=lambda text: (lengths[text], text))
 
 
-def _encode(texts: Sequence[str]) -> Vectors:
+def _encode(texts: Sequence[str], how: EmbeddedBy) -> Vectors:
     """Return the vectors of one batch, pooled and scaled to length 1 as the model's folder defines."""
-    vectors = _model().encode(list(texts), batch_size=_BATCH, show_progress_bar=False)
-    return np.asarray(vectors, dtype=np.float32)
+    vectors = np.asarray(
+        _model(how).encode(list(texts), batch_size=_BATCH, show_progress_bar=False), dtype=np.float32
+    )
+    if how.precision == "fp32":
+        return vectors
+    return np.asarray(
+        vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32
+    )  # scaled in bf16

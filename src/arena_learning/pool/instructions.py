@@ -11,6 +11,10 @@ from arena_learning.core import ArenaError
 from arena_learning.importers import FoundInstruction, files_of, iter_instructions
 from arena_learning.schema import Instruction, parse_criterion
 
+_WANTED = (
+    'write them a line each, as {"id": "q1", "turns": [{"role": "user", "content": "..."}]}, or give a '
+    "table with a column `instruction` or `prompt`"
+)
 _SHOWN = 20  # malformed rows that the card names
 
 
@@ -49,7 +53,11 @@ class PoolFiles:
 
         def bad(error: ArenaError) -> None:
             if strict:
-                raise error
+                hint = (
+                    error.hint
+                    or "correct the row, or let `pool.strict: false` pass over such rows and count them"
+                )
+                raise ArenaError(error.what, where=error.where, hint=hint)
             self.malformed += 1
             if len(self.first_malformed) < _SHOWN:
                 self.first_malformed.append(f"{error.where}: {error.what}")
@@ -65,7 +73,7 @@ class PoolFiles:
             problem = f"{self.malformed} malformed rows" if self.malformed else why
             first = f"first: {self.first_malformed[0]}" if self.first_malformed else ""
             what = "the file contains no instructions" + (f" ({problem})" if problem else "")
-            raise ArenaError(what, where=str(path), hint=first)
+            raise ArenaError(what, where=str(path), hint=first or _WANTED)
 
     def card(self) -> dict[str, Any]:
         """Return the counts of what was read for the data card."""

@@ -9,10 +9,17 @@ from typing import Any
 from arena_learning.core import ArenaError, Paths, canonical, write_json, write_text
 from arena_learning.params import NONE, SPLITS, Filters, Params
 from arena_learning.pool.card import PreparedPool, choose_examples
+from arena_learning.pool.categories import NO_CATEGORY, with_categories
 from arena_learning.pool.contamination import drop_contaminated
-from arena_learning.pool.embeddings import Embedder, shared_embedder
-from arena_learning.pool.evaluation_sets import choose_test_set, fingerprint, read_difficulties
+from arena_learning.pool.embeddings import EmbeddedBy, Embedder, shared_embedder
+from arena_learning.pool.evaluation_sets import (
+    ChosenSet,
+    choose_test_set,
+    hard_candidates,
+    read_difficulties,
+)
 from arena_learning.pool.filters import conversation_text, filter_instructions
+from arena_learning.pool.identity import fingerprint
 from arena_learning.pool.instructions import PoolFiles, read_benchmarks
 from arena_learning.pool.read import read_answers, with_references
 from arena_learning.pool.split import draw, fill_in_order
@@ -38,7 +45,7 @@ def prepare_pool(params: Params, paths: Paths) -> dict[str, Any]:
     prepared = split_pool(
         instructions,
         params.model_copy(update={"pool": pool.model_copy(update={"filters": _placed(pool.filters, paths)})}),
-        shared_embedder(paths.vectors),
+        _embedder(params, paths),
         flagged=files.flagged,
         benchmarks=benchmarks,
         difficulties=_difficulties(params, paths),
@@ -49,7 +56,8 @@ def prepare_pool(params: Params, paths: Paths) -> dict[str, Any]:
         write_rows(path, [])
     lines = [canonical(asdict(row)) + "\n" for row in sorted(prepared.dropped)]
     write_text(paths.dropped, "".join(lines))
-    test_set = {"kind": pool.test_set, "fingerprint": fingerprint(prepared.splits["test"])}
+    chosen = prepared.test_set.card() if prepared.test_set else {}
+    test_set = {"kind": pool.test_set, "fingerprint": fingerprint(prepared.splits["test"]), **chosen}
     card = {**files.card(), "benchmarks": len(benchmarks), **prepared.card(), "test_set": test_set}
     write_json(paths.prepare_card, card)
     return card
@@ -71,7 +79,29 @@ def embed_pool(params: Params, paths: Paths) -> dict[str, int]:
     kept, _ = filter_instructions(files.instructions, filters, files.flagged)
     kept, _ = drop_contaminated(kept, benchmarks, _lexical(filters))
     texts = list(dict.fromkeys(conversation_text(one) for one in [*kept, *benchmarks]))
-    return {"texts": len(texts), "computed": shared_embedder(paths.vectors).compute_missing(texts)}
+    return {"texts": len(texts), "computed": _embedder(params, paths).compute_missing(texts)}
+
+
+def difficulty_candidates(params: Params, paths: Paths) -> list[Instruction]:
+    """Return the instructions of the pool whose difficulty `prepare_pool` will look up for a hard test set.
+
+    Clusters and vectors are kept, so that `prepare_pool` finds the same.
+
+    Raises:
+        ArenaError: as in `prepare_pool`; or the test set needs no difficulties.
+    """
+    pool = params.pool
+    if pool.test_set not in ("hard", "mix"):
+        raise ArenaError(
+            f"no difficulty counts for test_set: {pool.test_set}",
+            where="params.yaml, pool.test_set",
+            hint="set it to hard or mix",
+        )
+    files, benchmarks = _read(params, paths)
+    filters, embedder = _placed(pool.filters, paths), _embedder(params, paths)
+    kept, _ = filter_instructions(files.instructions, filters, files.flagged)
+    kept, _ = drop_contaminated(kept, benchmarks, filters, embedder)
+    return hard_candidates(kept, pool, params.seed, embedder)
 
 
 def split_pool(
@@ -99,7 +129,9 @@ def split_pool(
     pool, filters = params.pool, params.pool.filters
     kept, dropped = filter_instructions(instructions, filters, flagged)
     kept, known = drop_contaminated(kept, benchmarks, filters, embedder)
-    splits, kept = _hold_out(kept, params, difficulties or {}, embedder)
+    without = sum(one.category == NO_CATEGORY for one in kept) if pool.categories else 0
+    kept = with_categories(kept, pool.categories, embedder or shared_embedder()) if without else kept
+    splits, kept, chosen = _hold_out(kept, params, difficulties or {}, embedder)
     held_out = [item for name in _DRAWN for item in splits[name]]
     kept, close = drop_contaminated(kept, held_out, filters, embedder)
     sizes = {name: pool.splits.get(name, 0) for name in SPLITS}
@@ -114,14 +146,15 @@ def split_pool(
         _demand(name, size, len(splits[name]))
     dropped = [*dropped, *known, *close]
     examples = choose_examples(dropped, instructions, [*held_out, *benchmarks], params.seed)
-    return PreparedPool(splits, dropped, len(instructions), [i.id for i in kept], examples)
+    unused = [i.id for i in kept]
+    return PreparedPool(splits, dropped, len(instructions), unused, examples, without, chosen)
 
 
 def _hold_out(
     kept: list[Instruction], params: Params, difficulties: Mapping[str, float], embedder: Embedder | None
-) -> tuple[dict[str, list[Instruction]], list[Instruction]]:
-    """Return the test and the validation set, and the rest."""
-    pool = params.pool
+) -> tuple[dict[str, list[Instruction]], list[Instruction], ChosenSet | None]:
+    """Return the test and the validation set, the rest, and how the test set was chosen unless it was drawn."""
+    pool, chosen = params.pool, None
     sizes = {"test": pool.test, "validation": pool.validation}
     if pool.split_by == "hash":
         # The rows for training take their turns too, or the first rows of the pool would all be held out.
@@ -130,12 +163,13 @@ def _hold_out(
     else:
         splits, rest = {}, kept
         if pool.test_set != "draw":
-            splits["test"], rest = choose_test_set(rest, pool, params.seed, difficulties, embedder)
+            chosen = choose_test_set(rest, pool, params.seed, difficulties, embedder)
+            splits["test"], rest = chosen.instructions, chosen.rest
         for name in (name for name in _DRAWN if name not in splits):
             splits[name], rest = draw(rest, sizes[name], params.seed, name)
     for name in _DRAWN:
         _demand(name, sizes[name], len(splits[name]))
-    return splits, rest
+    return splits, rest, chosen
 
 
 def _read(params: Params, paths: Paths) -> tuple[PoolFiles, list[Instruction]]:
@@ -147,13 +181,22 @@ def _read(params: Params, paths: Paths) -> tuple[PoolFiles, list[Instruction]]:
     return files, read_benchmarks(places, strict=pool.strict)
 
 
+def _embedder(params: Params, paths: Paths) -> Embedder:
+    return shared_embedder(paths.vectors, EmbeddedBy(params.pool.embed_precision, params.pool.embed_device))
+
+
 def _difficulties(params: Params, paths: Paths) -> dict[str, float]:
-    name = params.pool.difficulties
-    return (
-        read_difficulties(paths.user_file(name, "pool.difficulties", outside=params.files_outside))
-        if name
-        else {}
-    )
+    name, kind = params.pool.difficulties, params.pool.test_set
+    if not name or kind not in ("hard", "mix"):
+        return {}
+    path = paths.user_file(name, "pool.difficulties", outside=params.files_outside)
+    if not path.is_file():
+        raise ArenaError(
+            f"no such file: {name}",
+            where="params.yaml, pool.difficulties",
+            hint="`arena difficulty` lets a judge rate them and writes it; or remove the key",
+        )
+    return read_difficulties(path)
 
 
 def _placed(filters: Filters, paths: Paths) -> Filters:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
-from arena_learning.core import ArenaError, SplitAnswer, split_text
+from arena_learning.core import ArenaError, SplitAnswer, missing_file, split_text
 from arena_learning.schema import Instruction, Row, numbered_rows
 
 
@@ -37,7 +37,7 @@ def read_recorded(path: Path) -> dict[str, RecordedAnswer]:
         ArenaError: the file is missing, a line is malformed or an id is answered twice; with file and line.
     """
     if not path.is_file():
-        raise ArenaError("no such file of recorded answers", where=str(path))
+        raise missing_file(path, "no such file of recorded answers", "(params.yaml names it)")
     answers: dict[str, RecordedAnswer] = {}
     for number, row in numbered_rows(path, RecordedAnswer):
         if row.id in answers:

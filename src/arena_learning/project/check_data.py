@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from arena_learning.core import ArenaError, Paths, canonical
 from arena_learning.params import SPLITS, Params
-from arena_learning.pool import HELD_OUT, read_pool
+from arena_learning.pool import HELD_OUT, pool_files, read_answers, read_pool
 from arena_learning.schema import Instruction, read_rows
 
 _SHOWN = 5
+_LARGE = 64 * 2**20  # bytes of a pool; more take seconds to read
 
 
-def check_enough(params: Params, paths: Paths, more: int = 0) -> None:
-    """Check that the pool has enough instructions, before any filter.
+def check_enough(params: Params, paths: Paths, more: int = 0) -> list[Instruction]:
+    """Check that the pool has enough instructions, before any filter; return them.
 
     Args:
         params: the current parameters.
@@ -25,7 +27,8 @@ def check_enough(params: Params, paths: Paths, more: int = 0) -> None:
     """
     pool = params.pool
     place = paths.user_file(pool.instructions, "pool.instructions", outside=params.files_outside)
-    there = len(read_pool(place, strict=pool.strict))
+    instructions = read_pool(place, strict=pool.strict)
+    there = len(instructions)
     wanted = pool.test + pool.validation + sum(pool.splits.values()) + more
     if there < wanted:
         raise ArenaError(
@@ -33,6 +36,44 @@ def check_enough(params: Params, paths: Paths, more: int = 0) -> None:
             where="params.yaml, pool",
             hint="add instructions to the pool, or make the splits smaller",
         )
+    return instructions
+
+
+def is_large(params: Params, paths: Paths) -> bool:
+    """Whether the pool is too large to be read again for a check alone."""
+    files = pool_files(paths.root / params.pool.instructions)
+    return sum(file.stat().st_size for file in files) > _LARGE
+
+
+def check_scorable(params: Params, paths: Paths, instructions: Sequence[Instruction] | None = None) -> None:
+    """Check that some instruction has what the judges in use score by.
+
+    Args:
+        params: the current parameters.
+        paths: the project.
+        instructions: the pool; read here if None.
+
+    Raises:
+        ArenaError: no instruction has a rubric, and a judge of kind rubric is in use; or the same with references. Or
+            the pool is malformed.
+    """
+    pool, outside = params.pool, params.files_outside
+    if instructions is None:
+        place = paths.user_file(pool.instructions, "pool.instructions", outside=outside)
+        instructions = read_pool(place, strict=pool.strict)
+    has = {"rubric": any(i.rubric for i in instructions), "reference": any(i.reference for i in instructions)}
+    if pool.references and not has["reference"]:
+        answers = read_answers(paths.user_file(pool.references, "pool.references", outside=outside))
+        has["reference"] = any(i.id in answers for i in instructions)
+    for name, place_of in params.judges_in_use().items():
+        kind = params.judges[name].kind
+        if not has.get(kind, True):
+            row = "a list `rubric`" if kind == "rubric" else "a text `reference`"
+            raise ArenaError(
+                f"no instruction of {pool.instructions} has a {kind}, and judge '{name}' ({place_of}) scores by it",
+                where=f"params.yaml, judges.{name}.kind: {kind}",
+                hint=f"give the instructions {row}, or name another judge in {place_of}: one of kind llm needs neither",
+            )
 
 
 def check_disjoint(paths: Paths) -> int:

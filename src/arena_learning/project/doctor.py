@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import platform
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
 
-from arena_learning.core import ArenaError, Paths, check_location, read_yaml
+from arena_learning.core import ArenaError, Paths, check_location
 from arena_learning.params import JudgeParams, Opponent, Params, check_rounds, load_params
+from arena_learning.project.doctor_inputs import check_answers, check_endpoints
+from arena_learning.project.dvc_health import find_torn, how_to_init
+from arena_learning.project.finding import DoctorFinding
 from arena_learning.project.shipped import is_outdated, shipped
-
-Level = Literal["ok", "warn", "fail"]
 
 _NEEDED = ("torch", "transformers", "trl", "mlflow", "dvc", "optuna", "datasets", "peft")
 # The packages that an engine needs, any one of them; vLLM's CPU build has its own package name.
@@ -27,14 +26,6 @@ _ENGINES = {
     "openai": ("openai",),
 }
 _FREE_GB, _MEMORY_GB = 8.0, 9.0
-
-
-class DoctorFinding(NamedTuple):
-    """One line of `arena doctor`: its severity, the finding, and how to fix it."""
-
-    level: Level
-    what: str
-    hint: str = ""
 
 
 def examine(paths: Paths) -> list[DoctorFinding]:
@@ -90,7 +81,8 @@ def _programs() -> Iterator[DoctorFinding]:
         yield DoctorFinding(
             "warn",
             "`arena` is not on PATH: a stage of `dvc repro` would end with 'arena: command not found'",
-            f"run `source {beside / 'activate'}` or `PATH={beside}:$PATH dvc repro`; `make repro` needs neither",
+            f"run `source {beside / 'activate'}` or `PATH={beside}:$PATH dvc repro`; "
+            "`arena repro` and `make repro` need neither",
         )
 
 
@@ -121,6 +113,14 @@ def _needs_of(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
             yield DoctorFinding(
                 "fail", f"{place}.replicas is {replicas}: Ray is not installed", "pip install ray"
             )
+    launches = {"train": params.train.launch}
+    launches |= {f"train.{m}": params.train.launch_of(m) for m in {r.method for r in params.rounds.values()}}
+    if not _version("ray"):
+        for place, launch in launches.items():
+            if launch.kind == "ray":
+                yield DoctorFinding(
+                    "fail", f"{place}.launch.kind is ray: Ray is not installed", "pip install ray"
+                )
     embedding = [f"judges.{n}" for n, j in params.judges.items() if j.kind in ("rubric", "reference")]
     filters = params.pool.filters
     embedding += ["pool.filters.contamination"] if filters.contamination or filters.nearest else []
@@ -146,10 +146,12 @@ def _needs_of(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
     for place, variable in keyed.items():
         if variable and variable not in os.environ:
             yield DoctorFinding("fail", f"{place}: the variable {variable} is not set", "export it")
+    yield from check_endpoints(params)
+    yield from check_answers(params, paths)
     yield from _precision(params)
     yield from _chat_formats(params, paths)
     if not (paths.root / ".dvc").is_dir():
-        yield DoctorFinding("fail", "not a DVC repository", "run `dvc init` in a git repository")
+        yield DoctorFinding("fail", "not a DVC repository", f"run {how_to_init(paths)}")
     if is_outdated(paths):
         yield DoctorFinding(
             "warn",
@@ -217,29 +219,6 @@ def _chat_formats(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
             yield DoctorFinding("ok", "; ".join([f"{place}: its chat template can be served", *said]))
         except ArenaError as error:
             yield DoctorFinding("fail", f"{place}: {error.what}", error.hint)
-
-
-def find_torn(paths: Paths) -> Iterator[DoctorFinding]:
-    """Find files that a killed DVC left half written: later runs of DVC fail on them."""
-    lock = paths.root / ".dvc" / "tmp" / "rwlock"
-    try:
-        json.loads(lock.read_text(encoding="utf-8") if lock.is_file() else "{}")
-    except ValueError:
-        yield DoctorFinding("fail", "DVC was killed while it wrote .dvc/tmp/rwlock", "rm .dvc/tmp/rwlock")
-    if paths.lockfile.is_file() and not _is_lockfile(paths.lockfile):
-        # DVC's run cache also holds finished stages: `dvc repro` restores them from it and writes the file again.
-        yield DoctorFinding("fail", "DVC was killed while it wrote dvc.lock", "rm dvc.lock")
-
-
-def _is_lockfile(path: Path) -> bool:
-    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-    from voluptuous import Invalid
-
-    try:
-        COMPILED_LOCKFILE_SCHEMA(read_yaml(path))
-    except (ArenaError, Invalid):
-        return False
-    return True
 
 
 def _version(package: str) -> str:

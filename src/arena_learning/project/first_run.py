@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,13 +10,13 @@ from typing import Any, NamedTuple
 from ruamel.yaml.comments import CommentedMap
 
 from arena_learning.core import ArenaError, Paths
-from arena_learning.params import BASE, NONE
+from arena_learning.params import BASE, NONE, Endpoint
+from arena_learning.project.endpoints import only_model
 from arena_learning.project.own_pool import StarterPool
 
 JUDGE = "llm"
 # Of one's own pool, the share that the filters of stage `prepare` may drop before the splits no longer fit.
 _SLACK = 0.2
-_TIMEOUT = 10.0
 _ENDPOINT = re.compile(r"(?:(.+)@)?(https?://\S+)")
 _NEEDS = {"rubric": "rubrics", "reference": "references"}
 
@@ -126,31 +123,9 @@ def _judge(wanted: FirstRun) -> dict[str, Any]:
 def _endpoint(served: re.Match[str], api_key_env: str, option: str) -> dict[str, Any]:
     model, url = served.groups()
     url = url.rstrip("/")
-    model = model or _only_model(url, api_key_env, option)
+    model = model or only_model(Endpoint(base_url=url, api_key_env=api_key_env), option)
     key = {"api_key_env": api_key_env} if api_key_env else {}
     return {"engine": "openai", "model": model, "base_url": url, **key}
-
-
-def _only_model(url: str, api_key_env: str, option: str) -> str:
-    """Return the one model that an endpoint serves.
-
-    Raises:
-        ArenaError: it does not answer, or it serves several.
-    """
-    request = urllib.request.Request(f"{url}/models")
-    if key := os.environ.get(api_key_env, ""):
-        request.add_header("Authorization", f"Bearer {key}")
-    hint = f"write the model before the address: {option} MODEL@{url}"
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as reply:
-            names = [str(one["id"]) for one in json.load(reply)["data"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArenaError(f"{url}/models does not list its models: {error}", where=option, hint=hint) from None
-    if len(names) != 1:
-        raise ArenaError(
-            f"{url} serves {len(names)} models: {', '.join(names[:10])}", where=option, hint=hint
-        )
-    return names[0]
 
 
 def _drop_judges(tree: Any, pool: StarterPool) -> list[str]:

@@ -37,7 +37,7 @@ def write_inputs(params: Params, paths: Paths) -> dict[str, Any]:
     names = dict.fromkeys((pool.instructions, pool.references, pool.difficulties, *pool.benchmarks))
     found = {"pool": {name: digests.tree(paths.root / name) for name in names if name}}
     judged = params.evaluate.human_verdicts
-    found["human"] = {judged: digests.file(paths.root / judged)} if judged else {}
+    found["human"] = {judged: digests.tree(paths.root / judged)} if judged else {}
     found["weights"] = _weights(params, digests, paths)
     found |= {f"opponents/{name}": _contestant(one, digests, paths) for name, one in params.opponents.items()}
     found |= {f"judges/{name}": _judge(name, params, digests, paths) for name in params.judges}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,35 +50,56 @@ class StarterPool(NamedTuple):
 
 
 @contextmanager
-def starter_pool(file: Path | None) -> Iterator[StarterPool]:
+def starter_pool(file: Path | None, answers: Mapping[str, Path] | None = None) -> Iterator[StarterPool]:
     """Yield the user's pool, or the shipped one without a ``file``; imported files last as long as the block.
 
     Args:
         file: a pool (JSON Lines of `Instruction`), or any table that `arena import` reads.
+        answers: files of recorded answers to the pool, by contestant.
 
     Raises:
         ArenaError: the file cannot be read, or it brings no instructions.
     """
     if file is None:
-        answers = {path.stem: path for path in sorted(shipped("data/opponents").glob("*.jsonl"))}
-        yield _facts(shipped("data/pool.jsonl"), answers, own=False)
+        yield _facts(shipped("data/pool.jsonl"), answers_in(shipped("data/opponents")), own=False)
         return
     if _is_pool(file):
-        yield _facts(file, {}, own=True)
+        yield _facts(file, dict(answers or {}), own=True)
         return
     with TemporaryDirectory() as folder:
         out = Path(folder)
-        import_files("parquet" if file.suffix == ".parquet" else "jsonl", [file], out)
+        _import(file, out)
         if not (out / "instructions.jsonl").is_file():
             raise ArenaError(
                 "the file has no instructions",
                 where=str(file),
                 hint="give a file with a column such as instruction, prompt or conversation",
             )
-        answers = {
-            suggested(path.stem) or "answers": path for path in sorted((out / "answers").glob("*.jsonl"))
-        }
-        yield _facts(out / "instructions.jsonl", answers, own=True)
+        brought = {suggested(name) or "answers": path for name, path in answers_in(out / "answers").items()}
+        yield _facts(out / "instructions.jsonl", brought, own=True)
+
+
+def answers_in(folder: Path) -> dict[str, Path]:
+    """Return the files of recorded answers in a folder, by contestant."""
+    return {path.stem: path for path in sorted(folder.glob("*.jsonl"))}
+
+
+def _import(file: Path, out: Path) -> None:
+    """Import a table; where it has no column that is read, say how one is named."""
+    kind = "parquet" if file.suffix == ".parquet" else "jsonl"
+    try:
+        import_files(kind, [file], out)
+    except ArenaError as error:
+        _, found, column = error.hint.rpartition("--column ")
+        if error.where or not found:
+            raise
+        name = shlex.quote(str(file))
+        command = f"arena import {kind} {name} --out imported --column {column}"
+        raise ArenaError(
+            f"the file has no instructions: {error.what}",
+            where=str(file),
+            hint=f"run `{command}`, with the column that holds them, and give `--pool imported/instructions.jsonl`",
+        ) from None
 
 
 def _facts(file: Path, answers: dict[str, Path], *, own: bool) -> StarterPool:

@@ -129,8 +129,8 @@ def _overlap(one: str, other: str) -> bool:
 def profile_seconds(params: Params, paths: Paths) -> tuple[Mapping[str, float], str]:
     """Return the seconds of stages from the table beside the profiles, and where they were measured.
 
-    They hold only for a params.yaml that equals a profile, but for `serving`, which is chosen for the machine. Both are
-    empty if there is no such profile or no table.
+    They hold only for a params.yaml that equals a profile, but for `serving`, which is chosen for the machine, prices
+    and budget. Both are empty if there is no such profile or no table.
     """
     folder = profiles_folder(paths)
     file = folder / "seconds.json"
@@ -140,7 +140,8 @@ def profile_seconds(params: Params, paths: Paths) -> tuple[Mapping[str, float], 
             profile = load_params(folder / f"{name}.yaml")
         except ArenaError:  # a profile that somebody is editing: no figures
             continue
-        if params.model_copy(update={"serving": profile.serving}) == profile:
+        other = {key: getattr(profile, key) for key in ("serving", "prices", "budget")}
+        if params.model_copy(update=other) == profile:
             return table[name]["stages"], f"profile {name} on {table[name]['measured']}"
     return {}, ""
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 from arena_learning.core import ArenaError, Paths, check_location, read_yaml, write_text
 from arena_learning.project.first_run import FirstRun, adapt, recorded_files
-from arena_learning.project.own_pool import copy_answers, starter_pool
+from arena_learning.project.own_pool import answers_in, copy_answers, starter_pool
 from arena_learning.project.profile import ServingChoice, load_profile, write_tree
 from arena_learning.project.shipped import holds_sources, pipeline_text, profiles_folder, shipped
 
@@ -49,13 +51,15 @@ def start_project(
     if shutil.which("git") is None:
         raise ArenaError("git is not installed", hint="install git: DVC keeps a project's history in it")
     tree, serving = load_profile(profile, profiles_folder(paths), serving)
-    with starter_pool(wanted.pool) as pool:
-        if pool.own and (paths.root / "data" / "pool.jsonl").exists():
-            raise ArenaError(
-                "the project has a pool already",
-                where=str(paths.root / "data" / "pool.jsonl"),
-                hint="move it away",
-            )
+    there = paths.root / "data" / "pool.jsonl"
+    if wanted.pool is not None and there.exists():
+        name = shlex.quote(str(there))
+        raise ArenaError(
+            "the project has a pool already", where=str(there), hint=f"move it away: `mv {name} {name}.old`"
+        )
+    # A pool of one's own that an earlier call has brought is kept, with its answers, and the sizes are fitted to it.
+    kept = there if _is_own(there, paths) else None
+    with starter_pool(wanted.pool or kept, answers_in(paths.root / "data" / "opponents")) as pool:
         changed = adapt(tree, wanted, pool, paths)
         write_tree(tree, paths.params, f"profile {profile}")
         written = [paths.params.name, *pool.copy_to(paths.root)]
@@ -63,6 +67,13 @@ def start_project(
         copy_answers(file, paths.root / "data" / "opponents" / f"{name}.jsonl")
         written.append(f"data/opponents/{name}.jsonl")
     return Started(serving, [*written, *_write_frame(paths), *_start_history(paths)], changed)
+
+
+def _is_own(pool: Path, paths: Paths) -> bool:
+    """Whether a project's pool is one that an earlier call has brought."""
+    if holds_sources(paths) or not pool.exists():
+        return False
+    return pool.read_bytes() != shipped("data/pool.jsonl").read_bytes()
 
 
 def renew_pipeline(paths: Paths) -> bool:

@@ -14,6 +14,7 @@ from arena_learning.core import (
     Dialect,
     csv_dialect,
     encoding_of,
+    missing_file,
     numbered_lines,
     open_text,
     read_whole_text,
@@ -47,7 +48,7 @@ def read_battles(path: str | Path, *, skip_bad: bool = False) -> Battles:
     """
     path = Path(path)
     if not path.is_file():
-        raise ArenaError("no such file", where=str(path))
+        raise missing_file(path)
     suffixes = [suffix.lower() for suffix in path.suffixes]
     kind = suffixes[-2] if suffixes[-1:] == [".gz"] and len(suffixes) > 1 else (suffixes or [""])[-1]
     if kind == ".parquet":

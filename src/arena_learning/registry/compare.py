@@ -25,7 +25,7 @@ def compare_with_champion(candidate: str, params: Params, paths: Paths) -> Compa
         raise ArenaError(
             f"'{candidate}' is not on the leaderboard",
             where=str(paths.leaderboard),
-            hint="run `dvc repro`: it evaluates every round of params.yaml",
+            hint="run `arena repro`: it evaluates every round of params.yaml",
         )
     champion = champion_on_record(paths)
     against = champion.round if champion else BASE

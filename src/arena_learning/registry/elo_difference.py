@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from arena_learning.params import NONE, Params
 from arena_learning.rating import Difference, RatingParams, Stop, rate
 from arena_learning.registry.checks import Check
-from arena_learning.schema import Battle
+from arena_learning.schema import AnyBattle
 
 _WINNERS = {"a": "model_a", "b": "model_b", "tie": "tie"}
 
@@ -21,7 +21,7 @@ def fit_judge(params: Params) -> str:
 
 
 def elo_check(
-    candidate: str, against: str, judge: str, arena: Mapping[str, Sequence[Battle]], params: Params
+    candidate: str, against: str, judge: str, arena: Mapping[str, Sequence[AnyBattle]], params: Params
 ) -> Check:
     """Return the check that the lower end of the Elo difference is above 0.
 
@@ -40,7 +40,7 @@ def elo_check(
     rated = {name for battle in battles for name in (battle.a, battle.b)}
     missing = [name for name in (candidate, against) if name not in rated]
     if missing:
-        said = f"{judge} has rated no battle of {' and '.join(missing)} on the test set; run `dvc repro`"
+        said = f"{judge} has rated no battle of {' and '.join(missing)} on the test set; run `arena repro`"
         return Check("elo", False, said)
     found = rating_difference(battles, against, candidate, params)
     bounds = f"95 % interval {found.lower:+.1f} to {found.upper:+.1f}"
@@ -49,7 +49,7 @@ def elo_check(
     return Check("elo", found.lower > 0, f"{said}: {end}", found.lower, limit=0.0)
 
 
-def rating_difference(battles: Sequence[Battle], start: str, end: str, params: Params) -> Difference:
+def rating_difference(battles: Sequence[AnyBattle], start: str, end: str, params: Params) -> Difference:
     """Return the rating difference of ``end`` over ``start``, with the leaderboard's settings.
 
     reports/leaderboard.json has this difference for neighbouring rounds only; a test holds the two together.

@@ -14,7 +14,7 @@ from arena_learning.leaderboard import (
 )
 from arena_learning.params import Params
 from arena_learning.registry.checks import Check
-from arena_learning.schema import Battle
+from arena_learning.schema import AnyBattle
 
 Monitored = Mapping[str, float | None]
 
@@ -23,7 +23,7 @@ def limit_checks(
     candidate: str,
     against: str,
     answers: Document,
-    arena: Mapping[str, Sequence[Battle]],
+    arena: Mapping[str, Sequence[AnyBattle]],
     params: Params,
 ) -> list[Check]:
     """Return the checks of length, cut-off answers, repetition, refusals and the judges' agreement.

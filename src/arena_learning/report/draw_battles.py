@@ -21,7 +21,7 @@ from arena_learning.report.draw_style import (
     without_math,
 )
 from arena_learning.report.phrases import plural
-from arena_learning.report.views import BattleView
+from arena_learning.schema import BattleResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,9 +77,9 @@ def win_rates(judge: str, board: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def categories(judge: str, views: Sequence[BattleView], before: str, after: str) -> Figure:
+def categories(judge: str, results: Sequence[BattleResult], before: str, after: str) -> Figure:
     """Draw two contestants' mean scores by category, and the interval of the difference."""
-    changes = category_changes(views, before, after)
+    changes = category_changes(results, before, after)
     figure = new_figure(7.6, 1.9 + 0.42 * max(len(changes), 2))
     axes = figure.add_subplot()
     axes.grid(axis="x")
@@ -112,12 +112,12 @@ def categories(judge: str, views: Sequence[BattleView], before: str, after: str)
     return figure
 
 
-def category_changes(views: Sequence[BattleView], before: str, after: str) -> list[Change]:
+def category_changes(results: Sequence[BattleResult], before: str, after: str) -> list[Change]:
     """Return each category's change between two contestants, where both were scored on an instruction."""
     scores: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
-    for _, battle, _, _ in views:
+    for battle in results:
         if battle.score_a is not None and battle.score_b is not None:
             scores[battle.category][battle.instruction_id][battle.a].append(battle.score_a)
             scores[battle.category][battle.instruction_id][battle.b].append(battle.score_b)
@@ -133,7 +133,7 @@ def category_changes(views: Sequence[BattleView], before: str, after: str) -> li
     return changes
 
 
-def gaps(rounds: Mapping[str, Sequence[BattleView]], params: Params) -> Figure:
+def gaps(rounds: Mapping[str, Sequence[BattleResult]], params: Params) -> Figure:
     """Draw for each round by how much its target won or lost its battles."""
     columns = min(3, max(1, len(rounds)))
     lines = max(1, math.ceil(len(rounds) / columns))
@@ -142,8 +142,8 @@ def gaps(rounds: Mapping[str, Sequence[BattleView]], params: Params) -> Figure:
     grid = figure.subplots(lines, columns, sharex=True, squeeze=False)
     for axes in grid.flat[len(rounds) :]:
         axes.set_visible(False)
-    for axes, (name, views) in zip(grid.flat, rounds.items(), strict=False):
-        _margins(axes, name, views, params)
+    for axes, (name, results) in zip(grid.flat, rounds.items(), strict=False):
+        _margins(axes, name, results, params)
     for i, axes in enumerate(grid.flat[: len(rounds)]):
         if i + columns >= len(rounds):
             axes.set_xlabel("target's score less its opponent's")
@@ -168,7 +168,7 @@ def gaps(rounds: Mapping[str, Sequence[BattleView]], params: Params) -> Figure:
     return figure
 
 
-def _margins(axes: Axes, name: str, views: Sequence[BattleView], params: Params) -> None:
+def _margins(axes: Axes, name: str, results: Sequence[BattleResult], params: Params) -> None:
     from matplotlib.ticker import MaxNLocator
 
     this = params.rounds[name]
@@ -176,16 +176,16 @@ def _margins(axes: Axes, name: str, views: Sequence[BattleView], params: Params)
     axes.set_xticks([-9, -6, -3, 0, 3, 6, 9])
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.grid(axis="y")
-    if not views:
+    if not results:
         axes.set_yticks([])
         axes.text(0, 0.5, "no battles:\nlearns from recorded answers", ha="center", va="center", color=GREY)
         title(axes, short_name(name))
         return
     margins: dict[str, list[float]] = {outcome: [] for outcome in _COLOURS}
-    for view in views:
-        margin = view.margin(this.target)
+    for one in results:
+        margin = one.margin(this.target)
         if margin is not None:
-            margins[view.outcome(this.target)].append(margin)
+            margins[one.outcome(this.target)].append(margin)
     axes.hist(list(margins.values()), bins=_EDGES, stacked=True, color=list(_COLOURS.values()), rwidth=0.9)
     scored = max(1, sum(len(m) for m in margins.values()))
     shares = "   ".join(f"{outcome} {100 * len(m) / scored:.0f} %" for outcome, m in margins.items())
@@ -193,7 +193,7 @@ def _margins(axes: Axes, name: str, views: Sequence[BattleView], params: Params)
     lines = {"sft": (-this.threshold,), "rft": ()}.get(this.method, (-this.threshold, this.threshold))
     for line in lines:
         axes.axvline(line, color=INK, linewidth=1.1, linestyle=(0, (4, 3)))
-    count = len({view.instruction.id for view in views})
+    count = len({one.instruction_id for one in results})
     title(
         axes,
         short_name(name),

@@ -11,7 +11,8 @@ from arena_learning.core import Paths, read_json
 from arena_learning.leaderboard import judge_names
 from arena_learning.params import Params
 from arena_learning.report.tables import ordered_boards
-from arena_learning.report.views import ARENA, BattleView, read_battle_log, target_of
+from arena_learning.report.views import ARENA, read_battle_log, target_of
+from arena_learning.schema import BattleResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,9 +96,9 @@ def _draw(params: Params, paths: Paths, leaderboard: Mapping[str, Any]) -> dict[
     from arena_learning.report import draw_battles, draw_elo
 
     judge = leaderboard["judge"]
-    arena = read_battle_log(ARENA, params, paths).views
+    arena = read_battle_log(ARENA, params, paths).results
     names = judge_names(paths)
-    own = [d for d in arena if names[d.battle.judge] == judge]
+    own = [d for d in arena if names[d.judge] == judge]
     index = {name: params.rounds[name].index for name in params.ordered_rounds}
     drawn = {
         _elo_name(name, leaderboard): draw_elo.elo_over_rounds(name, board, index)
@@ -106,17 +107,15 @@ def _draw(params: Params, paths: Paths, leaderboard: Mapping[str, Any]) -> dict[
     drawn["win_rates.png"] = draw_battles.win_rates(judge, leaderboard["boards"][judge])
     drawn["categories.png"] = draw_battles.categories(judge, own, *params.compared)
     drawn["gaps.png"] = draw_battles.gaps(
-        {name: _target_views(name, params, paths) for name in params.ordered_rounds}, params
+        {name: _target_results(name, params, paths) for name in params.ordered_rounds}, params
     )
     return drawn
 
 
-def _target_views(name: str, params: Params, paths: Paths) -> list[BattleView]:
-    """Return the battle views of a round's target; none for a round without a target."""
+def _target_results(name: str, params: Params, paths: Paths) -> list[BattleResult]:
+    """Return the results of a round's target; none for a round without a target."""
     target = target_of(name, params)
-    if target is None:
-        return []
-    return [d for d in read_battle_log(name, params, paths).views if target in (d.battle.a, d.battle.b)]
+    return read_battle_log(name, params, paths).of(target) if target else []
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -28,10 +28,10 @@ from arena_learning.report.views import (
     BattleView,
     extremes,
     read_battle_log,
-    sample_views,
+    sample_results,
     target_of,
 )
-from arena_learning.schema import Instruction
+from arena_learning.schema import BattleResult, Instruction
 
 # Number of battles of each round or test set on the page: the widest losses and wins, and a seeded sample of the rest.
 EXTREMES, SAMPLE = 6, 18
@@ -156,31 +156,38 @@ def battle_cards(params: Params, paths: Paths, judge: str) -> list[BattleCard]:
     for name in params.ordered_rounds:
         target = target_of(name, params)
         if target is not None and paths.battles(name).is_file():
-            views += _choose(read_battle_log(name, params, paths), target, params.seed, "")
+            place = read_battle_log(name, params, paths)
+            views += _choose(place, place.of(target), target, params.seed, "")
     arena = read_battle_log(ARENA, params, paths)
     names = judge_names(paths)
     first, last = params.compared
     ends = {first, last}
-    own = [d for d in arena.views if {d.battle.a, d.battle.b} == ends and names[d.battle.judge] == judge]
-    return views + _choose(arena._replace(views=own), last, params.seed, judge)
+    own = [d for d in arena.results if {d.a, d.b} == ends and names[d.judge] == judge]
+    return views + _choose(arena, own, last, params.seed, judge)
 
 
-def _choose(place: BattleLog, contestant: str, seed: int, judge: str) -> list[BattleCard]:
-    own = [d for d in place.views if contestant in (d.battle.a, d.battle.b)]
+def _choose(
+    place: BattleLog, own: Sequence[BattleResult], contestant: str, seed: int, judge: str
+) -> list[BattleCard]:
+    """Return the widest losses and wins among a contestant's ``own`` results, and a sample of the rest."""
     lost, won = (extremes(own, contestant, outcome, EXTREMES) for outcome in ("lost", "won"))
-    taken = {id(d.battle) for d in (*lost, *won)}
-    rest = sample_views([d for d in own if id(d.battle) not in taken], SAMPLE, seed)
-    kinds = (("widest loss", lost), ("widest win", won), ("sample", rest))
-    return [_battle(place.name, kind, view, contestant, judge) for kind, views in kinds for view in views]
+    taken = {*lost, *won}
+    rest = sample_results([d for d in own if d not in taken], SAMPLE, seed)
+    kinds = ["widest loss"] * len(lost) + ["widest win"] * len(won) + ["sample"] * len(rest)
+    views = place.views([*lost, *won, *rest])
+    return [
+        _battle(place.name, kind, view, contestant, judge) for kind, view in zip(kinds, views, strict=True)
+    ]
 
 
 def _battle(place: str, kind: str, view: BattleView, of: str, judge: str) -> BattleCard:
-    battle, other, margin = view.battle, view.other(of), view.margin(of)
+    battle, result = view.battle, view.result
+    other, margin = result.other(of), result.margin(of)
     scores = {battle.a: score(battle.score_a), battle.b: score(battle.score_b)}
     return BattleCard(
         place="test set" if place == ARENA else place,
         kind=kind,
-        outcome=view.outcome(of),
+        outcome=result.outcome(of),
         margin="" if margin is None else f"{margin:+g}",
         instruction=view.instruction,
         of=of,

@@ -18,6 +18,7 @@ from arena_learning.report.phrases import (
 
 STYLE = "With style held equal"
 CALIBRATED = "On the scale of human verdicts"
+BY_PART = "By test set, side by side"
 _LEFT = ("contestant",)
 
 
@@ -41,11 +42,32 @@ def other_rules(board: Mapping[str, Any]) -> list[OtherRule]:
     """Return a judge's ratings by other rules, those that its leaderboard has."""
     plain = {r["model"]: r["rating"] for r in board["ratings"]}
     found = []
+    if parts := board.get("by_part"):
+        found.append(_by_part(parts, board))
     if style := board.get("style"):
         found.append(_style(style, plain))
     if calibrated := board.get("calibrated"):
         found.append(_calibrated(calibrated, plain))
     return found
+
+
+def _by_part(parts: Mapping[str, Any], board: Mapping[str, Any]) -> OtherRule:
+    """Return the ratings on each part of the test set in columns, the whole last: the paper's Table 4."""
+    boards = {**parts, "mix": board}
+    by_model = {name: {r["model"]: r for r in one["ratings"]} for name, one in boards.items()}
+    head = ("contestant", *(column for name in boards for column in (name, "95 % interval")))
+    rows = []
+    for rating in board["ratings"]:
+        own = [by_model[name].get(rating["model"]) for name in boards]
+        cells = ((f"{r['rating']:.0f}", interval_text(r)) if r else ("", "") for r in own)
+        rows.append((rating["model"], *(cell for pair in cells for cell in pair)))
+    sizes = ", ".join(f"{name} {one['instructions']}" for name, one in boards.items())
+    gains = [f"{name}: {gain_sentence(one['gain'])}" for name, one in boards.items() if one["gain"]]
+    meaning = (
+        "The same battles rated on each part of the test set alone: on instructions from all clusters, and on the most "
+        "difficult ones. The parts are smaller than the whole, so their intervals are wider."
+    )
+    return OtherRule(BY_PART, meaning, Table(head, rows, _LEFT), [f"instructions: {sizes}", *gains])
 
 
 def _style(style: Mapping[str, Any], plain: Mapping[str, float]) -> OtherRule:

@@ -44,7 +44,7 @@ def pool_view(paths: Paths) -> dict[str, Any]:
         "used": sum(card["splits"].values()),
         "unused": card["unused"],
         "splits": {name: size for name, size in card["splits"].items() if size},
-        "test_set": card.get("test_set", {}),
+        "test_set": _test_set(card),
         "sources": _counts(card.get("sources", {})),
         "malformed": card.get("malformed", 0),
         "first_malformed": card.get("first_malformed", []),
@@ -59,6 +59,31 @@ def pool_view(paths: Paths) -> dict[str, Any]:
             }
             for reason in (*known, *others)
         ],
+    }
+
+
+def _test_set(card: dict[str, Any]) -> dict[str, Any]:
+    """Return what is known of the test set: how it was chosen, its categories and its clusters."""
+    found: dict[str, Any] = card.get("test_set", {})
+    if not found:
+        return {}
+    size = card["splits"]["test"]
+    several = card.get("multi_turn", {}).get("test", 0)
+    candidates, unrated = found.get("candidates", 0), found.get("unrated", 0)
+    stands_in = "their own word or their length stood in for a difficulty"
+    return {
+        "kind": found["kind"],
+        "fingerprint": found["fingerprint"],
+        "several": percent(several / size) if size else "",
+        "categories": _counts(card.get("categories", {}).get("test", {})),
+        "parts": {name: len(ids) for name, ids in found.get("parts", {}).items()},
+        "rated": ""
+        if not candidates
+        else f"Of {candidates} candidates for hard ones none was rated: {stands_in}."
+        if unrated == candidates
+        else f"Of {candidates} candidates for hard ones {candidates - unrated} were rated by a judge.",
+        "clusters": found.get("clusters", 0),
+        "largest": [{**row, "words": ", ".join(row["words"])} for row in found.get("largest", [])],
     }
 
 

@@ -20,7 +20,15 @@ from arena_learning.report.views import (
     read_battle_log,
     target_of,
 )
-from arena_learning.schema import Instruction, PreferenceRow, Response, SftRow, by_id, read_rows
+from arena_learning.schema import (
+    BattleResult,
+    Instruction,
+    PreferenceRow,
+    Response,
+    SftRow,
+    by_id,
+    read_rows,
+)
 
 
 def show_battle(
@@ -40,13 +48,13 @@ def show_battle(
     """
     found = read_battle_log(place, params, paths)
     instruction = _instruction(found, instruction_id)
-    views = _of_pair(found, instruction_id, pair)
-    shown = sorted({name for d in views for name in (d.battle.a, d.battle.b)})
+    views = found.views(_of_pair(found, instruction_id, pair))
+    answers = {name: answer for view in views for name, answer in view.answers.items()}
     names = judge_names(paths) if place == ARENA else {}
     return {
         "place": place,
         "instruction": instruction.model_dump(mode="json"),
-        "answers": {name: _answer(found.responses[instruction_id, name]) for name in shown},
+        "answers": {name: _answer(answers[name]) for name in sorted(answers)},
         "battles": [
             {
                 **d.battle.model_dump(
@@ -60,23 +68,23 @@ def show_battle(
     }
 
 
-def _of_pair(place: BattleLog, instruction_id: str, pair: Sequence[str]) -> list[BattleView]:
-    """Return an instruction's battle views; only those between ``pair`` if it is given."""
-    views = [d for d in place.views if d.instruction.id == instruction_id]
-    met = sorted({name for d in views for name in (d.battle.a, d.battle.b)})
+def _of_pair(place: BattleLog, instruction_id: str, pair: Sequence[str]) -> list[BattleResult]:
+    """Return an instruction's results; only those between ``pair`` if it is given."""
+    results = [d for d in place.results if d.instruction_id == instruction_id]
+    met = sorted({name for d in results for name in (d.a, d.b)})
     for name in pair:
         if name not in met:
             raise ArenaError(
                 f"'{name}' has no battle on '{instruction_id}' in '{place.name}'", hint=suggest(name, met)
             )
     if pair:
-        views = [d for d in views if {d.battle.a, d.battle.b} == set(pair)]
-        if not views:
+        results = [d for d in results if {d.a, d.b} == set(pair)]
+        if not results:
             raise ArenaError(
                 f"{' and '.join(pair)} have no battle on '{instruction_id}' in '{place.name}'",
                 hint="name no contestants to see all battles on it",
             )
-    return views
+    return results
 
 
 def show_round(name: str, params: Params, paths: Paths) -> dict[str, Any]:
@@ -89,15 +97,13 @@ def show_round(name: str, params: Params, paths: Paths) -> dict[str, Any]:
     target = target_of(name, params)
     learnt = _learnt(name, params, paths)
     place = read_battle_log(name, params, paths)
-    own = [d for d in place.views if target in (d.battle.a, d.battle.b)]
+    own = place.of(target)
     return {
         "round": name,
         **params.rounds[name].model_dump(mode="json"),
         "card": read_json(paths.card(name)),
-        "record": win_counts([d.battle for d in own], target) if target else {},
-        "categories": [_category(c, views, target, learnt) for c, views in _worst_first(own, target)]
-        if target
-        else [],
+        "record": win_counts(own, target) if target else {},
+        "categories": _categories(place, own, target, learnt) if target else [],
     }
 
 
@@ -122,7 +128,7 @@ def show_contestant(name: str, params: Params, paths: Paths) -> dict[str, Any]:
             }
     if not boards:
         raise ArenaError(
-            f"'{name}' is not on the leaderboard", where=str(paths.leaderboard), hint="run `dvc repro`"
+            f"'{name}' is not on the leaderboard", where=str(paths.leaderboard), hint="run `arena repro`"
         )
     return {
         "contestant": name,
@@ -147,14 +153,14 @@ def show_answers(name: str, instruction_id: str, params: Params, paths: Paths) -
     _check_contestant(name, params)
     place = read_battle_log(ARENA, params, paths)
     instruction = _instruction(place, instruction_id, _elsewhere(instruction_id, params, paths))
-    views = [d for d in place.views if d.instruction.id == instruction_id]
-    names = judge_names(paths)
+    own = [d for d in place.results if d.instruction_id == instruction_id]
+    said, names = place.answers({instruction_id}), judge_names(paths)
     steps = []
     for contestant in _chain(name, params):
-        response = place.responses.get((instruction_id, contestant))
+        response = said.get((instruction_id, contestant))
         if response is not None:
             steps.append(
-                {"contestant": contestant, **_answer(response), "judges": _marks(views, contestant, names)}
+                {"contestant": contestant, **_answer(response), "judges": _marks(own, contestant, names)}
             )
     return {"contestant": name, "instruction": instruction.model_dump(mode="json"), "answers": steps}
 
@@ -168,16 +174,14 @@ def _chain(name: str, params: Params) -> list[str]:
     return ["base", *rounds, name]
 
 
-def _marks(views: Sequence[BattleView], contestant: str, names: dict[str, str]) -> dict[str, dict[str, Any]]:
+def _marks(
+    results: Sequence[BattleResult], contestant: str, names: dict[str, str]
+) -> dict[str, dict[str, Any]]:
     """Return by judge the contestant's mean score over its battles, and its battle against the base."""
     marks: dict[str, dict[str, Any]] = {}
     for label, judge in names.items():
-        own = [d for d in views if d.battle.judge == label and contestant in (d.battle.a, d.battle.b)]
-        scores = [
-            value
-            for d in own
-            if (value := d.battle.score_a if d.battle.a == contestant else d.battle.score_b) is not None
-        ]
+        own = [d for d in results if d.judge == label and contestant in (d.a, d.b)]
+        scores = [value for d in own if (value := d.score_a if d.a == contestant else d.score_b) is not None]
         base = next((d for d in own if d.other(contestant) == "base"), None)
         marks[judge] = {
             "mean_score": fmean(scores) if scores else None,
@@ -186,38 +190,40 @@ def _marks(views: Sequence[BattleView], contestant: str, names: dict[str, str]) 
     return marks
 
 
-def _worst_first(views: Sequence[BattleView], target: str | None) -> list[tuple[str, list[BattleView]]]:
-    """Return the battle views by category, the category with the lowest mean margin first."""
-    groups: dict[str, list[BattleView]] = defaultdict(list)
-    for view in views:
-        groups[view.battle.category].append(view)
-    return sorted(groups.items(), key=lambda item: (_mean_margin(item[1], target) or 0.0, item[0]))
+def _categories(
+    place: BattleLog, own: Sequence[BattleResult], target: str, learnt: dict[str, str]
+) -> list[dict[str, Any]]:
+    """Return the target's results by category, the category with the lowest mean margin first."""
+    groups: dict[str, list[BattleResult]] = defaultdict(list)
+    for one in own:
+        groups[one.category].append(one)
+    worst = {c: extremes(results, target, "lost", 1) for c, results in groups.items()}
+    read = iter(place.views(one for found in worst.values() for one in found))
+    losses = {c: _loss(next(read), target, learnt) for c, found in worst.items() if found}
+    ordered = sorted(groups.items(), key=lambda item: (_mean_margin(item[1], target) or 0.0, item[0]))
+    return [{**_category(c, results, target, learnt), "worst_loss": losses.get(c)} for c, results in ordered]
 
 
-def _mean_margin(views: Sequence[BattleView], target: str | None) -> float | None:
-    margins = [m for d in views if target is not None and (m := d.margin(target)) is not None]
+def _mean_margin(results: Sequence[BattleResult], target: str) -> float | None:
+    margins = [m for d in results if (m := d.margin(target)) is not None]
     return fmean(margins) if margins else None
 
 
 def _category(
-    category: str, views: Sequence[BattleView], target: str | None, learnt: dict[str, str]
+    category: str, results: Sequence[BattleResult], target: str, learnt: dict[str, str]
 ) -> dict[str, Any]:
-    assert target is not None
-    outcomes = Counter(d.outcome(target) for d in views)
-    instructions = {d.instruction.id for d in views}
-    worst = next(iter(extremes(views, target, "lost", 1)), None)
+    outcomes = Counter(d.outcome(target) for d in results)
     return {
         "category": category,
-        "battles": len(views),
+        "battles": len(results),
         **{key: outcomes[key] for key in ("won", "tie", "lost", "unscored")},
-        "mean_margin": _mean_margin(views, target),
-        "rows": sum(instruction in learnt for instruction in instructions),
-        "worst_loss": None if worst is None else _loss(worst, target, learnt),
+        "mean_margin": _mean_margin(results, target),
+        "rows": sum(instruction in learnt for instruction in {d.instruction_id for d in results}),
     }
 
 
 def _loss(view: BattleView, target: str, learnt: dict[str, str]) -> dict[str, Any]:
-    winner = view.other(target)
+    winner = view.result.other(target)
     scores = {view.battle.a: view.battle.score_a, view.battle.b: view.battle.score_b}
     return {
         "instruction": view.instruction.model_dump(mode="json", include={"id", "turns"}),
@@ -255,11 +261,12 @@ def _answer(response: Response) -> dict[str, Any]:
 
 
 def _instruction(place: BattleLog, instruction_id: str, hint: str = "") -> Instruction:
-    if instruction_id not in place.instructions:
+    found = place.instruction(instruction_id)
+    if found is None:
         where = "the test set" if place.name == ARENA else f"the split of '{place.name}'"
-        hint = hint or _few(instruction_id, list(place.instructions))
+        hint = hint or _few(instruction_id, place.ids())
         raise ArenaError(f"no instruction '{instruction_id}' in {where}", hint=hint)
-    return place.instructions[instruction_id]
+    return found
 
 
 def _few(word: str, known: Sequence[str]) -> str:

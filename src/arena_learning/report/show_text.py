@@ -41,6 +41,9 @@ def round_text(view: View, page: Page) -> str:
         f"{plural(card['instructions'], 'instruction')} in, {plural(card['rows_new'], 'row')} out"
         + (f", {card['rows']} with those of earlier rounds" if card["rows_accumulated"] else "")
     )
+    if how := card.get("selection"):
+        wanted = f"{how['wanted'] or 'any number of'} rows wanted, seed {how['seed']}"
+        page.line(f"chosen by strategy {how['strategy']}, {wanted}; answers: {how['answers']}")
     for title, counts in (
         ("left out", card["left_out"]),
         ("answers chosen from", card["chosen_from"]),

@@ -1,6 +1,16 @@
 from .decisions import Decision, past_champions, read_decisions, write_decisions
 from .feedback import FeedbackVerdict
-from .row_files import describe_invalid, numbered_rows, read_rows, rows_file, write_rows
+from .results import AnyBattle, BattleResult, read_battle_results
+from .reviews import BY_CHANCE, Review, ReviewSampling, ReviewWinner, current_reviews
+from .row_files import (
+    append_row,
+    describe_invalid,
+    iter_rows,
+    numbered_rows,
+    read_rows,
+    rows_file,
+    write_rows,
+)
 from .rows import (
     SCHEMA_VERSION,
     Battle,
@@ -24,11 +34,14 @@ from .rubric import Criterion, CriterionResult, check_criterion, parse_criterion
 from .votes import NO_WINNER, ONE_HOT, SPELLINGS, VotedWinner, is_missing, one_hot_columns, read_winner
 
 __all__ = [
+    "BY_CHANCE",
     "NO_WINNER",
     "ONE_HOT",
     "SCHEMA_VERSION",
     "SPELLINGS",
+    "AnyBattle",
     "Battle",
+    "BattleResult",
     "Criterion",
     "CriterionResult",
     "Decision",
@@ -42,20 +55,27 @@ __all__ = [
     "Provenance",
     "RecordedVerdict",
     "Response",
+    "Review",
+    "ReviewSampling",
+    "ReviewWinner",
     "Row",
     "SampleScore",
     "SftRow",
     "Turn",
     "VotedWinner",
     "Winner",
+    "append_row",
     "by_id",
     "check_criterion",
+    "current_reviews",
     "describe_invalid",
     "is_missing",
+    "iter_rows",
     "numbered_rows",
     "one_hot_columns",
     "parse_criterion",
     "past_champions",
+    "read_battle_results",
     "read_decisions",
     "read_rows",
     "read_winner",

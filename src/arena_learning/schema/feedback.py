@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -37,7 +37,7 @@ class FeedbackVerdict(Row):
         rubric: as in the instruction.
     """
 
-    HINT = "restore it from git: `arena track` writes it"
+    HINT: ClassVar[str] = "restore it from git: `arena track` writes it"
 
     id: str = Field(min_length=1)
     round: str

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from arena_learning.core import ArenaError, canonical, new_text_file
+from arena_learning.core import ArenaError, append_json, canonical, how_to_make, new_text_file
 from arena_learning.schema.rows import Row
 
 R = TypeVar("R", bound=Row)
@@ -46,7 +46,7 @@ def numbered_rows(path: Path, kind: type[R]) -> Iterator[tuple[int, R]]:
                 if line.strip():
                     yield number, _parse(line, kind, f"{path}, line {number}")
     except FileNotFoundError:
-        raise ArenaError("no such file", where=str(path), hint="run the stage that makes it") from None
+        raise ArenaError("no such file", where=str(path), hint=how_to_make(path)) from None
     except UnicodeDecodeError as error:
         raise ArenaError(f"not UTF-8: {error.reason}", where=str(path), hint="save it as UTF-8") from None
     except OSError as error:
@@ -57,6 +57,11 @@ def write_rows(path: Path, rows: Iterable[R]) -> None:
     """Write ``rows`` to ``path`` as JSON Lines, atomically, creating its folder."""
     with rows_file(path) as write:
         write(rows)
+
+
+def append_row(path: Path, row: Row) -> None:
+    """Append a row to a JSON Lines file, and return when it is on the disk; see `core.append_json`."""
+    append_json(path, row.model_dump(mode="json"))
 
 
 @contextmanager

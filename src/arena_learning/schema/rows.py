@@ -281,6 +281,9 @@ class RecordedVerdict(Row):
 class HumanVerdict(Row):
     """A person's verdict on a battle of the test set: a row of the file ``evaluate.human_verdicts``.
 
+    Other columns are ignored, except those of a `Review` that say whether it counts here: ``sampling``, ``replaces``,
+    ``response_a`` and ``response_b``.
+
     Attributes:
         instruction_id: the instruction; ``prompt_id`` is read too.
         model_a: one contestant.
@@ -305,7 +308,8 @@ class Provenance(Row):
         loser: contestant that lost; empty for a label without a battle.
         score_winner: mean score of the winner.
         score_loser: mean score of the loser.
-        gap: difference of the two scores.
+        gap: difference of the two scores; below 0 where the answer learnt lost its battle (strategies other than
+            ``battles``, and named answers).
         threshold: the round's threshold K.
         orders_agree: as in the battle.
         judge: as in the battle.

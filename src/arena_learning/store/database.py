@@ -89,7 +89,7 @@ def failure(what: str, path: Path, error: sqlite3.Error | str, *, kept: str, ane
     """
     text = "a value in it is not JSON" if "Could not decode" in str(error) else str(error)
     hint = {
-        "database or disk is full": f"free some disk space and run again: {kept}",
+        "database or disk is full": f"free some disk space (`arena clean` shows what can go) and run again: {kept}",
         "file is not a database": anew,
         "database disk image is malformed": anew,
         "a value in it is not JSON": anew,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,12 +21,10 @@ from typing import Any, Literal, NamedTuple
 from arena_learning.core import ArenaError, canonical
 from arena_learning.schema import SCHEMA_VERSION
 from arena_learning.store import layout as store_layout
-from arena_learning.store import leases
+from arena_learning.store import leases, spending
 from arena_learning.store.database import CHUNK, connect, failure, make_folder, transaction
 
 Kind = Literal["response", "game"]
-
-_ANEW = "move the file away: a new one is created, and answers are requested again"
 
 
 def store_key(kind: Kind, parts: Mapping[str, Any]) -> bytes:
@@ -53,6 +52,7 @@ class Store:
     Args:
         path: the database file.
         fresh: look nothing up, so that everything is requested again; new values are still saved.
+        account: for what values are requested, and what they may cost; by default that of a user's own program.
 
     Raises:
         ArenaError: the file is not a store, stays locked for a minute, or the disk is full.
@@ -66,13 +66,15 @@ class Store:
         {'text': 'Blue.'}
     """
 
-    def __init__(self, path: Path, *, fresh: bool = False) -> None:
+    def __init__(self, path: Path, *, fresh: bool = False, account: spending.Account | None = None) -> None:
         self._path, self._fresh = path, fresh
+        self.account = account or spending.Account("python")
         make_folder(path, "the store")
         try:
             self._db = connect(path)
             self._db.execute(store_layout.SCHEMA)
             self._db.execute(leases.SCHEMA)
+            self._db.execute(spending.SCHEMA)
             store_layout.migrate(self._db, path, partial(transaction, self._db))
             self._leases = leases.Leases(self._db, path.with_name(f"{path.name}.holders"), CHUNK)
         except sqlite3.Error as error:
@@ -95,11 +97,31 @@ class Store:
             raise self._failed("a value in it is not JSON") from None
         return found
 
-    def put(self, kind: Kind, items: Mapping[bytes, Mapping[str, Any]]) -> None:
-        """Save ``items`` in one transaction; a new value replaces an old one."""
+    def holds(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Return those of ``keys`` that have a value, without reading it."""
+        found: set[bytes] = set()
+        with self._reading():
+            for start in range(0, len(keys), CHUNK):
+                chunk = keys[start : start + CHUNK]
+                marks = ",".join("?" * len(chunk))
+                rows = self._db.execute(f"SELECT key FROM memory WHERE key IN ({marks})", chunk)
+                found.update(key for (key,) in rows)
+        return found
+
+    def put(
+        self,
+        kind: Kind,
+        items: Mapping[bytes, Mapping[str, Any]],
+        *,
+        payer: spending.Payer | None = None,
+        spent: spending.Spent | None = None,
+    ) -> None:
+        """Save ``items``, and what ``payer`` spent on them, in one transaction; a new value replaces an old one."""
         rows = [(key, kind, canonical(value)) for key, value in items.items()]
         with self._writing():
             self._db.executemany("INSERT OR REPLACE INTO memory (key, kind, value) VALUES (?, ?, ?)", rows)
+            if payer and spent:
+                spending.add(self._db, self.account, payer, spent)
 
     def adopt(self, older: Mapping[bytes, bytes]) -> None:
         """Copy values from older keys to current keys that have no value yet.
@@ -163,11 +185,29 @@ class Store:
 
     def count(self, kind: Kind) -> int:
         """Return the number of stored values of ``kind``."""
-        try:
+        with self._reading():
             (number,) = self._db.execute("SELECT COUNT(*) FROM memory WHERE kind = ?", (kind,)).fetchone()
-        except sqlite3.Error as error:
-            raise self._failed(error) from None
         return int(number)
+
+    def spending_rows(self) -> list[spending.Spending]:
+        """Return what was spent, a row for each run of a stage and each contestant or judge, the oldest first."""
+        with self._reading():
+            return spending.read(self._db)
+
+    def earlier(self) -> list[spending.Earlier]:
+        """Return what the store holds from before spending was counted, by kind."""
+        with self._reading():
+            return spending.read_earlier(self._db)
+
+    def spent(self) -> dict[str, float]:
+        """Return the known ``money`` and the ``tokens`` that were spent so far, in all runs."""
+        with self._reading():
+            return spending.total_spent(self._db)
+
+    def mean_spent(self, payer: spending.Payer, what: str) -> tuple[int, float | None]:
+        """Return how much a payer has made since this store was opened, and their mean ``money`` or ``tokens``."""
+        with self._reading():
+            return spending.mean(self._db, self.account, payer, what)
 
     def close(self) -> None:
         """Close the database and end all leases of this process."""
@@ -191,8 +231,17 @@ class Store:
         except sqlite3.Error as error:
             raise self._failed(error) from None
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._failed(error) from None
+
     def _failed(self, error: sqlite3.Error | str) -> ArenaError:
-        return failure("the store", self._path, error, kept="stored answers are kept", anew=_ANEW)
+        here = shlex.quote(str(self._path))
+        anew = f"move the file away (`mv {here} {here}.damaged`): a new one is created, and answers are requested again"
+        return failure("the store", self._path, error, kept="stored answers are kept", anew=anew)
 
 
 def _parsed(rows: Sequence[tuple[bytes, str]]) -> Iterator[tuple[bytes, dict[str, Any]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
+from math import ceil, sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -116,6 +116,20 @@ def detectable(deviation: float, items: int, *, level: float = 0.05, power: floa
     if not items:
         return float("inf")
     return (_NORMAL.inv_cdf(1 - level / 2) + _NORMAL.inv_cdf(power)) * deviation / sqrt(items)
+
+
+def needed(deviation: float, difference: float, *, level: float = 0.05, power: float = 0.8) -> int:
+    """Return how many independent pairs tell a true mean difference apart from 0; 0 if there is no difference.
+
+    The inverse of `detectable`, with the same arguments; ``difference`` may have either sign.
+
+    Example:
+        >>> needed(2.0, 0.5)
+        126
+    """
+    if not difference:
+        return 0
+    return max(2, ceil((detectable(deviation, 1, level=level, power=power) / difference) ** 2))
 
 
 def deviation(differences: Sequence[float]) -> float:

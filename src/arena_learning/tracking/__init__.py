@@ -1,4 +1,4 @@
-"""MLflow as a view of the project's files: runs are made from the files and replaced when the files change.
+"""MLflow as a view of the project's files: runs are made from them and replaced when they change.
 
 The view can be rebuilt from the files at any time.
 """

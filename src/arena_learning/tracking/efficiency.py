@@ -30,7 +30,7 @@ def battle_efficiency(params: Params, paths: Paths) -> dict[str, Any]:
     rounds = {name: _round(name, paths) for name in params.ordered_rounds}
     rounds = {name: cost for name, cost in rounds.items() if cost["battles"]}
     if not rounds:
-        raise ArenaError("no battle has been judged yet", where=str(paths.root), hint="run `dvc repro`")
+        raise ArenaError("no battle has been judged yet", where=str(paths.root), hint="run `arena repro`")
     total = {key: sum(cost[key] for cost in rounds.values()) for key in next(iter(rounds.values()))}
     measured = _speed(total["battles"], total["answering_seconds"], total["judging_seconds"])
     paper = _speed(MILLION, PAPER_DAYS["answering"] * DAY, PAPER_DAYS["judging"] * DAY)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from arena_learning.leaderboard import (
     Document,
@@ -16,6 +16,7 @@ from arena_learning.leaderboard import (
     training_curve,
 )
 from arena_learning.params import Params
+from arena_learning.report import LedgerRow
 from arena_learning.tracking.files import Files
 from arena_learning.tracking.metric_names import apart, slug
 from arena_learning.tracking.run_view import MetricPoint
@@ -34,6 +35,7 @@ def round_figures(name: str, files: Files) -> dict[str, float]:
         **_data(this.card),
         **_train(this.train),
         **_cost(this),
+        **_spent(name, files.ledger),
         **_monitors(round_monitors(this, mapping_at(files.board, "answers"), files.arena)),
     }
     return {key: value for key, value in figures.items() if value is not None}
@@ -81,11 +83,13 @@ def _whole_boards(board: Document) -> Figures:
 
 
 def _rules(board: Document) -> dict[str, Document]:
-    """Return a judge's plain board, and those by other rules, by what follows the metric's first word."""
+    """Return a judge's plain board, and those by other rules or on a part, by what follows the metric's first word."""
     return {
         "": board,
         "_style": mapping_at(board, "style"),
         "_calibrated": mapping_at(board, "calibrated"),
+        "_diverse": mapping_at(board, "by_part", "diverse"),
+        "_hard": mapping_at(board, "by_part", "hard"),
     }
 
 
@@ -197,6 +201,26 @@ def _cost(this: RoundFiles) -> Figures:
         "tokens/judge": _total(judging, "tokens"),
         "tokens/train": _sum(number_at(phase, "rows", "tokens") for phase in phases(this.train)),
     }
+
+
+def _spent(name: str, ledger: Sequence[LedgerRow]) -> Figures:
+    """Return what was requested for a round, in all its runs; nothing where nothing was."""
+    own = [row for row in ledger if row.round == name]
+    if not own:
+        return {}
+    return {
+        "spent/requests": _all([row.requests for row in own]),
+        "spent/tokens_in": _all([row.tokens_in for row in own]),
+        "spent/tokens_out": _all([row.tokens_out for row in own]),
+        "spent/seconds": sum(row.seconds for row in own),
+        "spent/money": _all([row.money for row in own]),
+    }
+
+
+def _all(values: Sequence[float | None]) -> float | None:
+    """Return the sum; None if a part of it is unknown."""
+    known = [float(value) for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
 def _monitors(found: Mapping[str, float | None]) -> Figures:

@@ -24,6 +24,8 @@ from arena_learning.tracking.views import experiment, run_views, stale
 from arena_learning.tracking.writer import upsert
 
 WORKSPACE = "workspace"
+# Parameters that change no model and no figure of a run.
+UNSEEN = {"gate", "track", "prices", "budget"}
 
 
 @dataclass
@@ -81,7 +83,9 @@ def track_project(params: Params, paths: Paths, rebuild: bool = False) -> TrackR
         shown, audits = run_views(files, params, paths), audit_views(paths)
         drawn, verdicts = draw_judge_calls(params, paths), read_feedback(paths)
         if not shown:
-            report.warnings.append("nothing to show: no stage of a round has written a file; run `dvc repro`")
+            report.warnings.append(
+                "nothing to show: no stage of a round has written a file; run `arena repro`"
+            )
         with opened(paths) as store:
             for where, some in ((scope(store.project, params), shown), (audit_scope(store.project), audits)):
                 done = upsert(store, where, some, rebuild=rebuild)
@@ -119,18 +123,17 @@ def _show_traces(
     if drawn.incomplete:
         report.warnings.append(
             f"{drawn.incomplete} of the drawn games are not shown as traces: "
-            "their instruction or an answer is missing; run `dvc repro`"
+            "their instruction or an answer is missing; run `arena repro`"
         )
 
 
 def scope(project: str, params: Params) -> str:
     """Return the scope of a flywheel's runs: the project, the DVC experiment, and all parameters.
 
-    Other parameters make another flywheel in the same store, so that the two can be compared. Those of the gate
-    and of tracking change no model and no figure of a run.
+    Other parameters make another flywheel in the same store, so that the two can be compared. Those of
+    `UNSEEN` change nothing that a run shows.
     """
-    seen = params.model_dump(mode="json", exclude={"gate", "track"})
-    digest = hashlib.sha256(canonical(seen).encode()).hexdigest()
+    digest = hashlib.sha256(canonical(params.model_dump(mode="json", exclude=UNSEEN)).encode()).hexdigest()
     return "/".join((project, slug(experiment() or WORKSPACE), digest[:12]))
 
 
@@ -156,7 +159,12 @@ def _forgiven(report: TrackReport) -> Iterator[None]:
         report.failed = True
     except (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, OSError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        report.warnings.append(
-            redacted(f"MLflow ({report.store}): {first}\n  hint: fix this, then run `arena track` again")
-        )
+        hint = "fix this, then run `arena track` again"
+        if "locate revision" in str(error) or "out-of-date database schema" in str(error):
+            first = f"its database was written by another version of MLflow ({first})"
+            hint = (
+                "install that version, or move the database away (`mv mlruns mlruns.old`) and run `arena track`: it "
+                "writes all rounds and audits again, but not the trials of sweeps"
+            )
+        report.warnings.append(redacted(f"MLflow ({report.store}): {first}\n  hint: {hint}"))
         report.failed = True

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from arena_learning.core import Paths
 from arena_learning.leaderboard import Document, RoundFiles, mapping_at, records_at
 from arena_learning.params import NONE
-from arena_learning.schema import Battle, Instruction, PreferenceRow, Response, SftRow, Turn, by_id, read_rows
+from arena_learning.report import LedgerRow
+from arena_learning.schema import (
+    Battle,
+    BattleResult,
+    Instruction,
+    PreferenceRow,
+    Response,
+    SftRow,
+    Turn,
+    iter_rows,
+    read_battle_results,
+    read_rows,
+)
 from arena_learning.tracking.run_view import DatasetFile, TableArtifact, md5
+
+B = TypeVar("B", Battle, BattleResult)
 
 SAMPLE = 20  # battles in the table of a round
 LONGEST = 2000  # characters of a text in a table
@@ -41,16 +56,32 @@ def elo_table(board: Document) -> list[TableArtifact]:
     return [TableArtifact("tables/elo.json", ("judge", *_RATING), rows)] if rows else []
 
 
+def ledger_table(rows: Sequence[LedgerRow]) -> list[TableArtifact]:
+    """Return the ledger as a table; none if nothing was spent."""
+    columns = LedgerRow._fields
+    return [TableArtifact("tables/ledger.json", columns, tuple(tuple(row) for row in rows))] if rows else []
+
+
 def battle_table(this: RoundFiles, paths: Paths) -> list[TableArtifact]:
     """Return a sample of the round's battles with both answers and the rationale; none if there are no battles."""
     files = (paths.battles(this.name), paths.responses(this.name), paths.split(this.this.split))
     if not all(path.is_file() for path in files):
         return []
-    battles = sample_battles(read_rows(files[0], Battle), this.this.target)
-    if not battles:
+    chosen = sample_battles(read_battle_results(files[0]), this.this.target)
+    if not chosen:
         return []
-    said = {(r.instruction_id, r.contestant): r.text for r in read_rows(files[1], Response)}
-    asked = by_id(read_rows(files[2], Instruction))
+    places = {(b.instruction_id, b.a, b.b): place for place, b in enumerate(chosen)}
+    battles = sorted(
+        (b for b in iter_rows(files[0], Battle) if (b.instruction_id, b.a, b.b) in places),
+        key=lambda b: places[b.instruction_id, b.a, b.b],
+    )
+    names = {b.instruction_id for b in chosen}
+    said = {
+        (r.instruction_id, r.contestant): r.text
+        for r in iter_rows(files[1], Response)
+        if r.instruction_id in names
+    }
+    asked = {i.id: i for i in iter_rows(files[2], Instruction) if i.id in names}
     rows = []
     for battle in battles:
         shown = battle.model_dump(mode="json") | {
@@ -64,14 +95,14 @@ def battle_table(this: RoundFiles, paths: Paths) -> list[TableArtifact]:
     return [TableArtifact("tables/battles.json", _BATTLE, tuple(rows))]
 
 
-def sample_battles(battles: Sequence[Battle], target: str, count: int = SAMPLE) -> list[Battle]:
+def sample_battles(battles: Sequence[B], target: str, count: int = SAMPLE) -> list[B]:
     """Return a sample of the target's battles: evenly spaced from widest loss to widest win, then unscored ones.
 
     A random sample would be mostly ties and narrow gaps; readers look for the extremes.
     """
     own = [b for b in battles if target == NONE or target in (b.a, b.b)]
 
-    def margin(battle: Battle) -> tuple[bool, float, str, str, str]:
+    def margin(battle: B) -> tuple[bool, float, str, str, str]:
         won = battle.winner == ("a" if battle.a == target else "b")
         gap = battle.gap or 0.0
         return battle.winner == "unscored", gap if won else -gap, battle.instruction_id, battle.a, battle.b

@@ -15,7 +15,7 @@ from arena_learning.tracking.figures import flywheel_points, round_figures
 from arena_learning.tracking.files import Files
 from arena_learning.tracking.metric_names import slug
 from arena_learning.tracking.run_view import AttachedFile, LoggedModel, MetricPoint, RunView, md5
-from arena_learning.tracking.tables import battle_table, cut, datasets, elo_table
+from arena_learning.tracking.tables import battle_table, cut, datasets, elo_table, ledger_table
 
 FLYWHEEL = "flywheel"  # also the run's name, except in a DVC experiment, which has its own name
 LONGEST_PARAM = 6000  # characters; MLflow refuses longer values
@@ -55,7 +55,9 @@ def stale(files: Files, params: Params) -> list[str]:
         ]
         for stage, key, was, now in pairs:
             if was is not None and _differ(was, now):
-                found.append(f"{stage}@{name} ran with {key} {was}, params.yaml says {now}: run `dvc repro`")
+                found.append(
+                    f"{stage}@{name} ran with {key} {was}, params.yaml says {now}: run `arena repro`"
+                )
     return found
 
 
@@ -81,7 +83,7 @@ def _flywheel(files: Files, params: Params, paths: Paths) -> RunView:
         params=_flywheel_params(params),
         tags={"arena.kind": "flywheel", "mlflow.note.content": _board_note(files, said)},
         points=tuple(flywheel_points(files, params)),
-        tables=tuple(elo_table(files.board)),
+        tables=(*elo_table(files.board), *ledger_table(files.ledger)),
         files=(*_pictures(paths), *_attached([paths.leaderboard, paths.prepare_card], "")),
         seconds=seconds,
         ended=_newest([paths.leaderboard, *_round_paths(files.rounds, paths)]),
@@ -173,6 +175,8 @@ def round_params(name: str, params: Params) -> dict[str, str]:
         **_sampled(name, params),
         "dataset.pairs": params.dataset.pairs,
         "dataset.max_words": params.dataset.max_words,
+        # Keys that came later are shown where they change something: runs of before stay as they are.
+        **{f"dataset.{key}": value for key, value in params.dataset.changed_choice().items()},
         "weights.source": params.weights.source,
         "serving.engine": params.serving.engine,
         "serving.dtype": params.serving.dtype,

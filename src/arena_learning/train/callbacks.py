@@ -59,6 +59,12 @@ class TimedCheckpoints(TrainerCallback):  # type: ignore[misc]  # transformers i
         if logged and state.global_step < state.max_steps:
             control.should_save = self.clock.due()
 
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: object
+    ) -> None:
+        """Stop if the run's hours are used up."""
+        self.clock.stop(state.global_step, state.max_steps)
+
 
 def loss_curve(history: list[dict[str, Any]]) -> tuple[dict[str, float], ...]:
     """Return a trainer's log as a curve: points with `step`, `loss`, `lr` and the trainer's own figures."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from arena_learning.core import canonical, logger, write_text
+from arena_learning.core import canonical, deadline_error, logger, past_deadline, write_text
 from arena_learning.train import processes
 
 INPUTS = "inputs.json"
@@ -29,18 +29,37 @@ class CheckpointClock:
 
     Args:
         minutes: between two checkpoints, and before the first one; 0: after each step.
+
+    Attributes:
+        stops: whether the checkpoint that is due is the last one, because the run's hours are used up.
     """
 
     def __init__(self, minutes: float) -> None:
         self.seconds = 60 * minutes
         self.last = time.monotonic()
+        self.stops = False
 
     def due(self) -> bool:
         """Return whether a checkpoint is due now; if so, the time begins anew."""
-        if not processes.from_first(lambda: time.monotonic() - self.last >= self.seconds):
-            return False
-        self.last = time.monotonic()
-        return True
+        due, self.stops = processes.from_first(self._due)
+        if due:
+            self.last = time.monotonic()
+        return due
+
+    def stop(self, done: int, steps: int) -> None:
+        """Stop behind the last checkpoint of a run whose hours are used up; in all processes at the same step.
+
+        Raises:
+            ArenaError: they are.
+        """
+        if self.stops:
+            raise deadline_error(
+                f"{steps - done} of {steps} steps of training; a checkpoint of step {done} is kept"
+            )
+
+    def _due(self) -> tuple[bool, bool]:
+        stops = past_deadline()
+        return stops or time.monotonic() - self.last >= self.seconds, stops
 
 
 def json_digest(value: object) -> str:

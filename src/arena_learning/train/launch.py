@@ -27,11 +27,12 @@ from arena_learning.core import (
     write_json,
     write_text,
 )
-from arena_learning.params import Launch, Params, Train
+from arena_learning.engines import require_ray
+from arena_learning.params import Launch, Params, Ray, Train
 from arena_learning.schema import Row
 from arena_learning.train.report import Method, TrainReport
 
-WORKER = "arena_learning.train.worker"
+WORKER, ON_RAY = "arena_learning.train.worker", "arena_learning.train.ray_launch"
 SPEC, REPORT, MODEL, LOCK, LAUNCHER = "spec.json", "report.json", "model", "stage.lock", "launcher.log"
 FAILED = 3  # exit code of a process that has written its error
 _POLL_SECONDS = 0.2
@@ -71,6 +72,7 @@ class TrainingSpec(Row):
         round: online methods: name of the round.
         params: online methods: all parameters.
         root: online methods: the project.
+        ray: where the cluster is.
     """
 
     method: Method
@@ -85,6 +87,7 @@ class TrainingSpec(Row):
     round: str = ""
     params: Params | None = None
     root: str = ""
+    ray: Ray = Ray()
 
 
 def train_launched(spec: TrainingSpec, launch: Launch, launched: Launched | None) -> TrainReport:
@@ -97,6 +100,8 @@ def train_launched(spec: TrainingSpec, launch: Launch, launched: Launched | None
     shutil.rmtree(folder, ignore_errors=True)
     out = Path(spec.out)
     told: dict[str, Any] = {"out": str(folder / MODEL)}
+    if launched is not None:
+        told |= {"ray": launched.params.ray}
     if launched is not None and spec.method in ("rloo", "grpo"):
         told |= {"round": launched.round, "params": launched.params, "root": str(launched.root)}
     write_text(folder / SPEC, canonical(spec.model_copy(update=told).model_dump(mode="json")) + "\n")
@@ -129,9 +134,9 @@ def strategy(launch: Launch, root: Path) -> str:
         )
     if int(found.get("num_machines") or 1) > 1:
         raise ArenaError(
-            f"num_machines is {found['num_machines']}, and a training runs on one machine",
+            f"num_machines is {found['num_machines']}, and accelerate trains on one machine here",
             where=where,
-            hint="set it to 1",
+            hint="set it to 1; for several machines, set launch.kind to ray",
         )
     return str(found["distributed_type"])
 
@@ -144,6 +149,15 @@ def _command(spec: TrainingSpec, launch: Launch, root: Path, folder: Path) -> li
             where=f"train.{spec.method}.launch.config",
             hint="leave config empty (DDP), and save memory by lora_rank or weights: bf16",
         )
+    if launch.kind == "ray":
+        require_ray(f"train.{spec.method}.launch.kind", "set it to accelerate")
+        return [
+            sys.executable,
+            "-m",
+            ON_RAY,
+            str(folder / SPEC),
+            *([str(root / launch.config)] * bool(launch.config)),
+        ]
     config = root / launch.config
     if not launch.config:
         config = folder / "accelerate.yaml"
@@ -206,12 +220,12 @@ def error_name(rank: int | str) -> str:
 def _error(folder: Path, launch: Launch, code: int) -> ArenaError:
     """Return the error of the process that failed first; the others fail because it no longer answers."""
     told = [(path, read_json(path)) for path in folder.glob(error_name("*"))]
-    told.sort(key=lambda one: (not one[1]["known"], one[1]["time"]))
+    told.sort(key=lambda one: (not one[1]["known"], not one[1].get("died"), one[1]["time"]))
     if told and told[0][1]["known"]:
         known = told[0][1]
         return ArenaError(known["what"], where=known["where"], hint=known["hint"])
     report = (folder / LAUNCHER).read_text(encoding="utf-8", errors="replace")
-    killed = _killed(report)
+    killed = None if launch.kind == "ray" else _killed(report)
     again = "run the stage again: it goes on from the last checkpoint"
     if killed:
         rank, number = killed

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from arena_learning.core import ArenaError, Paths, Progress, suggest, write_json
+from arena_learning.core import ArenaError, Paths, Progress, how_to_make, suggest, write_json
 from arena_learning.params import Params
 from arena_learning.schema import Instruction, PreferenceRow, SftRow, read_rows
 from arena_learning.train.diagnostics import no_rows
@@ -98,9 +98,7 @@ def train_round(
     if method not in get_args(Method):
         raise ArenaError(f"unknown method '{method}'", hint=suggest(method, get_args(Method)))
     if not (init / "config.json").is_file():
-        raise ArenaError(
-            "there is no model in this folder", where=str(init), hint="run the stage that makes it"
-        )
+        raise ArenaError("there is no model in this folder", where=str(init), hint=how_to_make(init))
     launch = params.launch_of(method)
     if problems := params.launch_problems(method):
         raise ArenaError("\n  ".join(problems), where="params.yaml")

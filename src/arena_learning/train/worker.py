@@ -2,8 +2,9 @@
 
     python -m arena_learning.train.worker SPEC
 
-A launcher (`accelerate launch`) starts it as often as ``launch.processes`` says. SPEC is the file that `launch.py`
-writes. The first process writes the model and the report beside it; every process has a file of what it says.
+A launcher (`accelerate launch`) starts it as often as ``launch.processes`` says; on Ray, `ray_launch.py` calls `work`.
+SPEC is the file that `launch.py` writes. The first process writes the model and the report beside it; every process has
+a file of what it says.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -68,21 +70,31 @@ def train_here(
 def main() -> None:
     """Run one process of the training that the file on the command line describes."""
     path = Path(sys.argv[1])
+    end_with_stage(path.parent / LOCK)
+    _leave(work(path))
+
+
+def work(path: Path) -> int:
+    """Run one process of the training that a file describes; all that it says goes to a file of its own.
+
+    Returns:
+        0, `FAILED` after an error that the user can fix, or 1; of both the error is in a file.
+    """
     folder, rank = path.parent, int(os.environ.get("RANK", "0"))
     _speak_into(folder / log_name(rank))
-    _end_with_stage(folder / LOCK)
     # The precision is `train.precision`, whatever accelerate's configuration says.
     os.environ["ACCELERATE_MIXED_PRECISION"] = "no"
     try:
         report = _train(TrainingSpec.model_validate(read_json(path)))
-    except Exception as error:
-        _write_error(folder / error_name(rank), error)
-        if not isinstance(error, ArenaError):
-            raise  # with its traceback, into this process's file
-        _leave(FAILED)
+    except Exception as error:  # noqa: BLE001 (the stage reads it in the file)
+        write_error(folder / error_name(rank), error)
+        if isinstance(error, ArenaError):
+            return FAILED
+        traceback.print_exc()  # into this process's file
+        return 1
     if processes.is_first():
         write_json(folder / REPORT, report.to_dict())
-    _leave(0)
+    return 0
 
 
 def _train(spec: TrainingSpec) -> TrainReport:
@@ -110,7 +122,8 @@ def _train(spec: TrainingSpec) -> TrainReport:
     return report
 
 
-def _write_error(path: Path, error: Exception) -> None:
+def write_error(path: Path, error: Exception) -> None:
+    """Write a process's error to a file, for the stage."""
     told: dict[str, Any] = {"time": time.time(), "known": isinstance(error, ArenaError)}
     if isinstance(error, ArenaError):
         told |= {"what": error.what, "where": error.where, "hint": error.hint}
@@ -127,7 +140,7 @@ def _speak_into(path: Path) -> None:
     os.close(file)
 
 
-def _end_with_stage(lock: Path) -> None:
+def end_with_stage(lock: Path) -> None:
     """Start a thread that ends this process when the stage has died, which holds the lock as long as it lives."""
 
     def watch() -> None:

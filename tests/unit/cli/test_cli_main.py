@@ -7,6 +7,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from arena_learning.cli.common import metric_lines
 from arena_learning.cli.main import COMMANDS, cli
 from arena_learning.core.errors import ArenaError
 
@@ -131,4 +132,24 @@ def test_a_stage_prints_its_figures_as_json_or_as_lines(here, tmp_path, make_ins
     card = json.loads(result.stdout)
     assert (card["instructions"], card["left_out"]) == (1, {"no battle": 1})
     lines = CliRunner().invoke(cli, ["dataset", "sft-i1"]).stdout
-    assert "  left_out.no battle: 1" in lines.splitlines()
+    assert "  left_out: no battle 1" in lines.splitlines()
+
+
+def test_a_stage_prints_a_group_of_figures_on_one_line():
+    figures = {
+        "read": 630,
+        "dropped": {"contamination": 1, "examples": ["a text"]},
+        "categories": {"d0": {"coding": 3, "writing": 2}, "d1": {"coding": 6}},
+        "tie_rate": None,
+        "mean_gap": 0.123456,
+        "texts": ["not shown"],
+        "empty": {},
+    }
+    assert metric_lines(figures) == [
+        "read: 630",
+        "dropped: contamination 1",
+        "categories.d0: coding 3, writing 2",
+        "categories.d1: coding 6",
+        "tie_rate: -",
+        "mean_gap: 0.1235",
+    ]

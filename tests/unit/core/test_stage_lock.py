@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from arena_learning.core import lock_owner
 from arena_learning.core.errors import ArenaError
+from arena_learning.core.lock_owner import read_owner
 from arena_learning.core.paths import Paths
 from arena_learning.core.stage_lock import hold_stage_lock
 
@@ -43,7 +47,7 @@ def start(root: Path, **environment: str) -> subprocess.Popen[str]:
 
 
 def owner(root: Path) -> int:
-    return int(Paths(root).lock("battle r1").read_text(encoding="utf-8"))
+    return int(read_owner(Paths(root).lock("battle r1")).process)
 
 
 def alive(process: int) -> bool:
@@ -101,3 +105,68 @@ def test_a_stage_started_by_hand_outlives_its_shell(tmp_path: Path) -> None:
     time.sleep(2.5)  # the watch of a stage of DVC's looks every second
     assert alive(stage)
     os.kill(stage, signal.SIGKILL)
+
+
+# A stage of another machine, as a shared file system shows it: its name in the file, and no lock that is seen here.
+ELSEWHERE = """
+import sys
+from arena_learning.core import lock_owner
+lock_owner.this_machine = lambda: "another"
+lock_owner.socket.gethostname = lambda: "node7"
+lock_owner.BEAT_SECONDS = 0.2
+from pathlib import Path
+with lock_owner.sign_of_life(Path(sys.argv[1])):
+    print("in", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs stage "judge r1" as another machine would, until its input ends."""
+    lock = Paths(tmp_path).lock("judge r1")
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    process = subprocess.Popen(
+        [sys.executable, "-c", ELSEWHERE, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "in\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.parametrize("stage", ["judge r1", "battle r2"])
+def test_a_stage_is_refused_while_another_machine_runs_one(
+    tmp_path: Path, elsewhere: subprocess.Popen[str], stage: str
+) -> None:
+    message = rf"'judge r1' is running on another machine \(process {elsewhere.pid} on node7\)"
+    with pytest.raises(ArenaError, match=message) as caught, hold_stage_lock(stage, Paths(tmp_path)):
+        pass
+    assert "one machine: its store serves one" in caught.value.hint
+    elsewhere.communicate("")  # it ends, and empties its file
+    with hold_stage_lock(stage, Paths(tmp_path)):
+        assert read_owner(Paths(tmp_path).lock(stage)).process == str(os.getpid())
+
+
+def test_a_stage_that_died_on_another_machine_stops_nobody(
+    tmp_path: Path, elsewhere: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock_owner, "SILENCE_SECONDS", 2.0)
+    elsewhere.kill()
+    elsewhere.wait()
+    lock = Paths(tmp_path).lock("judge r1")
+    assert not read_owner(lock).here
+    with hold_stage_lock("battle r2", Paths(tmp_path)):
+        assert lock.read_text(encoding="utf-8") == ""  # the next stage waits no more
+
+
+def test_a_stage_names_its_machine_and_leaves_an_empty_file(tmp_path: Path) -> None:
+    path = Paths(tmp_path).lock("battle r1")
+    with hold_stage_lock("battle r1", Paths(tmp_path)):
+        assert read_owner(path)[:3] == (str(os.getpid()), socket.gethostname(), lock_owner.this_machine())
+    assert path.read_text(encoding="utf-8") == ""
+    path.write_text("17", encoding="utf-8")  # as earlier versions left it
+    with hold_stage_lock("battle r1", Paths(tmp_path)):
+        pass

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from arena_learning.core.paths import Paths
-from arena_learning.core.stage_seconds import PLAN, left_text, read_seconds, timed_stage
+from arena_learning.core.stage_seconds import PLAN, left_text, read_seconds, read_stage_runs, timed_stage
 
 
 @pytest.fixture
@@ -44,12 +44,13 @@ def test_two_runs_are_two_lines(paths, monkeypatch):
     assert all(row["seconds"] >= 0 for row in rows)
 
 
-def test_by_hand_or_after_an_error_nothing_is_noted(paths, monkeypatch, capsys):
+def test_by_hand_nothing_is_noted_and_a_failed_run_is_no_measure(paths, monkeypatch, capsys):
     run(paths)
+    assert not paths.stage_seconds.exists()
     monkeypatch.setenv("DVC_STAGE", "answer-base")
     with pytest.raises(RuntimeError), timed_stage(paths):
         raise RuntimeError
-    assert not paths.stage_seconds.exists()
+    assert [(one.stage, one.failed) for one in read_stage_runs(paths)] == [("answer-base", True)]
     assert capsys.readouterr() == ("", "")  # without a plan a stage says what it always said
     assert read_seconds(paths) == {}
 

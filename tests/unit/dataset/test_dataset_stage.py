@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from arena_learning.core.json_files import read_json
 from arena_learning.core.paths import Paths
+from arena_learning.dataset.card import data_card
 from arena_learning.dataset.select import Rules
-from arena_learning.dataset.stage import _card, make_dataset, select_rows
+from arena_learning.dataset.stage import make_dataset, select_rows
 from arena_learning.params import Round, parse_params
 from arena_learning.schema.row_files import read_rows, write_rows
 from arena_learning.schema.rows import PreferenceRow, SftRow, Turn
@@ -171,7 +172,8 @@ def test_the_card_accounts_for_every_instruction(
             battles.append(battle if pair else battle.model_copy(update=lost))
     this = Round(**{**SFT, "method": method, "threshold": threshold})
     curated = select_rows("r1", this, instructions, responses, battles, Rules(threshold, pairs, 0, 0))
-    card = _card("r1", this, curated, battles, accumulated=4)
+    selected = [*curated.sft, *curated.preferences]
+    card = data_card("r1", this, selected, curated.outcomes, battles, accumulated=4)
     assert card["instructions"] == len(rows) == card["rows_new"] + sum(card["left_out"].values())
     assert card["rows"] == card["rows_new"] + 4
     assert (

@@ -110,10 +110,10 @@ def test_a_jury_conforms_and_takes_its_nature_from_its_members():
         jury_of(single, other, combine="majority")
     )  # its score depends on the other answer
     assert not is_pointwise(jury_of(single, pairs))
-    pairs.batch_exact, pairs.both_orders = False, False
+    pairs.batch_exact = False
     assert not is_batch_exact(jury_of(single, pairs))
-    assert plays_both_orders(jury_of(single, pairs))
-    single.both_orders = False
+    assert plays_both_orders(jury_of(single, pairs))  # for `pairs`: a score of one answer has no order
+    pairs.both_orders = False
     assert not plays_both_orders(jury_of(single, pairs))
 
 

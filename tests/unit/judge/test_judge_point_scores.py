@@ -90,5 +90,5 @@ def test_an_opened_judge_finds_the_projects_vectors_in_another_process(
     presented = [present("The Danube ends in a delta.", "It is the Rhine.")]
     first = open_judge("rubric", params, paths).score(presented)
     embeddings.shared_embedder.cache_clear()  # what another process begins with
-    monkeypatch.setattr(embeddings, "_model", lambda: pytest.fail("the embedding model was loaded"))
+    monkeypatch.setattr(embeddings, "_model", lambda how: pytest.fail("the embedding model was loaded"))
     assert open_judge("rubric", params, paths).score(presented) == first

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 
 from arena_learning.pool import embeddings
-from arena_learning.pool.embeddings import Embedder
+from arena_learning.pool.embeddings import EmbeddedBy, Embedder
+from arena_learning.store import VectorStore
 
 pytestmark = pytest.mark.torch
 
@@ -17,9 +24,9 @@ def asked(monkeypatch):
     batches = []
     own = embeddings._encode
 
-    def counted(texts):
+    def counted(texts, how):
         batches.append(list(texts))
-        return own(texts)
+        return own(texts, how)
 
     monkeypatch.setattr(embeddings, "_encode", counted)
     return batches
@@ -29,7 +36,7 @@ def test_another_embedder_gets_the_same_bits_from_the_file_without_the_model(tmp
     file = tmp_path / "embeddings" / "vectors.sqlite"
     first = Embedder(file).embed(TEXTS)
     assert sum(map(len, asked)) == 5
-    monkeypatch.setattr(embeddings, "_model", lambda: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(embeddings, "_model", lambda how: pytest.fail("the model was loaded"))
     again = Embedder(file).embed(TEXTS[::-1])
     assert again[::-1].tobytes() == first.tobytes()
 
@@ -68,8 +75,11 @@ def test_the_name_of_the_vectors_follows_the_models_files(tmp_path, monkeypatch)
     names = set()
     for content in ("mean", "max"):
         pooling.write_text(content, encoding="utf-8")
-        names.add(embeddings._vectors_name.__wrapped__())
-    assert len(names) == 2
+        names.add(embeddings.vectors_name.__wrapped__(EmbeddedBy()))
+    names |= {
+        embeddings.vectors_name.__wrapped__(EmbeddedBy(*how)) for how in (("bf16", "cpu"), ("fp32", "cuda"))
+    }
+    assert len(names) == 4
 
 
 def test_a_killed_computation_goes_on_where_it_was(tmp_path, asked, monkeypatch):
@@ -77,10 +87,10 @@ def test_a_killed_computation_goes_on_where_it_was(tmp_path, asked, monkeypatch)
     file, texts = tmp_path / "vectors.sqlite", [f"Text number {n}." for n in range(7)]
     own = embeddings._encode
 
-    def killed(batch):
+    def killed(batch, how):
         if len(asked) == 2:
             raise KeyboardInterrupt
-        return own(batch)
+        return own(batch, how)
 
     monkeypatch.setattr(embeddings, "_encode", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -90,6 +100,15 @@ def test_a_killed_computation_goes_on_where_it_was(tmp_path, asked, monkeypatch)
     assert Embedder(file).compute_missing(texts) == 0
 
 
+def test_vectors_in_bf16_are_close_have_length_one_and_are_kept_apart(tmp_path):
+    file = tmp_path / "vectors.sqlite"
+    full, half = (Embedder(file, EmbeddedBy(precision)).embed(TEXTS) for precision in ("fp32", "bf16"))
+    assert np.linalg.norm(half, axis=1) == pytest.approx(np.ones(len(TEXTS)), abs=1e-3)
+    assert not (full == half).all()
+    assert np.abs(full @ full.T - half @ half.T).max() < 0.02
+    assert (Embedder(file).embed(TEXTS) == full).all()
+
+
 @pytest.mark.parametrize("file", [None, "vectors.sqlite"])
 def test_blocks_are_the_whole(tmp_path, file):
     embedder = Embedder(tmp_path / file if file else None)
@@ -97,3 +116,23 @@ def test_blocks_are_the_whole(tmp_path, file):
     assert [block.shape for block in blocks] == [(4, 384), (2, 384)]
     whole = Embedder().embed(TEXTS)
     assert np.abs(np.concatenate(blocks) - whole).max() < 1e-4
+
+
+def test_a_killed_embedding_goes_on_where_it_was(tmp_path, asked):
+    file = tmp_path / "vectors.sqlite"
+    texts = [f"River {n}" for n in range(1500)]
+    run = f"""
+from pathlib import Path
+from arena_learning.pool.embeddings import EmbeddedBy, Embedder
+Embedder(Path({str(file)!r})).compute_missing([f"River {{n}}" for n in range(1500)])
+"""
+    process = subprocess.Popen([sys.executable, "-c", run])
+    store, until = VectorStore(file, embeddings.vectors_name(EmbeddedBy())), time.monotonic() + 200
+    while len(store.missing(texts)) == 1500 and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it had ended before it was killed"
+    left = len(store.missing(texts))
+    assert 0 < left < 1500
+    assert Embedder(file).compute_missing(texts) == left == sum(map(len, asked))
+    assert not store.missing(texts)

@@ -91,8 +91,7 @@ def test_a_third_stage_of_another_method_is_followed_by_its_kind(first):
     text = (
         first.read_text(encoding="utf-8").replace("ppo-i1", "rloo-i1").replace("method: ppo", "method: rloo")
     )
-    rewards = "train:\n  rloo: {judge: rubric, monitor: reference}\n"
-    first.write_text(re.sub(r"(?m)^train:\n", rewards, text), encoding="utf-8")
+    first.write_text(text, encoding="utf-8")
     added = add_rounds(first, whole=True)
     assert [one.name for one in added] == ["sft-i2", "dpo-i2", "rloo-i2"]
     last = added[-1].fields
@@ -137,9 +136,9 @@ def test_comments_stay_where_they_are(tail):
 
 @pytest.fixture
 def with_pool(first, monkeypatch, make_instruction):
-    """The project's pool as large as its splits, validation and test set: 10 x 18 + 48 + 144."""
+    """The project's pool as large as its splits, validation and test set: 330 + 117 + 160."""
     monkeypatch.chdir(first.parent)
-    rows = [make_instruction(f"i{n}", f"Question {n}") for n in range(372)]
+    rows = [make_instruction(f"i{n}", f"Question {n}") for n in range(607)]
     write_rows(first.parent / "data" / "pool.jsonl", rows)
 
 
@@ -147,12 +146,12 @@ def test_more_than_the_pool_holds_is_said_and_nothing_is_written(first, with_poo
     # d0 alone has instructions: the next round's split is a new one.
     text = re.sub(r"splits: \{.*\}", "splits: {d0: 18}", first.read_text(encoding="utf-8"))
     first.write_text(text, encoding="utf-8")
-    # 18 + 48 + 144 + 163
-    with pytest.raises(ArenaError, match="need 373 instructions, but the pool has 372"):
-        CliRunner().invoke(command, ["add", "--size", "163"], catch_exceptions=False)
+    # 18 + 117 + 160 + 313
+    with pytest.raises(ArenaError, match="need 608 instructions, but the pool has 607"):
+        CliRunner().invoke(command, ["add", "--size", "313"], catch_exceptions=False)
     assert first.read_text(encoding="utf-8") == text
-    CliRunner().invoke(command, ["add", "--size", "162"], catch_exceptions=False)
-    assert load_params(first).pool.splits == {"d0": 18, "d1": 162}
+    CliRunner().invoke(command, ["add", "--size", "312"], catch_exceptions=False)
+    assert load_params(first).pool.splits == {"d0": 18, "d1": 312}
 
 
 def test_the_command_shows_first_and_writes_then(first, with_pool):

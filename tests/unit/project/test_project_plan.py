@@ -91,6 +91,9 @@ def test_changed_parameters_have_no_figures_of_a_profile_but_another_engine_has(
     raw["serving"]["batch_size"] = 2
     write_text(shipped.params, yaml.safe_dump(raw))
     assert profile_seconds(load_params(shipped.params), shipped)[0]
+    raw |= {"budget": {"hours": 3}, "prices": {"m": {"input": 1, "output": 2}}}
+    write_text(shipped.params, yaml.safe_dump(raw))
+    assert profile_seconds(load_params(shipped.params), shipped)[0]
     raw["sampling"]["max_tokens"] *= 2
     write_text(shipped.params, yaml.safe_dump(raw))
     assert profile_seconds(load_params(shipped.params), shipped) == ({}, "")

@@ -1,4 +1,5 @@
 from .batch_engine import BatchOpenAi
 from .engine import OpenAi
+from .errors import error_text, refusal_hint
 
-__all__ = ["BatchOpenAi", "OpenAi"]
+__all__ = ["BatchOpenAi", "OpenAi", "error_text", "refusal_hint"]

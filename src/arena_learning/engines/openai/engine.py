@@ -18,7 +18,7 @@ from arena_learning.core import ArenaError, SplitAnswer, canonical, logger, spli
 from arena_learning.engines.base import Answered, Completion, Conversation, Refused
 from arena_learning.engines.openai import control_tokens as control
 from arena_learning.engines.openai.client import Client, RetryLater
-from arena_learning.engines.openai.errors import EndpointError, classify_error
+from arena_learning.engines.openai.errors import EndpointError, classify_error, refusal_hint
 from arena_learning.engines.openai.rate_limit import LONGEST_PAUSE, RateLimiter, backoff
 from arena_learning.engines.openai.reply import BYTES_A_TOKEN, EMPTY, Malformed, read_reply
 from arena_learning.engines.openai.request import request_body, sampled
@@ -240,10 +240,8 @@ class OpenAi:
                 f"top up, wait until it is renewed, or put another key in {variable or 'api_key_env'}; "
                 "then run again: stored answers are kept",
             )
-        key = f"the key in {variable}" if variable else "api_key_env (no key is sent)"
-        return self._error(
-            f"the endpoint refuses: {trouble.what}", f"check {key}, base_url and model '{self._model}'"
-        )
+        hint = refusal_hint(trouble.status, trouble.what, self._endpoint, self._model)
+        return self._error(f"the endpoint refuses: {trouble.what}", hint)
 
     async def _wait(self, again: RetryLater, failures: int) -> None:
         # An empty answer does not mean that the server is busy, so the wait does not grow.

@@ -10,9 +10,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from arena_learning.core import redacted
 from arena_learning.engines.openai.rate_limit import LONGEST_PAUSE, retry_after, retry_in
+from arena_learning.params import Endpoint
 
 _LIMITED = (409, 429)
 _OURS = (301, 302, 303, 307, 308, 401, 403, 404, 405, 410)  # every request would get the same error
@@ -51,6 +53,10 @@ _FILTERED = re.compile(
 _HEAD = 300  # characters of a message that are matched; after them a service may quote the prompt
 
 
+_REQUEST_PATH = re.compile(r"/(?:chat/)?completions$|/responses$|/models$")
+_VERSIONED = re.compile(r"/v\d|/openai|/api/|/deployments/")
+
+
 class EndpointError(NamedTuple):
     """A classified error.
 
@@ -60,11 +66,13 @@ class EndpointError(NamedTuple):
             or ``request`` (refused; perhaps every other request too).
         what: status and message, in one short line.
         wait: seconds that the endpoint asks to wait, or None.
+        status: the HTTP status.
     """
 
     kind: Literal["quota", "ours", "limited", "failed", "item", "request"]
     what: str
     wait: float | None = None
+    status: int = 0
 
 
 def classify_error(status: int, body: str, headers: Mapping[str, str]) -> EndpointError:
@@ -95,8 +103,36 @@ def classify_error(status: int, body: str, headers: Mapping[str, str]) -> Endpoi
     if status == 408 or status >= 500:
         return EndpointError("failed", what, wait)
     if status in _OURS:
-        return EndpointError("ours", what)
+        return EndpointError("ours", what, status=status)
     return EndpointError("item" if status in _ITEM else "request", what)
+
+
+def refusal_hint(status: int, what: str, endpoint: Endpoint, model: str) -> str:
+    """Return what to do about an error that every request would get.
+
+    Args:
+        status: HTTP status.
+        what: the error's text.
+        endpoint: settings of the endpoint.
+        model: the model that was asked for.
+
+    Example:
+        >>> refusal_hint(404, "Not Found", Endpoint(base_url="http://localhost:8000"), "m")
+        'most addresses end in /v1: set base_url: http://localhost:8000/v1'
+    """
+    variable, address = endpoint.api_key_env, endpoint.base_url.rstrip("/")
+    key = f"the key in {variable}" if variable else "api_key_env (no key is sent)"
+    if status in (401, 403):
+        return f"check {key}"
+    if status in (404, 405):
+        whole = _REQUEST_PATH.sub("", address)
+        if whole != address:
+            return f"the address ends before the path of a request: set base_url: {whole}"
+        if model in what or "model" in what.lower():
+            return f"check model '{model}': `arena doctor` says which ones the endpoint lists"
+        if not _VERSIONED.search(urlsplit(address).path):
+            return f"most addresses end in /v1: set base_url: {address}/v1"
+    return f"check {key}, base_url and model '{model}'"
 
 
 def error_text(body: str, longest: int = 200) -> str:

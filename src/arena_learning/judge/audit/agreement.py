@@ -6,7 +6,7 @@ because pairs of one instruction are not independent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,9 @@ from arena_learning.schema import Battle
 from arena_learning.store import Store
 
 _RESAMPLES = 2000
-_OUTCOMES = ("a", "b", "tie")
-_LABELS = {"model_a": "a", "model_b": "b", "tie": "tie"}
-Table = npt.NDArray[np.float64]  # (..., 3, 3): counts by label and verdict, in the order of _OUTCOMES
+OUTCOMES = ("a", "b", "tie")
+OUTCOME = {"model_a": "a", "model_b": "b", "tie": "tie", "both_bad": "tie"}
+Table = npt.NDArray[np.float64]  # (..., 3, 3): counts by label and verdict, in the order of OUTCOMES
 
 
 def audit_judge(judge: Judge, labelled: Labelled, store: Store, *, seed: int = 0) -> dict[str, Any]:
@@ -71,24 +71,16 @@ def figures(
     ids = {b.instruction_id for b in chosen}
     games = [g for g in judged.games if g.instruction_id in ids]
     health = judge_health(games, chosen, labelled.responses)
-    tables = _tables(
-        [_LABELS[labelled.pairs[i].label] for i in rows],
+    compared = compare_outcomes(
+        [OUTCOME[labelled.pairs[i].label] for i in rows],
         [b.winner for b in chosen],
         [labelled.clusters[i] for i in rows],
+        seed,
     )
-    whole = tables.sum(axis=0)
-    draws = np.random.default_rng(seed).multinomial(
-        len(tables), np.full(len(tables), 1 / len(tables)), size=_RESAMPLES
-    )
-    resampled = np.tensordot(draws.astype(np.float64), tables, axes=1)
     cost = len(judged.games) or 1
     return {
         "pairs": len(chosen),
-        "scored": int(whole.sum()),
-        "decided": int(whole[:2, :2].sum()),
-        "agreement": _with_interval(agreement_share, whole, resampled),
-        "agreement_decided": _with_interval(agreement_decided, whole, resampled),
-        "kappa": _with_interval(kappa, whole, resampled),
+        **compared,
         "tie_rate": health["tie_rate"],
         "flip_rate": health["flip_rate"],
         "first_position_share": health["first_position_share"],
@@ -98,6 +90,32 @@ def figures(
         **{key: value for key, value in health.items() if key.startswith("members_")},
         "tokens_per_game": sum(g.tokens for g in games) / (len(games) or 1),
         "seconds_per_game": judged.seconds / cost,
+    }
+
+
+def compare_outcomes(
+    labels: Sequence[str], verdicts: Sequence[str], clusters: Sequence[str], seed: int
+) -> dict[str, Any]:
+    """Compare two lists of outcomes of the same pairs, as `figures` does.
+
+    Args:
+        labels: ``a``, ``b`` or ``tie`` for each pair.
+        verdicts: the same of the other side; a pair with ``unscored`` is left out.
+        clusters: the pairs' instructions, which the intervals resample.
+        seed: seed of the resamples.
+
+    Returns:
+        ``scored`` and ``decided`` (numbers of pairs), and ``agreement``, ``agreement_decided`` and ``kappa``, each with
+        ``value``, ``lower`` and ``upper``, or None if undefined.
+    """
+    tables = _tables(labels, verdicts, clusters)
+    whole = tables.sum(axis=0)
+    return {
+        "scored": int(whole.sum()),
+        "decided": int(whole[:2, :2].sum()),
+        "agreement": with_interval(agreement_share, tables, seed),
+        "agreement_decided": with_interval(agreement_decided, tables, seed),
+        "kappa": with_interval(kappa, tables, seed),
     }
 
 
@@ -123,11 +141,24 @@ def _divide(top: Table, bottom: Table) -> Table:
         return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1), np.nan)
 
 
-def _with_interval(figure: Any, whole: Table, resampled: Table) -> dict[str, float | None]:
-    value, drawn = float(figure(whole)), figure(resampled)
+def with_interval(figure: Callable[[Table], Table], tables: Table, seed: int) -> dict[str, float | None]:
+    """Return a figure of counts with its 95 % interval, which resamples the clusters; None where it is undefined.
+
+    Args:
+        figure: maps counts of shape (..., 3, 3) to figures of shape (...).
+        tables: counts of each cluster, shape (clusters, 3, 3).
+        seed: seed of the resamples.
+    """
+    nothing: dict[str, float | None] = {"value": None, "lower": None, "upper": None}
+    if not len(tables):
+        return nothing
+    shares = np.full(len(tables), 1 / len(tables))
+    draws = np.random.default_rng(seed).multinomial(len(tables), shares, size=_RESAMPLES)
+    value = float(figure(tables.sum(axis=0)))
+    drawn = figure(np.tensordot(draws.astype(np.float64), tables, axes=1))
     drawn = drawn[np.isfinite(drawn)]
     if not np.isfinite(value) or not len(drawn):
-        return {"value": None, "lower": None, "upper": None}
+        return nothing
     lower, upper = np.quantile(drawn, [0.025, 0.975])
     return {"value": value, "lower": float(lower), "upper": float(upper)}
 
@@ -138,7 +169,7 @@ def _tables(labels: Sequence[str], verdicts: Sequence[str], clusters: Sequence[s
     tables = np.zeros((len(numbers), 3, 3))
     for label, verdict, cluster in zip(labels, verdicts, clusters, strict=True):
         if verdict != "unscored":
-            tables[numbers[cluster], _OUTCOMES.index(label), _OUTCOMES.index(verdict)] += 1
+            tables[numbers[cluster], OUTCOMES.index(label), OUTCOMES.index(verdict)] += 1
     return tables
 
 

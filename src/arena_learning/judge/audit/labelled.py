@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pydantic_core
 from pydantic import ValidationError
 
-from arena_learning.core import ArenaError, numbered_lines, split_text, with_single_spaces
+from arena_learning.core import ArenaError, missing_file, numbered_lines, split_text, with_single_spaces
 from arena_learning.importers import (
     CONVERSATION,
     INSTRUCTION,
@@ -26,6 +26,7 @@ from arena_learning.importers import (
     parsed,
     records,
     winner_of,
+    without_replaced,
 )
 from arena_learning.schema import NO_WINNER, Instruction, Response, Turn, describe_invalid, parse_criterion
 
@@ -53,13 +54,13 @@ class Labelled(NamedTuple):
 
 
 def read_labelled(path: Path, *, sample: int = 0, seed: int = 0) -> Labelled:
-    """Read labelled pairs from JSON Lines, JSON, CSV or Parquet, plain or gzipped (``.gz``).
+    """Read labelled pairs from JSON Lines, JSON, CSV or Parquet, plain or gzipped (``.gz``), or a folder of such files.
 
     A row is a `LabelledPair`. Its label may also be a vote's spelling, a column ``winner`` or three columns of 0 and 1;
     its answers may also be in ``conversation_a`` and ``conversation_b`` (see `importers.pairs`).
 
     Args:
-        path: the file.
+        path: the file or folder.
         sample: the number of pairs to draw at random; 0 for all.
         seed: seed of the draw.
 
@@ -69,7 +70,7 @@ def read_labelled(path: Path, *, sample: int = 0, seed: int = 0) -> Labelled:
     pairs: dict[str, LabelledPair] = {}
     passed: Counter[str] = Counter()
     asked: dict[str, Instruction] = {}
-    for record in _records(path):
+    for record in without_replaced(_records(path)):
         pair = _pair(record, passed)
         if pair is None:
             continue
@@ -103,8 +104,11 @@ def read_labelled(path: Path, *, sample: int = 0, seed: int = 0) -> Labelled:
 
 def _records(path: Path) -> Iterator[Record]:
     """Yield the file's rows; JSON Lines are read strictly, so an invalid character is an error."""
+    if path.is_dir():
+        yield from records(path)
+        return
     if not path.is_file():
-        raise ArenaError("no such file of labelled pairs", where=str(path))
+        raise missing_file(path, "no such file of labelled pairs", f"({_NEEDED})")
     if not is_lines(path):
         yield from records(path)
         return

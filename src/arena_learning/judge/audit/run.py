@@ -23,7 +23,7 @@ from arena_learning.judge.audit.agreement import audit_judge
 from arena_learning.judge.audit.labelled import SIDES, Labelled, read_labelled
 from arena_learning.judge.build import open_judge
 from arena_learning.params import JudgeParams, Params
-from arena_learning.store import Store
+from arena_learning.store import Account, Store
 
 BASELINE = "longer"
 # A jury is audited by itself where all its members are. The other kinds need what a labelled pair lacks: a rubric, a
@@ -71,7 +71,7 @@ def audit_judges(
     for name in dict.fromkeys([*chosen, BASELINE]):
         judge = open_judge(name, with_baseline, paths)
         try:
-            with Store(paths.store, fresh=fresh) as store:
+            with Store(paths.store, fresh=fresh, account=Account("audit-judge", params)) as store:
                 found[name] = audit_judge(judge, labelled, store, seed=params.seed)
             found[name]["kind"] = judges[name].kind
             if calibrate and judges[name].kind == "reward":

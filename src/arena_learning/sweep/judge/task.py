@@ -20,7 +20,7 @@ from arena_learning.judge.audit import SIDES, Labelled, read_labelled
 from arena_learning.params import Params
 from arena_learning.pool import seeded_rank
 from arena_learning.schema import Battle, Game
-from arena_learning.store import Store
+from arena_learning.store import Account, Store
 from arena_learning.sweep.judge.pruning import clearly_worse
 from arena_learning.sweep.space import (
     Space,
@@ -192,7 +192,7 @@ class JudgeTask:
         """Let the judge of ``params`` judge the pairs at some indices."""
         ids = list(self.labelled.instructions)
         judge = self._opened(params)
-        with Store(self.paths.store) as store:
+        with Store(self.paths.store, account=Account("sweep", params)) as store:
             judged = play_games(
                 [Pairing(ids[place], *SIDES) for place in places],
                 self.labelled.instructions,

@@ -23,7 +23,7 @@ def open_rewards(name: str, params: Params, paths: Paths) -> Iterator[RewardInpu
         ArenaError: the split is not prepared, or a judge cannot be opened.
     """
     from arena_learning.judge import open_judge
-    from arena_learning.store import Store
+    from arena_learning.store import Account, Store
     from arena_learning.train.online.group_judge import RewardInputs
 
     this = params.rounds[name]
@@ -41,7 +41,7 @@ def open_rewards(name: str, params: Params, paths: Paths) -> Iterator[RewardInpu
     with (
         closing(open_judge(settings.judge, params, paths)) as judge,
         closing(open_judge(settings.monitor, params, paths)) as monitor,
-        Store(paths.store) as store,
+        Store(paths.store, account=Account("train", params, name)) as store,
     ):
         yield RewardInputs(
             instructions,

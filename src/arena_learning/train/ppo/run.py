@@ -65,6 +65,7 @@ def train_ppo(job: Job, settings: Ppo, encoded: Encoded, reward: TrainedReward) 
             check_finite(points[-1], "ppo")
             if update + 1 < steps and clock.due():
                 save_state(folder, update + 1, points, trainer.learners, accelerator)
+                clock.stop(update + 1, steps)
             line.advance(1, f"loss {point['loss']:.4f}")
     seconds = time.monotonic() - began
     accelerator.free_memory()

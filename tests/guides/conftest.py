@@ -1,0 +1,8 @@
+"""A notebook reads the project that the report's tests make."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "report"))  # `synthetic_project`
