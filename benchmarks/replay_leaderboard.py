@@ -97,7 +97,8 @@ def main() -> None:
     say("style held equal", {r.model: r.rating for r in found.controlled.ratings}, elo, anchor)
     votes = given.folder / "alpaca_eval_arena_elo.csv", given.folder / "arena_votes_20240814.csv"
     if votes[1].is_file():
-        against_votes(judged, frame, elo, how, read_votes(*votes, anchor), given.draws)
+        plain = {r.model: r.rating for r in ratings}
+        against_votes(judged, frame, elo, how, read_votes(*votes, anchor), plain, given.draws)
 
 
 def say(
@@ -138,6 +139,7 @@ def against_votes(
     elo: Mapping[str, float],
     how: RatingParams,
     votes: Mapping[str, np.ndarray],
+    plain: Mapping[str, float],
     draws: int,
 ) -> None:
     """Print calibrated ratings with more and more votes, and soft labels fitted on all but the model they rate."""
@@ -169,7 +171,7 @@ def against_votes(
     mine = [name for name in others if votes[name].sum() > 0]
     say("all votes on the pairs", {anchor: how.anchor[1], **{n: rating(share[n]) for n in mine}}, elo, anchor)
     for number in (10, 20, 50, 100):
-        calibrated_with(number, frame, elo, how, votes, draws)
+        calibrated_with(number, frame, elo, how, votes, plain, draws)
 
 
 def fitted(
@@ -196,12 +198,18 @@ def calibrated_with(
     elo: Mapping[str, float],
     how: RatingParams,
     votes: Mapping[str, np.ndarray],
+    plain: Mapping[str, float],
     draws: int,
 ) -> None:
-    """Print the mean over draws of ``number`` votes a pair: calibrated ratings, and the same votes alone."""
+    """Print the mean over draws of ``number`` votes a pair: calibrated ratings, and the same votes alone.
+
+    Pairs with fewer votes are left out; before them stand the plain ratings of the same models.
+    """
     assert how.anchor is not None
     anchor = how.anchor[0]
     generator = np.random.default_rng(0)
+    mine = [name for name in plain if name == anchor or votes[name].sum() >= number]
+    say(f"plain, the {len(mine)} models of the next two", {name: plain[name] for name in mine}, elo, anchor)
     rows: list[tuple[float, float]] = []
     alone: list[tuple[float, float]] = []
     power, failed = [], 0

@@ -9,6 +9,7 @@
 | elo | reports/figures | elo.png |
 | report | reports/index.html, in Chromium | report.png |
 | rounds | MLflow's store, in Chromium (screenshot_mlflow.py) | mlflow-rounds.png |
+| registry | MLflow's store after `arena promote`, in Chromium | mlflow-registry.png |
 | sweeps | MLflow's store and reports/sweeps | mlflow-sweep*.png, sweep-*-history.png, sweep-*-importance.png |
 | review | the test set's battles, on the review page in Chromium (screenshot_review.py) | review.png |
 | flowchart | this file | flowchart.svg |
@@ -120,6 +121,15 @@ def rounds(root: Path, out: Path) -> list[Path]:
         ArenaError: MLflow's store holds no round, or the browser fails.
     """
     return [from_mlflow(root, out / "mlflow-rounds.png")]
+
+
+def registry(root: Path, out: Path) -> list[Path]:
+    """Take the picture of the registered model in MLflow.
+
+    Raises:
+        ArenaError: no model was promoted, or the browser fails.
+    """
+    return [from_mlflow(root, out / "mlflow-registry.png", "--registry", "--height", "1330")]
 
 
 def sweeps(root: Path, out: Path) -> list[Path]:
@@ -249,6 +259,7 @@ PICTURES: dict[str, Callable[[Path, Path], list[Path]]] = {
     "elo": elo,
     "report": report,
     "rounds": rounds,
+    "registry": registry,
     "sweeps": sweeps,
     "review": review,
 }

@@ -72,6 +72,7 @@ rubric are described with [the judges](judges.md#rubric-criteria).
 | `data/rounds/ROUND/samples.jsonl` | [Response](#response) |
 | `data/rounds/ROUND/sample_scores.jsonl` | [SampleScore](#samplescore) |
 | `registry.json`: a JSON object, `decisions` is a list of these | [Decision](#decision) |
+| `feedback.jsonl`: what `arena track` reads from MLflow | [FeedbackVerdict](#feedbackverdict) |
 | `reviews/NAME.jsonl` | [Review](#review) |
 | the file of a judge `replay` | [RecordedVerdict](#recordedverdict) |
 | the file or folder `evaluate.human_verdicts` (also JSON, CSV or Parquet) | [HumanVerdict](#humanverdict) |
@@ -163,6 +164,23 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "model_a": "expert",
         "model_b": "sft-i1",
         "winner": "model_a",
+    },
+    "FeedbackVerdict": {
+        "id": "3f0a9c",
+        "round": "test",
+        "instruction_id": "cook-007",
+        "judge": _JUDGE,
+        "model_a": "sft-i1",
+        "model_b": "expert",
+        "label": "model_b",
+        "said": "second",
+        "reviewer": "ann",
+        "when": "2026-01-01T12:00:00Z",
+        "note": "It says how long.",
+        "turns": _ASKED,
+        "response_a": _SHORT,
+        "response_b": _RIGHT,
+        "category": "cooking",
     },
     "Review": {
         "id": "1f0c6b7e2a94d385.ann.1",

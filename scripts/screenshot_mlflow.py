@@ -2,7 +2,8 @@
 
     python scripts/screenshot_mlflow.py [--root FOLDER] [--study NAME] [--out FILE] [--charts REGEX] [--width N] ...
 
-With --study, of the trials of a sweep (the beginning of its name is enough): docs/images/mlflow-sweep.png.
+With --study, of the trials of a sweep (the beginning of its name is enough): docs/images/mlflow-sweep.png. With
+--registry, of the registered model (`arena promote`), with its versions and aliases: docs/images/mlflow-registry.png.
 
 Needs a store (`arena track`), Playwright (`pip install -e '.[dev]'`) and Chromium (Debian: `apt-get install chromium`;
 Playwright's own download is not used). It serves the store on a free port of this machine, opens the experiment's
@@ -25,7 +26,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def main() -> None:
     )
     parser.add_argument("--root", default=None, help="the project's folder")
     parser.add_argument("--study", default="", help="a sweep's name: its trials instead of the rounds")
+    parser.add_argument("--registry", action="store_true", help="the registered model instead of the rounds")
     parser.add_argument("--out", type=Path, default=None, help="the PNG to write")
     parser.add_argument("--charts", default="", help="which metrics: a regular expression")
     parser.add_argument("--width", type=int, default=1600)
@@ -68,14 +70,20 @@ def main() -> None:
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # the picture is of the project's own store
     try:
         paths = find_project(options.root)
-        name = "mlflow-sweep.png" if options.study else "mlflow-rounds.png"
+        name = f"mlflow-{'registry' if options.registry else 'sweep' if options.study else 'rounds'}.png"
         out = options.out or paths.root / "docs" / "images" / name
         browser = find_browser()
-        experiment, names, query = trials_of(paths, options.study) if options.study else newest_rounds(paths)
+        if options.registry:
+            page, names = registered(paths)
+            arrange = arrange_registry
+        else:
+            found = trials_of(paths, options.study) if options.study else newest_rounds(paths)
+            experiment, names, query = found
+            page = f"experiments/{experiment}/runs?{query}"
+            arrange = arrange_charts
         port = free_port()
         with serving(server_command(paths, port), f"http://{HOST}:{port}/health"):
-            address = f"http://{HOST}:{port}/#/experiments/{experiment}/runs?{query}"
-            picture = take(browser, address, names, options)
+            picture = take(browser, f"http://{HOST}:{port}/#/{page}", names, arrange, options)
     except ArenaError as error:
         sys.exit(f"error: {error}")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -148,6 +156,20 @@ def trials_of(paths: Paths, study: str) -> tuple[str, list[str], str]:
     return store.experiment, [run.info.run_name for run in own], query
 
 
+def registered(paths: Paths) -> tuple[str, list[str]]:
+    """Return the page of the registered model, and what must stand on it: its aliases.
+
+    Raises:
+        ArenaError: the store holds no registered model with aliases.
+    """
+    with opened(paths) as store:
+        found = store.client.search_registered_models()
+    own = [model for model in found if model.aliases]
+    if not own:
+        raise ArenaError("no registered model", where=str(paths.mlruns), hint="run `arena promote`")
+    return f"models/{urllib.parse.quote(own[0].name)}", sorted(own[0].aliases)
+
+
 @contextmanager
 def serving(command: list[str], health: str) -> Iterator[None]:
     """Run MLflow's server while the block runs.
@@ -184,8 +206,14 @@ def answers(address: str) -> bool:
         return False
 
 
-def take(browser: str, address: str, names: list[str], options: argparse.Namespace) -> bytes:
-    """Open the address in a new browser, bring the page to where it compares the rounds, and return it as PNG.
+def take(
+    browser: str,
+    address: str,
+    names: list[str],
+    arrange: Callable[[Page, list[str], argparse.Namespace], None],
+    options: argparse.Namespace,
+) -> bytes:
+    """Open the address in a new browser, let ``arrange`` bring the page to where it should be, and return it as PNG.
 
     Raises:
         ArenaError: the browser does not start, or the page is not what it should be.
@@ -196,13 +224,7 @@ def take(browser: str, address: str, names: list[str], options: argparse.Namespa
             page = chromium.new_page(viewport={"width": options.width, "height": options.height})
             page.set_default_timeout(WAIT_SECONDS * 1000)
             page.goto(address)
-            wait_for_charts(page, names)
-            assistant = page.locator("[data-component-id*='assistant'][data-component-id*='close']")
-            if assistant.count():
-                assistant.first.click()
-            page.get_by_placeholder("Search metric charts").fill(options.charts)
-            page.wait_for_timeout(1500)
-            settle(page, names)
+            arrange(page, names, options)
             return page.screenshot()
     except TimeoutError as error:
         raise ArenaError(
@@ -215,6 +237,33 @@ def take(browser: str, address: str, names: list[str], options: argparse.Namespa
             f"the browser failed: {first_line(error)}",
             hint=f"try it by hand: {browser} --headless about:blank",
         ) from None
+
+
+def arrange_charts(page: Page, names: list[str], options: argparse.Namespace) -> None:
+    """Wait for the charts of the runs, and show those that are asked for."""
+    wait_for_charts(page, names)
+    close_assistant(page)
+    page.get_by_placeholder("Search metric charts").fill(options.charts)
+    page.wait_for_timeout(1500)
+    settle(page, names)
+
+
+def arrange_registry(page: Page, names: list[str], options: argparse.Namespace) -> None:
+    """Wait for the aliases in the table of versions, and fold the tags above it."""
+    del options  # the page has no charts
+    page.wait_for_function(
+        "(names) => document.body && names.every((name) => document.body.innerText.includes(name))", arg=names
+    )
+    close_assistant(page)
+    page.get_by_text("Tags", exact=True).first.click()
+    page.wait_for_timeout(1500)
+
+
+def close_assistant(page: Page) -> None:
+    """Close the assistant's panel, if it is open."""
+    assistant = page.locator("[data-component-id*='assistant'][data-component-id*='close']")
+    if assistant.count():
+        assistant.first.click()
 
 
 def wait_for_charts(page: Page, names: list[str]) -> None:

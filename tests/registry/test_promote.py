@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 from gate_project import ASKED, ROUNDS, make_project, play, write_answers, write_scores, write_weights
 
+from arena_learning.cli.main import cli
 from arena_learning.core import ArenaError, read_json, write_json
 from arena_learning.leaderboard import read_arena_battles
 from arena_learning.leaderboard.ratings import make_leaderboard
@@ -46,6 +48,18 @@ def test_a_dry_run_records_nothing(project):
     params, paths = project
     assert promote("sft-i1", params, paths, write=False).accepted
     assert not paths.registry.exists()
+
+
+def test_a_dry_run_says_so_and_checks_are_printed_in_the_order_in_which_they_are_made(project, monkeypatch):
+    params, paths = project
+    monkeypatch.chdir(paths.root)
+    dry = CliRunner().invoke(cli, ["promote", "sft-i1", "--dry-run"]).output.splitlines()
+    assert dry[0] == "sft-i1 would be the champion; nothing is recorded"
+    assert dry[1].startswith("  ok    sft-i1 is +")
+    promote("sft-i1", params, paths)
+    # registry.json sorts the checks by name.
+    told = CliRunner().invoke(cli, ["champion"]).output.splitlines()
+    assert [line for line in told if line[:8] in ("  ok    ", "  -     ")] == dry[1:]
 
 
 def test_the_champion_is_not_promoted_twice(project):

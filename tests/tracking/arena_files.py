@@ -10,7 +10,16 @@ from arena_learning.core.json_files import write_json
 from arena_learning.core.paths import Paths
 from arena_learning.params import Params, load_params
 from arena_learning.schema.row_files import write_rows
-from arena_learning.schema.rows import Battle, Instruction, PreferenceRow, Provenance, Response, SftRow, Turn
+from arena_learning.schema.rows import (
+    Battle,
+    Game,
+    Instruction,
+    PreferenceRow,
+    Provenance,
+    Response,
+    SftRow,
+    Turn,
+)
 from arena_learning.train.report import Cost, Phase, RowCount, TrainReport, WeightChange
 from sample import one_iteration
 
@@ -61,6 +70,8 @@ def _round(name: str, params: Params, paths: Paths) -> None:
     write_rows(
         paths.battles(name), [_battle(i.id, "rubric-all v1", "expert", this.target) for i in instructions]
     )
+    if name == "sft-i1":
+        write_rows(paths.games(name), [g for i in instructions for g in both_orders(i.id, this.target)])
     given = Provenance(
         round=name,
         instruction_id=instructions[0].id,
@@ -84,6 +95,23 @@ def _round(name: str, params: Params, paths: Paths) -> None:
     write_json(paths.stage_metrics(name, "judge"), judge_metrics(this.target))
     write_json(paths.card(name), card(name, this.method, this.threshold))
     write_json(paths.stage_metrics(name, "train"), train_metrics(this.method, params))
+
+
+def both_orders(instruction_id: str, target: str, judge: str = "rubric-all v1") -> list[Game]:
+    """The games of a battle that `expert` wins by 8 to 4."""
+    scores = {"expert": 8.0, target: 4.0}
+    return [
+        Game(
+            instruction_id=instruction_id,
+            judge=judge,
+            first=first,
+            second=second,
+            score_first=scores[first],
+            score_second=scores[second],
+            rationale="better",
+        )
+        for first, second in (("expert", target), (target, "expert"))
+    ]
 
 
 def battle_metrics(target: str) -> dict:

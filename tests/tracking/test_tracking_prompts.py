@@ -135,3 +135,36 @@ def test_templates_by_category_are_registered_and_judges_without_a_prompt_are_no
         f"{name}@{JudgeTemplate(name, paths.root).digest}": f"{registry_name(name)}/1" for name in names
     }
     assert versions(paths, "arena-judge-reference-guided")[1].template.startswith("{#")
+
+
+def aliases(paths, name="arena-judge-prompts-mine"):
+    """Return the version of each alias of a prompt."""
+    with opened(paths) as store:
+        found = [v.version for v in store.client.search_prompt_versions(name)]  # without their aliases
+        return {a: int(v) for v in found for a in store.client.get_prompt_version(name, v).aliases}
+
+
+def test_a_judges_name_is_the_alias_of_the_text_that_it_uses_now(judged):
+    params, paths = judged
+    assert (track_project(params, paths).warnings, aliases(paths)) == ([], {"big": 1})
+    write_text(paths.root / "prompts" / "mine.jinja", TWO)
+    for rebuild in (False, True):
+        track_project(params, paths, rebuild=rebuild)
+        assert aliases(paths) == {"big": 2}
+    with opened(paths) as store:
+        assert store.client.get_prompt_version_by_alias("arena-judge-prompts-mine", "big").template == TWO
+
+
+def test_the_alias_of_a_judge_that_is_gone_is_removed_and_another_projects_is_left(judged):
+    params, paths = judged
+    track_project(params, paths)
+    with opened(paths) as store:
+        store.client.set_prompt_alias("arena-judge-prompts-mine", "theirs", 1)
+        store.client.set_prompt_tag("arena-judge-prompts-mine", "arena.alias.theirs", "another project")
+    raw = params.model_dump(mode="json")
+    raw["judges"]["strict"] = raw["judges"].pop("big")
+    raw["judges"]["theirs"] = raw["judges"]["strict"]
+    raw["judge"]["name"] = "strict"
+    write_text(paths.root / "prompts" / "mine.jinja", TWO)
+    track_project(parse_params(raw, "test"), paths)
+    assert aliases(paths) == {"theirs": 1, "strict": 2}

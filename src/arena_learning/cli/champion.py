@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from arena_learning.params import Params
     from arena_learning.schema import Decision
 
+_ORDER = ("champion", "elo", "length", "cut_off", "repetition", "refusals", "agreement", "capability")
+
 
 @click.command("gate")
 @json_option
@@ -50,7 +52,7 @@ def promote(round_name: str | None, dry_run: bool, as_json: bool) -> None:
     if as_json:
         print_json(decision.model_dump(mode="json"))
     else:
-        _print_decision(decision)
+        _print_decision(decision, dry_run=dry_run)
     if not dry_run:
         _show(params, paths)
     if not decision.accepted:
@@ -102,15 +104,22 @@ def champion(as_json: bool) -> None:
     _print_checks(decision)
 
 
-def _print_decision(decision: Decision) -> None:
+def _print_decision(decision: Decision, *, dry_run: bool) -> None:
     verdict = "is the champion" if decision.accepted else "is refused"
+    if dry_run:
+        verdict = f"would be {verdict.removeprefix('is ')}; nothing is recorded"
     click.secho(f"{decision.round} {verdict}", fg="green" if decision.accepted else "red")
     _print_checks(decision)
 
 
 def _print_checks(decision: Decision) -> None:
+    """Print the checks in the order in which they are made; registry.json sorts them by name."""
     marks = {True: "ok   ", False: "FAILS", None: "-    "}
-    for check in decision.figures.get("checks", {}).values():
+    checks = decision.figures.get("checks", {})
+    for name in sorted(
+        checks, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)
+    ):
+        check = checks[name]
         click.echo(f"  {marks[check['passed']]} {check['text']}")
 
 

@@ -13,11 +13,16 @@ from arena_learning.core import timed_stage
 
 
 @click.command("track")
-@click.option("--rebuild", is_flag=True, help="Write all runs and versions of models again from the files.")
+@click.option(
+    "--rebuild", is_flag=True, help="Write all runs, traces and versions of models again from the files."
+)
 @click.option("--strict", is_flag=True, help="Exit with code 1 on warnings too.")
 @json_option
 def command(rebuild: bool, strict: bool, as_json: bool) -> None:
-    """Show rounds, leaderboards and training curves in MLflow; a second run updates only what has changed.
+    """Show rounds, leaderboards, training curves and a sample of the judges' games in MLflow.
+
+    A second run updates only what has changed. People's verdicts on the games (feedback named `winner`) are read from
+    MLflow into feedback.jsonl.
 
     Exit code 2 if MLflow does not show what the files hold; `dvc repro` then runs this stage again.
     """
@@ -42,6 +47,11 @@ def command(rebuild: bool, strict: bool, as_json: bool) -> None:
         ):
             if titles:
                 click.echo(f"  {what}: {', '.join(titles)}")
+        if report.traces or report.traces_logged:
+            click.echo(f"  traces: {report.traces} ({report.traces_logged} written)")
+        if report.feedback:
+            told = f"{report.feedback} verdicts of people ({report.feedback_new} new)"
+            click.echo(f"  {paths.feedback.name}: {told}")
         for alias, version in report.versions.items():
             click.echo(f"  {alias}: {version}")
     if not shows:

@@ -216,6 +216,11 @@ class Paths:
         return self.root / "registry.json"
 
     @property
+    def feedback(self) -> Path:
+        """People's verdicts on traces in MLflow; in git."""
+        return self.home / "feedback.jsonl"
+
+    @property
     def reviews(self) -> Path:
         """Folder of the files of `review`; in git."""
         return self.root / "reviews"

@@ -83,6 +83,16 @@ class Evaluate(Section):
     gap: float = Field(default=20.0, gt=0)
 
 
+class Track(Section):
+    """What MLflow shows besides the runs.
+
+    Attributes:
+        traces: number of judges' games that are shown one by one, as traces; drawn at random with ``seed``. 0: none.
+    """
+
+    traces: int = Field(default=50, ge=0)
+
+
 class Params(Section):
     """The whole of params.yaml.
 
@@ -103,6 +113,7 @@ class Params(Section):
         train: how models are trained.
         evaluate: the leaderboard.
         gate: what a round's model must show before it becomes the champion.
+        track: what MLflow shows besides the runs.
         prices: what models behind endpoints cost, by their name (``model`` of an opponent or judge); they change no
             result.
         budget: where a run stops; it changes no result.
@@ -124,6 +135,7 @@ class Params(Section):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     gate: Gate = Gate()
+    track: Track = Track()
     prices: dict[str, Price] = Field(default_factory=dict)
     budget: Budget = Budget()
     rounds: dict[Name, Round]

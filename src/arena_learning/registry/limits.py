@@ -71,7 +71,7 @@ def _rise(
     if new is None or old is None:
         return _absent(name, what)
     passed = new - old <= limit + 1e-12
-    end = f"a change of {new - old:+.3f}, {'within' if passed else 'above'} the limit of {limit:g}"
+    end = f"a change of {new - old:+z.3f}, {'within' if passed else 'above'} the limit of {limit:g}"
     return Check(name, passed, f"{what}: {new:.3f}, of {against} {old:.3f}: {end}", new, old, limit)
 
 
@@ -87,7 +87,7 @@ def _agreement(new: Monitored, old: Monitored, params: Params, against: str) -> 
     fall, judge, now, before = max(falls)
     limit = params.gate.agreement_fall
     passed = fall <= limit + 1e-12
-    end = f"a fall of {fall:.3f}, {'within' if passed else 'above'} the limit of {limit:g}"
+    end = f"a fall of {fall:z.3f}, {'within' if passed else 'above'} the limit of {limit:g}"
     said = f"{judge} agrees with {params.evaluate.judges[0]} in {now:.3f} of the battles, for {against} in {before:.3f}"
     return Check("agreement", passed, f"{said}: {end}", now, before, limit)
 

@@ -1,4 +1,5 @@
 from .decisions import Decision, past_champions, read_decisions, write_decisions
+from .feedback import FeedbackVerdict
 from .results import AnyBattle, BattleResult, read_battle_results
 from .reviews import BY_CHANCE, Review, ReviewSampling, ReviewWinner, current_reviews
 from .row_files import (
@@ -44,6 +45,7 @@ __all__ = [
     "Criterion",
     "CriterionResult",
     "Decision",
+    "FeedbackVerdict",
     "FinishReason",
     "Game",
     "HumanVerdict",

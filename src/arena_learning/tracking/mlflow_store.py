@@ -27,6 +27,7 @@ LOCATIONS = (
     ("logged_models", "artifact_location"),
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
+    ("trace_tags", "value"),
 )
 
 

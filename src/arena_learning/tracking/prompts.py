@@ -1,11 +1,14 @@
-"""Judges' prompts in MLflow's prompt registry: one version for each text, found by the digest that games record."""
+"""Judges' prompts in MLflow's prompt registry: one version for each text, found by the digest that games record.
+
+A judge's name is an alias of the version that it uses now: ``prompts:/arena-judge-pairwise@strict``.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ from arena_learning.params import Params
 from arena_learning.tracking.mlflow_store import MlflowStore
 
 DIGEST = "arena.digest"
+_OWNER = "arena.alias."  # with an alias, a prompt's tag that names the project which has set it
+_PREFIX = "arena-judge-"
 
 
 def templates_of(params: Params) -> list[str]:
@@ -57,7 +62,54 @@ def registry_name(template: str) -> str:
         r"[\w./ -]+", name, flags=re.ASCII
     ):  # characters that told it from other names were removed
         kept += "-" + hashlib.sha256(name.encode()).hexdigest()[:6]
-    return f"arena-judge-{kept}"
+    return f"{_PREFIX}{kept}"
+
+
+def judges_of(params: Params) -> dict[str, list[str]]:
+    """Return the judges with templates, each with its template and those for its categories."""
+    return {
+        name: [judge.template, *judge.templates.values()]
+        for name, judge in params.judges.items()
+        if judge.kind == "llm"
+    }
+
+
+def show_aliases(store: MlflowStore, judges: Mapping[str, Iterable[str]], root: Path) -> None:
+    """Give the registered version of each judge's templates the judge's name as an alias.
+
+    This project's aliases of other judges, or on versions that a judge no longer uses, are removed. Those of other
+    projects on a shared server are left alone.
+
+    Args:
+        store: the open MLflow store.
+        judges: the templates of each judge; they are registered.
+        root: the project's folder.
+    """
+    wanted: dict[tuple[str, str], int] = {}
+    for judge, templates in judges.items():
+        for template in templates:
+            own = registry_name(template)
+            version = _version(store.client, own, JudgeTemplate(template, root).digest)
+            if version is not None and _alias(judge):
+                wanted[own, _alias(judge)] = version
+    held: dict[tuple[str, str], str] = {}
+    for prompt in store.client.search_prompts(filter_string=f"name LIKE '{_PREFIX}%'", max_results=1000):
+        for tag, owner in (prompt.tags or {}).items():
+            if tag.startswith(_OWNER):
+                held[prompt.name, tag.removeprefix(_OWNER)] = owner
+    for (name, alias), owner in held.items():
+        if owner == store.project and (name, alias) not in wanted:
+            store.client.delete_prompt_alias(name, alias)
+            store.client.delete_prompt_tag(name, _OWNER + alias)
+    for (name, alias), version in wanted.items():
+        if held.get((name, alias), store.project) == store.project:
+            store.client.set_prompt_alias(name, alias, version)
+            store.client.set_prompt_tag(name, _OWNER + alias, store.project)
+
+
+def _alias(judge: str) -> str:
+    """Return a judge's name as an alias; empty for those that MLflow keeps for itself (``latest``, ``v1``)."""
+    return "" if re.fullmatch(r"latest|v\d+", judge, flags=re.IGNORECASE) else judge
 
 
 def _show_in_experiment(store: MlflowStore, name: str) -> None:

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from arena_learning.core import ArenaError, Paths, canonical, redacted
 from arena_learning.params import Params
-from arena_learning.schema import read_decisions
+from arena_learning.schema import FeedbackVerdict, read_decisions
 from arena_learning.tracking.audits import AUDITS, audit_views
+from arena_learning.tracking.feedback import collect_feedback, read_feedback
 from arena_learning.tracking.files import read_files
+from arena_learning.tracking.judge_calls import JudgeCalls, draw_judge_calls
 from arena_learning.tracking.metric_names import slug
-from arena_learning.tracking.mlflow_store import opened, settle_environment, store_uri
-from arena_learning.tracking.prompts import register, templates_of
+from arena_learning.tracking.mlflow_store import MlflowStore, opened, settle_environment, store_uri
+from arena_learning.tracking.prompts import judges_of, register, show_aliases, templates_of
+from arena_learning.tracking.traces import find_traces, upsert_traces
 from arena_learning.tracking.versions import show_versions
 from arena_learning.tracking.views import experiment, run_views, stale
 from arena_learning.tracking.writer import upsert
 
 WORKSPACE = "workspace"
 # Parameters that change no model and no figure of a run.
-UNSEEN = {"gate", "prices", "budget"}
+UNSEEN = {"gate", "track", "prices", "budget"}
 
 
 @dataclass
@@ -35,6 +38,10 @@ class TrackReport:
         unchanged: titles of the runs that were up to date.
         removed: titles of the runs whose files no longer exist.
         prompts: judges' templates (``name@digest``) with their versions in the prompt registry.
+        traces: number of judges' games that are shown as traces.
+        traces_logged: how many of them were written.
+        feedback: number of people's verdicts on traces, in feedback.jsonl.
+        feedback_new: how many of them are new there, or were changed.
         versions: versions of the registered model, such as ``arena-learning/2``, by alias.
         warnings: what the user should check; after a failure, the last one gives the reason.
         failed: whether tracking stopped early; the store then shows its earlier state, or part of the new one.
@@ -46,6 +53,10 @@ class TrackReport:
     unchanged: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     prompts: dict[str, str] = field(default_factory=dict)
+    traces: int = 0
+    traces_logged: int = 0
+    feedback: int = 0
+    feedback_new: int = 0
     versions: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     failed: bool = False
@@ -61,7 +72,7 @@ def track_project(params: Params, paths: Paths, rebuild: bool = False) -> TrackR
     Args:
         params: the current parameters.
         paths: the project.
-        rebuild: write all runs, and all versions of the registered model, again from the files.
+        rebuild: write all runs, all traces, and all versions of the registered model again from the files.
     """
     began = time.monotonic()
     report = TrackReport(store=redacted(store_uri(paths)))
@@ -70,6 +81,7 @@ def track_project(params: Params, paths: Paths, rebuild: bool = False) -> TrackR
         report.warnings += stale(files, params)
         decisions = read_decisions(paths.registry)
         shown, audits = run_views(files, params, paths), audit_views(paths)
+        drawn, verdicts = draw_judge_calls(params, paths), read_feedback(paths)
         if not shown:
             report.warnings.append(
                 "nothing to show: no stage of a round has written a file; run `arena repro`"
@@ -80,12 +92,39 @@ def track_project(params: Params, paths: Paths, rebuild: bool = False) -> TrackR
                 report.logged += done.logged
                 report.unchanged += done.unchanged
                 report.removed += done.removed
+            _show_traces(store, drawn, verdicts, params, paths, report, rebuild=rebuild)
             report.prompts = register(store, templates_of(params), paths.root)
+            show_aliases(store, judges_of(params), paths.root)
             registered = show_versions(store, decisions, params.gate.name, paths, rebuild=rebuild)
             report.versions = registered.aliases
             report.warnings += registered.warnings
     report.seconds = round(time.monotonic() - began, 2)
     return report
+
+
+def _show_traces(
+    store: MlflowStore,
+    drawn: JudgeCalls,
+    verdicts: Sequence[FeedbackVerdict],
+    params: Params,
+    paths: Paths,
+    report: TrackReport,
+    *,
+    rebuild: bool,
+) -> None:
+    """Read people's verdicts on traces into their file, then show the drawn games with them."""
+    known = list(find_traces(store))
+    given = collect_feedback(known, verdicts, paths)
+    own = scope(store.project, params)
+    written = upsert_traces(store, own, drawn.calls, known, given.rows, rebuild=rebuild)
+    report.traces, report.traces_logged = len(drawn.calls), written.logged
+    report.feedback, report.feedback_new = len(given.rows), given.new
+    report.warnings += given.warnings
+    if drawn.incomplete:
+        report.warnings.append(
+            f"{drawn.incomplete} of the drawn games are not shown as traces: "
+            "their instruction or an answer is missing; run `arena repro`"
+        )
 
 
 def scope(project: str, params: Params) -> str:
