@@ -513,7 +513,7 @@ def test_the_command_passes_over_malformed_rows_and_says_which(tmp_path):
     assert isinstance(CliRunner().invoke(command, arguments).exception, ArenaError)
     said = CliRunner().invoke(command, [*arguments, "--skip-bad"])
     assert said.exit_code == 0, said.output
-    for words in ("passed_over.a malformed row: 1", "columns_not_read.note: 1", "line 2: not JSON"):
+    for words in ("passed_over: a malformed row 1", "columns_not_read: note 1", "line 2: not JSON"):
         assert words in said.output
 
 

@@ -310,8 +310,8 @@ def test_answers_stored_before_a_crash_are_not_asked_again_and_the_rest_comes_fr
     class Dying(Store):
         puts = 0
 
-        def put(self, kind, items):
-            super().put(kind, items)
+        def put(self, kind, items, **spent):
+            super().put(kind, items, **spent)
             Dying.puts += 1
             if Dying.puts == 1:
                 raise KeyboardInterrupt

@@ -203,7 +203,7 @@ def test_battles_of_another_test_set_are_refused(tmp_path):
     params, paths = build(tmp_path)
     test = read_rows(paths.split("test"), Instruction)
     said = read_json(paths.leaderboard)["test_set"]
-    assert said == {"instructions": len(test), "fingerprint": fingerprint(test)}
+    assert (said["instructions"], said["fingerprint"]) == (len(test), fingerprint(test))
     write_rows(paths.split("test"), test[1:])
     with pytest.raises(ArenaError, match="battles of another test set: 1 of their instructions") as caught:
         make_leaderboard(params, paths)

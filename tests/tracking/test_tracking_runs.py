@@ -241,4 +241,6 @@ def test_files_made_with_other_parameters_are_named(project):
     params, paths = project
     write_json(paths.card("dpo-i1"), card("dpo-i1", "dpo", 1.5))
     report = track_project(params, paths)
-    assert report.warnings == ["dataset@dpo-i1 ran with threshold 1.5, params.yaml says 2.0: run `arena repro`"]
+    assert report.warnings == [
+        "dataset@dpo-i1 ran with threshold 1.5, params.yaml says 2.0: run `arena repro`"
+    ]

@@ -65,4 +65,4 @@ def check(path, rows):
     with plain(path) as db:
         assert not store_layout._is_old(db)
         assert db.execute("SELECT DISTINCT created FROM memory").fetchall() == [("2026-11-24 00:00:00",)]
-    assert names(path) == {"memory", "claims"}
+    assert names(path) == {"memory", "claims", "spending"}

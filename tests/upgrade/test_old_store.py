@@ -69,6 +69,19 @@ def cases():
             yield pytest.param(version, scene, marks=marks, id=f"{version}: {scene}")
 
 
+# Scores of one answer have no order: today each pair is one game, whose verdict is that of the first of two games.
+ORDERLESS = ("judge by rubric", "judge by the rubric's content", "judge by the reference")
+
+
+def in_one_order(expected):
+    games = [game for game in expected["games"] if game["first"] < game["second"]]
+    battles = [
+        {**battle, "games": 1, "orders_agree": None, "rationales": battle["rationales"][:1]}
+        for battle in expected["battles"]
+    ]
+    return {**expected, "games": games, "battles": battles}
+
+
 def differing(expected, found):
     """Return rows that have changed, as pairs; a field that a later version adds is no change."""
     assert len(expected) == len(found)
@@ -90,6 +103,8 @@ def test_an_upgrade_asks_nothing_again(version, scene, old_store, workshop):
     with opened(old_store(version), workshop) as stage:
         found = SCENES[scene](stage)
         requests = len(stage.server.requests)
+    if scene in ORDERLESS:
+        expected = in_one_order(expected)
     change = CHANGES.get(version, {}).get(scene, UNCHANGED)
     kinds = ("responses",) if "responses" in expected else ("games", "battles")
     read_otherwise = {kind: differing(expected[kind], found[kind]) for kind in kinds}

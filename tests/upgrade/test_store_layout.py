@@ -100,7 +100,7 @@ def test_a_half_made_copy_is_finished(old, monkeypatch):
     monkeypatch.setattr(store_layout.time, "sleep", stop)
     with pytest.raises(KeyboardInterrupt):
         Store(path)
-    assert names(path) == {"memory", "claims", "memory_copy", "memory_copied"}
+    assert names(path) == {"memory", "claims", "spending", "memory_copy", "memory_copied"}
     monkeypatch.undo()
     check(path, 5000)
 

@@ -192,7 +192,11 @@ def test_a_disk_that_is_really_full_leaves_the_old_store_as_it_is(old, tmp_path,
     done = open_limited(inside, 12_000, 0, room, *before)
     assert done.returncode == 0, done.stderr
     found, tables, put = done.stdout.splitlines()
-    assert (found, tables.split(), put) == ("12000", ["memory", "claims"], f"put { {b'another': {'n': 1}} }")
+    assert (found, tables.split(), put) == (
+        "12000",
+        ["memory", "claims", "spending"],
+        f"put { {b'another': {'n': 1}} }",
+    )
     (line,) = done.stderr.splitlines()
     assert ("the disk is full" if room == "met" else "the store keeps its older layout") in line
     assert is_old(out / "store.sqlite")

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from arena_learning.core import Progress, atomic_write
 from arena_learning.pool.embeddings import Embedder, Vectors
@@ -149,17 +150,18 @@ def _read(file: Path | None, what: str) -> _State | None:
     if not file or not file.is_file():
         return None
     try:
-        with np.load(file, allow_pickle=False) as saved:
-            if str(saved["what"]) != what:
+        with safe_open(file, framework="numpy") as saved:
+            about = saved.metadata() or {}
+            if about.get("what") != what:
                 return None
-            labels = saved["labels"]
+            labels = saved.get_tensor("labels")
             return _State(
-                saved["centers"],
-                int(saved["steps"]),
-                float(saved["inertia"]),
+                saved.get_tensor("centers"),
+                int(about["steps"]),
+                float(about["inertia"]),
                 labels if len(labels) else None,
             )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, SafetensorError):
         return None  # damaged: computed again
 
 
@@ -167,15 +169,9 @@ def _write(file: Path | None, what: str, state: _State) -> None:
     if not file:
         return
     labels = np.zeros(0, dtype=np.int32) if state.labels is None else state.labels
-    with atomic_write(file) as path, path.open("wb") as opened:
-        np.savez(
-            opened,
-            what=np.array(what),
-            centers=state.centers,
-            steps=np.array(state.steps),
-            inertia=np.array(state.inertia),
-            labels=labels,
-        )
+    about = {"what": what, "steps": str(state.steps), "inertia": repr(state.inertia)}
+    with atomic_write(file) as path:
+        save_file({"centers": np.ascontiguousarray(state.centers), "labels": labels}, path, about)
 
 
 def describe_clusters(clusters: Sequence[Cluster], most: int) -> list[dict[str, Any]]:
