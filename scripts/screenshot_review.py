@@ -12,9 +12,6 @@ import argparse
 import shutil
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Error, sync_playwright
@@ -22,7 +19,7 @@ from screenshot_mlflow import find_browser, first_line
 
 from arena_learning.core import ArenaError, Paths, find_project
 from arena_learning.params import load_params
-from arena_learning.review import ReviewServer, ReviewSession, open_session
+from arena_learning.review import ReviewSession, open_session, serve_review
 
 SIZE = (1200, 820)
 JUDGED = 12
@@ -62,7 +59,7 @@ def take_review(
     """
     with (
         tempfile.TemporaryDirectory() as folder,
-        serving(copied_session(paths, Path(folder), judged)) as address,
+        serve_review(copied_session(paths, Path(folder), judged)) as address,
     ):
         try:
             with sync_playwright() as driver:
@@ -99,19 +96,6 @@ def copy_to(source: Path, target: Path) -> None:
     """Copy a file, whatever folders that takes."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
-
-
-@contextmanager
-def serving(session: ReviewSession) -> Iterator[str]:
-    """Serve the page while the block runs; yields its address."""
-    server = ReviewServer(session)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        yield server.address
-    finally:
-        server.stop()
-        thread.join()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 from review_project import NAMES, make_review_project, quality_of
 
 from arena_learning.report import sanitized
-from arena_learning.review import ReviewServer, open_session, review_summary, summary_text
+from arena_learning.review import open_session, review_summary, serve_review, summary_text
 from arena_learning.schema import Review, read_rows
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -60,18 +60,6 @@ def browser():
 
 
 @contextmanager
-def serving(session):
-    server = ReviewServer(session)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        yield server.address
-    finally:
-        server.stop()
-        thread.join()
-
-
-@contextmanager
 def opened(browser, address, size=DESKTOP, **options):
     """A page in a browser of its own; an error, a dialog or a refused request on it fails the test."""
     context = browser.new_context(viewport=size, **options)
@@ -109,7 +97,7 @@ def test_forty_battles_by_keys_give_the_agreement_table(browser, tmp_path):
     params, paths = make_review_project(tmp_path, 40)
     session = open_session("ann", params, paths, count=40)
     orders = []
-    with serving(session) as address, opened(browser, address) as page:
+    with serve_review(session) as address, opened(browser, address) as page:
         for number in range(1, 41):
             assert page.title() == f"Battle {number} of 40 · arena review"
             content = page.content()
@@ -145,7 +133,7 @@ def test_forty_battles_by_keys_give_the_agreement_table(browser, tmp_path):
 def test_hostile_answers_are_shown_as_text_and_nothing_scrolls_sideways(browser, tmp_path, size):
     params, paths = make_review_project(tmp_path, 3, texts=HOSTILE)
     session = open_session("ann", params, paths, count=18)
-    with serving(session) as address, opened(browser, address, size) as page:
+    with serve_review(session) as address, opened(browser, address, size) as page:
         for key, shown in session._shown.items():
             page.goto(f"{address}battle/{key}")
             for place, answer in enumerate(shown.answers, 1):
@@ -169,7 +157,7 @@ def test_hostile_answers_are_shown_as_text_and_nothing_scrolls_sideways(browser,
 
 def test_the_page_works_without_a_script(browser, tmp_path):
     session = open_session("ann", *make_review_project(tmp_path, 12), count=2)
-    with serving(session) as address, opened(browser, address, java_script_enabled=False) as page:
+    with serve_review(session) as address, opened(browser, address, java_script_enabled=False) as page:
         assert not page.locator("kbd").first.is_visible()
         assert not page.locator("#keys").is_visible()
         page.get_by_label("Note").fill("by hand")
@@ -188,7 +176,7 @@ def test_the_page_works_without_a_script(browser, tmp_path):
 
 def test_a_key_that_is_held_or_a_double_click_judges_one_battle(browser, tmp_path):
     session = open_session("ann", *make_review_project(tmp_path, 12), count=6)
-    with serving(session) as address, opened(browser, address) as page:
+    with serve_review(session) as address, opened(browser, address) as page:
         page.wait_for_selector(SETTLED)
         with page.expect_navigation():
             page.keyboard.down("1")
@@ -214,7 +202,7 @@ def test_a_key_that_is_held_or_a_double_click_judges_one_battle(browser, tmp_pat
 
 def test_keys_can_be_switched_off(browser, tmp_path):
     session = open_session("ann", *make_review_project(tmp_path, 12), count=6)
-    with serving(session) as address, opened(browser, address) as page:
+    with serve_review(session) as address, opened(browser, address) as page:
         page.get_by_role("button", name="Keys on").click()
         page.reload()
         page.wait_for_selector(SETTLED)
@@ -232,7 +220,7 @@ def test_axe_finds_nothing_wrong(browser, tmp_path, size, look):
 
     session = open_session("ann", *make_review_project(tmp_path, 2, texts={0: HOSTILE[1]}), count=12)
     with (
-        serving(session) as address,
+        serve_review(session) as address,
         opened(browser, address, size, color_scheme=look, bypass_csp=True) as page,
     ):
         page.wait_for_selector(SETTLED)
@@ -253,7 +241,7 @@ def test_what_a_screen_reader_is_told(browser, tmp_path):
     from playwright.sync_api import expect
 
     session = open_session("ann", *make_review_project(tmp_path, 3), count=18)
-    with serving(session) as address, opened(browser, address) as page:
+    with serve_review(session) as address, opened(browser, address) as page:
         for landmark in ("banner", "main", "navigation"):
             assert page.get_by_role(landmark).count() == 1
         for name in ("Instruction", "Answer 1", "Answer 2", "Verdict"):
@@ -283,7 +271,7 @@ def test_what_a_screen_reader_is_told(browser, tmp_path):
 
 def test_the_links_that_jump_are_seen_when_they_have_the_focus(browser, tmp_path):
     session = open_session("ann", *make_review_project(tmp_path, 2, texts={0: HOSTILE[1]}), count=12)
-    with serving(session) as address, opened(browser, address, PHONE) as page:
+    with serve_review(session) as address, opened(browser, address, PHONE) as page:
         page.wait_for_selector(SETTLED)
         link = page.get_by_role("link", name="Answer 2")
         link.focus()
@@ -312,7 +300,7 @@ def test_another_web_page_that_even_knows_the_secret_posts_no_verdict(browser, t
     thread = threading.Thread(target=foreign.serve_forever)
     thread.start()
     try:
-        with serving(session) as address:
+        with serve_review(session) as address:
             target = f"{address}battle/{session.next().battle.key}"
             form = (
                 f"<form method=post action='{target}'><input name=winner value=1><input name=replaces></form>"

@@ -1,7 +1,7 @@
 from .app import make_app
 from .battles import ReviewBattle, read_review_battles
 from .sample import draw_sample
-from .serve import ReviewServer
+from .serve import ReviewServer, serve_review
 from .session import ReviewSession, VerdictConflictError, check_reviewer, open_session, read_reviews
 from .summary import review_summary, summary_text
 
@@ -17,5 +17,6 @@ __all__ = [
     "read_review_battles",
     "read_reviews",
     "review_summary",
+    "serve_review",
     "summary_text",
 ]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import secrets
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
@@ -71,3 +74,20 @@ class ReviewServer:
     def stop(self) -> None:
         """End `run`, which another thread runs."""
         self._server.shutdown()
+
+
+@contextmanager
+def serve_review(session: ReviewSession) -> Iterator[str]:
+    """Serve the page in a thread of its own while the block runs.
+
+    Yields:
+        The page's address.
+    """
+    server = ReviewServer(session)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        yield server.address
+    finally:
+        server.stop()
+        thread.join()
