@@ -271,16 +271,24 @@ def worker(folder, rank):
 
 
 def kill_at_a_checkpoint(folder, rank):
-    """Kill a worker as soon as a training below ``folder`` has written its third checkpoint."""
-    while not list(folder.glob("checkpoints/*/checkpoint-3/trainer_state.json")):
-        time.sleep(0.05)
-    os.kill(worker(folder, rank), signal.SIGKILL)
+    """Kill a worker as soon as a training below ``folder`` has its third checkpoint, or a later one.
+
+    A later one: the next checkpoint takes the place of the one before, so the third is there for a moment only.
+    """
+    step = 0
+    while step < 3:
+        time.sleep(0.01)
+        for state in folder.glob("checkpoints/*/checkpoint-*/trainer_state.json"):
+            step = max(step, int(state.parent.name.partition("-")[2]))
+    process = worker(folder, rank)
+    assert process, "the training was over before its process was found"
+    os.kill(process, signal.SIGKILL)
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the process in /proc, which Linux has")
 @both
 def test_a_process_that_dies_ends_the_stage_and_the_next_run_goes_on(train, lively, two):
-    settings = optimiser(epochs=4)
+    settings = optimiser(epochs=8)
     whole, folder = train("sft", {}, settings)
     killer = threading.Thread(target=kill_at_a_checkpoint, args=(train.folder, 1), daemon=True)
     killer.start()
