@@ -86,6 +86,7 @@ def ask_contestant_for(
 
     Raises:
         ArenaError: the engine cannot answer, or too many instructions are refused; the answers so far stay stored.
+        Ended: another contestant that is asked at the same time has failed (`store.Together`).
 
     Example:
         asked = ask_contestant_for(Contestant("base", engine, Sampling()), instructions, store)
@@ -130,6 +131,7 @@ def ask_contestant_for(
                     new = {key: answer for key, answer in given.items() if isinstance(answer, Completion)}
                     kept = {key: _kept(completion) for key, completion in new.items()}
                     store.put("response", kept, payer=payer, spent=_spent(given.values()))
+                    store.account.together.check(store)
                     known |= given
                     refused |= {key: answer for key, answer in given.items() if isinstance(answer, Refused)}
                     generated += len(group)

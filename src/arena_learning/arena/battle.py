@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arena_learning.arena.ask import Contestant, ContestantAnswers, ask_contestant_for
-from arena_learning.arena.planned import planned_samplings, sampling_of
+from arena_learning.arena.at_once import Remote, ask_at_once
+from arena_learning.arena.planned import is_remote, planned_samplings, sampling_of
 from arena_learning.arena.sampling import sample_metrics
 from arena_learning.core import ArenaError, Paths, logger, suggest, words, write_json
 from arena_learning.params import BASE, Params, Sampling
 from arena_learning.schema import Instruction, Response, read_rows, write_rows
 from arena_learning.store import Account, Store
+
+if TYPE_CHECKING:
+    from arena_learning.engines import Engine
 
 
 def battle_round(
@@ -22,7 +28,8 @@ def battle_round(
     """Let the target and the opponents answer a round's split; return the stage's metrics.
 
     In a round without a target, only the contestant whose answers become the labels is asked.
-    In a round that learns from samples (`Params.samples_of`) the target also generates them here.
+    In a round that learns from samples (`Params.samples_of`) the target also generates them here. Contestants behind
+    endpoints are asked at the same time as the local ones (`at_once`).
     """
     this = params.rounds[name]
     instructions = read_rows(paths.split(this.split), Instruction)
@@ -30,23 +37,19 @@ def battle_round(
     if count := params.samples_of(name):
         logger.info(f"{name}: {len(instructions) * count} samples, {count} to each instruction")
     account = Account("battle", params, name)
-    answers: dict[str, ContestantAnswers] = {}
-    samples: list[ContestantAnswers] = []
-    for contestant, samplings in planned.items():
-        answers[contestant], *drawn = _ask(
-            contestant, instructions, params, paths, account, samplings, fresh=fresh, retry=retry
-        )
-        samples += drawn
-    responses = [r for asked in answers.values() for r in asked.responses]
+    asked = _ask_all(planned, _Questions(instructions, params, paths, account, fresh, retry))
+    answers = {contestant: first for contestant, (first, *_) in asked.items()}
+    samples = [one for _, *drawn in asked.values() for one in drawn]
+    responses = [r for one in answers.values() for r in one.responses]
     write_rows(paths.responses(name), sorted(responses, key=lambda r: (r.instruction_id, r.contestant)))
-    drawn_rows = [r for asked in samples for r in asked.responses]
+    drawn_rows = [r for one in samples for r in one.responses]
     write_rows(paths.samples(name), sorted(drawn_rows, key=lambda r: (r.instruction_id, r.sample)))
-    metrics: dict[str, Any] = {"contestants": {c: answer_metrics(asked) for c, asked in answers.items()}}
+    metrics: dict[str, Any] = {"contestants": {c: answer_metrics(one) for c, one in answers.items()}}
     if samples:
         whole = _together(samples)
         metrics["samples"] = {**answer_metrics(whole), **sample_metrics(whole.responses, params.battle)}
     write_json(paths.stage_metrics(name, "battle"), metrics)
-    return {**metrics, "generated": sum(asked.generated for asked in (*answers.values(), *samples))}
+    return {**metrics, "generated": sum(one.generated for one in (*answers.values(), *samples))}
 
 
 def answer_test(
@@ -86,37 +89,67 @@ def ask_contestant(
     Raises:
         ArenaError: the contestant is unknown or cannot answer.
     """
-    account = Account("answer", params)
-    samplings = [sampling_of(name, params)]
-    return _ask(name, instructions, params, paths, account, samplings, fresh=fresh, retry=retry)[0]
+    questions = _Questions(instructions, params, paths, Account("answer", params), fresh, retry)
+    return _ask(name, [sampling_of(name, params)], questions)[0]
 
 
-def _ask(
-    name: str,
-    instructions: Sequence[Instruction],
-    params: Params,
-    paths: Paths,
-    account: Account,
-    samplings: Sequence[Sampling],
-    *,
-    fresh: bool = False,
-    retry: bool = False,
-) -> list[ContestantAnswers]:
+class _Questions(NamedTuple):
+    """What contestants are asked, and where their answers are kept."""
+
+    instructions: Sequence[Instruction]
+    params: Params
+    paths: Paths
+    account: Account
+    fresh: bool
+    retry: bool
+
+
+def _ask_all(
+    planned: Mapping[str, Sequence[Sampling]], questions: _Questions
+) -> dict[str, list[ContestantAnswers]]:
+    """Ask all contestants of a round, those behind endpoints at the same time; return their answers in this order.
+
+    All endpoints are opened first, so that a missing key is told before anybody is asked.
+    """
+    from arena_learning.engines import open_engine
+
+    local: dict[str, Callable[[], list[ContestantAnswers]]] = {}
+    remote: dict[str, Remote[list[ContestantAnswers]]] = {}
+    params, several = questions.params, len(planned) > 1 and len(questions.instructions) > 0
+    with ExitStack() as opened:
+        for name, samplings in planned.items():
+            if several and is_remote(name, params):
+                engine = open_engine(name, params, questions.paths, questions.instructions)
+                opened.callback(engine.close)
+                remote[name] = Remote(partial(_ask_open, name, engine, samplings, questions), engine.close)
+            else:
+                local[name] = partial(_ask, name, samplings, questions)
+        return ask_at_once(local, remote, planned, questions.account.together)
+
+
+def _ask(name: str, samplings: Sequence[Sampling], questions: _Questions) -> list[ContestantAnswers]:
     """Open a contestant once and ask it for its answers under the first sampling, then for samples; close it."""
     from arena_learning.engines import open_engine
 
-    if not instructions:
+    if not questions.instructions:
         return [ContestantAnswers([], 0, 0.0, 0) for _ in samplings]
-    engine = open_engine(name, params, paths, instructions)
+    engine = open_engine(name, questions.params, questions.paths, questions.instructions)
+    return _ask_open(name, engine, samplings, questions)
+
+
+def _ask_open(
+    name: str, engine: Engine, samplings: Sequence[Sampling], questions: _Questions
+) -> list[ContestantAnswers]:
+    """Ask a contestant whose engine is open, through a store of its own; close the engine."""
     try:
-        with Store(paths.store, fresh=fresh, account=account) as store:
+        with Store(questions.paths.store, fresh=questions.fresh, account=questions.account) as store:
             asked = [
                 ask_contestant_for(
                     Contestant(name, engine, own, sample),
-                    instructions,
+                    questions.instructions,
                     store,
-                    max_refused=params.serving.max_refused,
-                    retry=retry,
+                    max_refused=questions.params.serving.max_refused,
+                    retry=questions.retry,
                 )
                 for sample, own in enumerate(samplings)
             ]

@@ -42,6 +42,12 @@ def sampling_of(contestant: str, params: Params) -> Sampling:
     return (opponent.sampling if opponent else None) or params.sampling
 
 
+def is_remote(contestant: str, params: Params) -> bool:
+    """Whether a contestant is behind an endpoint, so that it is asked at the same time as the others of a round."""
+    opponent = params.opponents.get(contestant)
+    return opponent is not None and opponent.engine == "openai"
+
+
 def count_stored(
     contestant: str,
     samplings: Sequence[Sampling],

@@ -1,9 +1,14 @@
-"""Shows progress with rate and time left: a bar on a terminal, else a message every few seconds."""
+"""Shows progress with rate and time left: a bar on a terminal, else a message every few seconds.
+
+Work that is done at the same time, in threads, has its bars below each other in one display: two displays of one
+terminal would overwrite each other.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +19,7 @@ from arena_learning.core.messages import logger, writes_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
+    from rich.progress import TaskID
 
 
 class Progress:
@@ -38,9 +44,8 @@ class Progress:
         self.done = 0
         self._every = every
         self._start = self._last = time.monotonic()
-        shown = logger.isEnabledFor(logging.INFO)
-        self._bar = _bar() if shown and sys.stderr.isatty() and not writes_json() else None
-        self._task = self._bar.add_task(self._text(), total=total) if self._bar else None
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Add ``count`` finished units; ``note`` is appended to the line."""
@@ -54,15 +59,16 @@ class Progress:
             self._say(now, note)
 
     def __enter__(self) -> Progress:
-        if self._bar is not None:
-            self._bar.start()
+        if logger.isEnabledFor(logging.INFO) and sys.stderr.isatty() and not writes_json():
+            self._bar = _display.begin()
+            self._task = self._bar.add_task(self._text(), total=self.total)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            _display.end()
             return
         now = time.monotonic()
         if self._last > self._start or now - self._start >= self._every:
@@ -81,6 +87,35 @@ class Progress:
         line = f"{self.label}: {self.done}/{self.total} {self.unit}, {rate:.1f}/s, {elapsed:.0f} s, {told}"
         figures = {"done": self.done, "total": self.total, "seconds": round(elapsed, 1)}
         logger.info(f"{line}, {note}" if note else line, extra={"figures": figures})
+
+
+class _Display:
+    """The display of all work that is going on; it begins with the first and ends with the last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._shown: Bar | None = None
+        self._going_on = 0
+
+    def begin(self) -> Bar:
+        """Return the display for one more."""
+        with self._lock:
+            if self._shown is None:
+                self._shown = _bar()
+                self._shown.start()
+            self._going_on += 1
+            return self._shown
+
+    def end(self) -> None:
+        """One has ended; its bar stays as it is until the last one ends."""
+        with self._lock:
+            self._going_on -= 1
+            if self._shown is not None and not self._going_on:
+                self._shown.stop()
+                self._shown = None
+
+
+_display = _Display()
 
 
 def _bar() -> Bar:

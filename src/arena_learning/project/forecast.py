@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from arena_learning.arena import is_remote
 from arena_learning.core import Paths, StageRun, read_stage_runs
 from arena_learning.leaderboard import number_at, read_document
 from arena_learning.params import Params
@@ -189,8 +190,8 @@ class _Maker:
         """
         if planned is not None and not planned.certain and shares and not any(s.work.made for s in shares):
             return 0.0
-        parts = [share.seconds for share in shares]
-        own = None if None in parts else sum(part or 0.0 for part in parts)
+        parts = [(share.work.name, share.seconds) for share in shares]
+        own = None if None in [part for _, part in parts] else self._together(name, parts)
         last = self._last(name, shares, planned)
         fixed = self._fixed(self._runs[name]) if name in self._runs else None
         if fixed is not None and own is not None:
@@ -201,7 +202,7 @@ class _Maker:
             return None if own is None or not shares else self._usual_start(name) + own
         if not shares or not any(share.work.known for share in shares):
             return last
-        whole = self._if_all_were_made(shares)
+        whole = self._if_all_were_made(name, shares)
         return last if own is None or whole is None else max(own, last - whole + own)
 
     def _last(self, name: str, shares: Sequence[Share], planned: PlannedStage | None) -> float | None:
@@ -220,12 +221,25 @@ class _Maker:
             return None
         ended = datetime.fromisoformat(run.ended)
         since = str(ended - timedelta(seconds=run.seconds + 2))  # times are kept to the second
-        asked = sum(
-            one.seconds
+        asked = [
+            (one.name, one.seconds)
             for one in spent_in(run.stage, self._spent)
             if since <= one.began and one.ended <= run.ended
-        )
-        return max(0.0, run.seconds - asked)
+        ]
+        return max(0.0, run.seconds - self._together(run.stage, asked))
+
+    def _together(self, stage: str, parts: Iterable[tuple[str, float | None]]) -> float:
+        """Return the time of requests from the time of each who is asked, by name.
+
+        A round's contestants behind endpoints are asked at the same time as the local ones, so the longest counts.
+        """
+        here, elsewhere = 0.0, [0.0]
+        for name, seconds in parts:
+            if stage.startswith("battle@") and is_remote(name, self._params):
+                elsewhere.append(seconds or 0.0)
+            else:
+                here += seconds or 0.0
+        return max(here, *elsewhere)
 
     def _usual_start(self, name: str) -> float:
         """Return what stages of the same kind take besides their requests."""
@@ -237,17 +251,17 @@ class _Maker:
         ]
         return median(known) if known else _START
 
-    @staticmethod
-    def _if_all_were_made(shares: Sequence[Share]) -> float | None:
+    def _if_all_were_made(self, stage: str, shares: Sequence[Share]) -> float | None:
         parts = [
-            share.seconds / share.work.made * share.work.wanted
+            (share.work.name, share.seconds / share.work.made * share.work.wanted)
             for share in shares
             if share.seconds and share.work.made
         ]
-        return sum(parts) if len(parts) == sum(bool(share.work.made) for share in shares) else None
+        whole = len(parts) == sum(bool(share.work.made) for share in shares)
+        return self._together(stage, parts) if whole else None
 
     def _gpus(self, works: Sequence[Work]) -> float:
-        """Return the most GPUs that a stage uses at once: contestants and judges are asked one after the other."""
+        """Return the most GPUs that a stage uses at once: local contestants and judges take their turns."""
         return max((self._gpus_of(work) for work in works if not self._recorded(work)), default=0.0)
 
     def _gpus_of(self, work: Work) -> float:

@@ -1,4 +1,7 @@
-"""Keeps requests within the budget: they are sent in parts that still fit, and none is sent that might not."""
+"""Keeps requests within the budget: they are sent in parts that still fit, and none is sent that might not.
+
+Where several are asked at the same time, what the requests in flight may take is not given to another (`together`).
+"""
 
 from __future__ import annotations
 
@@ -60,6 +63,7 @@ def within_budget(store: Store | None, keys: Sequence[bytes], asked: Requests) -
 
     Raises:
         ArenaError: not one more request fits, or the run's hours are used up.
+        Ended: another one who is asked at the same time has failed.
     """
     if store is None or not keys:
         yield from ([list(keys)] if keys else [])
@@ -72,10 +76,9 @@ def within_budget(store: Store | None, keys: Sequence[bytes], asked: Requests) -
     while left:
         check_deadline(asked.missing())
         part = left if asked.whole else left[: asked.batch]
-        number, tightest = limits.fitting(part)
-        if number < len(part) and (asked.whole or not number):
-            raise limits.used_up(tightest)
+        number = limits.hold(part)
         yield part[:number]
+        limits.free()
         left = left[number:]
 
 
@@ -89,21 +92,55 @@ class _Limits:
         self._most = {} if asked.payer.recorded else {k: v for k, v in given.items() if v is not None}
         self.any = bool(self._most)
 
-    def fitting(self, keys: Sequence[bytes]) -> tuple[int, Amount]:
-        """Return how many of the first ``keys`` may be requested now, and which limit lets the fewest."""
+    def hold(self, keys: Sequence[bytes]) -> int:
+        """Return how many of the first ``keys`` may be requested now; what these may take is held until `free`.
+
+        While nothing fits only because others have requests in flight, it waits for these: they may take less.
+
+        Raises:
+            ArenaError: nothing fits. The others are given nothing more either.
+        """
+        together = self._store.account.together
         if not self._most:
-            return len(keys), "tokens"
+            together.check(self._store)
+            return len(keys)
+        costs = self._costs(keys)
+        while True:
+            with together.changed:
+                together.check(self._store)
+                number, tightest = min(
+                    (self._number(what, costs[what], len(keys)), what) for what in self._most
+                )
+                if number == len(keys) or (number and not self._asked.whole):
+                    taken = {what: min(number * costs[what], self._left(what)) for what in self._most}
+                    together.hold(self._store, taken)
+                    return number
+                if not together.held_by_others(self._store, tightest):
+                    together.end(self._store)
+                    break
+                together.wait()
+        raise self.used_up(tightest)
+
+    def free(self) -> None:
+        """Hold nothing more: the answers are saved, and what they took is booked."""
+        self._store.account.together.free(self._store)
+
+    def _costs(self, keys: Sequence[bytes]) -> dict[Amount, float]:
+        """Return the most that one of the requests may take."""
         longest = [self._asked.longest(key) for key in keys]
-        costs: dict[Amount, float] = {
+        return {
             "money": max(self._asked.payer.money(*one) or 0.0 for one in longest),
             "tokens": max(sum(one) for one in longest),
         }
-        return min((self._number(what, costs[what], len(keys)), what) for what in self._most)
+
+    def _left(self, what: Amount) -> float:
+        held = self._store.account.together.held_by_others(self._store, what)
+        return self._most[what] - self._store.spent()[what] - held
 
     def _number(self, what: Amount, longest: float, wanted: int) -> int:
         if not longest:
             return wanted
-        left = self._most[what] - self._store.spent()[what]
+        left = self._left(what)
         made, mean = self._store.mean_spent(self._asked.payer, what)
         likely = int(_RESERVE * left / mean) if made >= _ENOUGH and mean else 0
         return max(0, min(wanted, max(int(left / longest), likely if likely >= _ENOUGH else 0)))

@@ -1,8 +1,9 @@
 """Leases record which process works on which key, so that two processes never do the same work.
 
 A lease ends with its process: each holder keeps a file locked, and the operating system releases the lock when the
-process ends for any reason. So leases need no expiry time and no renewal. All users of a store are on one machine
-anyway, because of SQLite's WAL mode. The table is named ``claims``, as in stores of earlier versions.
+process ends for any reason. So leases need no expiry time and no renewal. Stores that one process has open at the same
+time are holders of their own, and wait for each other as processes do. All users of a store are on one machine anyway,
+because of SQLite's WAL mode. The table is named ``claims``, as in stores of earlier versions.
 """
 
 from __future__ import annotations

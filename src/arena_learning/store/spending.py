@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from arena_learning.core import now_text
 from arena_learning.params import Budget, Params, Price
+from arena_learning.store.together import Together
 
 Role = Literal["contestant", "judge"]
 
@@ -137,6 +138,9 @@ class Account:
         params: the parameters with prices and budget; None: no prices, no budget.
         round_name: the round, if any.
 
+    Attributes:
+        together: what the stores share that are open with this account at the same time.
+
     Example:
         >>> Account("battle", round_name="sft-i1").payer("contestant", "base").model
         ''
@@ -146,6 +150,7 @@ class Account:
         self.stage, self.round = stage, round_name
         self.run, self.began = uuid.uuid4().hex, now_text()
         self.budget = params.budget if params else Budget()
+        self.together = Together()
         self._params = params
 
     def payer(self, role: Role, name: str) -> Payer:

@@ -210,7 +210,8 @@ class Store:
             return spending.mean(self._db, self.account, payer, what)
 
     def close(self) -> None:
-        """Close the database and end all leases of this process."""
+        """Close the database and end all its leases; nothing of the budget is held any more."""
+        self.account.together.free(self)
         self._leases.end()
         self._db.close()
 

@@ -47,6 +47,9 @@ def lease_work(
         waiting: called with the number of keys that other processes hold, while there is nothing else to do.
         patience: seconds without results from other processes after which their leases are taken over.
 
+    Raises:
+        Ended: another one who is asked at the same time has failed.
+
     Example::
 
         with Store(path) as store:
@@ -62,6 +65,7 @@ def lease_work(
     later: list[list[bytes]] = []
     news, pause = time.monotonic(), _POLL_SECONDS[0]
     while windows or later:
+        store.account.together.check(store)
         if not windows:
             if time.monotonic() - news > patience:
                 store.take_over(later)

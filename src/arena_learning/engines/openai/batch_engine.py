@@ -89,6 +89,7 @@ class BatchOpenAi(OpenAi):
         """
         if not conversations:
             return
+        self._check_open()
         job = _Job(EndpointRun(conversations, sampling, top_logprobs))
         for place in range(len(conversations)):
             body = self._body(place, job)
@@ -104,9 +105,9 @@ class BatchOpenAi(OpenAi):
         self._say(job.run)
 
     def close(self) -> None:
-        """Close the connections; batches go on."""
+        """Close the connections, from any thread; batches go on."""
+        super().close()  # first, so that who waits for a batch looks no more
         self._batches.close()
-        super().close()
 
     def _body(self, place: int, job: _Job) -> dict[str, Any]:
         return request_body(self._model, self._endpoint, self._system, job.run.conversations[place], job.run)
@@ -212,7 +213,8 @@ class BatchOpenAi(OpenAi):
                 f"batch {names} has not ended after {hours:.2g} hours",
                 "run again later: the batch goes on and is not submitted again. batch_wait is how long a run waits",
             )
-        time.sleep(self._endpoint.batch_poll)
+        self._closed.wait(self._endpoint.batch_poll)
+        self._check_open()
 
     def _tell(self, state: BatchState, job: _Job) -> None:
         """Say what has changed about a batch."""

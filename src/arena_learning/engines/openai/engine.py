@@ -9,8 +9,9 @@ stops the run.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import Any
 
@@ -61,6 +62,8 @@ class OpenAi:
         self._pace = RateLimiter(endpoint.requests_per_minute, endpoint.tokens_per_minute)
         self._client = Client(endpoint, where)
         self._thread = LoopThread()
+        self._closed, self._closing = threading.Event(), threading.Lock()
+        self._running: Future[None] | None = None  # the requests of the latest call
         self._met = False  # whether any reply has ever arrived
         self.fingerprint = _fingerprint(model, endpoint, system)
         # The fingerprint of the same endpoint before its deployment got a name.
@@ -97,25 +100,40 @@ class OpenAi:
         if not conversations:
             return
         run = EndpointRun(conversations, sampling, top_logprobs)
-        future = self._thread.start(self._all(run))
+        with self._closing:
+            self._check_open()
+            future = self._running = self._thread.start(self._all(run))
         future.add_done_callback(lambda _: run.done.put(None))
         try:
             yield from groups(run)
             future.result()
         except CancelledError:
-            raise self._error("the engine was closed while it was answering", "") from None
+            raise self._was_closed() from None
         finally:
-            if future.cancel():
-                while run.done.get() is not None:
-                    pass
+            future.cancel()
             self.maybe_twice += run.maybe_twice
             self._say(run)
 
     def close(self) -> None:
-        """Close the connections and stop the event loop's thread."""
-        if self._thread.running:
-            self._thread.start(self._client.close()).result(timeout=10)
-            self._thread.stop()
+        """Close the connections and stop the event loop's thread.
+
+        Another thread may call it: what is being answered ends in an `ArenaError`, and answers that have arrived are
+        yielded before.
+        """
+        self._closed.set()
+        with self._closing:
+            if self._thread.running:
+                if self._running is not None:
+                    self._running.cancel()
+                self._thread.start(self._client.close()).result(timeout=10)
+                self._thread.stop()
+
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise self._was_closed()
+
+    def _was_closed(self) -> ArenaError:
+        return self._error("the engine was closed while it was answering", "open it again")
 
     async def _all(self, run: EndpointRun) -> None:
         """Answer all conversations with one worker per allowed request in flight; the first error stops all."""
