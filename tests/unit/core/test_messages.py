@@ -93,11 +93,24 @@ with Progress("judge [x]", 3, "games") as progress:
 """
 
 
-def test_progress_on_a_terminal_is_a_bar():
-    """The brackets of a label are text, not markup."""
+TWO = """
+from arena_learning.core import Progress, logger
+with Progress("one", 3) as one:
+    with Progress("two", 5) as two:
+        one.advance(3)
+        logger.warning("odd")
+        two.advance(5)
+with Progress("three", 7) as three:
+    three.advance(7)
+"""
+HIDE = "\x1b[?25l"  # a display that redraws itself hides the cursor when it begins
+
+
+def on_a_terminal(code):
+    """Return what a program shows on a terminal."""
     ours, theirs = pty.openpty()
-    done = subprocess.run(
-        [sys.executable, "-c", CODE],
+    subprocess.run(
+        [sys.executable, "-c", code],
         stderr=theirs,
         check=True,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
@@ -105,9 +118,25 @@ def test_progress_on_a_terminal_is_a_bar():
     os.close(theirs)
     shown = os.read(ours, 65536).decode()
     os.close(ours)
-    assert done.returncode == 0
+    return shown
+
+
+def test_progress_on_a_terminal_is_a_bar():
+    """The brackets of a label are text, not markup."""
+    shown = on_a_terminal(CODE)
     assert "judge [x]: games" in shown
     assert "3/3" in shown
+
+
+def test_work_at_the_same_time_has_its_bars_in_one_display():
+    shown = on_a_terminal(TWO)
+    assert shown.count(HIDE) == 2  # one for the two, and one for the third
+    together, after = (part.partition(HIDE)[2] for part in (shown[: shown.rindex(HIDE)], shown))
+    assert "warning: odd" in together
+    last = together.splitlines()[-2:]
+    assert ["one: items" in last[0], "3/3" in last[0]] == [True, True]
+    assert ["two: items" in last[1], "5/5" in last[1]] == [True, True]
+    assert "7/7" in after
     assert "━" in shown
 
 

@@ -9,7 +9,8 @@ import pytest
 from arena_learning.core.json_files import write_json, write_text
 from arena_learning.core.paths import Paths
 from arena_learning.core.tables import table_text
-from arena_learning.params import load_params
+from arena_learning.core.yaml_files import read_yaml
+from arena_learning.params import load_params, parse_params
 from arena_learning.project import (
     Rates,
     against_run,
@@ -125,6 +126,32 @@ def test_what_a_run_took_besides_its_requests_is_known_from_the_ledger(project):
     )
     # 15 s of the 45 s were no request; 120 answers of 100 tokens at 30 s for 12,000 tokens are made again
     assert forecast(project, "answer-base", seconds=45.0)["answer-base"].seconds == pytest.approx(15 + 30)
+
+
+SERVED = {"engine": "openai", "model": "m", "base_url": "http://127.0.0.1:9/v1"}
+
+
+@pytest.mark.parametrize(("local", "seconds"), [(54.0, 200.0), (250.0, 250.0)])
+def test_a_rounds_endpoints_are_asked_at_the_same_time_as_its_local_model(project, local, seconds):
+    _, paths = project
+    raw = read_yaml(paths.params)
+    raw["opponents"] = {name: SERVED for name in ("expert", "plain")}
+    told = {
+        name: {"answers": 108, "tokens": 10800, "seconds": one}
+        for name, one in (("base", local), ("expert", 200.0), ("plain", 30.0))
+    }
+    write_json(paths.stage_metrics("sft-i1", "battle"), {"contestants": told})
+    changed = parse_params(raw, "here"), paths
+    assert forecast(changed, "battle@sft-i1")["battle@sft-i1"].seconds == pytest.approx(10 + seconds)
+    # What the stage took besides: the same requests took as long, of 300 s in all.
+    with Store(paths.store, account=Account("battle", changed[0], "sft-i1")) as store:
+        for name, one in told.items():
+            payer = store.account.payer("contestant", name)
+            spent = Spent(108, 108, 21_600, 10_800, one["seconds"])
+            store.put("response", {name.encode() * 8: {}}, payer=payer, spent=spent)
+    row = {"stage": "battle@sft-i1", "seconds": 300.0, "ended": read_ledger_time(paths)}
+    paths.stage_seconds.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert forecast(changed, "battle@sft-i1")["battle@sft-i1"].seconds == pytest.approx(300)
 
 
 def read_ledger_time(paths):

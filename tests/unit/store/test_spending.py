@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from contextlib import closing
 
@@ -11,7 +12,16 @@ import pytest
 from arena_learning.core.deadline import STOP_AT, check_deadline, past_deadline, start_deadline
 from arena_learning.core.errors import ArenaError
 from arena_learning.params import parse_params
-from arena_learning.store import Account, Longest, Requests, Spent, Store, within_budget
+from arena_learning.store import (
+    Account,
+    Ended,
+    Longest,
+    Requests,
+    Spent,
+    Store,
+    lease_work,
+    within_budget,
+)
 
 SERVED = {"engine": "openai", "model": "big", "base_url": "http://127.0.0.1:9/v1"}
 
@@ -138,6 +148,54 @@ def test_no_request_is_sent_that_might_exceed_the_tokens(tmp_path, account, toke
         assert tokens - 10 * made < 40
         assert error.where == "params.yaml, budget.tokens"
         assert "missing: some of 'one'" in str(error)
+
+
+def test_what_another_one_has_in_flight_may_take_is_not_given_twice(tmp_path, account):
+    """Of 100 tokens 80 are held for two requests; who wants 40 waits, until it is known that the two took 20."""
+    path, shared = tmp_path / "s.sqlite", account(budget={"tokens": 100})
+    looking, booked, found = threading.Event(), threading.Event(), []
+
+    def other():
+        with Store(path, account=shared) as store:
+            looking.set()
+            (part,) = within_budget(store, keys(1, 9), asked(store, name="half"))
+            found.append((part, booked.is_set()))
+
+    with Store(path, account=shared) as store:
+        parts = within_budget(store, keys(2), asked(store))
+        assert next(parts) == keys(2)
+        thread = threading.Thread(target=other, daemon=True)
+        thread.start()
+        assert looking.wait(60)
+        time.sleep(0.1)  # lets it look too early, if it did
+        put(store, asked(store).payer, Spent(2, 2, 20, 0, 0.0), 2)
+        booked.set()
+        assert list(parts) == []
+        thread.join(60)
+    assert found == [(keys(1, 9), True)]
+
+
+def test_a_store_that_is_closed_after_an_error_holds_nothing(tmp_path, account):
+    path, shared = tmp_path / "s.sqlite", account(budget={"tokens": 100})
+    store = Store(path, account=shared)
+    held = within_budget(store, keys(2), asked(store))
+    next(held)  # and no more of it is asked for
+    store.close()
+    with Store(path, account=shared) as other:
+        assert next(within_budget(other, keys(2), asked(other))) == keys(2)
+
+
+def test_a_budget_that_is_used_up_ends_the_others_too(tmp_path, account):
+    path, shared = tmp_path / "s.sqlite", account(budget={"tokens": 30})
+    with Store(path, account=shared) as one, Store(path, account=shared) as other:
+        assert ask(one, 1, 10)[0] == 0
+        assert ask(one, 1, 10)[0] == 0  # who has failed gets the same error again
+        with pytest.raises(Ended):
+            ask(other, 1, 10)
+        with pytest.raises(Ended):
+            list(lease_work(other, keys(1), 1))
+    with Store(path, account=account()) as store:  # another stage
+        assert ask(store, 1, 10) == (1, None)
 
 
 def test_money_is_kept_too_and_what_costs_nothing_goes_on(tmp_path, account):
