@@ -135,7 +135,7 @@ SERVED = {"engine": "openai", "model": "m", "base_url": "http://127.0.0.1:9/v1"}
 def test_a_rounds_endpoints_are_asked_at_the_same_time_as_its_local_model(project, local, seconds):
     _, paths = project
     raw = read_yaml(paths.params)
-    raw["opponents"] = {name: SERVED for name in ("expert", "plain")}
+    raw["opponents"] = dict.fromkeys(("expert", "plain"), SERVED)
     told = {
         name: {"answers": 108, "tokens": 10800, "seconds": one}
         for name, one in (("base", local), ("expert", 200.0), ("plain", 30.0))
