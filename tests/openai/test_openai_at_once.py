@@ -294,6 +294,8 @@ def test_the_hours_of_a_run_end_all_with_one_error(project, servers, monkeypatch
     params, paths = project()
     assert [made(paths)[name] for name in ("one", "two")] == [len(server.requests) for server in servers]
     monkeypatch.delenv(STOP_AT)
+    for server in servers:
+        server.script = reply
     battle_round(ROUND, params, paths)
     assert [set(server.seen.values()) for server in servers] == [{1}, {1}]
 

@@ -141,8 +141,14 @@ def _raise_first(errors: Mapping[str, Exception]) -> None:
     told = errors[first]
     for name in others:
         error = errors[name]
-        alike = isinstance(told, ArenaError) and isinstance(error, ArenaError) and told.hint == error.hint
-        if not (alike and told.where == error.where):
+        if not _alike(told, error):
             kind = "" if isinstance(error, ArenaError) else f"{type(error).__name__}: "
             logger.warning(f"'{name}' failed too: {kind}{error}")
     raise told
+
+
+def _alike(one: Exception, other: Exception) -> bool:
+    """Whether two errors have one place and one remedy."""
+    if isinstance(one, ArenaError) and isinstance(other, ArenaError):
+        return (one.where, one.hint) == (other.where, other.hint)
+    return False

@@ -112,7 +112,9 @@ class _Limits:
                     (self._number(what, costs[what], len(keys)), what) for what in self._most
                 )
                 if number == len(keys) or (number and not self._asked.whole):
-                    taken = {what: min(number * costs[what], self._left(what)) for what in self._most}
+                    taken: dict[str, float] = {
+                        what: min(number * costs[what], self._left(what)) for what in self._most
+                    }
                     together.hold(self._store, taken)
                     return number
                 if not together.held_by_others(self._store, tightest):
