@@ -172,7 +172,8 @@ def measure(case: Case, model: Path, length: int) -> dict[str, float]:
     from arena_learning.schema import PreferenceRow, SftRow, read_rows
     from arena_learning.train import processes
     from arena_learning.train.launch import TrainingSpec
-    from arena_learning.train.memory import memory_of, model_size
+    from arena_learning.train.memory import memory_of
+    from arena_learning.train.model_size import model_size
     from arena_learning.train.worker import train_here
 
     # All is loaded before the measure.
