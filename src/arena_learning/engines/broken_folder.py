@@ -33,6 +33,9 @@ def find_fault(folder: Path, error: Exception) -> FolderFault:
     """
     place = shlex.quote(str(folder))
     for path in sorted(folder.glob("*.safetensors")):
+        if not path.is_file():
+            what = f"{path.name} is a link to a file that is not there"
+            return FolderFault(what, "copy or download it again")
         with path.open("rb") as file:
             if file.read(len(_LFS)) == _LFS:
                 what = f"{path.name} holds no weights but a pointer of git LFS"
