@@ -1,7 +1,7 @@
 from .append import append_json, remove_torn_line
 from .atomic import atomic_write
 from .deadline import STOP_AT, check_deadline, deadline_error, has_deadline, past_deadline, start_deadline
-from .errors import ArenaError, missing_file, suggest, system_error
+from .errors import ArenaError, first_line, missing_file, suggest, system_error
 from .folders import copy_into_place, fresh_beside, move_into_place
 from .json_files import canonical, new_text_file, read_json, write_json, write_text
 from .makers import how_to_make
@@ -70,6 +70,7 @@ __all__ = [
     "encoding_of",
     "end_with_process",
     "find_project",
+    "first_line",
     "fresh_beside",
     "has_deadline",
     "hold_stage_lock",

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from arena_learning.core import ArenaError, logger
+from arena_learning.core import ArenaError, first_line, logger
 from arena_learning.engines.base import (
     Answered,
     Completion,
@@ -21,7 +21,7 @@ from arena_learning.engines.base import (
     Refused,
     ReportsLogprobs,
 )
-from arena_learning.engines.ray_cluster import first_line, join_ray, require_ray
+from arena_learning.engines.ray_cluster import join_ray, require_ray
 from arena_learning.engines.replica import Failure, Replica
 from arena_learning.params import Ray, Sampling
 

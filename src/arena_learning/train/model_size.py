@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arena_learning.core import ArenaError
+from arena_learning.core import ArenaError, first_line
 
 
 class ModelSize(NamedTuple):
@@ -47,7 +47,7 @@ def model_size(folder: Path | str, trust_remote_code: bool = False) -> ModelSize
         )
     except (OSError, ValueError) as error:
         raise ArenaError(
-            f"there is no model's configuration: {str(error).splitlines()[0]}",
+            f"there is no model's configuration: {first_line(error)}",
             where=str(folder),
             hint="make the base model by `arena weights`, or name another folder by --model",
         ) from None

@@ -18,8 +18,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arena_learning.core import STOP_AT, ArenaError, read_json, write_json
-from arena_learning.engines import first_line, join_ray
+from arena_learning.core import STOP_AT, ArenaError, first_line, read_json, write_json
+from arena_learning.engines import join_ray
 from arena_learning.train.launch import FAILED, LAUNCHER, LOCK, TrainingSpec, error_name, log_name
 from arena_learning.train.worker import end_with_stage, work, write_error
 
