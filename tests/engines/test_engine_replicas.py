@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).parent))
 
 from copied_engines import Logged
 
-from arena_learning.arena.ask import Contestant, ask_contestant_for
+from arena_learning.arena import Contestant, ask_contestant_for
 from arena_learning.core.errors import ArenaError
 from arena_learning.core.paths import Paths
 from arena_learning.engines.base import Completion, Refused, is_exact

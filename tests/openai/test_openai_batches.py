@@ -16,7 +16,7 @@ from batch_run import instructions
 from batch_server import BatchServer, ok, refused, right
 from endpoint import completion
 
-from arena_learning.arena.ask import Contestant, ask_contestant_for
+from arena_learning.arena import Contestant, ask_contestant_for
 from arena_learning.core.errors import ArenaError
 from arena_learning.core.paths import Paths
 from arena_learning.engines.base import Completion, Refused
