@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from arena_learning.core import ArenaError, first_line, logger
+from arena_learning.core import ArenaError, check_deadline, first_line, logger
 from arena_learning.engines.base import (
     Answered,
     Completion,
@@ -241,6 +241,7 @@ class Replicas:
         import ray
 
         while left := ray.wait(list(opened), num_returns=len(opened), timeout=_LOADING)[1]:
+            check_deadline(f"{len(left)} replicas of {self._where}, which wait for room in the cluster")
             self._say_waiting(len(left), "")
 
     def _say_waiting(self, count: int, what: str) -> None:

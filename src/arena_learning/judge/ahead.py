@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from arena_learning.arena import Contestant, StoredAnswers, sampling_of
-from arena_learning.core import ArenaError, Paths, is_locked, logger
+from arena_learning.core import ArenaError, Paths, check_deadline, is_locked, logger
 from arena_learning.engines import open_engine
 from arena_learning.judge.base import Judge, is_batch_exact
 from arena_learning.judge.build import open_judge
@@ -57,6 +57,7 @@ def judge_ahead(name: str, params: Params, paths: Paths) -> dict[str, Any]:
     ):
         sources = [StoredAnswers(contestant, instructions, store) for contestant in contestants]
         while todo:
+            check_deadline(f"{len(todo)} battles of '{name}'")
             # Asked before the answers are read: what comes after the end of the stage is read once more.
             running = is_locked(paths.lock(f"battle {name}"))
             found |= {(r.instruction_id, r.contestant): r for source in sources for r in source.new()}

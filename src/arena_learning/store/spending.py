@@ -36,9 +36,10 @@ ON CONFLICT (run, role, name, model, batch) DO UPDATE SET ended = excluded.ended
 """
 _READ = f"SELECT stage, round, role, name, model, batch, began, ended, {', '.join(_NUMBERS)} FROM spending"
 _ORDER = "ORDER BY began, run, role, name, model, batch"
+# A game's ``tokens`` include its prompts'; an answer has both parts and no sum.
 _EARLIER = """
-SELECT kind, COUNT(*), SUM(COALESCE(json_extract(value, '$.tokens'), 0)
-  + COALESCE(json_extract(value, '$.prompt_tokens'), 0) + COALESCE(json_extract(value, '$.completion_tokens'), 0)),
+SELECT kind, COUNT(*), SUM(COALESCE(json_extract(value, '$.tokens'),
+  COALESCE(json_extract(value, '$.prompt_tokens'), 0) + COALESCE(json_extract(value, '$.completion_tokens'), 0))),
   SUM(json_extract(value, '$.prompt_tokens')), SUM(json_extract(value, '$.seconds'))
 FROM memory WHERE created < ? GROUP BY kind
 """

@@ -10,7 +10,7 @@ import pytest
 from scripted import ScriptedEngine, WordCountJudge
 
 from arena_learning.arena import battle_round
-from arena_learning.core import ArenaError, Paths, hold_stage_lock
+from arena_learning.core import STOP_AT, ArenaError, Paths, hold_stage_lock
 from arena_learning.engines import build
 from arena_learning.judge import ahead, stage
 from arena_learning.params import parse_params
@@ -145,6 +145,17 @@ def test_it_ends_when_answers_are_missing_and_none_will_come(project, monkeypatc
     battle_round(NAME, without, paths)
     # Base and expert have answered: one pair on each instruction.
     assert ahead.judge_ahead(NAME, params, paths) == {"battles": BATTLES, "ready": 8, "judged": 16}
+
+
+def test_the_hours_of_a_run_end_its_wait_for_answers(project, monkeypatch):
+    params, paths, _ = project
+    judged_by(monkeypatch, WordCountJudge())
+    monkeypatch.setenv(STOP_AT, f"{time.time() - 1} 2")
+    with (
+        hold_stage_lock(f"battle {NAME}", paths),
+        pytest.raises(ArenaError, match=f"used up its 2 hours; missing: {BATTLES} battles of '{NAME}'"),
+    ):
+        ahead.judge_ahead(NAME, params, paths)
 
 
 def test_a_round_without_battles_says_so(project):

@@ -87,14 +87,14 @@ def test_what_was_saved_before_the_table_is_counted_apart(tmp_path, account):
     with Store(path) as store:
         value = {"text": "x", "prompt_tokens": 7, "completion_tokens": 3, "seconds": 0.5}
         store.put("response", {keys(1)[0]: value})
-        store.put("game", {keys(1, 1)[0]: {"tokens": 40, "seconds": 2.0}})
+        store.put("game", {keys(1, 1)[0]: {"tokens": 40, "prompt_tokens": 30, "seconds": 2.0}})
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("UPDATE memory SET created = '2025-01-01 00:00:00'")
         db.execute("DROP TABLE spending")
     with Store(path, account=account()) as store:
         assert store.spending_rows() == []
         before = {one.kind: one[1:] for one in store.earlier()}
-        assert before == {"response": (1, 10, 7, 0.5), "game": (1, 40, None, 2.0)}
+        assert before == {"response": (1, 10, 7, 0.5), "game": (1, 40, 30, 2.0)}
         put(store, store.account.payer("contestant", "one"), Spent(1, 1, 10, 5, 0.1), 1, 2)
         assert {one.kind: one[1:] for one in store.earlier()} == before
 
