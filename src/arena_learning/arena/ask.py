@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from arena_learning.arena.stored_answer import Contestant, answer_key, read_answer, stored_answer, to_response
+from arena_learning.arena.stored_answer import (
+    Contestant,
+    answer_key,
+    read_completion,
+    stored_answer,
+    to_response,
+)
 from arena_learning.core import ArenaError, Progress, logger
 from arena_learning.engines import (
     MAX_REFUSED,
@@ -138,7 +144,7 @@ class _Asking:
                 whole=whole,
                 waiting=lambda count: progress.advance(0, f"waiting for {count} of another process"),
             ):
-                self._note({key: read_answer(value, engine) for key, value in share.known.items()})
+                self._note({key: read_completion(value, engine) for key, value in share.known.items()})
                 progress.total -= len(share.known)
                 for mine in within_budget(self._store, share.mine, requests):
                     turns = [self._distinct[key].turns for key in mine]

@@ -60,7 +60,7 @@ def answer_key(
     return store_key("response", parts | ({"variant": variant} if variant else {}))
 
 
-def read_answer(value: dict[str, Any], engine: Engine) -> Completion | Refused:
+def read_completion(value: dict[str, Any], engine: Engine) -> Completion | Refused:
     """Return a stored answer; one stored before thoughts were kept apart is split now."""
     if "refused" in value:
         return Refused(value["refused"])
@@ -131,4 +131,4 @@ class StoredAnswers:
         come = [(values[key], instruction) for key, instruction in self._missing if key in values]
         self._missing = [pair for pair in self._missing if pair[0] not in values]
         engine = self._contestant.engine
-        return [to_response(self._contestant, i, read_answer(value, engine)) for value, i in come]
+        return [to_response(self._contestant, i, read_completion(value, engine)) for value, i in come]
