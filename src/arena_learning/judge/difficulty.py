@@ -1,7 +1,8 @@
 """Difficulties of instructions, rated by a language model (paper, section 4.2), for test sets of hard instructions.
 
-The replies are stored like answers, by all that could change them. So a rating that was killed goes on, a reply is
-asked for once, and stored replies are read again where this code reads them differently.
+The replies are stored like answers, by all that could change them. So a rating that was killed goes on, no stored reply
+is asked for again, and stored replies are read again where this code reads them differently. A kill costs the replies
+that are not stored yet: of an endpoint at most ``concurrency`` in flight, and those of the last hundredths of a second.
 """
 
 from __future__ import annotations
