@@ -76,8 +76,12 @@ def test_a_killed_rating_asks_only_for_the_rest_and_the_most_difficult_are_chose
         assert before >= 25
         assert sum(times - 1 for times in server.seen.values()) <= 2 * CONCURRENCY
         asked = len(server.requests)
+        with (tmp_path / "data" / "d.jsonl").open("a", encoding="utf-8") as file:
+            file.write('{"id": "mine", "difficulty": 3}\n')  # a person's
         subprocess.run((*ARENA, "difficulty"), cwd=tmp_path, check=True, capture_output=True)
         assert len(server.requests) == asked
+        rows = [json.loads(line) for line in (tmp_path / "data" / "d.jsonl").read_text().splitlines()]
+        assert {row["id"]: row["difficulty"] for row in rows} == {**rated, "mine": 3}
     subprocess.run((*ARENA, "prepare"), cwd=tmp_path, check=True, capture_output=True)
     chosen = {one.id for one in read_rows(paths.split("test"), Instruction)}
     hardest = sorted(rated, key=lambda name: -rated[name])[:TEST]
