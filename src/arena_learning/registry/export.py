@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from arena_learning.core import (
     ArenaError,
     Paths,
+    first_line,
     fresh_beside,
     move_into_place,
     read_json,
@@ -146,7 +147,7 @@ def upload(repository: str, folder: Path) -> str:
         api.create_repo(repository, private=True, exist_ok=True)
         return str(api.upload_folder(repo_id=repository, folder_path=folder))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
-        first = str(error).strip().splitlines()[0]
+        first = first_line(error)
         raise ArenaError(f"the hub refuses the upload: {first}", where=repository) from None
 
 
