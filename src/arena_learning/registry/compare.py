@@ -60,6 +60,11 @@ def weights_here(name: str, paths: Paths) -> str:
     return weights_digest(folder) if any(folder.glob("*.safetensors")) else ""
 
 
+def holds_promoted(champion: Decision, paths: Paths) -> bool:
+    """Whether the champion's folder holds the weights that were promoted: it may have been trained again."""
+    return weights_here(champion.round, paths) == champion.weights
+
+
 def _known(champion: Decision, params: Params, paths: Paths) -> Check:
     """Return the check that the champion's figures on the leaderboard are those of the promoted weights."""
     name = champion.round
