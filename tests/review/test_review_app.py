@@ -223,7 +223,7 @@ def test_the_command_refuses_what_it_cannot_do(project, monkeypatch):
     monkeypatch.chdir(paths.root)
     run = CliRunner()
     for words, said in (
-        ((), "'' is no name of a reviewer"),
+        ((), "--reviewer ann"),
         (("--reviewer", "../ann"), "is no name of a reviewer"),
         (("nothing", "--reviewer", "ann"), "no round 'nothing'"),
         (("--summary",), "there are no verdicts yet"),

@@ -147,9 +147,11 @@ def main() -> None:
 
 
 def _tell(error: ArenaError) -> NoReturn:
-    """Print an error, with its traceback if that is asked for, and exit."""
+    """Print an error, with its traceback if that is asked for, and exit; quoted text acts on no terminal."""
+    from arena_learning.report import sanitized
+
     if "--debug" in sys.argv:  # a traceback may quote a refused request, so it is redacted as well
-        click.echo(redacted(traceback.format_exc()), err=True)
+        click.echo(sanitized(redacted(traceback.format_exc())), err=True)
         sys.exit(1)
-    click.secho(f"error: {redacted(str(error))}", fg="red", err=True)
+    click.secho(f"error: {sanitized(redacted(str(error)))}", fg="red", err=True)
     sys.exit(2)

@@ -13,7 +13,7 @@ from pathlib import Path
 from arena_learning.core import ArenaError, Paths, check_location
 from arena_learning.params import JudgeParams, Opponent, Params, check_rounds, load_params
 from arena_learning.project.doctor_inputs import check_answers, check_endpoints
-from arena_learning.project.dvc_health import find_torn, how_to_init
+from arena_learning.project.dvc_health import find_torn, how_to_init, in_dvc_repository
 from arena_learning.project.finding import DoctorFinding
 from arena_learning.project.shipped import is_outdated, shipped
 
@@ -140,17 +140,23 @@ def _needs_of(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
         )
     for name, opponent in params.opponents.items():
         if opponent.engine == "recorded" and not (paths.root / opponent.model).is_file():
-            yield DoctorFinding("fail", f"opponents.{name}: there is no file {opponent.model}")
+            yield DoctorFinding(
+                "fail",
+                f"opponents.{name}: there is no file {opponent.model}",
+                "put it there, or correct the path",
+            )
     keyed = {f"opponents.{name}": o.api_key_env for name, o in params.opponents.items()}
     keyed |= {f"judges.{name}": j.api_key_env for name, j in params.judges.items()}
     for place, variable in keyed.items():
         if variable and variable not in os.environ:
-            yield DoctorFinding("fail", f"{place}: the variable {variable} is not set", "export it")
+            yield DoctorFinding(
+                "fail", f"{place}: the variable {variable} is not set", f"export {variable}=KEY"
+            )
     yield from check_endpoints(params)
     yield from check_answers(params, paths)
     yield from _precision(params)
     yield from _chat_formats(params, paths)
-    if not (paths.root / ".dvc").is_dir():
+    if not in_dvc_repository(paths):
         yield DoctorFinding("fail", "not a DVC repository", f"run {how_to_init(paths)}")
     if is_outdated(paths):
         yield DoctorFinding(

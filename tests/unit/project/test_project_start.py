@@ -290,7 +290,7 @@ def test_the_command_says_what_it_made_what_is_missing_and_what_comes_next(tmp_p
     done = CliRunner().invoke(cli, ["init", "my arena", *options], catch_exceptions=False)
     assert done.exit_code == 0
     assert "params.yaml: from profile laptop" in done.output
-    assert "fail  judges.llm: the variable HOST_KEY is not set  (export it)" in done.output
+    assert "fail  judges.llm: the variable HOST_KEY is not set  (export HOST_KEY=KEY)" in done.output
     assert done.output.endswith("next: put right what fails, then cd 'my arena' && arena repro\n")
     again = CliRunner().invoke(cli, ["init", "my arena", "--upgrade"], catch_exceptions=False)
     assert again.output.endswith("dvc.yaml: up to date\n")
