@@ -180,7 +180,7 @@ def evaluate(split: str, contestants: str, fresh: bool, retry: bool, as_json: bo
     if split == "test":
         if contestants:
             raise click.UsageError(
-                "--contestants is for another --split: the test set is for all contestants"
+                "--contestants needs another --split: on the test set all contestants play"
             )
         run_stage(
             "evaluate",
@@ -190,7 +190,7 @@ def evaluate(split: str, contestants: str, fresh: bool, retry: bool, as_json: bo
         )
         return
     if retry:
-        raise click.UsageError("--retry-unscored is for the test set; --fresh requests everything again")
+        raise click.UsageError("--retry-unscored needs the test set; --fresh requests everything again")
     from arena_learning.leaderboard import compare_split
 
     params, paths = open_project()

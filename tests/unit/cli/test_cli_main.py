@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from arena_learning.cli.common import metric_lines
-from arena_learning.cli.main import COMMANDS, cli
+from arena_learning.cli.main import COMMANDS, _tell, cli
 from arena_learning.core.errors import ArenaError
 
 HEAVY = (
@@ -153,3 +153,19 @@ def test_a_stage_prints_a_group_of_figures_on_one_line():
         "tie_rate: -",
         "mean_gap: 0.1235",
     ]
+
+
+@pytest.mark.parametrize("words", [["--contestants", "base"], ["--split", "validation", "--retry-unscored"]])
+def test_an_option_that_would_have_no_effect_is_refused(words):
+    result = CliRunner().invoke(cli, ["evaluate", *words])
+    assert result.exit_code == 2
+    assert "needs" in result.output
+
+
+def test_what_others_said_acts_on_no_terminal(capsys):
+    assert metric_lines({"reasons": {"the endpoint said \x1b[2J": 1}}) == [
+        r"reasons: the endpoint said \x1b[2J 1"
+    ]
+    with pytest.raises(SystemExit):
+        _tell(ArenaError("refused: \x1b]0;mine\x07", hint="ask\nagain"))
+    assert capsys.readouterr().err == "error: refused: \\x1b]0;mine\\x07\n  hint: ask\nagain\n"
