@@ -64,13 +64,15 @@ def test_every_command_has_its_help(name):
     assert result.output.startswith("Usage:")
 
 
-def test_an_error_that_can_be_mended_has_exit_code_2_and_no_traceback(tmp_path):
+def test_an_error_that_can_be_mended_has_exit_code_2_and_no_traceback(tmp_path, monkeypatch):
     done = arena("battle", "sft-i1", cwd=tmp_path)
     assert done.returncode == 2
     assert "no params.yaml" in done.stderr
     assert "hint: " in done.stderr
     assert "Traceback" not in done.stderr
     assert "Traceback" in arena("--debug", "battle", "sft-i1", cwd=tmp_path).stderr
+    monkeypatch.setenv("ARENA_DEBUG", "1")
+    assert "Traceback" in arena("battle", "sft-i1", cwd=tmp_path).stderr
 
 
 def test_a_misspelt_command_gets_a_suggestion():
