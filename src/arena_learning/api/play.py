@@ -140,7 +140,7 @@ def judge_answers(
     own = isinstance(judge, Mapping)
     params = _params(judges={_NAME: judge} if own else None, serving=serving or {}, disagree=disagree)
     opened: Any = open_judge(_NAME, params, paths) if own else judge
-    who = defaultdict(list)
+    who: dict[str, list[str]] = defaultdict(list)
     for instruction, name in sorted(responses):
         who[instruction].append(name)
     pairings = [
