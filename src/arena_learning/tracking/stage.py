@@ -82,7 +82,7 @@ def track_project(params: Params, paths: Paths, rebuild: bool = False) -> TrackR
         decisions = read_decisions(paths.registry)
         shown, audits = run_views(files, params, paths), audit_views(paths)
         drawn = draw_judge_calls(params, paths)
-        read_feedback(paths)
+        read_feedback(paths)  # a malformed file is told before anything is written
         if not shown:
             report.warnings.append(
                 "nothing to show: no stage of a round has written a file; run `arena repro`"
