@@ -8,8 +8,8 @@ change a threshold; sweep; promote; export. It prints a transcript: commands, mi
 that ends otherwise than it should ends the walk with exit code 1.
 
 The judge is no language model. It is a script behind a real HTTP endpoint on this machine, which prefers the answer
-that shares more words with the question and is not longer than 60 words. The model is a tiny one with random weights,
-unless `--model` names another: it learns nothing that matters here.
+that shares more words with the question and is not longer than 60 words, and takes 0.2 s for it. The model is a tiny
+one with random weights, unless `--model` names another: it learns nothing that matters here.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ from arena_learning.core import words  # noqa: E402
 from tiny import build_tiny_model  # noqa: E402
 
 PROMPTS, LIMIT = 60, 60
-SHOWN = 14  # lines of a command's output that the transcript keeps
+LATENCY = 0.2  # seconds in which the endpoint answers
+SHOWN, WIDTH = 14, 140  # lines of a command's output that the transcript keeps, and characters of each
 ASKED = re.compile(r"\[user\]\n(.*?)</conversation>", re.DOTALL)
 SIDES = re.compile(r"<response_a>\n(.*?)\n</response_a>.*<response_b>\n(.*?)\n</response_b>", re.DOTALL)
 
@@ -63,7 +64,9 @@ def judged(request: Request) -> Reply | None:
     assert sides, prompt
     known = {word.lower() for word in words(asked[1])}
     scores = [_score(side, known) for side in sides.groups()]
-    return Reply(body=completion(f"By rule.\nScore-A: {scores[0]}\nScore-B: {scores[1]}"))
+    said = f"By rule.\nScore-A: {scores[0]}\nScore-B: {scores[1]}"
+    # Four characters a token, about.
+    return Reply(body=completion(said, tokens=len(said) // 4, prompt=len(prompt) // 4), slow=LATENCY)
 
 
 def _score(answer: str, known: set[str]) -> int:
@@ -202,15 +205,18 @@ def walk(way: Walk, judge: str) -> None:
     params = way.folder / "mine" / "params.yaml"
     text = params.read_text(encoding="utf-8")
     text = text.replace("max_tokens: 192", "max_tokens: 24").replace("precision: bf16", "precision: fp32")
-    params.write_text(text.replace("  samples: 6", "  samples: 2"), encoding="utf-8")
+    text = text.replace("  samples: 6", "  samples: 2")
+    params.write_text(f"{text}\nprices: {{scripted-judge: {{input: 0.4, output: 1.6}}}}\n", encoding="utf-8")
     way.folder /= "mine"
     way.do("Check what I have.", "arena doctor")
     way.do("What will the trainings need?", "arena plan --memory")
     way.do("What will run?", "arena repro --dry")
+    way.do("How much is it, and how long will it take?", "arena plan")
     began = time.monotonic()
     way.do("Run it.", "arena repro")
     way.do("Who is best?", "arena leaderboard --print")
     print(f"  from `arena repro` to the leaderboard: {time.monotonic() - began:.0f} s")
+    way.do("Did the plan hold?", "arena plan --against-run")
     way.do("What did the first round learn from?", "arena show round sft-i1")
     battle = json.loads(
         (way.folder / "data/rounds/sft-i1/battles.jsonl").read_text(encoding="utf-8").splitlines()[0]
@@ -224,7 +230,9 @@ def walk(way: Walk, judge: str) -> None:
         "sed -i '/sft-i1: {/ s/threshold: 1.0/threshold: 2.0/' params.yaml",
     )
     way.do("What does that change?", "arena repro --dry")
+    way.do("How long will it take?", "arena plan")
     way.do("Run it again.", "arena repro")
+    way.do("Did this plan hold?", "arena plan --against-run")
     way.do(
         "Which learning rate?",
         "arena sweep selection sft-i1 --trials 2 --confirm 1 --vary 'train.sft.learning_rate=[1.0e-4, 4.0e-4]'",
@@ -276,9 +284,9 @@ def page(way: Walk, how: str, minutes: float, first: float) -> str:
 
 def _told(said: str) -> list[str]:
     """Return the first and last lines of an output, without paths of this machine."""
-    plain = re.sub(r"(?:/[\w.-]+)+/(?=mine\b|model\b|prompts|strong|weak)", "", said)
-    plain = re.sub(r"(?:/[\w.+-]+){2,}/bin/", "", plain)
-    lines = [line.rstrip()[:118] for line in plain.splitlines() if line.strip() and not line.startswith("+")]
+    plain = re.sub(r"(?<![\w.-])(?:/[\w.-]+)+/(?=mine\b|model\b|prompts|strong|weak)", "", said)
+    plain = re.sub(r"(?<![\w.-])(?:/[\w.+-]+){2,}/bin/", "", plain)
+    lines = [line.rstrip()[:WIDTH] for line in plain.splitlines() if line.strip() and not line.startswith("+")]
     if len(lines) <= SHOWN:
         return lines
     half = SHOWN // 2

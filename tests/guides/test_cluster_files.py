@@ -11,8 +11,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -20,7 +23,11 @@ import pytest
 from click.testing import CliRunner
 
 from arena_learning.cli.main import cli
-from arena_learning.params import check_rounds, load_params
+from arena_learning.engines import Completion
+from arena_learning.engines.openai.engine import OpenAi
+from arena_learning.params import Endpoint, Sampling, check_rounds, load_params
+from arena_learning.schema import Turn
+from endpoint import FakeEndpoint
 from pipeline.project import REPOSITORY
 
 FOLDER = REPOSITORY / "examples" / "cluster"
@@ -121,6 +128,58 @@ def test_the_router_has_the_servers_that_the_script_starts():
     assert judge.base_url == f"http://localhost:{port}/v1"
     (patience,) = re.findall(r"proxy_read_timeout (\d+)s", bare)
     assert judge.timeout == int(patience)
+
+
+@pytest.fixture
+def routed(tmp_path):
+    """Two servers, and the shipped configuration of nginx before them; yields its address, the servers and a stop."""
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if program is None:
+        pytest.skip("nginx is not installed: it is a program of the system's packages (see CONTRIBUTING.md)")
+    with ExitStack() as first, FakeEndpoint(latency=0.02) as two:
+        one = first.enter_context(FakeEndpoint(latency=0.02))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        conf = (FOLDER / "router.conf").read_text(encoding="utf-8").replace("/tmp/", f"{tmp_path}/")
+        conf = re.sub(r"listen \d+", f"listen 127.0.0.1:{port}", conf)
+        conf = conf.replace("127.0.0.1:8001", f"127.0.0.1:{one.port}").replace(
+            "127.0.0.1:8002", f"127.0.0.1:{two.port}"
+        )
+        conf = re.sub(r"server 127\.0\.0\.1:80\d\d .*\n", "", conf)
+        (tmp_path / "router.conf").write_text(f"daemon off;\n{conf}", encoding="utf-8")
+        command = [program, "-p", str(tmp_path), "-c", "router.conf"]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as router:
+            try:
+                for _ in range(100):
+                    with socket.socket() as probe:
+                        if probe.connect_ex(("127.0.0.1", port)) == 0:
+                            break
+                    time.sleep(0.05)
+                yield f"http://127.0.0.1:{port}/v1", one, two, first.close
+            finally:
+                router.terminate()
+
+
+def test_the_router_spreads_requests_and_goes_on_without_a_server(routed):
+    url, one, two, stop_one = routed
+    endpoint = Endpoint(base_url=url, concurrency=16, deployment="routed")
+    engine = OpenAi("m", endpoint, first_wait=0.01)
+
+    def ask(first):
+        asked = [[Turn(role="user", content=f"Question {n}")] for n in range(first, first + 60)]
+        return engine.respond(asked, Sampling(max_tokens=8))
+
+    try:
+        assert all(isinstance(answer, Completion) for answer in ask(0))
+        shares = [len(one.requests), len(two.requests)]
+        assert sum(shares) == 60
+        assert min(shares) >= 15
+        stop_one()
+        assert all(isinstance(answer, Completion) for answer in ask(60))
+        assert len(two.requests) == shares[1] + 60
+    finally:
+        engine.close()
 
 
 # Runs a step here instead of on the machine that it names.

@@ -68,9 +68,11 @@ def adapt(tree: Any, wanted: FirstRun, pool: StarterPool, paths: Paths) -> list[
         tree["evaluate"]["judges"] = [JUDGE, *tree["evaluate"]["judges"]]
     if pool.own:
         tree["pool"]["instructions"], tree["pool"]["references"] = "data/pool.jsonl", ""
-        said += [*_drop_judges(tree, pool), *_fit_splits(tree["pool"], pool.size)]
-    said += [*_drop_online_rounds(tree), *_anchor(tree)]
-    return said
+        said += _drop_judges(tree, pool)
+    said += _drop_online_rounds(tree)
+    if pool.own:
+        said += _fit_splits(tree["pool"], pool.size)
+    return [*said, *_anchor(tree)]
 
 
 def _here(model: str, paths: Paths) -> str:
@@ -155,7 +157,7 @@ def _drop_judges(tree: Any, pool: StarterPool) -> list[str]:
 
 
 def _drop_online_rounds(tree: Any) -> list[str]:
-    """Remove the rounds whose reward or monitor is a judge that is gone."""
+    """Remove the rounds whose reward or monitor is a judge that is gone, with their splits: others take their rows."""
     gone = []
     for name, this in list(tree["rounds"].items()):
         own: Mapping[str, Any] = tree["train"].get(this["method"], {}) if "train" in tree else {}
@@ -164,6 +166,8 @@ def _drop_online_rounds(tree: Any) -> list[str]:
             del tree["rounds"][name]
             tree["train"].pop(this["method"], None)
             gone.append(name)
+            if this["split"] not in {other["split"] for other in tree["rounds"].values()}:
+                tree["pool"]["splits"].pop(this["split"], None)
     return [f"rounds whose reward needs a judge that is left out: {', '.join(gone)}"] if gone else []
 
 
