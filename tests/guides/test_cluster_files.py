@@ -21,13 +21,13 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from endpoint import FakeEndpoint
 
 from arena_learning.cli.main import cli
 from arena_learning.engines import Completion
 from arena_learning.engines.openai.engine import OpenAi
 from arena_learning.params import Endpoint, Sampling, check_rounds, load_params
 from arena_learning.schema import Turn
-from endpoint import FakeEndpoint
 from pipeline.project import REPOSITORY
 
 FOLDER = REPOSITORY / "examples" / "cluster"
