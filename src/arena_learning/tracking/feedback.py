@@ -56,8 +56,6 @@ def collect_feedback(
     rows = dict(before)
     passed: Counter[str] = Counter()
     for trace in traces:
-        if not trace.data.spans:
-            continue  # incomplete, as after a kill: what it holds came from the file
         for given in trace.info.assessments or []:
             if given.feedback is None or given.source.source_type != _HUMAN:
                 continue

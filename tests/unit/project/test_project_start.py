@@ -179,7 +179,7 @@ def test_answers_of_the_project_are_named_again_and_never_replaced(empty: Paths,
 
 def test_two_who_answered_and_whose_names_become_one_are_told_apart(empty: Paths, tmp_path: Path) -> None:
     table = tmp_path / "votes.jsonl"
-    row = {"prompt": "Why?", "model_a": "gpt 4", "model_b": "gpt.4", "response_a": "A.", "response_b": "B."}
+    row = {"prompt": "Why?", "model_a": "gpt-4", "model_b": "gpt.4", "response_a": "A.", "response_b": "B."}
     table.write_text(json.dumps({**row, "winner": "tie"}) + "\n", encoding="utf-8")
     with pytest.raises(ArenaError, match="two of those who answered would have the name 'gpt-4'"):
         start(empty, pool=table, judge=JUDGE)
