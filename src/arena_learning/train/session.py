@@ -5,6 +5,7 @@ Of several processes all do the same, and the first one writes the files.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -121,6 +122,7 @@ class Session:
             return None
         self._check_memory()
         reward = train_reward(job, settings.reward, pairs)
+        gc.collect()  # where several processes train, a trainer holds itself, and the reward model with it
         self.phases.append(reward.phase)
         self.seconds["reward"] = reward.seconds
         if reward.resumed_from:
