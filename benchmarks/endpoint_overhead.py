@@ -115,7 +115,7 @@ async def bare_aiohttp(url: str, count: int, in_flight: int) -> float:
 
 def engine(url: str, count: int, in_flight: int) -> float:
     """Ask through the engine and the store, as `arena battle` does."""
-    from arena_learning.arena.ask import Contestant, ask_contestant_for
+    from arena_learning.arena import Contestant, ask_contestant_for
     from arena_learning.engines.openai.engine import OpenAi
     from arena_learning.params import Endpoint
     from arena_learning.params.contestants import Sampling

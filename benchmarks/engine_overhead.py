@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from arena_learning.arena.ask import Contestant, ask_contestant_for
+from arena_learning.arena import Contestant, ask_contestant_for
 from arena_learning.engines.base import Engine
 from arena_learning.engines.vllm.worker import ENVIRONMENT
 from arena_learning.params.contestants import Sampling

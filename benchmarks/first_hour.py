@@ -286,7 +286,9 @@ def _told(said: str) -> list[str]:
     """Return the first and last lines of an output, without paths of this machine."""
     plain = re.sub(r"(?<![\w.-])(?:/[\w.-]+)+/(?=mine\b|model\b|prompts|strong|weak)", "", said)
     plain = re.sub(r"(?<![\w.-])(?:/[\w.+-]+){2,}/bin/", "", plain)
-    lines = [line.rstrip()[:WIDTH] for line in plain.splitlines() if line.strip() and not line.startswith("+")]
+    lines = [
+        line.rstrip()[:WIDTH] for line in plain.splitlines() if line.strip() and not line.startswith("+")
+    ]
     if len(lines) <= SHOWN:
         return lines
     half = SHOWN // 2

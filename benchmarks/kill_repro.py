@@ -90,7 +90,7 @@ def main() -> None:
             seed += 1
     print(
         f"{tried} moments, {differing} files differ, {twice} of {paid} requests a run paid twice "
-        f"(at most {tried * CONCURRENCY} in flight), DVC's lock file torn {torn} times"
+        f"({tried * CONCURRENCY} could be in flight), DVC's lock file torn {torn} times"
     )
 
 

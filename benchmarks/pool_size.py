@@ -50,6 +50,14 @@ from arena_learning.store import VectorStore
 ROOT = Path(__file__).parents[1]
 THRESHOLD = 0.8
 GOAL = 0.98
+# Prepares in its own process; its greatest memory is VmHWM, for ru_maxrss begins with what this process had.
+PREPARE = """
+from pathlib import Path
+from arena_learning.cli.main import cli
+cli.main(["prepare", "--json"], standalone_mode=False)
+line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+Path("peak").write_text(line.split()[1], encoding="utf-8")
+"""
 CLUSTERS, SIZE, BLOCK = 500, 384, 8192
 FILLER = "zzq"  # new words of planted duplicates begin with it
 ABOVE, BELOW = (0.95, 0.92, 0.88, 0.84), (0.76, 0.7, 0.6, 0.5)
@@ -237,9 +245,8 @@ def save_vectors(folder: Path, seed: int) -> None:
     for start in range(0, len(rows), BLOCK):
         texts = [conversation_text(one) for one in rows[start : start + BLOCK]]
         noise = drawn.normal(size=(len(texts), SIZE)).astype(np.float32) / np.sqrt(SIZE)
-        vectors = (
-            centers[drawn.integers(0, CLUSTERS, len(texts))] + noise
-        )  # within a cluster cosines of about 0.5
+        # Within a cluster cosines are about 0.5.
+        vectors = centers[drawn.integers(0, CLUSTERS, len(texts))] + noise
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         store.put(dict(zip(texts, vectors, strict=True)))
 
@@ -295,20 +302,13 @@ def measure(rows: int, items: int, seed: int, vectors: bool) -> tuple[Measured, 
         if vectors:
             save_vectors(folder, seed)
         start = time.monotonic()
-        command = [
-            sys.executable,
-            "-c",
-            "from arena_learning.cli.main import main; main()",
-            "prepare",
-            "--json",
-        ]
-        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen([sys.executable, "-c", PREPARE], cwd=folder, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         if status:
             raise SystemExit(f"arena prepare failed with status {status}")
-        cost = Measured(
-            rows, time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20
-        )
+        seconds = time.monotonic() - start
+        peak = int((folder / "peak").read_text(encoding="utf-8")) / 2**20
+        cost = Measured(rows, seconds, usage.ru_utime + usage.ru_stime, peak)
         dropped = [
             json.loads(line)
             for line in (folder / "data" / "prepared" / "dropped.jsonl")

@@ -1,9 +1,8 @@
 """Hold ratings, consistency and biases against figures that others published.
 
-    python benchmarks/rating_real.py --votes arena_votes_20240814.csv --published arena_published_20240822.csv
-    \
-        --widths arena_published_20240904.csv --paper wizardarena_table4.csv --verdicts
-        qlora_gpt4_battles.csv.gz \ --preferences alpaca_eval_preferences.csv.gz
+    python benchmarks/rating_real.py --votes arena_votes_20240814.csv --published arena_published_20240822.csv \\
+        --widths arena_published_20240904.csv --paper wizardarena_table4.csv \\
+        --verdicts qlora_gpt4_battles.csv.gz --preferences alpaca_eval_preferences.csv.gz
 
 Each part runs if its files are given. docs/lab/ratings.md says where anybody gets them.
 """

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import sqlite3
 import statistics
 import subprocess
@@ -131,6 +130,12 @@ def renewal(keys: int, words: int) -> None:
         )
 
 
+def peak_memory() -> float:
+    """Return this process's greatest memory in MB; ru_maxrss would begin with that of the one that started it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
 def memory(games: int, most: int, folder: Path) -> None:
     """Play so many games on instructions and answers for ``most`` games; print what it took."""
     names = [f"c{n:02d}" for n in range(15)]  # 105 pairs, 210 games an instruction
@@ -146,7 +151,7 @@ def memory(games: int, most: int, folder: Path) -> None:
     }
     every = (Pairing(i, a, b) for i in instructions for a, b in combinations(names, 2))
     judge = LlmJudge("fast", FastEngine(), JudgeTemplate("pairwise-score", folder), Sampling(), 1)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    before = peak_memory()
     start = time.perf_counter()
     with (
         Store(folder / "games.sqlite") as store,
@@ -156,7 +161,7 @@ def memory(games: int, most: int, folder: Path) -> None:
         played = play_in_portions(islice(every, games // 2), instructions, responses, judge, store)
         recorded = write_games(played, responses, write_games, write_battles)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_memory()
     assert recorded.judged == recorded.health["games"] == games
     print(
         f"games: {games:>7,} in {seconds:.0f} s ({games / seconds:,.0f} a second), "

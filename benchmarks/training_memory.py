@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -172,7 +171,8 @@ def measure(case: Case, model: Path, length: int) -> dict[str, float]:
     from arena_learning.schema import PreferenceRow, SftRow, read_rows
     from arena_learning.train import processes
     from arena_learning.train.launch import TrainingSpec
-    from arena_learning.train.memory import memory_of, model_size
+    from arena_learning.train.memory import memory_of
+    from arena_learning.train.model_size import model_size
     from arena_learning.train.worker import train_here
 
     # All is loaded before the measure.
@@ -202,10 +202,10 @@ def measure(case: Case, model: Path, length: int) -> dict[str, float]:
             given = read_rows(rows.sft, SftRow)
         elif rows.rewards is not None:
             given = rows.rewards.instructions
-        before = resident()
+        before = resident("VmRSS")
         train_here(spec, given, rewards=rows.rewards)
         processes.total(1)  # nobody removes files that another one reads
-        peak = torch.cuda.max_memory_allocated() if cuda else peak_resident() - before
+        peak = torch.cuda.max_memory_allocated() if cuda else resident("VmHWM") - before
     strategy = "ddp" if case.processes > 1 else "one"
     need = memory_of(
         case.method,
@@ -219,15 +219,12 @@ def measure(case: Case, model: Path, length: int) -> dict[str, float]:
     return {"measured": peak / 1e6, "computed": sum(parts.values()), **parts}
 
 
-def resident() -> float:
+def resident(field: str) -> float:
+    """Return VmRSS or VmHWM in bytes; ru_maxrss would begin with what the process had that started this one."""
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(f"{field}:"):
             return 1024 * float(line.split()[1])
     raise SystemExit("needs /proc (Linux)")
-
-
-def peak_resident() -> float:
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def run_case(name: str, model: Path, length: int) -> dict[str, float]:

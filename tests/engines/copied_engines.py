@@ -21,8 +21,10 @@ class Logged:
 
     batch_size, batch_exact = 3, False
 
-    def __init__(self, folder: Path, wait: float = 0.0, own: str = "") -> None:
+    def __init__(self, folder: Path, wait: float = 0.0, own: str = "", *, reopens: bool = True) -> None:
         self.folder, self.wait = folder, wait
+        if not reopens and (folder / "died").exists():
+            raise ArenaError("its weights are gone")
         self.fingerprint = {"engine": "logged", "version": "1", "own": own.format(pid=os.getpid())}
 
     def respond(

@@ -68,7 +68,7 @@ def test_without_a_folder_or_with_foreign_code_nothing_is_saved(tmp_path):
 ASK = """
 import json, sys
 from pathlib import Path
-from arena_learning.arena.ask import Contestant, ask_contestant_for
+from arena_learning.arena import Contestant, ask_contestant_for
 from arena_learning.engines.openvino import OpenVino
 from arena_learning.params import Sampling
 from arena_learning.schema import Instruction, Turn

@@ -12,6 +12,7 @@ from arena_learning.dataset.strategy import (
     strategy_order,
 )
 from arena_learning.engines import AnswerLoss, Chat, ChatFormat, answer_losses
+from arena_learning.engines.likelihood import _Encoder
 from arena_learning.schema import Turn
 
 ASKED = (
@@ -86,3 +87,18 @@ def test_the_highest_difficulty_below_one_comes_first(rows, monkeypatch):
     found = dict(zip((row.instruction.id for row in rows), (0.5, 1.2, 0.9, None, 1.0), strict=True))
     monkeypatch.setattr(strategy, "following_difficulties", lambda rows, sources: found)
     assert strategy_order("ifd", rows, 3, StrategySources()) == ["i2", "i0", "i1", "i4", "i3"]
+
+
+def test_what_exceeds_the_context_is_cut_off_and_no_answer_is_none(model):
+    """The context is 512 tokens: the first conversation fills it, the second leaves room for a part of its answer."""
+    fills, leaves = "What is two and two? " * 200, "Name a colour. " * 60
+    pairs = [((Turn(role="user", content=text),), "It has eight. " * 100) for text in (fills, leaves)]
+    encoder = _Encoder(model, trust_remote_code=False)
+    assert encoder.encode(*pairs[0]) is None
+    second = encoder.encode(*pairs[1])
+    assert len(second.prompt) < 512 == len(second.prompt) + len(second.answer)
+    found: dict[int, AnswerLoss | None] = {}
+    for numbers, losses in answer_losses(model, pairs):
+        found |= dict(zip(numbers, losses, strict=True))
+    assert found[0] is None
+    assert min(found[1]) > 0

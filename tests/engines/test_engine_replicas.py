@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).parent))
 
 from copied_engines import Logged
 
-from arena_learning.arena.ask import Contestant, ask_contestant_for
+from arena_learning.arena import Contestant, ask_contestant_for
 from arena_learning.core.errors import ArenaError
 from arena_learning.core.paths import Paths
 from arena_learning.engines.base import Completion, Refused, is_exact
@@ -152,6 +152,17 @@ def test_a_copy_that_was_killed_is_there_again(copies, tmp_path):
     (first, one), (again, two), (last, three) = batches(tmp_path)
     assert (first, again, last) == ("a", "a", "d")
     assert one != two == three
+
+
+def test_a_copy_that_cannot_be_opened_again_is_given_nothing_more(copies, tmp_path):
+    engine = copies(partial(Logged, tmp_path, 0.2, reopens=False))
+    texts = ["die once: a", *(f"q{n}" for n in range(11))]
+    assert len(engine.respond(asked(*texts), Sampling())) == 12
+    end = time.monotonic() + 60
+    while not engine._lost and time.monotonic() < end:  # the copy may die after the last batch has begun
+        assert len(engine.respond(asked("more"), Sampling())) == 1
+    assert len(engine.respond(QUESTIONS, Sampling())) == 20
+    assert len({pid for _, pid in batches(tmp_path)[-7:]}) == 1
 
 
 def test_a_batch_that_kills_once_is_answered(copies, tmp_path):

@@ -19,7 +19,7 @@ sys.path.append(str(Path(__file__).parent))
 
 from copied_engines import Logged
 
-from arena_learning.arena.ask import Contestant, ask_contestant_for
+from arena_learning.arena import Contestant, ask_contestant_for
 from arena_learning.engines.replicas import Replicas
 from arena_learning.params import Ray, Sampling
 from arena_learning.schema.rows import Instruction, Turn

@@ -6,7 +6,7 @@ import importlib.util
 
 import pytest
 
-from arena_learning.arena.ask import Contestant, ask_contestant_for
+from arena_learning.arena import Contestant, ask_contestant_for
 from arena_learning.params.contestants import Sampling
 from arena_learning.schema.rows import Instruction, Turn
 from arena_learning.store.store import Store

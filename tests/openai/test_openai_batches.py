@@ -16,7 +16,8 @@ from batch_run import instructions
 from batch_server import BatchServer, ok, refused, right
 from endpoint import completion
 
-from arena_learning.arena.ask import Contestant, ask_contestant_for
+from arena_learning.arena import Contestant, ask_contestant_for
+from arena_learning.core import STOP_AT
 from arena_learning.core.errors import ArenaError
 from arena_learning.core.paths import Paths
 from arena_learning.engines.base import Completion, Refused
@@ -217,6 +218,21 @@ def test_a_run_that_stopped_waiting_takes_the_answers_up_later(serve, connect, t
     assert len(left(tmp_path)) == 1
     assert len(connect(server).respond(QUESTIONS[4:], Sampling())) == 2
     assert len(server.batches) == 2
+    assert left(tmp_path) == []
+
+
+def test_the_hours_of_a_run_end_its_wait_and_the_next_run_takes_the_answers_up(
+    serve, connect, tmp_path, monkeypatch
+):
+    server = serve(held=True)
+    monkeypatch.setenv(STOP_AT, f"{time.time() - 1} 2")
+    with pytest.raises(ArenaError, match="used up its 2 hours; missing: 6 answers of batches, which go on"):
+        connect(server).respond(QUESTIONS, Sampling())
+    assert len(left(tmp_path)) == 1
+    monkeypatch.delenv(STOP_AT)
+    server.release()
+    assert all(isinstance(answer, Completion) for answer in connect(server).respond(QUESTIONS, Sampling()))
+    assert len(server.batches) == 1
     assert left(tmp_path) == []
 
 

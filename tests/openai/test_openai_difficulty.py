@@ -72,13 +72,16 @@ def test_a_killed_rating_asks_only_for_the_rest_and_the_most_difficult_are_chose
         assert rated == {name: int(name[1:]) / 10 for name in rated}
         assert "q7" not in rated
         assert len(rated) == counts["rated"] == candidates - counts["unscored"]
-        # Asked again is what was in flight when it was killed, or had just come back and was not saved yet: the kill comes
-        # right after a request, so just when earlier answers have made room for it.
+        # Asked again is what was in flight, or had just come and was not saved yet: an answer takes longer than its saving.
         assert before >= 25
         assert sum(times - 1 for times in server.seen.values()) <= 2 * CONCURRENCY
         asked = len(server.requests)
+        with (tmp_path / "data" / "d.jsonl").open("a", encoding="utf-8") as file:
+            file.write('{"id": "mine", "difficulty": 3}\n')  # a person's
         subprocess.run((*ARENA, "difficulty"), cwd=tmp_path, check=True, capture_output=True)
         assert len(server.requests) == asked
+        rows = [json.loads(line) for line in (tmp_path / "data" / "d.jsonl").read_text().splitlines()]
+        assert {row["id"]: row["difficulty"] for row in rows} == {**rated, "mine": 3}
     subprocess.run((*ARENA, "prepare"), cwd=tmp_path, check=True, capture_output=True)
     chosen = {one.id for one in read_rows(paths.split("test"), Instruction)}
     hardest = sorted(rated, key=lambda name: -rated[name])[:TEST]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from endpoint import Reply, Request, completion
 
-from arena_learning.arena.ask import Contestant, ask_contestant_for
+from arena_learning.arena import Contestant, ask_contestant_for
 from arena_learning.core.errors import ArenaError
 from arena_learning.engines.base import Refused
 from arena_learning.params.contestants import Sampling

@@ -13,7 +13,7 @@ import pytest
 from endpoint import Reply, completion
 from pydantic import ValidationError
 
-from arena_learning.arena.ask import Contestant, ask_contestant_for
+from arena_learning.arena import Contestant, ask_contestant_for
 from arena_learning.core.errors import ArenaError
 from arena_learning.core.paths import Paths
 from arena_learning.engines.base import Completion

@@ -74,7 +74,8 @@ def test_killed_in_every_stage_it_ends_as_an_undisturbed_run(
     assert contents(tmp_path / "disturbed") == contents(finished.root)
     assert outcome.kills  # a stage may end before its moment comes, not all of them
     assert set(endpoint.seen) == finished.paid
-    assert outcome.paid_twice <= len(outcome.kills) * CONCURRENCY
+    # Those in flight, and as many that have just come and are not saved yet: an answer takes longer than its saving.
+    assert outcome.paid_twice <= len(outcome.kills) * 2 * CONCURRENCY
 
 
 def test_the_key_is_in_no_file(finished: Finished) -> None:

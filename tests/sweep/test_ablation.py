@@ -10,12 +10,16 @@ import pytest
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.core.json_files import read_json
+from arena_learning.params import parse_params
 from arena_learning.schema import Battle, Instruction, read_rows
 from arena_learning.sweep.ablation.arms import ablation_arms, fought
 from arena_learning.sweep.ablation.compare import by_instruction, differences
+from arena_learning.sweep.ablation.draw import draw_ablation
 from arena_learning.sweep.ablation.mlflow_runs import ablation_runs
-from arena_learning.sweep.ablation.run import run_ablation
+from arena_learning.sweep.ablation.run import _digest, run_ablation
 from arena_learning.sweep.ablation.text import ablation_text
+from arena_learning.sweep.judged_by import judged_by
+from arena_learning.sweep.round_training import RoundTraining
 
 HERE = Path(__file__).parent
 ROUND = "dpo-i1"
@@ -169,11 +173,11 @@ def test_a_mode_without_its_battles_says_how_to_get_them(run):
         fought(split, battles, asked, ROUND, run.params)
 
 
-def test_an_instruction_counts_once_and_holm_counts_the_comparisons_of_a_judge(run):
+def test_an_instruction_counts_once_and_holm_counts_the_comparisons_of_a_judge(files):
     def result(gains, seed):
         return {"seed": seed, "given_up": "", "gains": {"j": gains}}
 
-    arms = ablation_arms("selection", ROUND, run.params, ["battles", "random", "length"])
+    arms = ablation_arms("selection", ROUND, as_sft(files[0]), ["battles", "random", "length"])
     zero = dict.fromkeys("abcde", 0.0)
     # random is 1 below on five instructions under one seed and 2 below under the other: 1.5 a piece, spread 0.
     random = [result(dict.fromkeys("abcde", -float(n)), n) for n in (1, 2)]
@@ -193,7 +197,83 @@ def test_an_instruction_counts_once_and_holm_counts_the_comparisons_of_a_judge(r
     # Five equal signs: p = 2 / 2**5; times two comparisons, times three looks.
     assert one["p"] == pytest.approx(2 / 32)
     assert one["p_holm"] == pytest.approx(2 / 32 * 2 * 3)
+    assert one["detectable"] is None  # no spread: nothing to learn it from
     assert (two["mean"], two["items"], two["p_holm"], two["needed"]) == (0.0, 4, 1.0, 0)
+    # Deviation of 1, 1, -1, -1: root of 4/3. Two comparisons and three looks: a level of 0.05 / 6, whose normal
+    # quantile is 2.638; that of 80 % power is 0.842.
+    assert two["detectable"] == pytest.approx((2.638 + 0.842) * (4 / 3) ** 0.5 / 2, abs=0.002)
+
+
+def test_arms_are_compared_under_the_seeds_that_both_have(files):
+    def result(seed, gain):
+        if gain is None:
+            return {"seed": seed, "given_up": "it could not be trained"}
+        return {"seed": seed, "given_up": "", "gains": {"j": dict.fromkeys("abcde", gain)}}
+
+    arms = ablation_arms("selection", ROUND, as_sft(files[0]), ["battles", "random"])
+    done = {
+        "battles": [result(seed, gain) for seed, gain in ((1, 0.0), (2, 1.0), (3, 2.0))],
+        "random": [result(seed, gain) for seed, gain in ((1, None), (2, 1.5), (3, 3.0))],
+    }
+    (found,) = differences(arms, done, ["j"], seed=0, looks=1)
+    assert found["by_seed"] == [0.5, 1.0]
+    assert found["mean"] == 0.75
+    done["random"] = [result(seed, None) for seed in (1, 2, 3)]
+    assert differences(arms, done, ["j"], seed=0, looks=1) == []
+
+
+def test_sets_of_as_many_opponents_are_drawn_over_each_other(tmp_path):
+    own = {"mean": 0.5, "lower": 0.1, "upper": 0.9, "by_seed": [0.5]}
+    arms = [
+        {"name": name, "place": place, "judges": {"j": own}, "rows": [8]}
+        for name, place in (("expert", 1.0), ("plain", 1.0), ("expert+plain", 2.0))
+    ]
+    report = {"arms": arms, "judges": ["j"], "factor": "opponents", "start": "base"}
+    assert draw_ablation(report, tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
+
+
+def test_a_judges_prompt_and_members_are_part_of_a_measurement(files):
+    params, paths = files
+    assert judged_by(["rubric", "longer"], params, paths) == {}
+    raw = params.model_dump(mode="json")
+    raw["judges"]["big"] = {"kind": "llm", "engine": "openvino", "model": "none", "template": "own.jinja"}
+    raw["judges"]["panel"] = {"kind": "jury", "members": ["big", "longer"]}
+    template = paths.root / "own.jinja"
+
+    def found(names, text="A: {{ response_a }}"):
+        template.write_text(text, encoding="utf-8")
+        return judged_by(names, parse_params(raw, "test"), paths)
+
+    assert found(["big"]).keys() == {"templates", "seed"}
+    assert found(["big"]) != found(["big"], "B: {{ response_b }}")
+    before = found(["panel"])
+    assert before.keys() == {"members", "templates", "seed"}
+    raw["judges"]["longer"]["tie_margin"] = 0.5
+    assert found(["panel"]) != before
+
+
+def test_another_threshold_of_the_round_is_another_ablation(run):
+    def digest(threshold):
+        params = as_sft(run.params, threshold=threshold)
+        work = RoundTraining(ROUND, params, run.paths)
+        return _digest(work, ablation_arms("selection", ROUND, params, ["battles", "random"]))
+
+    assert digest(1.0) == digest(1.0) != digest(2.0)
+
+
+def test_what_a_training_reported_outlives_a_stop_before_it_is_measured(run, monkeypatch):
+    def stopped(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RoundTraining, "measure", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run("threshold", arms=["3"])
+    report = run("threshold", arms=["3"])
+    assert [arm["rows"] for arm in report["arms"]] == [[12], [8]]
+    for file in run.paths.ablation_arms.glob("*.json"):
+        assert read_json(file)["train"]["steps"] > 0
 
 
 @pytest.mark.slow

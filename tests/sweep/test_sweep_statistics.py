@@ -17,6 +17,7 @@ from arena_learning.sweep.statistics import (
     detectable,
     estimate,
     holm,
+    needed,
     paired_test,
 )
 
@@ -178,6 +179,16 @@ def test_the_detectable_difference_is_detected_as_often_as_it_says():
         wins = rng.random(235) < (0.3 + 0.1) / 0.6  # so that wins less losses are 10 points
         found += paired_test(np.where(apart, np.where(wins, 1, -1), 0).tolist(), seed=0) < 0.05
     assert found / 500 == pytest.approx(0.8, abs=0.06)
+
+
+@pytest.mark.parametrize(("level", "quantile", "count"), [(0.05, 1.960, 126), (0.05 / 6, 2.638, 194)])
+def test_as_many_instructions_as_are_needed_show_the_difference_as_often_as_it_says(level, quantile, count):
+    # ((1.960 + 0.842) 2 / 0.5)^2 = 125.6; with the quantile of a level of 0.05 / 6, 193.7.
+    assert needed(2.0, -0.5, level=level) == count
+    drawn = np.random.default_rng(4).normal(-0.5, 2.0, (4000, count))
+    told = np.abs(drawn.mean(axis=1)) > quantile * 2.0 / count**0.5
+    assert told.mean() == pytest.approx(0.8, abs=0.02)  # 3 standard errors
+    assert needed(2.0, 0.0) == 0
 
 
 def test_a_judge_as_good_as_the_best_is_seldom_given_up_over_all_looks():

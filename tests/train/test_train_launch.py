@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from arena_learning.core import ArenaError
+from arena_learning.core import STOP_AT, ArenaError, Progress
 from arena_learning.params import Ray, Train, load_params
 from arena_learning.train import train_round
 from arena_learning.train.launch import Launched
+from arena_learning.train.worker import SilentProgress
 from tiny import build_tiny_model, write_preferences, write_sft
 
 pytestmark = [
@@ -330,6 +331,9 @@ def test_what_cannot_be_launched_is_said_before_anything_starts(train, tmp_path,
     (tmp_path / "two.yaml").write_text("distributed_type: MULTI_GPU\nnum_machines: 2\n")
     with pytest.raises(ArenaError, match="num_machines is 2"):
         train("sft", {**TWO, "config": "two.yaml"}, optimiser())
+    (tmp_path / "two.yaml").write_text("distributed_type: MULTI_GPU\nnum_machines: two\n")
+    with pytest.raises(ArenaError, match="num_machines is two"):
+        train("sft", {**TWO, "config": "two.yaml"}, optimiser())
     (tmp_path / "fsdp.yaml").write_text("distributed_type: FSDP\n")
     with pytest.raises(ArenaError, match="ppo samples from the whole model"):
         train("ppo", {**TWO, "config": "fsdp.yaml"}, optimiser(reward=optimiser()))
@@ -434,3 +438,21 @@ def test_ray_tells_its_processes_what_accelerate_would(file, told, monkeypatch):
     found = accelerate_environment(REPOSITORY / "profiles" / "accelerate" / f"{file}.yaml", 16)
     assert told.items() <= found.items()
     assert SECRET not in found.values()
+
+
+@needs_ray
+def test_ray_tells_its_processes_when_the_run_must_stop(monkeypatch):
+    """A cluster's processes inherit no environment from the stage."""
+    from arena_learning.train.ray_launch import told_environment
+
+    monkeypatch.delenv(STOP_AT, raising=False)
+    assert told_environment(None, 2) == {}
+    monkeypatch.setenv(STOP_AT, "1900000000.000 8")
+    assert told_environment(None, 2) == {STOP_AT: "1900000000.000 8"}
+
+
+def test_the_progress_of_the_other_processes_is_not_shown(capsys):
+    for kind in (Progress, SilentProgress):
+        with kind("train", 2, "steps", every=0.0) as progress:
+            progress.advance()
+    assert capsys.readouterr().err.count("train: 1/2 steps") == 2  # by the first process: a step, and its end

@@ -28,7 +28,7 @@ def mistral(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def seven(mistral):
-    from arena_learning.train.memory import model_size
+    from arena_learning.train.model_size import model_size
 
     return model_size(mistral)
 
@@ -45,7 +45,7 @@ def need(seven, method="sft", *, precision="fp32", **settings):
 def test_the_sizes_are_those_of_the_model(seven, tiny_model):
     from safetensors.torch import load_file
 
-    from arena_learning.train.memory import model_size
+    from arena_learning.train.model_size import model_size
 
     # Published: 7.24 billion. Embedding and head 2 x 32,000 x 4,096, a layer 218,112,000, and the last norm.
     assert seven.weights == 2 * 32_000 * 4_096 + 32 * 218_112_000 + 4_096
@@ -146,7 +146,7 @@ def test_the_guides_table_is_what_the_command_says(mistral):
 
 
 def test_a_model_without_a_configuration_is_an_error(tmp_path):
-    from arena_learning.train.memory import model_size
+    from arena_learning.train.model_size import model_size
 
     with pytest.raises(ArenaError, match="no model's configuration"):
         model_size(tmp_path / "gone")

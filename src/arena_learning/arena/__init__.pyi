@@ -1,7 +1,8 @@
-from .ask import Contestant, ContestantAnswers, StoredAnswers, ask_contestant_for, forget_answers
+from .ask import ContestantAnswers, ask_contestant_for
 from .battle import answer_metrics, answer_test, ask_contestant, battle_round
 from .pairing import pair_contestants
 from .planned import count_stored, planned_samplings, sampling_of
+from .stored_answer import Contestant, StoredAnswers, forget_answers
 
 __all__ = [
     "Contestant",

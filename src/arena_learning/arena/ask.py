@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
+from arena_learning.arena.stored_answer import (
+    Contestant,
+    answer_key,
+    read_completion,
+    stored_answer,
+    to_response,
+)
 from arena_learning.core import ArenaError, Progress, logger
 from arena_learning.engines import (
     MAX_REFUSED,
     Completion,
-    Engine,
     Refused,
-    Versioned,
     is_exact,
     older_fingerprints,
     stream_answers,
     too_many_refused,
 )
-from arena_learning.params import Sampling
 from arena_learning.schema import Instruction, Response
 from arena_learning.store import (
     Longest,
@@ -26,31 +30,10 @@ from arena_learning.store import (
     Store,
     lease_work,
     longest_request,
-    store_key,
     within_budget,
 )
 
 _SHOWN = 5  # refused instructions named in an error
-
-
-class Contestant(NamedTuple):
-    """A model that can be asked: its name, engine (which knows its system prompt) and sampling.
-
-    ``sample`` is which of its samples the answers are (see `Response.sample`). It is no part of the store's keys: what
-    tells two samples apart is the seed of their sampling. ``role`` is under which section of params.yaml it is named:
-    by it the requests are paid.
-    """
-
-    name: str
-    engine: Engine
-    sampling: Sampling
-    sample: int = 0
-    role: Literal["contestant", "judge"] = "contestant"
-
-    @property
-    def label(self) -> str:
-        """What its progress line calls it."""
-        return f"{self.name}, sample {self.sample}" if self.sample else self.name
 
 
 class ContestantAnswers(NamedTuple):
@@ -91,71 +74,111 @@ def ask_contestant_for(
         asked = ask_contestant_for(Contestant("base", engine, Sampling()), instructions, store)
         print(asked.responses[0].text, asked.generated)
     """
-    engine = contestant.engine
-    keys = [_key(contestant, instruction) for instruction in instructions]
-    first = {key: place for place, key in reversed(list(enumerate(keys)))}
-    distinct = list(dict.fromkeys(keys))
-    for fingerprint in older_fingerprints(engine):
-        store.adopt({key: _key(contestant, instructions[first[key]], fingerprint) for key in distinct})
-    if retry:
-        store.forget([key for key, value in store.get(distinct).items() if "refused" in value])
-    known: dict[bytes, Completion | Refused] = {}
-    refused: dict[bytes, Refused] = {}
-    generated = 0
-    whole = not is_exact(engine, contestant.sampling)
-    payer = store.account.payer(contestant.role, contestant.name)
-    with Progress(f"answer ({contestant.label})", len(distinct), "instructions") as progress:
-        asked = Requests(
-            payer,
-            engine.batch_size,
-            whole,
-            longest=lambda key: _longest(instructions[first[key]], contestant.sampling),
-            missing=lambda: f"{progress.total - progress.done} answers of '{contestant.label}'",
-        )
-        for share in lease_work(
-            store,
-            distinct,
-            engine.batch_size,
-            whole=whole,
-            waiting=lambda count: progress.advance(0, f"waiting for {count} of another process"),
-        ):
-            remembered = {key: _remembered(value, engine) for key, value in share.known.items()}
-            known |= remembered
-            refused |= {key: answer for key, answer in remembered.items() if isinstance(answer, Refused)}
-            progress.total -= len(share.known)
-            for mine in within_budget(store, share.mine, asked):
-                turns = [instructions[first[key]].turns for key in mine]
-                for group in stream_answers(engine, turns, contestant.sampling):
-                    given = {mine[n]: answer for n, answer in group}
-                    new = {key: answer for key, answer in given.items() if isinstance(answer, Completion)}
-                    kept = {key: _kept(completion) for key, completion in new.items()}
-                    store.put("response", kept, payer=payer, spent=_spent(given.values()))
-                    known |= given
-                    refused |= {key: answer for key, answer in given.items() if isinstance(answer, Refused)}
-                    generated += len(group)
-                    progress.advance(len(group))
-                    if too_many_refused(len(refused), len(distinct), max_refused):
-                        reasons = {instructions[first[key]].id: a.reason for key, a in refused.items()}
-                        raise _refusal(contestant.name, reasons, len(distinct), len(known) - len(refused))
-    # Refusals are stored only now: a run that stops for them has a fault to be fixed, and then all are asked again.
-    lasting = {key: {"refused": refusal.reason} for key, refusal in refused.items() if not refusal.passing}
-    store.put("response", lasting)
+    keys = [answer_key(contestant, instruction) for instruction in instructions]
+    distinct: dict[bytes, Instruction] = {}
+    for key, instruction in zip(keys, instructions, strict=True):
+        distinct.setdefault(key, instruction)
+    _prepare(contestant, distinct, store, retry=retry)
+    asking = _Asking(contestant, distinct, store, max_refused)
+    asking.ask()
     logger.debug(
-        f"{contestant.label}: {generated} of {len(distinct)} answers generated, the others remembered"
+        f"{contestant.label}: {asking.generated} of {len(distinct)} answers generated, the others remembered"
     )
-    given_all = [known[key] for key in keys]
-    completions = [answer for answer in given_all if isinstance(answer, Completion)]
+    given = [asking.known[key] for key in keys]
+    completions = [answer for answer in given if isinstance(answer, Completion)]
     return ContestantAnswers(
-        [_response(contestant, i, a) for i, a in zip(instructions, given_all, strict=True)],
-        generated=generated,
+        [to_response(contestant, i, a) for i, a in zip(instructions, given, strict=True)],
+        generated=asking.generated,
         seconds=sum(c.seconds for c in completions),
         tokens=sum(c.completion_tokens for c in completions),
     )
 
 
-def forget_answers(contestant: Contestant, instructions: Sequence[Instruction], store: Store) -> None:
-    """Delete the contestant's stored answers to ``instructions``, so that they are generated again."""
-    store.forget([_key(contestant, instruction) for instruction in instructions])
+def _prepare(
+    contestant: Contestant, distinct: Mapping[bytes, Instruction], store: Store, *, retry: bool
+) -> None:
+    """Copy answers stored under earlier keys; forget refusals if they are to be asked again."""
+    for fingerprint in older_fingerprints(contestant.engine):
+        store.adopt({key: answer_key(contestant, one, fingerprint) for key, one in distinct.items()})
+    if retry:
+        store.forget([key for key, value in store.get(list(distinct)).items() if "refused" in value])
+
+
+class _Asking:
+    """Asks a contestant; holds what is known so far.
+
+    Args:
+        contestant: the model to ask.
+        distinct: what it is asked, by the store's keys.
+        store: holds the answers.
+        most: the share that may be refused.
+
+    Attributes:
+        known: the answer or refusal of each key.
+        generated: how many of them are new.
+    """
+
+    def __init__(
+        self, contestant: Contestant, distinct: Mapping[bytes, Instruction], store: Store, most: float
+    ) -> None:
+        self.known: dict[bytes, Completion | Refused] = {}
+        self.generated = 0
+        self._contestant, self._distinct, self._store, self._most = contestant, distinct, store, most
+        self._payer = store.account.payer(contestant.role, contestant.name)
+        self._refused: dict[bytes, Refused] = {}
+
+    def ask(self) -> None:
+        """Ask for all that the store lacks.
+
+        Raises:
+            ArenaError: the engine cannot answer, too much is refused, or the budget is used up.
+        """
+        engine, sampling = self._contestant.engine, self._contestant.sampling
+        whole = not is_exact(engine, sampling)
+        with Progress(f"answer ({self._contestant.label})", len(self._distinct), "instructions") as progress:
+            requests = self._requests(progress, whole)
+            for share in lease_work(
+                self._store,
+                list(self._distinct),
+                engine.batch_size,
+                whole=whole,
+                waiting=lambda count: progress.advance(0, f"waiting for {count} of another process"),
+            ):
+                self._note({key: read_completion(value, engine) for key, value in share.known.items()})
+                progress.total -= len(share.known)
+                for mine in within_budget(self._store, share.mine, requests):
+                    turns = [self._distinct[key].turns for key in mine]
+                    for group in stream_answers(engine, turns, sampling):
+                        self._take({mine[n]: answer for n, answer in group}, progress)
+        # Refusals are stored only now: a run that stops for them has a fault to be fixed, and then all are asked again.
+        lasting = {key: one.reason for key, one in self._refused.items() if not one.passing}
+        self._store.put("response", {key: {"refused": reason} for key, reason in lasting.items()})
+
+    def _requests(self, progress: Progress, whole: bool) -> Requests:
+        asked = self._contestant
+        return Requests(
+            self._payer,
+            asked.engine.batch_size,
+            whole,
+            longest=lambda key: _longest(asked, self._distinct[key]),
+            missing=lambda: f"{progress.total - progress.done} answers of '{asked.label}'",
+        )
+
+    def _note(self, given: Mapping[bytes, Completion | Refused]) -> None:
+        self.known |= given
+        self._refused |= {key: answer for key, answer in given.items() if isinstance(answer, Refused)}
+
+    def _take(self, given: Mapping[bytes, Completion | Refused], progress: Progress) -> None:
+        """Store new answers; raise if too much is refused."""
+        new = {key: stored_answer(answer) for key, answer in given.items() if isinstance(answer, Completion)}
+        self._store.put("response", new, payer=self._payer, spent=_spent(given.values()))
+        self._note(given)
+        self.generated += len(given)
+        progress.advance(len(given))
+        if too_many_refused(len(self._refused), len(self._distinct), self._most):
+            reasons = {self._distinct[key].id: one.reason for key, one in self._refused.items()}
+            answered = len(self.known) - len(self._refused)
+            raise _refusal(self._contestant.name, reasons, len(self._distinct), answered)
 
 
 _SOME = (
@@ -168,8 +191,9 @@ _EACH = (
 )
 
 
-def _longest(instruction: Instruction, sampling: Sampling) -> Longest:
-    return longest_request(sum(len(turn.content.encode()) for turn in instruction.turns), sampling.max_tokens)
+def _longest(contestant: Contestant, instruction: Instruction) -> Longest:
+    texts = [contestant.engine.fingerprint.get("system", ""), *(turn.content for turn in instruction.turns)]
+    return longest_request(sum(len(text.encode()) for text in texts), contestant.sampling.max_tokens)
 
 
 def _spent(answers: Collection[Completion | Refused]) -> Spent:
@@ -184,107 +208,10 @@ def _spent(answers: Collection[Completion | Refused]) -> Spent:
     )
 
 
-class StoredAnswers:
-    """A contestant's answers as they come into the store from another process; nothing is generated here.
-
-    Args:
-        contestant: the model that another process asks.
-        instructions: what it is asked.
-        store: holds the answers.
-    """
-
-    def __init__(self, contestant: Contestant, instructions: Sequence[Instruction], store: Store) -> None:
-        self._contestant, self._store = contestant, store
-        self._missing = [(_key(contestant, instruction), instruction) for instruction in instructions]
-
-    def new(self) -> list[Response]:
-        """Return the answers that have come since the last call."""
-        values = self._store.get([key for key, _ in self._missing])
-        come = [(values[key], instruction) for key, instruction in self._missing if key in values]
-        self._missing = [pair for pair in self._missing if pair[0] not in values]
-        engine = self._contestant.engine
-        return [_response(self._contestant, i, _remembered(value, engine)) for value, i in come]
-
-
 def _refusal(name: str, reasons: Mapping[str, str], total: int, answered: int) -> ArenaError:
     alike = not answered and len(reasons) > 1 and len(set(reasons.values())) == 1
     some = "; ".join(f"'{i}': {reason}" for i, reason in sorted(reasons.items())[:_SHOWN])
     return ArenaError(
         f"'{name}' refuses {len(reasons)} of {total} instructions ({some})",
         hint=_EACH if alike else _SOME,
-    )
-
-
-def _remembered(value: dict[str, Any], engine: Engine) -> Completion | Refused:
-    """Return a stored answer; one stored before thoughts were kept apart is split now."""
-    if "refused" in value:
-        return Refused(value["refused"])
-    completion = Completion(**value)
-    if "thought" in value or not isinstance(engine, Versioned):
-        return completion
-    said = engine.said(completion.text)
-    if said.text == completion.text:
-        return completion
-    share = 1 - len(said.text) / len(completion.text)  # an estimate: the thought's tokens were not counted
-    return completion._replace(
-        text=said.text, thought=said.thought, thought_tokens=round(share * completion.completion_tokens)
-    )
-
-
-def answer_keys(contestant: Contestant, instructions: Sequence[Instruction]) -> list[list[bytes]]:
-    """Return the keys under which the store may have the answer to each instruction, the current one first."""
-    fingerprints = [None, *older_fingerprints(contestant.engine)]
-    return [
-        [_key(contestant, instruction, fingerprint) for fingerprint in fingerprints]
-        for instruction in instructions
-    ]
-
-
-def _key(
-    contestant: Contestant, instruction: Instruction, fingerprint: Mapping[str, str] | None = None
-) -> bytes:
-    """Return the store's key of an answer: all that can change the answer, but not the contestant's name.
-
-    ``fingerprint``: an earlier fingerprint of the engine; by default the current one.
-    """
-    sampling: dict[str, Any] = contestant.sampling.model_dump()
-    if contestant.sampling.temperature == 0:
-        sampling |= {"top_p": 1.0, "seed": 0}
-    engine = contestant.engine
-    variant = engine.variant(instruction.turns) if isinstance(engine, Versioned) else ""
-    parts: dict[str, Any] = {
-        "engine": fingerprint or engine.fingerprint,
-        "sampling": sampling,
-        "turns": [turn.model_dump() for turn in instruction.turns],
-    }
-    return store_key("response", parts | ({"variant": variant} if variant else {}))
-
-
-def _kept(completion: Completion) -> dict[str, Any]:
-    """Return the stored form of an answer."""
-    return {field: value for field, value in completion._asdict().items() if field != "tokens"}
-
-
-def _response(contestant: Contestant, instruction: Instruction, answer: Completion | Refused) -> Response:
-    if isinstance(answer, Refused):
-        return Response(
-            instruction_id=instruction.id,
-            contestant=contestant.name,
-            text="",
-            finish_reason="refused",
-            prompt_tokens=0,
-            completion_tokens=0,
-            refusal=answer.reason,
-            sample=contestant.sample,
-        )
-    return Response(
-        instruction_id=instruction.id,
-        contestant=contestant.name,
-        text=answer.text,
-        finish_reason=answer.finish_reason,
-        prompt_tokens=answer.prompt_tokens,
-        completion_tokens=answer.completion_tokens,
-        thought=answer.thought,
-        thought_tokens=answer.thought_tokens,
-        sample=contestant.sample,
     )

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from arena_learning.arena.ask import Contestant, ContestantAnswers, ask_contestant_for
+from arena_learning.arena.ask import ContestantAnswers, ask_contestant_for
 from arena_learning.arena.planned import planned_samplings, sampling_of
 from arena_learning.arena.sampling import sample_metrics
+from arena_learning.arena.stored_answer import Contestant
 from arena_learning.core import ArenaError, Paths, logger, suggest, words, write_json
 from arena_learning.params import BASE, Params, Sampling
 from arena_learning.schema import Instruction, Response, read_rows, write_rows

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from arena_learning.arena.ask import Contestant, answer_keys
 from arena_learning.arena.sampling import sample_samplings
+from arena_learning.arena.stored_answer import Contestant, answer_keys
 from arena_learning.core import Paths
 from arena_learning.params import NONE, Params, Sampling
 from arena_learning.schema import Instruction

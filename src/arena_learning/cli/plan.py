@@ -113,7 +113,7 @@ def _work(
     round_name: str | None, params: Params, paths: Paths, rates: Any, anew: bool, shown: list[Table | str]
 ) -> dict[str, Any]:
     from arena_learning.project import forecast_dict, forecast_notes, forecast_run, forecast_table, plan_run
-    from arena_learning.store import Store
+    from arena_learning.store import Account, Store
 
     plan = plan_run(["--force"] if anew else [], params, paths)
     stages = forecast_run(plan, params, paths, rates=rates, anew=anew)
@@ -121,7 +121,7 @@ def _work(
         stages = [stage for stage in stages if stage.stage.partition("@")[2] == round_name]
     spent: dict[str, float] = {}
     if paths.store.is_file():
-        with Store(paths.store) as store:
+        with Store(paths.store, account=Account("plan", params)) as store:
             spent = store.spent()
     told = forecast_dict(stages, params, spent)
     shown.append(forecast_table(told))

@@ -1,7 +1,7 @@
 from .append import append_json, remove_torn_line
 from .atomic import atomic_write
-from .deadline import check_deadline, deadline_error, has_deadline, past_deadline, start_deadline
-from .errors import ArenaError, missing_file, suggest, system_error
+from .deadline import STOP_AT, check_deadline, deadline_error, has_deadline, past_deadline, start_deadline
+from .errors import ArenaError, first_line, missing_file, suggest, system_error
 from .folders import copy_into_place, fresh_beside, move_into_place
 from .json_files import canonical, new_text_file, read_json, write_json, write_text
 from .makers import how_to_make
@@ -11,7 +11,7 @@ from .progress import Progress, without_progress_bars
 from .redact import redacted, secrets_in
 from .stage_lock import end_with_process, hold_stage_lock, is_locked, refuse_while_running
 from .stage_seconds import PLAN, StageRun, left_text, now_text, read_seconds, read_stage_runs, timed_stage
-from .tables import Table, table_markdown, table_text
+from .tables import Table, number_text, table_markdown, table_text
 from .text import TEXT_VERSION, sentences, with_single_spaces, word_pattern, words
 from .text_files import (
     SEPARATOR_NAMES,
@@ -46,6 +46,7 @@ __all__ = [
     "MESSAGE",
     "PLAN",
     "SEPARATOR_NAMES",
+    "STOP_AT",
     "TEXT_VERSION",
     "UNREADABLE",
     "ArenaError",
@@ -69,6 +70,7 @@ __all__ = [
     "encoding_of",
     "end_with_process",
     "find_project",
+    "first_line",
     "fresh_beside",
     "has_deadline",
     "hold_stage_lock",
@@ -80,6 +82,7 @@ __all__ = [
     "move_into_place",
     "new_text_file",
     "now_text",
+    "number_text",
     "numbered_lines",
     "open_text",
     "past_deadline",

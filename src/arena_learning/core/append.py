@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from arena_learning.core.errors import ArenaError
+from arena_learning.core.errors import ArenaError, system_error
 from arena_learning.core.json_files import canonical
 
 _CHUNK = 1 << 16
@@ -22,35 +23,45 @@ def append_json(path: Path, value: object) -> None:
     Raises:
         ArenaError: the line cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not path.exists()
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-    except OSError as error:
-        raise ArenaError(f"cannot be written: {error.strerror}", where=str(path)) from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with _locked(path, create=True) as handle:
         _end_last_line(handle)
-        _write_whole(handle, f"{canonical(value)}\n".encode(), path)
-    finally:
-        os.close(handle)
-    if is_new:
-        _sync_folder(path.parent)
+        _write_whole(handle, f"{canonical(value)}\n".encode())
 
 
 def remove_torn_line(path: Path) -> bool:
     """Remove what a write that was killed left behind the last whole line; returns whether there was anything.
 
     A last line that is JSON and only lacks its line break, as after an edit by hand, stays and gets one.
+
+    Raises:
+        ArenaError: the file cannot be written.
     """
     if not path.is_file():
         return False
-    handle = os.open(path, os.O_RDWR | os.O_APPEND)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with _locked(path) as handle:
         return _end_last_line(handle)
-    finally:
-        os.close(handle)
+
+
+@contextmanager
+def _locked(path: Path, *, create: bool = False) -> Iterator[int]:
+    """Open and lock a file during the block; what the system refuses is an `ArenaError`."""
+    try:
+        is_new = not path.exists()
+        if create:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0), 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield handle
+        finally:
+            os.close(handle)
+        if is_new:
+            _sync_folder(path.parent)
+    except OSError as error:
+        other = ArenaError(
+            f"cannot be written: {error.strerror}", where=str(path), hint="nothing was added to the file"
+        )
+        raise system_error(error, path) or other from None
 
 
 def _end_last_line(handle: int) -> bool:
@@ -78,18 +89,16 @@ def _after_last_break(handle: int, size: int) -> bytes:
     return tail.rpartition(b"\n")[2]
 
 
-def _write_whole(handle: int, data: bytes, path: Path) -> None:
+def _write_whole(handle: int, data: bytes) -> None:
     end = os.fstat(handle).st_size
     try:
         written = 0
         while written < len(data):
             written += os.write(handle, data[written:])
         os.fsync(handle)
-    except OSError as error:
+    except OSError:
         os.ftruncate(handle, end)
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = "the disk is full" if full else f"cannot be written: {error.strerror}"
-        raise ArenaError(what, where=str(path), hint="nothing was added to the file") from None
+        raise
 
 
 def _sync_folder(folder: Path) -> None:

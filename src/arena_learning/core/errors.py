@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shlex
 from difflib import get_close_matches
 from pathlib import Path
@@ -58,7 +59,8 @@ def system_error(error: OSError, place: Path | None = None) -> ArenaError | None
             hint="lift the limit with `ulimit -f unlimited`, and run again",
         )
     if error.errno in (errno.EACCES, errno.EPERM):
-        folder = next(one for one in (Path(where), *Path(where).absolute().parents) if one.is_dir())
+        # `os.path`, since `Path.is_dir` raises where a folder may not be searched.
+        folder = next(one for one in (Path(where), *Path(where).absolute().parents) if os.path.isdir(one))
         return ArenaError(
             "you may not write or read here",
             where=where,
@@ -69,6 +71,16 @@ def system_error(error: OSError, place: Path | None = None) -> ArenaError | None
             "the disk can only be read", where=where, hint="copy the project to another disk and run there"
         )
     return None
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text; its kind if it has none.
+
+    Example:
+        >>> first_line(ValueError("\\n no weights\\nat all")), first_line(KeyboardInterrupt())
+        ('no weights', 'KeyboardInterrupt')
+    """
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def missing_file(path: Path, what: str = "no such file", hint: str = "") -> ArenaError:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from arena_learning.core.append import append_json
 from arena_learning.core.messages import logger
 from arena_learning.core.paths import Paths
 
@@ -110,9 +111,7 @@ def _note(stage: str, seconds: float, paths: Paths, *, failed: bool = False) -> 
     if not stage:
         return
     row = {"stage": stage, "seconds": round(seconds, 1), "ended": now_text()}
-    paths.stage_seconds.parent.mkdir(parents=True, exist_ok=True)
-    with paths.stage_seconds.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row | ({"failed": True} if failed else {})) + "\n")
+    append_json(paths.stage_seconds, row | ({"failed": True} if failed else {}))
 
 
 def now_text() -> str:

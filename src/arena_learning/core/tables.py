@@ -53,3 +53,13 @@ def table_markdown(table: Table) -> str:
 
 def _left(table: Table) -> Collection[str]:
     return table.head[:1] if table.left is None else table.left
+
+
+def number_text(value: float) -> str:
+    """Return a number with commas: in full from 100,000 on, below with up to six digits.
+
+    Example:
+        >>> number_text(50_000_000), number_text(19.99871), number_text(0.000012345678)
+        ('50,000,000', '19.9987', '1.23457e-05')
+    """
+    return f"{value:,.0f}" if abs(value) >= 100_000 else f"{value:,.6g}"

@@ -1,35 +1,24 @@
-"""Make training rows with their provenance: a candidate for each instruction, and the choice among these."""
+"""The rows of a round: which of the candidates are learnt, and what became of every instruction."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from arena_learning.core import logger
-from arena_learning.dataset.samples import choose_best_sample, choose_sample_pair, sample_provenance
-from arena_learning.dataset.select import (
-    Choice,
-    Rules,
-    choose_label,
-    choose_opponent,
-    choose_pair,
-    reason_unfit,
+from arena_learning.dataset.candidates import (
+    Candidate,
+    Candidates,
+    Material,
+    RoundSamples,
+    candidates_of,
+    material_of,
 )
+from arena_learning.dataset.select import Rules
 from arena_learning.dataset.strategy import LearntAnswer, StrategySources, strategy_order
-from arena_learning.params import NONE, WINNER, Round
+from arena_learning.params import Round
 from arena_learning.pool import seeded_rank
-from arena_learning.schema import (
-    AnyBattle,
-    Battle,
-    Instruction,
-    PreferenceRow,
-    Provenance,
-    Response,
-    SampleScore,
-    SftRow,
-    Turn,
-)
+from arena_learning.schema import AnyBattle, Instruction, PreferenceRow, Response, SftRow
 
 
 class SelectedRows(NamedTuple):
@@ -42,39 +31,6 @@ class SelectedRows(NamedTuple):
     preferences: list[PreferenceRow]
     outcomes: dict[str, str]
     wanted: int = 0
-
-
-class RoundSamples(NamedTuple):
-    """The target's samples in a round that learns from them, and their scores; both empty in others."""
-
-    responses: Sequence[Response] = ()
-    scores: Sequence[SampleScore] = ()
-
-
-class _Candidate(NamedTuple):
-    """A row that may be learnt, and the gap of the battle that speaks for it."""
-
-    row: SftRow | PreferenceRow
-    gap: float
-
-
-_Candidates = dict[str, _Candidate | str]  # by instruction: a row, or why there is none
-
-
-class _Given(NamedTuple):
-    """What a round has to learn from, by instruction."""
-
-    name: str
-    this: Round
-    instructions: list[Instruction]
-    answers: Mapping[str, Mapping[str, Response]]
-    battles: Mapping[str, list[AnyBattle]]
-    sampled: Mapping[str, Mapping[int, Response]]
-    scores: Mapping[str, list[SampleScore]]
-
-    @property
-    def target(self) -> str | None:
-        return None if self.this.target == NONE else self.this.target
 
 
 def select_rows(
@@ -99,53 +55,53 @@ def select_rows(
         samples: the target's samples, in a round that learns from them.
         sources: what strategies other than ``battles`` read.
     """
-    given = _given(name, this, instructions, responses, battles, rules, samples)
+    given = material_of(name, this, instructions, responses, battles, rules, samples)
     if this.online:
         return SelectedRows([], [], {one.id: "answered in training" for one in given.instructions})
-    lost = _candidates(given, rules, lost_only=True)
+    lost = candidates_of(given, rules, lost_only=True)
     if rules.strategy == "battles" or given.target is None:
         return _widest(lost, given, rules, 0 if given.target is None else rules.budget)
-    found = _candidates(given, rules._replace(threshold=0.0), lost_only=False)
+    found = candidates_of(given, rules._replace(threshold=0.0), lost_only=False)
     if rules.strategy == "all":
         return _widest(found, given, rules)
-    won = len(_kept(_widest(lost, given, rules)))
-    return _by_strategy(found, given, rules, rules.budget or won, sources)
+    won = _widest(lost, given, rules)
+    return _by_strategy(found, given, rules, rules.budget or len(won.sft) + len(won.preferences), sources)
 
 
 def _by_strategy(
-    found: _Candidates, given: _Given, rules: Rules, wanted: int, sources: StrategySources
+    found: Candidates, given: Material, rules: Rules, wanted: int, sources: StrategySources
 ) -> SelectedRows:
     """Keep the ``wanted`` rows that a strategy puts first."""
     rows = [
         LearntAnswer(one, _learnt(candidate.row))
         for one in given.instructions
-        if isinstance(candidate := found[one.id], _Candidate)
+        if isinstance(candidate := found[one.id], Candidate)
     ]
     order = strategy_order(rules.strategy, rows, wanted, sources)
     _say_too_few(given, rules, wanted, len(order))
-    kept = set(order[: min(filter(None, (wanted, rules.max_rows)), default=0)])
-    return _selected(found, kept, f"not chosen by {rules.strategy}", wanted)
+    most = min(wanted, rules.max_rows or wanted)  # none where `battles` gives none
+    return _selected(found, set(order[:most]), f"not chosen by {rules.strategy}", wanted)
 
 
-def _widest(found: _Candidates, given: _Given, rules: Rules, wanted: int = 0) -> SelectedRows:
+def _widest(found: Candidates, given: Material, rules: Rules, wanted: int = 0) -> SelectedRows:
     """Keep as many rows as are wanted (0: any number) and allowed, those with the widest gaps, in their order."""
-    gaps = {i: one.gap for i, one in found.items() if isinstance(one, _Candidate)}
+    gaps = {i: one.gap for i, one in found.items() if isinstance(one, Candidate)}
     _say_too_few(given, rules, wanted, len(gaps))
     order = sorted(gaps, key=lambda i: (-gaps[i], seeded_rank(rules.seed, "rows", i)))
     most = min(filter(None, (rules.max_rows, wanted)), default=len(order))
     return _selected(found, set(order[:most]), "beyond the most rows", wanted)
 
 
-def _say_too_few(given: _Given, rules: Rules, wanted: int, there: int) -> None:
+def _say_too_few(given: Material, rules: Rules, wanted: int, there: int) -> None:
     if there < wanted:
         logger.warning(
             f"{given.name}: strategy {rules.strategy} was to choose {wanted} rows, and there are {there}"
         )
 
 
-def _selected(found: _Candidates, kept: set[str], passed: str, wanted: int) -> SelectedRows:
+def _selected(found: Candidates, kept: set[str], passed: str, wanted: int) -> SelectedRows:
     """Return the rows of the instructions in ``kept``; ``passed`` is why the others are left out."""
-    rows = [one.row for i, one in found.items() if isinstance(one, _Candidate) and i in kept]
+    rows = [one.row for i, one in found.items() if isinstance(one, Candidate) and i in kept]
     outcomes = {
         i: one if isinstance(one, str) else "row" if i in kept else passed for i, one in found.items()
     }
@@ -155,159 +111,6 @@ def _selected(found: _Candidates, kept: set[str], passed: str, wanted: int) -> S
         outcomes,
         wanted,
     )
-
-
-def _kept(selected: SelectedRows) -> list[SftRow | PreferenceRow]:
-    return [*selected.sft, *selected.preferences]
-
-
-def _given(
-    name: str,
-    this: Round,
-    instructions: Sequence[Instruction],
-    responses: Sequence[Response],
-    battles: Sequence[AnyBattle],
-    rules: Rules,
-    samples: RoundSamples,
-) -> _Given:
-    fought: dict[str, list[AnyBattle]] = defaultdict(list)
-    for battle in battles:
-        if rules.admits(battle, None if this.target == NONE else this.target):
-            fought[battle.instruction_id].append(battle)
-    answers: dict[str, dict[str, Response]] = defaultdict(dict)
-    for response in responses:
-        answers[response.instruction_id][response.contestant] = response
-    sampled: dict[str, dict[int, Response]] = defaultdict(dict)
-    for response in samples.responses:
-        sampled[response.instruction_id][response.sample] = response
-    scores: dict[str, list[SampleScore]] = defaultdict(list)
-    for score in samples.scores:
-        scores[score.instruction_id].append(score)
-    ordered = sorted(instructions, key=lambda i: i.id)
-    return _Given(name, this, ordered, answers, fought, sampled, scores)
-
-
-def _candidates(given: _Given, rules: Rules, *, lost_only: bool) -> _Candidates:
-    """Return each instruction's row, or why it has none.
-
-    ``lost_only``: an SFT row needs a battle that the target lost by the threshold; else any instruction gives one.
-    """
-    found: _Candidates = {}
-    for one in given.instructions:
-        if given.this.method == "rft" or (given.this.method != "sft" and rules.pairs == "samples"):
-            found[one.id] = _of_samples(given, one, rules)
-        elif given.this.method != "sft":
-            choice = choose_pair(given.battles[one.id], given.target, given.answers[one.id], rules)
-            found[one.id] = _of_pair(given, one, choice, rules)
-        elif given.target is None:
-            found[one.id] = _of_label(given, one, given.this.labels, given.this.threshold, rules)
-        else:
-            found[one.id] = _of_answer(given, one, given.target, rules, lost_only=lost_only)
-    return found
-
-
-def _of_samples(given: _Given, one: Instruction, rules: Rules) -> _Candidate | str:
-    """Learn from the target's own samples: the best of an instruction, or the best against the worst."""
-    own = given.sampled[one.id]
-    choose = choose_best_sample if given.this.supervised else choose_sample_pair
-    choice = choose(given.scores[one.id], own, rules)
-    if isinstance(choice, str):
-        return choice
-    provenance = sample_provenance(given.name, one, given.this.target, choice, rules.threshold)
-    best = own[choice.best.sample]
-    if choice.worst is None:
-        return _Candidate(_sft_row(one, best, provenance), choice.gap)
-    return _Candidate(_pair(one, best, own[choice.worst.sample], provenance), choice.gap)
-
-
-def _of_pair(given: _Given, one: Instruction, choice: Choice | str, rules: Rules) -> _Candidate | str:
-    if isinstance(choice, str):
-        return choice
-    own = given.answers[one.id]
-    provenance = _provenance(given.name, choice, rules.threshold)
-    return _Candidate(_pair(one, own[choice.winner], own[choice.loser], provenance), choice.margin)
-
-
-def _of_answer(
-    given: _Given, one: Instruction, target: str, rules: Rules, *, lost_only: bool
-) -> _Candidate | str:
-    """Learn an answer to an instruction: the best opponent's, or that of ``rules.answers``."""
-    own, fought = given.answers[one.id], given.battles[one.id]
-    if not lost_only and rules.answers != WINNER:
-        return _of_label(given, one, rules.answers, rules.threshold, rules)
-    choice = (choose_label if lost_only else choose_opponent)(fought, target, own, rules)
-    if isinstance(choice, str):
-        return choice
-    if rules.answers != WINNER:
-        label = _of_label(given, one, rules.answers, rules.threshold, rules)
-        return label if isinstance(label, str) else label._replace(gap=choice.margin)
-    provenance = _provenance(given.name, choice, rules.threshold)
-    return _Candidate(_sft_row(one, own[choice.winner], provenance), choice.margin)
-
-
-def _of_label(
-    given: _Given, one: Instruction, labels: str, threshold: float, rules: Rules
-) -> _Candidate | str:
-    """Learn a contestant's answer, however its battle ended; in the paper's SFT-I0 there is none."""
-    response = given.answers[one.id].get(labels)
-    if response is None:
-        return "no label"
-    if problem := reason_unfit(response, rules.max_words):
-        return problem.replace("winner's answer", "label")
-    for battle in given.battles[one.id]:
-        if {battle.a, battle.b} == {labels, given.target} and battle.winner != "unscored":
-            choice = Choice(labels, given.target or "", battle)
-            return _Candidate(
-                _sft_row(one, response, _provenance(given.name, choice, threshold)), choice.margin
-            )
-    provenance = Provenance(
-        round=given.name,
-        instruction_id=one.id,
-        category=one.category,
-        winner=labels,
-        loser="",
-        threshold=threshold,
-    )
-    return _Candidate(_sft_row(one, response, provenance), 0.0)
-
-
-def _sft_row(instruction: Instruction, learnt: Response, provenance: Provenance) -> SftRow:
-    return SftRow(prompt=instruction.turns, completion=_said(learnt), provenance=provenance)
-
-
-def _pair(
-    instruction: Instruction, chosen: Response, rejected: Response, provenance: Provenance
-) -> PreferenceRow:
-    return PreferenceRow(
-        prompt=instruction.turns,
-        chosen=_said(chosen),
-        rejected=_said(rejected),
-        provenance=provenance,
-        rejected_cut_off=rejected.finish_reason == "length",
-    )
-
-
-def _provenance(name: str, choice: Choice, threshold: float) -> Provenance:
-    battle = choice.battle
-    scores = {battle.a: battle.score_a, battle.b: battle.score_b}
-    return Provenance(
-        round=name,
-        instruction_id=battle.instruction_id,
-        category=battle.category,
-        winner=choice.winner,
-        loser=choice.loser,
-        score_winner=scores[choice.winner],
-        score_loser=scores[choice.loser],
-        gap=choice.margin,
-        threshold=threshold,
-        orders_agree=battle.orders_agree,
-        judge=battle.judge,
-        rationales=battle.rationales if isinstance(battle, Battle) else (),
-    )
-
-
-def _said(response: Response) -> tuple[Turn, ...]:
-    return (Turn(role="assistant", content=response.text.strip()),)
 
 
 def _learnt(row: SftRow | PreferenceRow) -> str:

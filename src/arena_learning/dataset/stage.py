@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from arena_learning.core import Paths, write_json
+from arena_learning.dataset.candidates import RoundSamples
 from arena_learning.dataset.card import data_card
-from arena_learning.dataset.rows import RoundSamples, SelectedRows, select_rows
+from arena_learning.dataset.rows import SelectedRows, select_rows
 from arena_learning.dataset.select import Rules
 from arena_learning.dataset.strategy import StrategySources
 from arena_learning.params import NONE, WINNER, Params

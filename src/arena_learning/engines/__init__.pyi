@@ -18,7 +18,7 @@ from .chat import Chat
 from .chat_check import check_chat, describe
 from .chat_format import ChatFormat
 from .likelihood import AnswerLoss, answer_losses
-from .ray_cluster import first_line, join_ray, require_ray
+from .ray_cluster import join_ray, require_ray
 from .tokenizer import (
     NAMED_TEMPLATES,
     SETTINGS_FILE,
@@ -52,7 +52,6 @@ __all__ = [
     "check_folder",
     "control_tokens",
     "describe",
-    "first_line",
     "hub_folder",
     "is_exact",
     "join_ray",

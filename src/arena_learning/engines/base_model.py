@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from arena_learning.core import ArenaError, without_progress_bars, write_json, write_text
+from arena_learning.core import ArenaError, first_line, without_progress_bars, write_json, write_text
 from arena_learning.engines.broken_folder import find_fault
 from arena_learning.engines.chat import Chat
 from arena_learning.engines.chat_check import CheckedChat, check_chat
@@ -151,7 +151,7 @@ def _load(source: Source, weights: Weights) -> tuple[Any, Any]:
         if source.kind == "folder" and source.path is not None:
             what, hint = find_fault(source.path, error)
         else:
-            what = str(error).strip().splitlines()[0]
+            what = first_line(error)
             hub = "check the id and the network, or use pypi:PACKAGE/FILE or a local folder"
             hint = hub if source.kind == "hub" else ""
             if "trust_remote_code" in str(error):

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arena_learning.core import ArenaError, read_json
+from arena_learning.core import ArenaError, first_line, read_json
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 _LFS = b"version https://git-lfs"
@@ -33,13 +33,16 @@ def find_fault(folder: Path, error: Exception) -> FolderFault:
     """
     place = shlex.quote(str(folder))
     for path in sorted(folder.glob("*.safetensors")):
+        if not path.is_file():
+            what = f"{path.name} is a link to a file that is not there"
+            return FolderFault(what, "copy or download it again")
         with path.open("rb") as file:
             if file.read(len(_LFS)) == _LFS:
                 what = f"{path.name} holds no weights but a pointer of git LFS"
                 return FolderFault(what, f"fetch the weights: `git -C {place} lfs pull`")
     if not (folder / "config.json").is_file():
         return _without_config(folder)
-    first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    first = first_line(error)
     if "trust_remote_code" in str(error) or "custom code" in first:
         what = "the model comes with Python code of its own, which must run to load it"
         return FolderFault(

@@ -38,7 +38,8 @@ def answer_losses(
 ) -> Iterator[tuple[list[int], list[AnswerLoss | None]]]:
     """Yield the losses of the model in ``folder`` on answers, some rows at a time, the shortest first.
 
-    Computed in fp32, on a GPU if there is one. What exceeds the model's context is cut off at the end.
+    Computed in fp32, on a GPU if there is one. What of an answer exceeds the model's context is cut off, of both losses
+    the same.
 
     Args:
         folder: the model's folder (safetensors).
@@ -47,7 +48,7 @@ def answer_losses(
 
     Yields:
         Numbers of rows, and the losses of these; None where the chat template does not take the conversation or does
-        not write the answer.
+        not write the answer, or where the conversation fills the context.
 
     Raises:
         ArenaError: there is no model in the folder.
@@ -84,7 +85,10 @@ class _Encoder:
 
     def encode(self, conversation: Conversation, answer: str) -> _Tokens | None:
         prompt, learnt = self._prompt(conversation), self._form.learn(answer)
-        return None if prompt is None or learnt is None else _Tokens(prompt, learnt.answer)
+        if prompt is None or learnt is None:
+            return None
+        room = self._chat.context - max(len(prompt), len(self.nothing))
+        return _Tokens(prompt, learnt.answer[:room]) if room > 0 else None
 
     def _prompt(self, conversation: Conversation) -> list[int] | None:
         (prompt,) = self._chat.prompts([conversation], fitting=False)
@@ -119,8 +123,7 @@ def _mean_losses(model: PreTrainedModel, rows: Sequence[tuple[list[int], list[in
 def _of_batch(model: PreTrainedModel, rows: Sequence[tuple[list[int], list[int]]]) -> list[float]:
     import torch
 
-    context = getattr(model.config, "max_position_embeddings", None) or 1 << 20
-    whole = [(prompt + answer)[:context] for prompt, answer in rows]
+    whole = [prompt + answer for prompt, answer in rows]
     longest = max(map(len, whole))
     ids = torch.zeros((len(rows), longest), dtype=torch.long)
     mask, learnt = torch.zeros_like(ids), torch.zeros((len(rows), longest), dtype=torch.bool)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from arena_learning.core import ArenaError
+from arena_learning.core import ArenaError, first_line
 from arena_learning.params import Ray
 
 _OBJECTS = 256 * 2**20  # bytes of shared memory of a Ray that is started here: texts are small
@@ -58,8 +58,3 @@ def join_ray(ray: Ray, cpus: int | None = None) -> None:
             where=f"ray.address: {ray.address}",
             hint="start one with `ray start --head`, or leave the address empty",
         ) from error
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text; its kind if it has none."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from arena_learning.core import ArenaError, logger
+from arena_learning.core import ArenaError, check_deadline, first_line, logger
 from arena_learning.engines.base import (
     Answered,
     Completion,
@@ -21,7 +21,7 @@ from arena_learning.engines.base import (
     Refused,
     ReportsLogprobs,
 )
-from arena_learning.engines.ray_cluster import first_line, join_ray, require_ray
+from arena_learning.engines.ray_cluster import join_ray, require_ray
 from arena_learning.engines.replica import Failure, Replica
 from arena_learning.params import Ray, Sampling
 
@@ -76,6 +76,7 @@ class Replicas:
         self._gpus: float = needed if isinstance(ray.gpus, str) else ray.gpus
         self._copies: list[Any] = []
         self._away: dict[Any, int] = {}  # copies that died, by the task that ends when they are open again
+        self._lost: set[int] = set()  # copies that could not be opened again: they are given nothing more
 
     def respond(
         self, conversations: Sequence[Conversation], sampling: Sampling
@@ -90,7 +91,7 @@ class Replicas:
 
     def close(self) -> None:
         """End the copies."""
-        copies, self._copies, self._away = self._copies, [], {}
+        copies, self._copies, self._away, self._lost = self._copies, [], {}, set()
         if copies:
             import ray
 
@@ -115,7 +116,8 @@ class Replicas:
             return
         self._started()
         size = self._engine.batch_size
-        free = [number for number in range(self._count) if number not in self._away.values()]
+        gone = self._lost.union(self._away.values())
+        free = [number for number in range(self._count) if number not in gone]
         starts, again = deque(range(0, len(conversations), size)), set[int]()
         working: dict[Any, tuple[int, int]] = {}
         failed: ArenaError | None = None
@@ -183,6 +185,7 @@ class Replicas:
             _received(task)
         except (_LostError, ArenaError) as error:
             logger.warning(f"{self._where}: a copy of the model is lost: {first_line(error)}")
+            self._lost.add(number)
             return []
         return [number]
 
@@ -238,6 +241,7 @@ class Replicas:
         import ray
 
         while left := ray.wait(list(opened), num_returns=len(opened), timeout=_LOADING)[1]:
+            check_deadline(f"{len(left)} replicas of {self._where}, which wait for room in the cluster")
             self._say_waiting(len(left), "")
 
     def _say_waiting(self, count: int, what: str) -> None:

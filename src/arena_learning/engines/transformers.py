@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.core import ArenaError, SplitAnswer
+from arena_learning.core import ArenaError, SplitAnswer, first_line
 from arena_learning.engines.base import Answered, Completion, Conversation, Refused, Token, by_batches
 from arena_learning.engines.chat import Chat, filled, share_seconds
 from arena_learning.engines.lazy_chat import LazyChat
@@ -234,6 +234,6 @@ def _load(folder: Path, dtype: str, device: str, trust_remote_code: bool) -> Pre
             trust_remote_code=trust_remote_code,
         )
     except (OSError, ValueError) as error:
-        raise ArenaError(f"cannot load the model: {str(error).splitlines()[0]}", where=str(folder)) from error
+        raise ArenaError(f"cannot load the model: {first_line(error)}", where=str(folder)) from error
     placed: PreTrainedModel = model.to(device).eval()
     return placed

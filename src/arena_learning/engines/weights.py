@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from arena_learning.core import ArenaError, canonical, how_to_make, missing_file, read_json
+from arena_learning.core import ArenaError, canonical, first_line, how_to_make, missing_file, read_json
 
 WHERE = "weights.source"
 SOURCE_FILE = "arena_source.json"  # in the base model's folder: its source
@@ -132,7 +132,7 @@ def hub_folder(name: str, revision: str = "", *, code: bool = False) -> Path:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=wanted))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ArenaError(
-            f"cannot download '{name}': {str(error).strip().splitlines()[0]}",
+            f"cannot download '{name}': {first_line(error)}",
             hint="check the id and the network, or use a local folder",
         ) from error
 

@@ -12,15 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from arena_learning.arena import Contestant, StoredAnswers, pair_contestants
-from arena_learning.core import ArenaError, Paths, is_locked, logger
+from arena_learning.arena import Contestant, StoredAnswers, sampling_of
+from arena_learning.core import ArenaError, Paths, check_deadline, is_locked, logger
 from arena_learning.engines import open_engine
 from arena_learning.judge.base import Judge, is_batch_exact
 from arena_learning.judge.build import open_judge
+from arena_learning.judge.planned import round_pairings
 from arena_learning.judge.play import Pairing, play_in_portions
 from arena_learning.params import NONE, Params
 from arena_learning.schema import Instruction, Response, by_id, read_rows
-from arena_learning.store import Store
+from arena_learning.store import Account, Store
 
 _POLL_SECONDS = 5.0
 _SHARE = (
@@ -37,31 +38,30 @@ def judge_ahead(name: str, params: Params, paths: Paths) -> dict[str, Any]:
         ``battles`` of the round, how many were judged here or before (``ready``), and the new verdicts (``judged``).
 
     Raises:
-        ArenaError: the round has no battles, or the judge cannot be asked; its verdicts so far stay stored.
+        ArenaError: the round has no battles, the judge cannot be asked, or the budget is used up; its verdicts so far
+            stay stored.
     """
     this = params.rounds[name]
     if this.target == NONE:
         raise ArenaError(f"the round '{name}' has no battles", where=f"params.yaml, rounds.{name}.target")
     instructions = read_rows(paths.split(this.split), Instruction)
-    opponents = params.opponents_of(name)
-    triples = pair_contestants(
-        sorted(i.id for i in instructions), this.target, opponents, params.battle.mode, params.seed
-    )
-    todo = [Pairing(*triple) for triple in triples]
     known = by_id(instructions)
+    todo = round_pairings(name, params, list(known))
+    battles = len(todo)
     found: dict[tuple[str, str], Response] = {}
     judged = 0
     with (
-        _opened([this.target, *opponents], instructions, params, paths) as contestants,
+        _opened([this.target, *params.opponents_of(name)], instructions, params, paths) as contestants,
         _judge(params, paths) as judge,
-        Store(paths.store) as store,
+        Store(paths.store, account=Account("judge", params, name)) as store,
     ):
         sources = [StoredAnswers(contestant, instructions, store) for contestant in contestants]
         while todo:
+            check_deadline(f"{len(todo)} battles of '{name}'")
             # Asked before the answers are read: what comes after the end of the stage is read once more.
             running = is_locked(paths.lock(f"battle {name}"))
             found |= {(r.instruction_id, r.contestant): r for source in sources for r in source.new()}
-            ready = _ready(todo, found, judge, len(triples), last=not running)
+            ready = _ready(todo, found, judge, battles, last=not running)
             if ready:
                 for part in play_in_portions(
                     ready, known, found, judge, store, max_refused=1.0, remember_refused=False
@@ -76,7 +76,7 @@ def judge_ahead(name: str, params: Params, paths: Paths) -> dict[str, Any]:
                     f"{name}: {len(todo)} battles lack an answer, and `arena battle {name}` is not running"
                 )
                 break
-    return {"battles": len(triples), "ready": len(triples) - len(todo), "judged": judged}
+    return {"battles": battles, "ready": battles - len(todo), "judged": judged}
 
 
 def _ready(
@@ -106,11 +106,9 @@ def _opened(
     with ExitStack() as opened:
         contestants = []
         for name in names:
-            opponent = params.opponents.get(name)
             engine = open_engine(name, params, paths, instructions)
             opened.callback(engine.close)
-            sampling = (opponent.sampling if opponent else None) or params.sampling
-            contestants.append(Contestant(name, engine, sampling))
+            contestants.append(Contestant(name, engine, sampling_of(name, params)))
         yield contestants
 
 

@@ -163,7 +163,9 @@ class _Single:
     def _requests(self, todo: Mapping[bytes, Presentation], progress: Progress, whole: bool) -> Requests:
         def longest(key: bytes) -> Longest:
             judge = self._judge
-            return longest_request(*(judge.longest(todo[key]) if isinstance(judge, CostlyJudge) else (0, 0)))
+            if not isinstance(judge, CostlyJudge):
+                return Longest(0, 0)
+            return longest_request(*judge.longest(todo[key]))
 
         return Requests(
             self._payer,

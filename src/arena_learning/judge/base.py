@@ -106,7 +106,10 @@ class RereadingJudge(Protocol):
 
 @runtime_checkable
 class CostlyJudge(Protocol):
-    """An optional extension of `Judge`: says how long its requests may become, for a budget."""
+    """An optional extension of `Judge`: says how long its requests may become, for a budget.
+
+    A judge without it is counted at the mean of its verdicts so far: at nothing, if it asks no model.
+    """
 
     def longest(self, presentation: Presentation) -> tuple[int, int]:
         """Return the bytes of the prompts and the tokens of the replies that a verdict may take, retries included."""

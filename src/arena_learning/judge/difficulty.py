@@ -1,48 +1,27 @@
 """Difficulties of instructions, rated by a language model (paper, section 4.2), for test sets of hard instructions.
 
-The replies are stored like answers, by all that could change them. So a rating that was killed goes on, a reply is
-asked for once, and stored replies are read again where this code reads them differently.
+The replies are stored like answers, by all that could change them. So a rating that was killed goes on, no stored reply
+is asked for again, and stored replies are read again where this code reads them differently. A kill costs the replies
+that are not stored yet: of an endpoint at most ``concurrency`` in flight, and those of the last hundredths of a second.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections import Counter
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import StrictUndefined, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from arena_learning.arena import Contestant, ask_contestant_for, forget_answers
-from arena_learning.core import ArenaError, Paths, suggest
+from arena_learning.core import ArenaError, Paths
 from arena_learning.engines import MAX_REFUSED
 from arena_learning.judge.build import open_judge_engine
+from arena_learning.judge.difficulty_prompt import DifficultyRating, DifficultyTemplate, read_difficulty
 from arena_learning.judge.llm import sampling_of_attempt
-from arena_learning.judge.number import is_changed, plain_number, quoted, read_value
-from arena_learning.judge.template import escape_delimiters, read_own_template
-from arena_learning.judge.verdict_text import split_verdict
 from arena_learning.params import Params, Sampling
 from arena_learning.pool import RatedDifficulty, difficulty_candidates
-from arena_learning.schema import Instruction, Response, Turn, write_rows
+from arena_learning.schema import Instruction, Response, read_rows, write_rows
 from arena_learning.store import Account, Store
-
-TEMPLATE = "difficulty"  # the shipped one
-_LINE = re.compile(r"^[ \t*_#>|•`-]*Difficulty[ \t*_`]*[:=：＝][ \t*_]*(.*)$", re.IGNORECASE | re.MULTILINE)
-# Where the conversation itself has such a line, a quotation of it must not count as the rating.
-_OWN = re.compile(r"Difficulty(?=[\"'`*_ \t]*[:=：＝])", re.IGNORECASE)
-_LEAST, _MOST = 0, 10
-
-
-class DifficultyRating(NamedTuple):
-    """A difficulty from 0 to 10, or the problem why there is none; ``refused``: there was no reply at all."""
-
-    difficulty: float | None
-    problem: str = ""
-    refused: bool = False
 
 
 class RatedSet(NamedTuple):
@@ -66,6 +45,8 @@ def rate_difficulties(
 ) -> dict[str, Any]:
     """Let the judge `pool.difficulty_judge` rate the candidates of a hard test set; write `pool.difficulties`.
 
+    Rows of that file without a ``judge`` are a person's: they stay, and what they rate is not asked for.
+
     Args:
         params: the pool, the judge and the test set.
         paths: the project's paths.
@@ -76,43 +57,23 @@ def rate_difficulties(
         Numbers: ``candidates``, ``rated``, ``unscored`` with reasons, ``asked`` now; mean difficulty; cost.
 
     Raises:
-        ArenaError: no judge or file is named, the test set needs no difficulties, the pool cannot be read, or the judge
-            cannot be asked.
+        ArenaError: no judge or file is named, the file is malformed, the test set needs no difficulties, the pool
+            cannot be read, or the judge cannot be asked.
     """
-    name = params.pool.difficulty_judge
-    for key, value, such in (
-        ("difficulty_judge", name, "a key of judges"),
-        ("difficulties", params.pool.difficulties, "data/difficulties.jsonl"),
-    ):
-        if not value:
-            raise ArenaError(
-                f"{key} is empty", where=f"params.yaml, pool.{key}", hint=f"name {such}, and run it again"
-            )
-    path = paths.user_file(params.pool.difficulties, "pool.difficulties", outside=params.files_outside)
+    path = _named_file(params, paths)
     template = DifficultyTemplate(params.pool.difficulty_template, paths.root)
+    own = {row.id: row for row in read_rows(path, RatedDifficulty) if not row.judge} if path.is_file() else {}
     candidates = difficulty_candidates(params, paths)
-    judge = params.judges[name]
-    sampling = Sampling(max_tokens=judge.max_tokens, temperature=judge.temperature, seed=params.seed)
-    engine = open_judge_engine(name, params, paths)
-    try:
-        with Store(paths.store, fresh=fresh, account=Account("difficulty", params)) as store:
-            rated = ask_difficulties(
-                candidates,
-                Contestant(name, engine, sampling, role="judge"),
-                template,
-                store,
-                attempts=judge.attempts,
-                max_refused=params.serving.max_refused,
-                retry=retry,
-            )
-    finally:
-        engine.close()
+    wanted = [one for one in candidates if one.id not in own]
+    rated = _asked(wanted, template, params, paths, fresh=fresh, retry=retry)
+    label = f"{params.judges[params.pool.difficulty_judge].model} {template.name}@{template.digest}"
     rows = [
-        RatedDifficulty(id=one.id, difficulty=found, judge=f"{judge.model} {template.name}@{template.digest}")
-        for one in candidates
+        RatedDifficulty(id=one.id, difficulty=found, judge=label)
+        for one in wanted
         if (found := rated.ratings[one.id].difficulty) is not None
     ]
-    write_rows(path, sorted(rows, key=lambda row: row.id))
+    write_rows(path, sorted([*own.values(), *rows], key=lambda row: row.id))
+    rows += [own[one.id] for one in candidates if one.id in own]
     reasons = Counter(one.problem for one in rated.ratings.values() if one.difficulty is None)
     return {
         "candidates": len(candidates),
@@ -124,6 +85,52 @@ def rate_difficulties(
         "seconds": round(rated.seconds, 1),
         "tokens": rated.tokens,
     }
+
+
+def _named_file(params: Params, paths: Paths) -> Path:
+    """Return the file of difficulties.
+
+    Raises:
+        ArenaError: no judge or no file is named.
+    """
+    for key, value, such in (
+        ("difficulty_judge", params.pool.difficulty_judge, "a key of judges"),
+        ("difficulties", params.pool.difficulties, "data/difficulties.jsonl"),
+    ):
+        if not value:
+            raise ArenaError(
+                f"{key} is empty", where=f"params.yaml, pool.{key}", hint=f"name {such}, and run it again"
+            )
+    return paths.user_file(params.pool.difficulties, "pool.difficulties", outside=params.files_outside)
+
+
+def _asked(
+    candidates: Sequence[Instruction],
+    template: DifficultyTemplate,
+    params: Params,
+    paths: Paths,
+    *,
+    fresh: bool,
+    retry: bool,
+) -> RatedSet:
+    """Open the judge and the store, and ask for the difficulties; arguments as in `rate_difficulties`."""
+    name = params.pool.difficulty_judge
+    judge = params.judges[name]
+    sampling = Sampling(max_tokens=judge.max_tokens, temperature=judge.temperature, seed=params.seed)
+    engine = open_judge_engine(name, params, paths)
+    try:
+        with Store(paths.store, fresh=fresh, account=Account("difficulty", params)) as store:
+            return ask_difficulties(
+                candidates,
+                Contestant(name, engine, sampling, role="judge"),
+                template,
+                store,
+                attempts=judge.attempts,
+                max_refused=params.serving.max_refused,
+                retry=retry,
+            )
+    finally:
+        engine.close()
 
 
 def ask_difficulties(
@@ -196,87 +203,7 @@ def _unrated(found: RatedSet, instructions: Sequence[Instruction]) -> list[Instr
     ]
 
 
-def read_difficulty(text: str, *, cut_off: bool = False) -> DifficultyRating:
-    """Return the difficulty in a model's reply: the last line ``Difficulty: <number>`` after its thought.
-
-    Anything else than one plain number from 0 to 10 is no rating: ``6-7``, ``high``, ``12``.
-
-    Args:
-        text: the reply.
-        cut_off: whether it ran out of tokens.
-
-    Example:
-        >>> read_difficulty("Difficulty: 7/10\\nReason: three steps.").difficulty
-        7.0
-        >>> read_difficulty("Difficulty: 6 or 7").problem
-        "no plain number in 'Difficulty: 6 or 7'"
-    """
-    said = split_verdict(text, cut_off=cut_off)
-    if not said.ended:
-        return DifficultyRating(None, "cut off in its thought" if cut_off else "its thought never ended")
-    lines = list(_LINE.finditer(said.readable))
-    if not lines:
-        return DifficultyRating(None, "no line 'Difficulty'" if said.text.strip() else "an empty reply")
-    last = lines[-1]
-    line = plain_number(last[1])
-    value = read_value(line)
-    if cut_off and last.end() == len(said.readable):
-        return DifficultyRating(None, "cut off in the number's line")
-    if value.score is None or is_changed(line[value.end :].rstrip()):
-        return DifficultyRating(None, f"no plain number in {quoted(last[0])}")
-    if not _LEAST <= value.score <= _MOST:
-        return DifficultyRating(None, f"a difficulty outside {_LEAST} to {_MOST}")
-    return DifficultyRating(value.score)
-
-
-class DifficultyTemplate:
-    """The prompt that asks for a difficulty.
-
-    Args:
-        name: ``difficulty`` for the shipped one, or a path to a ``.jinja`` file.
-        root: the folder that a relative path starts from.
-
-    Raises:
-        ArenaError: no such template, or it does not parse or render.
-    """
-
-    def __init__(self, name: str, root: Path) -> None:
-        self.name = name
-        source = _read(name, root)
-        self.digest = hashlib.sha256(source.encode()).hexdigest()[:12]
-        environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
-        try:
-            self._template = environment.from_string(source)
-        except TemplateError as error:
-            raise ArenaError(f"the template does not parse: {error}", where=name) from None
-
-    def prompt(self, instruction: Instruction) -> Instruction:
-        """Return the question about an instruction, under its id; what could end the prompt is neutralised."""
-        turns = [{"role": turn.role, "content": _harmless(turn.content)} for turn in instruction.turns]
-        try:
-            text = self._template.render(turns=turns, category=instruction.category)
-        except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
-            raise ArenaError(f"the template does not render: {error}", where=self.name) from None
-        return Instruction(id=instruction.id, turns=(Turn(role="user", content=text),))
-
-
-def _harmless(text: str) -> str:
-    return _OWN.sub("Difficulty·", escape_delimiters(text))
-
-
 def _rating(response: Response) -> DifficultyRating:
     if response.refusal:
         return DifficultyRating(None, f"the judge was refused: {response.refusal}", refused=True)
     return read_difficulty(response.text, cut_off=response.finish_reason == "length")
-
-
-def _read(name: str, root: Path) -> str:
-    if name == TEMPLATE:
-        return (files("arena_learning.judge") / "difficulty.jinja").read_text(encoding="utf-8")
-    if not name.endswith(".jinja"):
-        raise ArenaError(
-            f"no template '{name}'",
-            where="params.yaml, pool.difficulty_template",
-            hint=suggest(name, [TEMPLATE]),
-        )
-    return read_own_template(name, root)

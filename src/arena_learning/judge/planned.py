@@ -8,7 +8,7 @@ from itertools import islice
 from arena_learning.arena import pair_contestants
 from arena_learning.engines import older_fingerprints
 from arena_learning.judge.base import Judge, Presentation, is_remembered
-from arena_learning.judge.play import PORTION, Pairing
+from arena_learning.judge.play import PORTION, Pairing, is_unanswered
 from arena_learning.judge.stored_verdict import verdict_key
 from arena_learning.params import NONE, Params
 from arena_learning.schema import Instruction, Response
@@ -34,21 +34,29 @@ def count_stored_games(
     *,
     both: bool,
 ) -> int:
-    """Return how many games of some pairings, in ``both`` orders or in one, the store has under a judge (no jury)."""
+    """Return how many games of some pairings, in ``both`` orders or in one, need not be asked of a judge (no jury).
+
+    The store has them, or an answer was refused.
+    """
     if not is_remembered(judge):
         return 0
     fingerprints = [None, *older_fingerprints(judge)]
     found = 0
     left = iter(pairings)
     while part := list(islice(left, PORTION)):
-        keys = [
-            [verdict_key(judge, shown, fingerprint) for fingerprint in fingerprints]
+        shown = [
+            one
             for instruction_id, a, b in part
             for x, y in (((a, b), (b, a)) if both and a != b else ((a, b),))
-            if (shown := _presentation(instruction_id, x, y, instructions, responses)) is not None
+            if (one := _presentation(instruction_id, x, y, instructions, responses)) is not None
+        ]
+        keys = [
+            [verdict_key(judge, one, fingerprint) for fingerprint in fingerprints]
+            for one in shown
+            if not is_unanswered(one)
         ]
         held = store.holds([key for each in keys for key in each])
-        found += sum(any(key in held for key in each) for each in keys)
+        found += len(shown) - len(keys) + sum(any(key in held for key in each) for each in keys)
     return found
 
 

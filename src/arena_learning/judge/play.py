@@ -152,7 +152,7 @@ def _portion(
     disagree: str,
     progress: Progress,
 ) -> PlayedGames:
-    answered = [place for place, presentation in enumerate(presented) if not _unanswered(presentation)]
+    answered = [place for place, presentation in enumerate(presented) if not is_unanswered(presentation)]
     progress.total -= (len(presented) - len(answered)) * asking.judges
     asked = asking.ask([presented[place] for place in answered], progress)
     known = dict(zip(answered, asked.verdicts, strict=True))
@@ -167,7 +167,8 @@ def _portion(
     )
 
 
-def _unanswered(presentation: Presentation) -> bool:
+def is_unanswered(presentation: Presentation) -> bool:
+    """Whether an answer was refused, so that the battle is unscored without asking the judge."""
     return "refused" in (presentation.first.finish_reason, presentation.second.finish_reason)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from arena_learning.core import ArenaError, read_json
+from arena_learning.core import ArenaError, first_line, read_json
 from arena_learning.engines import (
     Chat,
     ChatSettings,
@@ -198,9 +198,7 @@ def _tokenizer(folder: Path, trust_remote_code: bool, settings: ChatSettings) ->
     try:
         tokenizer = load_tokenizer(folder, trust_remote_code)
     except (OSError, ValueError) as error:
-        raise ArenaError(
-            f"cannot load the tokenizer: {str(error).splitlines()[0]}", where=str(folder)
-        ) from error
+        raise ArenaError(f"cannot load the tokenizer: {first_line(error)}", where=str(folder)) from error
     templated = tokenizer.chat_template or settings.template
     if not templated and tokenizer.sep_token and tokenizer.cls_token:
         return None, tokenizer
@@ -236,7 +234,7 @@ def _load(folder: Path, dtype: str, trust_remote_code: bool, where: str) -> Any:
     except (OSError, ValueError, RuntimeError) as error:
         asks = own and not trust_remote_code
         raise ArenaError(
-            f"cannot load the reward model: {str(error).strip().splitlines()[0]}",
+            f"cannot load the reward model: {first_line(error)}",
             where=where,
             hint="the model comes with its own code: if you trust its author, set trust_remote_code: true"
             if asks

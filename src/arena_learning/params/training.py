@@ -36,7 +36,8 @@ class Dataset(Section):
         pairs: what preference pairs come from: ``all`` battles, only those of the ``target``, or the target's own
             ``samples``: the best against the worst (see ``battle.samples``).
         max_words: drop winners' answers with more words than this (0: no limit).
-        max_rows: keep at most this many rows per round, those with the largest score gaps (0: all).
+        max_rows: keep at most this many rows per round, those with the largest score gaps or, under another
+            ``strategy``, those that it puts first (0: all).
         opponents: use only battles among these opponents and the target; empty for all opponents.
         strategy: how a round with a target chooses its instructions. ``battles`` is the method: those whose battle
             reaches the threshold, the widest gaps first. The others are what it is compared with; they know no

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.core import ArenaError, Progress, with_single_spaces, without_progress_bars
+from arena_learning.core import ArenaError, Progress, first_line, with_single_spaces, without_progress_bars
 from arena_learning.pool.embeddings import model_folder
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class TokenCounter:
             )
         except Exception as error:  # noqa: BLE001 - the library raises bare exceptions
             raise ArenaError(
-                f"no tokenizer in '{source}': {str(error).splitlines()[0][:200]}",
+                f"no tokenizer in '{source}': {first_line(error)[:200]}",
                 where="params.yaml, pool.filters.tokenizer",
                 hint="name a folder with a tokenizer.json or a hub id, or leave it empty",
             ) from None
@@ -144,7 +144,7 @@ def toxic_scores(texts: Sequence[str], model: str, labels: Sequence[str]) -> lis
             network = AutoModelForSequenceClassification.from_pretrained(model, use_safetensors=True).eval()
     except (OSError, ValueError) as error:
         raise ArenaError(
-            f"the classifier '{model}' cannot be loaded: {str(error).splitlines()[0][:200]}",
+            f"the classifier '{model}' cannot be loaded: {first_line(error)[:200]}",
             where=f"{where}.toxic_model",
         ) from None
     names = {str(name).lower(): int(number) for number, name in network.config.id2label.items()}

@@ -118,8 +118,9 @@ def _first_centers(vectors: Vectors, count: int, seed: int) -> Vectors:
     """Return centers by k-means++ from a sample; where all vectors are in it, the best of some draws."""
     from sklearn.cluster import kmeans_plusplus
 
-    if len(vectors) > _SAMPLE:
-        rows = np.sort(np.random.default_rng(seed).choice(len(vectors), _SAMPLE, replace=False))
+    sample = max(_SAMPLE, count)  # each center is another text
+    if len(vectors) > sample:
+        rows = np.sort(np.random.default_rng(seed).choice(len(vectors), sample, replace=False))
         return np.asarray(kmeans_plusplus(vectors[rows], count, random_state=seed)[0])
     drawn = [np.asarray(kmeans_plusplus(vectors, count, random_state=seed + n)[0]) for n in range(_DRAWS)]
 

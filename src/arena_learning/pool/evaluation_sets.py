@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 from pydantic import ConfigDict, Field
 
-from arena_learning.core import words
+from arena_learning.core import ArenaError, words
 from arena_learning.params import Pool
 from arena_learning.pool.clusters import Cluster, cluster_instructions, describe_clusters
 from arena_learning.pool.embeddings import Embedder, shared_embedder
 from arena_learning.pool.split import seeded_rank
-from arena_learning.schema import Instruction, Row, read_rows
+from arena_learning.schema import Instruction, Row, numbered_rows
 
 _SHOWN = 20  # clusters on the card, the largest
 _GIVEN = {"easy": 2.0, "medium": 5.0, "hard": 8.0}
@@ -39,9 +39,16 @@ def read_difficulties(path: Path) -> dict[str, float]:
     """Return rated difficulties by instruction id.
 
     Raises:
-        ArenaError: the file is missing or a line is malformed; with file and line.
+        ArenaError: the file is missing, a line is malformed or an id is rated twice; with file and line.
     """
-    return {row.id: row.difficulty for row in read_rows(path, RatedDifficulty)}
+    found: dict[str, float] = {}
+    for number, row in numbered_rows(path, RatedDifficulty):
+        if row.id in found:
+            raise ArenaError(
+                f"'{row.id}' is rated twice", where=f"{path}, line {number}", hint="keep one of the ratings"
+            )
+        found[row.id] = row.difficulty
+    return found
 
 
 class ChosenSet(NamedTuple):

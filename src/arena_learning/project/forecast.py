@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from arena_learning.arena import sampling_of
 from arena_learning.core import Paths, StageRun, read_stage_runs
 from arena_learning.leaderboard import number_at, read_document
 from arena_learning.params import Params
 from arena_learning.project.disk import size_of
+from arena_learning.project.gpus import gpus_of
 from arena_learning.project.plan import PlannedStage, RunPlan
 from arena_learning.project.seen import Length, Rates, Seen, prompt_tokens
 from arena_learning.project.workload import Work, Workload
@@ -157,9 +158,7 @@ class _Maker:
     def _length(self, stage: str, work: Work) -> Length:
         asked = self._prompts(stage)
         if work.role == "contestant":
-            opponent = self._params.opponents.get(work.name)
-            sampling = (opponent.sampling if opponent else None) or self._params.sampling
-            return self._seen.answer(work.name, asked, sampling.max_tokens)
+            return self._seen.answer(work.name, asked, sampling_of(work.name, self._params).max_tokens)
         shown = None if asked is None else _TEMPLATE + asked + 2 * self._params.sampling.max_tokens
         return self._seen.game(work.name, shown)
 
@@ -248,34 +247,8 @@ class _Maker:
 
     def _gpus(self, works: Sequence[Work]) -> float:
         """Return the most GPUs that a stage uses at once: contestants and judges are asked one after the other."""
-        return max((self._gpus_of(work) for work in works if not self._recorded(work)), default=0.0)
-
-    def _gpus_of(self, work: Work) -> float:
-        params = self._params
-        if work.role == "training":
-            gpu = params.train.device == "cuda" or (params.train.device == "auto" and _has_gpu())
-            return float(params.train.launch_of(work.name).processes) if gpu else 0.0
-        if work.role == "judge":
-            judge = params.judges[work.name]
-            engine = "transformers" if judge.kind == "reward" else judge.engine
-            return self._served(engine, judge.vllm.tensor_parallel, judge.replicas)
-        if work.name in params.opponents:
-            one = params.opponents[work.name]
-            return self._served(one.engine, one.vllm.tensor_parallel, one.replicas)
-        serving = params.serving
-        return self._served(serving.engine, serving.vllm.tensor_parallel, serving.replicas)
-
-    def _served(self, engine: str, tensor_parallel: int, replicas: int) -> float:
-        """Return the GPUs of an engine and its copies."""
-        device = self._params.serving.device
-        if engine == "vllm":
-            each = float(tensor_parallel)
-        elif engine == "transformers" and (device == "cuda" or (device == "auto" and _has_gpu())):
-            each = 1.0
-        else:
-            return 0.0
-        given = self._params.ray.gpus
-        return replicas * (each if given == "auto" or replicas == 1 else given)
+        asked = [work for work in works if not self._recorded(work)]
+        return max((gpus_of(work, self._params) for work in asked), default=0.0)
 
     def _disk(self, stage: str, works: Sequence[Work]) -> float:
         answers = sum(work.made for work in works if work.role == "contestant" and not self._recorded(work))
@@ -286,11 +259,6 @@ class _Maker:
             export = _EXPORT.get(serving.dtype, 0.0) if serving.engine == "openvino" else 0.0
             added += self._model * (2 + export)  # the model, DVC's copy of it, and the export that answers
         return added
-
-
-def _has_gpu() -> bool:
-    """Whether a GPU's device file is here; asking torch would take longer than all the rest of a plan."""
-    return any(Path(device).exists() for device in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd"))
 
 
 def spending_place(stage: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from arena_learning.core import ArenaError, Paths, Table, now_text, read_stage_runs
+from arena_learning.core import ArenaError, Paths, Table, append_json, now_text, number_text, read_stage_runs
 from arena_learning.params import Params
 from arena_learning.project.forecast import Share, StageForecast, spent_in
 from arena_learning.report import ledger_rows
@@ -174,16 +174,15 @@ def forecast_notes(told: Mapping[str, Any]) -> list[str]:
     lines += [f"{', '.join(dict.fromkeys(names))}: {what}" for what, names in sources.items()]
     for what, one in told["budget"].items():
         fits = {True: "fits", False: "does not fit", None: "is unknown"}[one["fits"]]
-        more = "?" if one["forecast"] is None else f"{one['forecast']:,.6g}"
-        lines.append(f"budget.{what} {one['most']:,.6g}: {one['spent']:,.6g} spent, {more} more {fits}")
+        more = "?" if one["forecast"] is None else number_text(one["forecast"])
+        most, spent = number_text(one["most"]), number_text(one["spent"])
+        lines.append(f"budget.{what} {most}: {spent} spent, {more} more {fits}")
     return lines
 
 
 def keep_forecast(told: Mapping[str, Any], paths: Paths) -> None:
     """Append the forecast of a run that begins now to the file of forecasts."""
-    paths.plans.parent.mkdir(parents=True, exist_ok=True)
-    with paths.plans.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"began": now_text(), **told}) + "\n")
+    append_json(paths.plans, {"began": now_text(), **told})
 
 
 def last_forecast(paths: Paths) -> dict[str, Any]:
@@ -192,13 +191,13 @@ def last_forecast(paths: Paths) -> dict[str, Any]:
     Raises:
         ArenaError: there is none, or its line is damaged.
     """
-    lines = paths.plans.read_text(encoding="utf-8").splitlines() if paths.plans.is_file() else []
-    if not lines:
+    kept = paths.plans.read_text(encoding="utf-8").strip() if paths.plans.is_file() else ""
+    if not kept:
         raise ArenaError(
             "no run has kept a plan", where=str(paths.plans), hint="start one with `arena repro`"
         )
     try:
-        found: dict[str, Any] = json.loads(lines[-1])
+        found: dict[str, Any] = json.loads(kept.rpartition("\n")[2])
         return found
     except ValueError:
         raise ArenaError(

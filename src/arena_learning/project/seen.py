@@ -95,8 +95,13 @@ class Seen:
         self._params, self._paths, self._rates = params, paths, rates
         self._contestants: dict[str, _Sum] = defaultdict(_Sum)
         self._judges: dict[str, _Sum] = defaultdict(_Sum)
+        # A rating of an instruction's difficulty is no game. An opponent whose answers are only labels answers, too.
         for row in rows:
-            if row.made and row.name in (params.judges if row.role == "judge" else params.contestants):
+            if row.stage == "difficulty":
+                continue
+            if row.made and row.name in (
+                params.judges if row.role == "judge" else {*params.contestants, *params.opponents}
+            ):
                 generated = row.tokens if row.tokens_out is None else row.tokens_out
                 known = self._judges if row.role == "judge" else self._contestants
                 known[row.name].add(row.made, generated, row.seconds, row.tokens_in)

@@ -154,7 +154,9 @@ class Workload:
         runs = self._runs(f"judge@{name}")
         note = "games among samples are counted as if no two samples were equal" if runs else ""
         return [
-            work._replace(wanted=work.wanted + extra, known=work.known + (0 if runs else extra), note=note)
+            work._replace(
+                wanted=work.wanted + extra, known=work.known + (0 if runs else extra), note=work.note or note
+            )
             for work in found
         ]
 

@@ -14,6 +14,7 @@ from arena_learning.core import (
     Dialect,
     csv_dialect,
     encoding_of,
+    first_line,
     missing_file,
     numbered_lines,
     open_text,
@@ -140,7 +141,7 @@ def _csv_table(
             where=f"{path}: row {(number or 1) - 1}",
             hint="correct the row, or skip such rows with --skip-bad",
         ) from None
-    what = "not UTF-8" if "UTF8" in str(last) else f"not a readable CSV file: {str(last).splitlines()[0]}"
+    what = "not UTF-8" if "UTF8" in str(last) else f"not a readable CSV file: {first_line(last)}"
     raise ArenaError(what, where=str(path), hint="save it as UTF-8" if what == "not UTF-8" else "") from last
 
 

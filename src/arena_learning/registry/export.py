@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from arena_learning.core import (
     ArenaError,
     Paths,
+    first_line,
     fresh_beside,
     move_into_place,
     read_json,
@@ -148,9 +149,8 @@ def upload(repository: str, folder: Path) -> str:
         api.create_repo(repository, private=True, exist_ok=True)
         return str(api.upload_folder(repo_id=repository, folder_path=folder))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ArenaError(
-            f"the hub refuses the upload: {first}",
+            f"the hub refuses the upload: {first_line(error)}",
             where=repository,
             hint=f"check the name, the rights of the token in {TOKEN}, and the network",
         ) from None

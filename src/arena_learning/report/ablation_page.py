@@ -124,16 +124,19 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
         f"Judges: {said}.",
         "shared: share of the arm's instructions that the arm it is compared with learns from, too. Elo and wins: "
         f"over {report['start']}.",
-        "could be told: the least difference that these instructions show with 80 % power; needed: as many "
-        "instructions would show the one seen. p (Holm): for all comparisons under the judge"
-        + (f", times {report['looks']} looks at these instructions." if report["looks"] > 1 else "."),
+        "p (Holm): for all comparisons under the judge"
+        + (f", times {report['looks']} looks at these instructions. " if report["looks"] > 1 else ". ")
+        + "could be told: the least difference that these instructions bring below a p (Holm) of 0.05 with 80 % "
+        "power, were it the clearest of all; needed: as many instructions would do so with the one seen.",
     ]
     notes += [f"{arm['name']}: {reason}" for arm in report["arms"] for reason in arm["given_up"]]
-    wanted = report["rows"]
+    wanted, earlier = report["rows"], report.get("rows_earlier", 0)
+    if earlier:
+        notes.append(f"rows: {earlier} of each arm are those of the round that this one adds to.")
     notes += [
-        f"{arm['name']} has fewer rows than the {wanted} that were asked for."
+        f"{arm['name']} has fewer new rows than the {wanted} that were asked for."
         for arm in report["arms"]
-        if wanted and min(arm["rows"]) < wanted
+        if wanted and min(arm["rows"]) < wanted + earlier
     ]
     return notes
 

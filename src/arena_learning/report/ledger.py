@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from arena_learning.core import Paths, read_stage_runs
 from arena_learning.leaderboard import Document, mapping_at, number_at, read_document
 from arena_learning.params import Params
-from arena_learning.store import Earlier, Spending, Store
+from arena_learning.store import Account, Earlier, Spending, Store
 
 _EARLIER = {"response": "answers", "game": "games"}
 
@@ -57,6 +57,7 @@ class Ledger(NamedTuple):
         files: what the stages' metrics files tell of contestants and judges that ``rows`` does not have: the present
             results' cost, from before spending was counted.
         stage_seconds: time of all runs of stages under DVC, failed ones included.
+        spent: known ``money`` and ``tokens`` of all rows, as the budget counts them.
     """
 
     rows: list[LedgerRow]
@@ -64,6 +65,7 @@ class Ledger(NamedTuple):
     earlier: list[Earlier]
     files: list[LedgerRow]
     stage_seconds: float
+    spent: dict[str, float]
 
 
 def read_ledger(params: Params, paths: Paths) -> Ledger:
@@ -75,9 +77,10 @@ def read_ledger(params: Params, paths: Paths) -> Ledger:
         ArenaError: the store or a metrics file is malformed.
     """
     earlier: list[Earlier] = []
+    spent = {"money": 0.0, "tokens": 0.0}
     if paths.store.is_file():
-        with Store(paths.store) as store:
-            earlier = store.earlier()
+        with Store(paths.store, account=Account("ledger", params)) as store:
+            earlier, spent = store.earlier(), store.spent()
     training = [
         row
         for name in params.ordered_rounds
@@ -87,7 +90,7 @@ def read_ledger(params: Params, paths: Paths) -> Ledger:
     rows = read_ledger_rows(params, paths)
     known = {(row.round, row.stage, row.name) for row in rows}
     files = [row for row in _from_files(params, paths) if (row.round, row.stage, row.name) not in known]
-    return Ledger(rows, training, earlier, files if earlier else [], seconds)
+    return Ledger(rows, training, earlier, files if earlier else [], seconds, spent)
 
 
 def read_ledger_rows(params: Params, paths: Paths) -> list[LedgerRow]:
@@ -118,7 +121,7 @@ def ledger_rows(spent: Iterable[Spending], params: Params) -> list[LedgerRow]:
             None if one.unsplit else one.tokens - one.prompt_tokens,
             one.tokens,
             one.seconds,
-            _money(one, params),
+            one.priced(params.prices),
         )
         for one in spent
     ]
@@ -145,8 +148,6 @@ def ledger_view(ledger: Ledger, params: Params) -> dict[str, Any]:
     """Return the ledger as JSON values: rows, sums by round, stage, contestant and judge, and the budget."""
     rows = [*ledger.rows, *ledger.training]
     whole = _figures(_sum(rows, 0))
-    money = sum(row.money or 0.0 for row in rows)
-    tokens = sum(row.tokens for row in rows)
     return {
         "rows": [row._asdict() for row in rows],
         "by_round": {name or "-": _figures(row) for name, row in _by(rows, lambda row: row.round).items()},
@@ -168,8 +169,8 @@ def ledger_view(ledger: Ledger, params: Params) -> dict[str, Any]:
         "files": [row._asdict() for row in ledger.files],
         "stage_seconds": ledger.stage_seconds,
         "budget": {
-            "money": _left(params.budget.money, money),
-            "tokens": _left(params.budget.tokens, tokens),
+            "money": _left(params.budget.money, ledger.spent["money"]),
+            "tokens": _left(params.budget.tokens, ledger.spent["tokens"]),
             "hours": params.budget.hours,
         },
     }
@@ -213,13 +214,6 @@ def _known(values: Iterable[Any]) -> Any:
 
 def _figures(row: LedgerRow) -> dict[str, Any]:
     return {name: getattr(row, name) for name in LedgerRow._fields[6:]}
-
-
-def _money(one: Spending, params: Params) -> float | None:
-    price = params.prices.get(one.model)
-    if one.money is not None or price is None or one.unsplit:
-        return one.money
-    return price.money(one.prompt_tokens, one.tokens - one.prompt_tokens, batch=one.batch)
 
 
 def _left(most: float | None, spent: float) -> dict[str, float] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arena_learning.core import Table
+from arena_learning.core import Table, number_text
 from arena_learning.leaderboard import Document
 from arena_learning.report.terminal import Page
 
@@ -39,7 +39,8 @@ def ledger_text(view: Document, page: Page) -> str:
     for what in ("money", "tokens"):
         if left := view["budget"][what]:
             page.line(
-                f"budget.{what}: {left['spent']:,.6g} of {left['most']:,.6g} spent, {left['left']:,.6g} left"
+                f"budget.{what}: {number_text(left['spent'])} of {number_text(left['most'])} spent, "
+                f"{number_text(left['left'])} left"
             )
     return str(page)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from arena_learning.core import ArenaError, check_deadline, has_deadline
+from arena_learning.core import ArenaError, check_deadline, has_deadline, number_text
 from arena_learning.store.spending import Payer
 from arena_learning.store.store import Store
 
@@ -36,7 +36,7 @@ class Requests(NamedTuple):
         payer: who is asked.
         batch: number of keys that are requested at once.
         whole: whether all keys must be requested together or not at all.
-        longest: the most that the request of a key may take.
+        longest: the most that the request of a key may take; of one that says 0, the mean of those before it counts.
         missing: says what is not there yet, as in "12 answers of 'base'".
     """
 
@@ -101,10 +101,11 @@ class _Limits:
         return min((self._number(what, costs[what], len(keys)), what) for what in self._most)
 
     def _number(self, what: Amount, longest: float, wanted: int) -> int:
+        made, mean = self._store.mean_spent(self._asked.payer, what)
+        longest = longest or mean or 0.0
         if not longest:
             return wanted
         left = self._most[what] - self._store.spent()[what]
-        made, mean = self._store.mean_spent(self._asked.payer, what)
         likely = int(_RESERVE * left / mean) if made >= _ENOUGH and mean else 0
         return max(0, min(wanted, max(int(left / longest), likely if likely >= _ENOUGH else 0)))
 
@@ -113,8 +114,8 @@ class _Limits:
         spent, most = self._store.spent()[what], self._most[what]
         unit = " tokens" if what == "tokens" else ""
         return ArenaError(
-            f"{spent:,.6g}{unit} of the budget of {most:,.6g}{unit} are spent, and the next request might take more "
-            f"than the rest; missing: {self._asked.missing()}",
+            f"{number_text(spent)}{unit} of the budget of {number_text(most)}{unit} are spent, and the next request "
+            f"might take more than the rest; missing: {self._asked.missing()}",
             where=f"params.yaml, budget.{what}",
             hint=f"all that was made is kept and is not requested again. To go on, raise budget.{what} and run again; "
             "`arena plan` says what is missing, `arena show ledger` what was spent",

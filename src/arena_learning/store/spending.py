@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from arena_learning.core import now_text
@@ -33,13 +34,12 @@ ON CONFLICT (run, role, name, model, batch) DO UPDATE SET ended = excluded.ended
     ", ".join(f"{name} = {name} + excluded.{name}" for name in _NUMBERS)
 }
 """
-_READ = f"""
-SELECT stage, round, role, name, model, batch, began, ended, {", ".join(_NUMBERS)} FROM spending
-ORDER BY began, run, role, name, model, batch
-"""
+_READ = f"SELECT stage, round, role, name, model, batch, began, ended, {', '.join(_NUMBERS)} FROM spending"
+_ORDER = "ORDER BY began, run, role, name, model, batch"
+# A game's ``tokens`` include its prompts'; an answer has both parts and no sum.
 _EARLIER = """
-SELECT kind, COUNT(*), SUM(COALESCE(json_extract(value, '$.tokens'), 0)
-  + COALESCE(json_extract(value, '$.prompt_tokens'), 0) + COALESCE(json_extract(value, '$.completion_tokens'), 0)),
+SELECT kind, COUNT(*), SUM(COALESCE(json_extract(value, '$.tokens'),
+  COALESCE(json_extract(value, '$.prompt_tokens'), 0) + COALESCE(json_extract(value, '$.completion_tokens'), 0))),
   SUM(json_extract(value, '$.prompt_tokens')), SUM(json_extract(value, '$.seconds'))
 FROM memory WHERE created < ? GROUP BY kind
 """
@@ -115,6 +115,13 @@ class Spending(NamedTuple):
     seconds: float
     money: float | None
 
+    def priced(self, prices: Mapping[str, Price]) -> float | None:
+        """Return the money; what had no price yet counts at that of ``prices``, None where it is unknown still."""
+        price = prices.get(self.model)
+        if self.money is not None or price is None or self.unsplit:
+            return self.money
+        return price.money(self.prompt_tokens, self.tokens - self.prompt_tokens, batch=self.batch)
+
 
 class Earlier(NamedTuple):
     """What the store holds from before its table of spending: answers or games, without who made them.
@@ -146,6 +153,7 @@ class Account:
         self.stage, self.round = stage, round_name
         self.run, self.began = uuid.uuid4().hex, now_text()
         self.budget = params.budget if params else Budget()
+        self.prices: Mapping[str, Price] = params.prices if params else {}
         self._params = params
 
     def payer(self, role: Role, name: str) -> Payer:
@@ -156,7 +164,7 @@ class Account:
         one = known.get(name)
         if one is None or one.engine != "openai":
             return Payer(role, name, recorded=one is not None and one.engine == "recorded")
-        return Payer(role, name, one.model, self._params.prices.get(one.model), one.batch)
+        return Payer(role, name, one.model, self.prices.get(one.model), one.batch)
 
     def row(self, payer: Payer, spent: Spent) -> tuple[object, ...]:
         """Return the values of a row of the table."""
@@ -179,8 +187,11 @@ def add(db: sqlite3.Connection, account: Account, payer: Payer, spent: Spent) ->
 
 def read(db: sqlite3.Connection) -> list[Spending]:
     """Return all rows, the oldest first."""
-    rows = db.execute(_READ).fetchall()
-    return [Spending(*row)._replace(batch=bool(row[5])) for row in rows]
+    return _rows(db, f"{_READ} {_ORDER}")
+
+
+def _rows(db: sqlite3.Connection, query: str) -> list[Spending]:
+    return [Spending(*row)._replace(batch=bool(row[5])) for row in db.execute(query).fetchall()]
 
 
 def read_earlier(db: sqlite3.Connection) -> list[Earlier]:
@@ -193,10 +204,11 @@ def read_earlier(db: sqlite3.Connection) -> list[Earlier]:
     ]
 
 
-def total_spent(db: sqlite3.Connection) -> dict[str, float]:
-    """Return the known money and all tokens that were spent."""
+def total_spent(db: sqlite3.Connection, prices: Mapping[str, Price]) -> dict[str, float]:
+    """Return the known money and all tokens that were spent; see `Spending.priced`."""
     money, tokens = db.execute("SELECT SUM(money), SUM(tokens) FROM spending").fetchone()
-    return {"money": float(money or 0.0), "tokens": float(tokens or 0)}
+    later = sum(one.priced(prices) or 0.0 for one in _rows(db, f"{_READ} WHERE money IS NULL"))
+    return {"money": float(money or 0.0) + later, "tokens": float(tokens or 0)}
 
 
 def mean(db: sqlite3.Connection, account: Account, payer: Payer, what: str) -> tuple[int, float | None]:

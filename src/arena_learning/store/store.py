@@ -200,9 +200,12 @@ class Store:
             return spending.read_earlier(self._db)
 
     def spent(self) -> dict[str, float]:
-        """Return the known ``money`` and the ``tokens`` that were spent so far, in all runs."""
+        """Return the known ``money`` and the ``tokens`` that were spent so far, in all runs.
+
+        What was spent before a model had its price counts at that of the account.
+        """
         with self._reading():
-            return spending.total_spent(self._db)
+            return spending.total_spent(self._db, self.account.prices)
 
     def mean_spent(self, payer: spending.Payer, what: str) -> tuple[int, float | None]:
         """Return how much a payer has made since this store was opened, and their mean ``money`` or ``tokens``."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from arena_learning.core import Paths, logger, redacted
+from arena_learning.core import Paths, first_line, logger, redacted
 from arena_learning.sweep.records import Record
 from arena_learning.sweep.study import Study
 from arena_learning.tracking import (
@@ -48,7 +48,7 @@ def log_study(study: Study, paths: Paths, report: Mapping[str, Any] | None = Non
             templates = {t for r in records for t in r["shown"].get("templates", [])}
             register(store, (name.rsplit("@", 1)[0] for name in templates), paths.root)
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        first = first_line(error)
         logger.warning(f"MLflow: {redacted(first)}; `arena sweep show {study.name}` shows the sweep instead")
 
 

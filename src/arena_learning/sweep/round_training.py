@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock
 
 from arena_learning.arena import Contestant, answer_metrics, ask_contestant, ask_contestant_for
-from arena_learning.core import ArenaError, Paths, suggest
+from arena_learning.core import ArenaError, Paths, read_json, suggest, write_json
 from arena_learning.dataset import read_samples, rules_of, select_rows, sources_of
 from arena_learning.engines import weights_digest
 from arena_learning.judge import Judge, Pairing, open_judge, play_games, repetition
@@ -30,6 +30,7 @@ from arena_learning.schema import (
     read_rows,
     write_rows,
 )
+from arena_learning.sweep.judged_by import judged_by
 from arena_learning.sweep.space import values_digest
 from arena_learning.sweep.statistics import detectable, deviation, estimate
 from arena_learning.sweep.task import InfeasibleError
@@ -123,6 +124,8 @@ class RoundTraining:
             "earlier": values_digest([row.model_dump(mode="json") for row in self.earlier], 32),
             "validation": values_digest([i.model_dump(mode="json") for i in held], 32),
         }
+        if judges := judged_by(self.params.evaluate.judges, self.params, paths):
+            self.fixed["judged_by"] = values_digest(judges, 32)
         if self.samples.scores:
             drawn = [row.model_dump(mode="json") for rows in self.samples for row in rows]
             self.fixed["samples"] = values_digest(drawn, 32)
@@ -219,12 +222,16 @@ class RoundTraining:
         Args:
             rows: the rows.
             params: how to train.
-            own: a folder for this training alone. A finished model in it is taken as it is, with an empty report; a
+            own: a folder for this training alone. A finished model in it is taken as it is, with its report; a
                 training that was killed goes on from its last checkpoint.
+
+        Raises:
+            InfeasibleError: these rows or parameters cannot be trained on, and would fail again.
         """
+        said = own / "report.json"
         with FileLock(own.with_name(f"{own.name}.lock")):
             if (own / "model" / "config.json").is_file():
-                return own / "model", {}
+                return own / "model", read_json(said) if said.is_file() else {}
             sft, preferences = own / "sft.jsonl", own / "preferences.jsonl"
             write_rows(sft if self.round.supervised else preferences, rows)
             try:
@@ -243,15 +250,17 @@ class RoundTraining:
                 if error.where != "train":
                     raise
                 raise InfeasibleError(error.what) from error
+            curve = report.curve()
+            figures = {
+                "rows": report.rows,
+                "steps": sum(phase.steps for phase in report.phases),
+                "loss_last": curve[-1].get("loss") if curve else None,
+                "weight_change": report.weight_change.after_saving,
+                "warnings": list(report.warnings),
+            }
+            write_json(said, figures)
             gc.collect()
-        curve = report.curve()
-        return own / "model", {
-            "rows": report.rows,
-            "steps": sum(phase.steps for phase in report.phases),
-            "loss_last": curve[-1].get("loss") if curve else None,
-            "weight_change": report.weight_change.after_saving,
-            "warnings": list(report.warnings),
-        }
+        return own / "model", figures
 
     def measure(self, folder: Path, params: Params, instructions: Sequence[Instruction]) -> Measured:
         """Let the model in ``folder`` answer, and judge its answers against the start's."""

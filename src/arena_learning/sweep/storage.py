@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from arena_learning.core import ArenaError, is_locked, redacted
+from arena_learning.core import ArenaError, first_line, is_locked, redacted
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -38,7 +38,7 @@ def _database(url: str) -> BaseStorage:
     try:
         return RDBStorage(url)
     except Exception as error:  # noqa: BLE001  every driver raises its own errors; all become an ArenaError
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        first = first_line(error)
         raise ArenaError(
             f"the sweep's database cannot be opened: {redacted(first)}",
             where="--storage",

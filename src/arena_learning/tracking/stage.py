@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from arena_learning.core import ArenaError, Paths, canonical, redacted
+from arena_learning.core import ArenaError, Paths, canonical, first_line, redacted
 from arena_learning.params import Params
 from arena_learning.schema import read_decisions
 from arena_learning.tracking.audits import AUDITS, audit_views
@@ -161,7 +161,7 @@ def _forgiven(report: TrackReport) -> Iterator[None]:
         report.warnings.append(redacted(str(error)))
         report.failed = True
     except (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, OSError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        first = first_line(error)
         hint = "fix this, then run `arena track` again"
         if "locate revision" in str(error) or "out-of-date database schema" in str(error):
             first = f"its database was written by another version of MLflow ({first})"

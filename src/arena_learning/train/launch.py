@@ -132,7 +132,7 @@ def strategy(launch: Launch, root: Path) -> str:
             where=where,
             hint="write one with `accelerate config --config_file`",
         )
-    if int(found.get("num_machines") or 1) > 1:
+    if str(found.get("num_machines") or 1) != "1":
         raise ArenaError(
             f"num_machines is {found['num_machines']}, and accelerate trains on one machine here",
             where=where,

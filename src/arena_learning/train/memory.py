@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from arena_learning.core import ArenaError
 from arena_learning.train import processes
+from arena_learning.train.model_size import ModelSize
 
 if TYPE_CHECKING:
     from arena_learning.params import Footprint, Optimiser, Ppo, Rl, Train
@@ -25,31 +25,6 @@ FUSED_HEAD = (1, 16)  # the release of TRL from which a trainer holds logits of 
 FUSED_TOKENS, KEPT_TOKENS = 256, 1024  # of `train.answer_head`
 ROLLOUT, SAMPLED = 8, 64  # as `train.rollout` and `train.online.trainer`
 STATE = {"adamw": (8, 4), "adamw_8bit": (2, 2), "paged_adamw": (0, 0), "paged_adamw_8bit": (0, 0)}
-
-
-class ModelSize(NamedTuple):
-    """What the sizes of a model are.
-
-    Attributes:
-        weights: number of weights, shared ones once.
-        vocabulary: entries of the vocabulary.
-        hidden: width of a hidden state.
-        layers: number of layers.
-        inner: width of the MLP.
-        cached: width of a layer's keys (and of its values).
-    """
-
-    weights: int
-    vocabulary: int
-    hidden: int
-    layers: int
-    inner: int
-    cached: int
-
-    @property
-    def layer(self) -> int:
-        """Weights of a layer."""
-        return (self.weights - self.vocabulary * self.hidden) // self.layers
 
 
 class MemoryNeed(NamedTuple):
@@ -77,47 +52,6 @@ class MemoryNeed(NamedTuple):
     def total(self) -> float:
         """The sum."""
         return float(sum(self))
-
-
-def model_size(folder: Path | str, trust_remote_code: bool = False) -> ModelSize:
-    """Return the sizes of the model in a folder (or in the hub's cache), by its configuration alone.
-
-    Raises:
-        ArenaError: there is no configuration of a decoder.
-    """
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=trust_remote_code
-        )
-    except (OSError, ValueError) as error:
-        raise ArenaError(
-            f"there is no model's configuration: {str(error).splitlines()[0]}",
-            where=str(folder),
-            hint="make the base model by `arena weights`, or name another folder by --model",
-        ) from None
-    return size_by_config(config, trust_remote_code)
-
-
-def size_by_config(config: Any, trust_remote_code: bool = False) -> ModelSize:
-    """Return the sizes of a model with this configuration of transformers'; no weight is made."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
-    text = config.get_text_config()
-    heads = int(text.num_attention_heads)
-    width = int(getattr(text, "head_dim", None) or text.hidden_size // heads)
-    return ModelSize(
-        weights=sum(weight.numel() for weight in model.parameters()),
-        vocabulary=int(text.vocab_size),
-        hidden=int(text.hidden_size),
-        layers=int(text.num_hidden_layers),
-        inner=int(getattr(text, "intermediate_size", None) or 4 * text.hidden_size),
-        cached=width * int(getattr(text, "num_key_value_heads", None) or heads),
-    )
 
 
 def memory_of(

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from arena_learning.core import Paths, Table, read_yaml
 from arena_learning.params import Launch, Params
 from arena_learning.train.launch import strategy
-from arena_learning.train.memory import GIB, MemoryNeed, ModelSize, Strategy, memory_of, model_size
+from arena_learning.train.memory import GIB, MemoryNeed, Strategy, memory_of
+from arena_learning.train.model_size import ModelSize, model_size
 
 SAMPLING = ("ppo", "rloo", "grpo")  # these sample from the whole model
 NAMES = {"one": "one GPU", "ddp": "DDP", "sharded": "FSDP2, ZeRO-3"}

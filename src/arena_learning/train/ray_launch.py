@@ -2,8 +2,9 @@
 
     python -m arena_learning.train.ray_launch SPEC [CONFIG]
 
-SPEC is the file that `launch.py` writes, CONFIG a configuration of accelerate. Ray gets the paths of files and what
-accelerate is configured to, never the job itself: its processes read the file, so all machines share a file system.
+SPEC is the file that `launch.py` writes, CONFIG a configuration of accelerate. Ray gets the paths of files, what
+accelerate is configured to and when the run must stop, never the job itself: its processes read the file, so all
+machines share a file system.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arena_learning.core import ArenaError, read_json, write_json
-from arena_learning.engines import first_line, join_ray
+from arena_learning.core import STOP_AT, ArenaError, first_line, read_json, write_json
+from arena_learning.engines import join_ray
 from arena_learning.train.launch import FAILED, LAUNCHER, LOCK, TrainingSpec, error_name, log_name
 from arena_learning.train.worker import end_with_stage, work, write_error
 
@@ -47,7 +48,7 @@ class Order(NamedTuple):
     Attributes:
         spec: path of the job's file.
         folder: the working directory.
-        environment: what accelerate is configured to.
+        environment: what accelerate is configured to, and when the run must stop.
     """
 
     spec: str
@@ -77,7 +78,7 @@ def _start(path: Path, config: Path | None) -> bool:
 
     gpus = _on_gpus(spec)
     machines = check_machines(look(str(path)), _look_everywhere(path, "GPU" if gpus else "CPU"))
-    order = Order(str(path), str(Path.cwd()), accelerate_environment(config, number) if config else {})
+    order = Order(str(path), str(Path.cwd()), told_environment(config, number))
     trainer = TorchTrainer(
         train_on_ray,
         train_loop_config=order._asdict(),
@@ -209,6 +210,14 @@ def check_machines(here: Machine, others: list[Machine]) -> int:
                 hint="install the same versions on all machines",
             )
     return len({one.machine for one in others})
+
+
+def told_environment(config: Path | None, processes: int) -> dict[str, str]:
+    """Return the environment variables that each process gets; a cluster's processes inherit none from here."""
+    found = accelerate_environment(config, processes) if config else {}
+    if STOP_AT in os.environ:
+        found[STOP_AT] = os.environ[STOP_AT]
+    return found
 
 
 def accelerate_environment(config: Path, processes: int) -> dict[str, str]:

@@ -22,7 +22,8 @@ from arena_learning.train.diagnostics import no_rows, training_warnings
 from arena_learning.train.load import load_start, quiet_libraries
 from arena_learning.train.loop import Job, Trained
 from arena_learning.train.measure import peak_memory_mb, relative_change
-from arena_learning.train.memory import check_memory, memory_of, model_size, running_strategy
+from arena_learning.train.memory import check_memory, memory_of, running_strategy
+from arena_learning.train.model_size import model_size
 from arena_learning.train.report import Cost, Method, Name, Phase, RowCount, TrainReport, WeightChange
 from arena_learning.train.save import copy_model, write_model
 

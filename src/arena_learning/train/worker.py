@@ -35,7 +35,7 @@ _POLL_SECONDS = 1.0
 class SilentProgress(Progress):
     """A progress line that is not shown."""
 
-    def _write(self, now: float, note: str) -> None:
+    def _say(self, now: float, note: str) -> None:
         pass
 
 

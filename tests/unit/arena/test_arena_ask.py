@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from arena_learning.arena.ask import Contestant, ask_contestant_for
-from arena_learning.arena.ask import _key as key_of
+from arena_learning.arena import Contestant, ask_contestant_for
 from arena_learning.arena.battle import answer_metrics, answer_test, battle_round
+from arena_learning.arena.stored_answer import answer_key as key_of
 from arena_learning.core.errors import ArenaError
 from arena_learning.core.json_files import read_json
 from arena_learning.core.paths import Paths
@@ -14,6 +14,7 @@ from arena_learning.params import parse_params
 from arena_learning.params.contestants import Sampling
 from arena_learning.schema.row_files import read_rows, write_rows
 from arena_learning.schema.rows import Response
+from arena_learning.store import Account
 from arena_learning.store.store import Store
 
 
@@ -316,3 +317,19 @@ def test_a_question_that_is_asked_otherwise_than_it_was_is_asked_again(put, ques
     put(Old(), questions)
     put(engine := New(), questions)
     assert engine.batches == [["Question 3"]]
+
+
+@pytest.mark.parametrize(("system", "asked"), [("Be brief.", 1), ("x" * 4000, 0)])
+def test_the_system_prompt_counts_for_the_budget(tmp_path, make_params, make_instruction, system, asked):
+    """4,000 bytes may be 2,000 tokens: more than the 500 that are left."""
+    params = parse_params(make_params(budget={"tokens": 500}), "here")
+    engine = Echo()
+    engine.fingerprint["system"] = system
+    contestant = Contestant("base", engine, Sampling(max_tokens=100))
+    with Store(tmp_path / "s.sqlite", account=Account("battle", params)) as store:
+        if not asked:
+            with pytest.raises(ArenaError, match=r"0 tokens of the budget of 500 tokens are spent"):
+                ask_contestant_for(contestant, [make_instruction("q")], store)
+        else:
+            assert ask_contestant_for(contestant, [make_instruction("q")], store).generated == 1
+    assert len(engine.batches) == asked

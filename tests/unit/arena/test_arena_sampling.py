@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 import arena_learning.engines
-from arena_learning.arena import battle_round, pair_contestants
-from arena_learning.arena.ask import Contestant, ask_contestant_for
+from arena_learning.arena import Contestant, ask_contestant_for, battle_round, pair_contestants
 from arena_learning.core import ArenaError, Paths, read_json
 from arena_learning.engines.base import Completion, is_exact
 from arena_learning.params import Sampling, parse_params

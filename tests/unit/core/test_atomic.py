@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from arena_learning.core.atomic import atomic_write
-from arena_learning.core.errors import ArenaError
+from arena_learning.core.errors import ArenaError, system_error
 
 WRITER = """
 import sys
@@ -87,3 +87,11 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert str(caught.value.where).endswith("big.gguf")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_right_is_an_error_that_names_a_folder_that_can_be_asked(tmp_path):
+    """A folder that may not be searched cannot even be asked whether it is one, nor can a name that is too long."""
+    error = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    told = system_error(error, tmp_path / ("x" * 300) / "rows.jsonl")
+    assert told is not None
+    assert told.hint.endswith(f"`chmod -R u+rwX {tmp_path}`")

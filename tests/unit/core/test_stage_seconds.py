@@ -33,6 +33,8 @@ def test_a_stage_that_dvc_runs_notes_its_seconds_and_the_last_run_counts(paths, 
         encoding="utf-8",
     )
     assert read_seconds(paths) == {"judge@sft-i1": 12.0, "train@sft-i1": 400.0}
+    run(paths)  # the line that a kill has cut does not take the next one with it
+    assert read_seconds(paths)["judge@sft-i1"] < 12.0
 
 
 def test_two_runs_are_two_lines(paths, monkeypatch):

@@ -58,6 +58,17 @@ def test_other_strategies_take_as_many_rows_as_battles_and_know_no_threshold(sel
     assert select(strategy="length", budget=2).wanted == 2
 
 
+def test_where_battles_give_no_row_no_other_strategy_does(select):
+    hard = SFT.model_copy(update={"threshold": 9})
+    for most in (0, 2):
+        found = select(hard, strategy="random", max_rows=most)
+        assert (learnt(found), found.wanted) == ([], 0)
+
+
+def test_the_most_rows_hold_for_every_strategy(select):
+    assert len(learnt(select(strategy="random", budget=5, max_rows=2))) == 2
+
+
 def test_the_best_opponent_is_learnt_where_the_target_won(select):
     # On i6 x has 2 and y has 2: the seed decides; on i7 y has 2 and x has 1.
     assert dict(learnt(select(strategy="all")))["i7"] == "y"

@@ -10,11 +10,12 @@ import pytest
 from scripted import ScriptedEngine, WordCountJudge
 
 from arena_learning.arena import battle_round
-from arena_learning.core import ArenaError, Paths, hold_stage_lock
+from arena_learning.core import STOP_AT, ArenaError, Paths, hold_stage_lock
 from arena_learning.engines import build
 from arena_learning.judge import ahead, stage
 from arena_learning.params import parse_params
 from arena_learning.schema import Game, Instruction, Turn, read_rows, write_rows
+from arena_learning.store import Store
 
 NAME = "sft-i1"
 BATTLES = 8 * 3  # of three contestants, two games each
@@ -108,6 +109,9 @@ def test_battles_are_judged_while_others_are_answered(project, monkeypatch):
     releasing.join()
     assert before == [32]
     assert found == {"battles": BATTLES, "ready": BATTLES, "judged": 2 * BATTLES}
+    with Store(paths.store) as store:
+        asked = {(row.stage, row.round) for row in store.spending_rows() if row.role == "judge"}
+    assert asked == {("judge", NAME)}  # what it spends counts as the stage's, and against the budget
     assert stage.judge_round(NAME, params, paths)["judged"] == 0
     games = read_rows(paths.games(NAME), Game)
     assert len(games) == 2 * BATTLES
@@ -143,8 +147,32 @@ def test_it_ends_when_answers_are_missing_and_none_will_come(project, monkeypatc
     assert ahead.judge_ahead(NAME, params, paths) == {"battles": BATTLES, "ready": 8, "judged": 16}
 
 
+def test_the_hours_of_a_run_end_its_wait_for_answers(project, monkeypatch):
+    params, paths, _ = project
+    judged_by(monkeypatch, WordCountJudge())
+    monkeypatch.setenv(STOP_AT, f"{time.time() - 1} 2")
+    with (
+        hold_stage_lock(f"battle {NAME}", paths),
+        pytest.raises(ArenaError, match=f"used up its 2 hours; missing: {BATTLES} battles of '{NAME}'"),
+    ):
+        ahead.judge_ahead(NAME, params, paths)
+
+
 def test_a_round_without_battles_says_so(project):
     params, paths, _ = project
     alone = params.rounds[NAME].model_copy(update={"target": "none", "labels": "expert"})
     with pytest.raises(ArenaError, match=f"'{NAME}' has no battles"):
         ahead.judge_ahead(NAME, params.model_copy(update={"rounds": {NAME: alone}}), paths)
+
+
+def test_it_keeps_to_the_budget(project, monkeypatch):
+    params, paths, may_end = project
+    judged_by(monkeypatch, WordCountJudge())
+    may_end.set()
+    battle_round(NAME, params, paths)
+    with Store(paths.store) as store:
+        spent = int(store.spent()["tokens"])
+    poor = params.model_copy(update={"budget": params.budget.model_copy(update={"tokens": spent})})
+    with pytest.raises(ArenaError, match=r"missing: .* games") as stopped:
+        ahead.judge_ahead(NAME, poor, paths)
+    assert stopped.value.where == "params.yaml, budget.tokens"

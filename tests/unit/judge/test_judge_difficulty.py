@@ -8,12 +8,8 @@ from scripted import ScriptedEngine
 from arena_learning.arena import Contestant
 from arena_learning.core.errors import ArenaError
 from arena_learning.core.paths import Paths
-from arena_learning.judge.difficulty import (
-    DifficultyTemplate,
-    ask_difficulties,
-    rate_difficulties,
-    read_difficulty,
-)
+from arena_learning.judge.difficulty import ask_difficulties, rate_difficulties
+from arena_learning.judge.difficulty_prompt import DifficultyTemplate, read_difficulty
 from arena_learning.params import Sampling, parse_params
 from arena_learning.store import Store
 

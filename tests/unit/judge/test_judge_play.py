@@ -8,9 +8,12 @@ from scripted import WordCountJudge
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.judge.base import Verdict
+from arena_learning.judge.planned import count_stored_games
 from arena_learning.judge.play import Pairing, play_games, play_in_portions
 from arena_learning.judge.recording import write_games
+from arena_learning.params import parse_params
 from arena_learning.schema.row_files import rows_file
+from arena_learning.store import Account
 from arena_learning.store.store import Store
 
 
@@ -28,6 +31,7 @@ def arena(tmp_path, make_instruction, make_response):
         retry=False,
         refused=(),
         most=0.05,
+        account=None,
         **texts,
     ):
         answers = {"a": "one", "b": "one two", "c": "one two three"} | texts
@@ -41,7 +45,7 @@ def arena(tmp_path, make_instruction, make_response):
             gone = {"text": "", "finish_reason": "refused", "refusal": "a content filter"}
             responses[i, c] = responses[i, c].model_copy(update=gone)
         pairings = [Pairing(i, names.get(x, x), names.get(y, y)) for i in instructions for x, y in pairs]
-        with Store(tmp_path / "store.sqlite", fresh=fresh) as store:
+        with Store(tmp_path / "store.sqlite", fresh=fresh, account=account) as store:
             return play_games(
                 pairings,
                 instructions,
@@ -294,3 +298,30 @@ def test_a_batch_inexact_judge_that_leaves_games_unscored_is_asked_nothing_on_a_
     assert sum(g.unscored is not None for g in first.games) == 8
     again = arena(judge := BatchDependentJudge(), a="nonsense")
     assert (again.judged, judge.presented, again.games) == (0, [], first.games)
+
+
+def test_a_budget_that_is_used_up_stops_no_judge_that_takes_no_tokens(arena, make_params):
+    params = parse_params(make_params(budget={"tokens": 0}), "here")
+    free = WordCountJudge(forced=Verdict(6.0, 5.0, "the first"))
+    assert arena(free, account=Account("judge", params)).judged == 12
+    costly = WordCountJudge()  # 7 tokens a verdict, which it does not say beforehand
+    with pytest.raises(ArenaError, match=r"21 tokens of the budget of 0 tokens are spent.*missing: 9 games"):
+        arena(costly, fresh=True, account=Account("judge", params))
+
+
+def test_a_plan_counts_no_game_with_a_refused_answer_as_one_to_be_made(
+    arena, tmp_path, make_instruction, make_response
+):
+    judge = WordCountJudge()
+    assert arena(judge, refused=[("i1", "a")]).judged == 8  # of 12 games four have the refused answer
+    instructions = {name: make_instruction(name, category=f"c-{name}") for name in ("i1", "i2")}
+    texts = {"a": "one", "b": "one two", "c": "one two three"}
+    responses = {
+        (i, c): make_response(i, c, f"{i} {text}") for i in instructions for c, text in texts.items()
+    }
+    pairings = [Pairing(i, a, b) for i in instructions for a, b in combinations("abc", 2)]
+    with Store(tmp_path / "store.sqlite") as store:
+        assert count_stored_games(pairings, instructions, responses, judge, store, both=True) == 8
+        gone = {"text": "", "finish_reason": "refused", "refusal": "a content filter"}
+        responses["i1", "a"] = responses["i1", "a"].model_copy(update=gone)
+        assert count_stored_games(pairings, instructions, responses, judge, store, both=True) == 12

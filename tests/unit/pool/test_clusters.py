@@ -70,6 +70,12 @@ def test_a_damaged_file_costs_only_time(tmp_path, content):
     assert (cluster_labels(vectors, 4, 1, file) == cluster_labels(vectors, 4, 1)).all()
 
 
+def test_more_clusters_than_the_sample_of_first_centers_has_texts(monkeypatch):
+    monkeypatch.setattr(clusters, "_SAMPLE", 20)
+    labels = cluster_labels(scattered()[:100], 30, 1)
+    assert len(set(labels.tolist())) == 30
+
+
 def test_texts_with_one_vector_share_a_cluster():
     vectors = np.repeat(np.eye(3, 8, dtype=np.float32), 4, axis=0)
     labels = cluster_labels(vectors, 5, 1)

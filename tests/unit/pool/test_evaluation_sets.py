@@ -162,6 +162,10 @@ def test_difficulties_are_read_and_checked(tmp_path):
     with pytest.raises(ArenaError, match="difficulty") as caught:
         read_difficulties(path)
     assert caught.value.where.endswith("line 1")
+    path.write_text('{"id": "a", "difficulty": 1}\n{"id": "a", "difficulty": 9}\n', encoding="utf-8")
+    with pytest.raises(ArenaError, match="'a' is rated twice") as caught:
+        read_difficulties(path)
+    assert caught.value.where.endswith("line 2")
 
 
 def test_the_fingerprint_follows_ids_and_texts_not_the_order(make_instruction):

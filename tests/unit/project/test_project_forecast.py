@@ -10,6 +10,7 @@ from arena_learning.core.json_files import write_json, write_text
 from arena_learning.core.paths import Paths
 from arena_learning.core.tables import table_text
 from arena_learning.params import load_params
+from arena_learning.params.costs import Budget, Price
 from arena_learning.project import (
     Rates,
     against_run,
@@ -21,9 +22,10 @@ from arena_learning.project import (
 from arena_learning.project.forecast import contestant_of, spending_place
 from arena_learning.project.plan import PlannedStage, RunPlan
 from arena_learning.project.plan_record import keep_forecast
-from arena_learning.report import ledger_text, ledger_view, read_ledger
+from arena_learning.project.seen import Seen
+from arena_learning.report import ledger_text, ledger_view, read_ledger, read_ledger_rows
 from arena_learning.report.terminal import Page
-from arena_learning.store import Account, Spent, Store
+from arena_learning.store import Account, Spent, Store, store_key
 
 REPOSITORY_PROFILE = "laptop.yaml"
 # In profile laptop: 108 instructions in d1, 24 in d2, 16 in d3, 120 in the test set, two recorded opponents.
@@ -153,6 +155,8 @@ def test_the_table_and_its_notes(project):
 def test_a_kept_plan_is_held_against_what_the_stages_took(project):
     params, paths = project
     told = forecast_dict(forecast_run(plan("answer-base", "gate"), params, paths), params, {})
+    paths.plans.parent.mkdir(parents=True, exist_ok=True)
+    paths.plans.write_text('{"began": "2025-01-01 00:0', encoding="utf-8")  # a kill has cut it
     keep_forecast(told, paths)
     with Store(paths.store, account=Account("answer", params)) as store:
         payer = store.account.payer("contestant", "base")
@@ -197,3 +201,53 @@ def test_the_ledger_of_an_older_store_says_what_is_unknown(project):
 def test_stages_and_their_places_in_the_store():
     assert spending_place("train@rloo-i1") == ("train", "rloo-i1")
     assert contestant_of("judge@sft-i1") == ""
+
+
+def test_ratings_of_difficulty_are_no_games_and_opponents_for_labels_are_seen(project):
+    params, paths = project
+    served = {"engine": "openai", "base_url": "http://127.0.0.1:9/v1"}
+    judge = params.judges["rubric"].model_copy(update={"kind": "llm", "model": "j", **served})
+    teacher = params.opponents["expert"].model_copy(update={"role": "labels", "model": "t", **served})
+    params = params.model_copy(
+        update={"judges": {**params.judges, "big": judge}, "opponents": {"teacher": teacher}}
+    )
+    for stage, role, name, tokens in (
+        ("difficulty", "judge", "big", 90_000),
+        ("judge", "judge", "big", 5_000),
+        ("battle", "contestant", "teacher", 7_000),
+    ):
+        with Store(paths.store, account=Account(stage, params)) as store:
+            payer = store.account.payer(role, name)
+            key = store_key("response", {"stage": stage})
+            store.put("response", {key: {}}, payer=payer, spent=Spent(10, 10, tokens, 1_000, 2.0))
+    seen = Seen(read_ledger_rows(params, paths), params, paths, Rates())
+    assert seen.game("big", None).generated == 400  # (5,000 - 1,000) / 10
+    teachers = seen.answer("teacher", None, 4096)
+    assert (teachers.generated, teachers.source) == (600, "its own")
+
+
+def test_the_ledgers_budget_is_the_one_that_stops_a_run(project):
+    """Two runs of one contestant, of which one has tokens of unknown kind: what is known of their money counts."""
+    params, paths = project
+    served = {"engine": "openai", "base_url": "http://127.0.0.1:9/v1", "model": "m"}
+    one = params.opponents["expert"].model_copy(update=served)
+    price = Price(input=1.0, output=5.0)
+    update = {"opponents": {"one": one}, "prices": {"m": price}, "budget": Budget(money=1.0, tokens=10_000)}
+    params = params.model_copy(update=update)
+    for number, prompts in enumerate((1_000, None)):
+        with Store(paths.store, account=Account("answer", params)) as store:
+            payer = store.account.payer("contestant", "one")
+            key = store_key("response", {"number": number})
+            store.put("response", {key: {}}, payer=payer, spent=Spent(1, 1, 2_000, prompts, 1.0))
+    with Store(paths.store, account=Account("answer", params)) as store:
+        spent = store.spent()
+    budget = ledger_view(read_ledger(params, paths), params)["budget"]
+    assert spent == {"money": pytest.approx(0.006), "tokens": 4_000}  # 1,000 at 1 and 1,000 at 5
+    assert (budget["money"]["spent"], budget["tokens"]["spent"]) == (spent["money"], spent["tokens"])
+
+
+def test_a_note_why_games_cannot_be_counted_is_kept_beside_samples(project):
+    params, paths = project
+    write_text(paths.responses("dpo-i1"), "no row\n")
+    share = forecast((params, paths), "judge@dpo-i1")["judge@dpo-i1"].shares[0]
+    assert share.work.note.startswith("the row: Invalid JSON")

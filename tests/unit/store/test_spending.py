@@ -87,14 +87,14 @@ def test_what_was_saved_before_the_table_is_counted_apart(tmp_path, account):
     with Store(path) as store:
         value = {"text": "x", "prompt_tokens": 7, "completion_tokens": 3, "seconds": 0.5}
         store.put("response", {keys(1)[0]: value})
-        store.put("game", {keys(1, 1)[0]: {"tokens": 40, "seconds": 2.0}})
+        store.put("game", {keys(1, 1)[0]: {"tokens": 40, "prompt_tokens": 30, "seconds": 2.0}})
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("UPDATE memory SET created = '2025-01-01 00:00:00'")
         db.execute("DROP TABLE spending")
     with Store(path, account=account()) as store:
         assert store.spending_rows() == []
         before = {one.kind: one[1:] for one in store.earlier()}
-        assert before == {"response": (1, 10, 7, 0.5), "game": (1, 40, None, 2.0)}
+        assert before == {"response": (1, 10, 7, 0.5), "game": (1, 40, 30, 2.0)}
         put(store, store.account.payer("contestant", "one"), Spent(1, 1, 10, 5, 0.1), 1, 2)
         assert {one.kind: one[1:] for one in store.earlier()} == before
 
@@ -171,3 +171,26 @@ def test_the_hours_of_a_run_end_between_requests(tmp_path, account, monkeypatch)
             next(parts)
     with pytest.raises(ArenaError, match="the rest"):
         check_deadline("the rest")
+
+
+def test_what_had_no_price_when_it_was_spent_counts_at_the_present_one(tmp_path, account):
+    """Else a budget that is set later would begin with money that is spent already."""
+    path = tmp_path / "s.sqlite"
+    with Store(path, account=account(prices={})) as store:
+        put(store, store.account.payer("contestant", "one"), Spent(1, 1, 1000, 400, 0.1))
+        put(store, store.account.payer("contestant", "half"), Spent(1, 1, 1000, None, 0.1))  # of unknown kind
+        assert store.spent() == {"money": 0.0, "tokens": 2000}
+    with Store(path, account=account(budget={"money": 0.0029})) as store:
+        # (400 x 1 + 600 x 4) / 1e6 = 0.0028, and the next request may take 0.00013
+        assert store.spent()["money"] == pytest.approx(0.0028)
+        made, error = ask(store, 5, 10)
+    assert made == 0
+    assert error.what.startswith("0.0028 of the budget of 0.0029 are spent")
+
+
+def test_large_numbers_of_tokens_are_told_in_full(tmp_path, account):
+    with Store(tmp_path / "s.sqlite", account=account(budget={"tokens": 2_000_000})) as store:
+        payer = store.account.payer("contestant", "one")
+        put(store, payer, Spent(1, 1, 1_999_990, 5, 0.1))
+        _, error = ask(store, 1, 10)
+    assert error.what.startswith("1,999,990 tokens of the budget of 2,000,000 tokens are spent")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arena_learning.core import ArenaError, read_json
+from arena_learning.core import ArenaError, first_line, read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -153,7 +153,7 @@ def _load(folder: Path) -> PreTrainedConfig:
     try:
         return AutoConfig.from_pretrained(str(folder))
     except (OSError, ValueError, KeyError, StrictDataclassError) as error:
-        first = str(error).strip().splitlines()[0]
+        first = first_line(error)
         raise ArenaError(
             f"transformers cannot read the configuration: {first}",
             where=str(folder / "config.json"),

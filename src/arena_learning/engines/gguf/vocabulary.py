@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arena_learning.core import ArenaError
+from arena_learning.core import ArenaError, first_line
 from arena_learning.engines.gguf.config import export_error
 from arena_learning.engines.gguf.tokenizer import (
     CONTROL,
@@ -81,7 +81,7 @@ def own_tokenizer(folder: Path) -> Any:
     try:
         return load_tokenizer(folder)
     except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
+        first = first_line(error)
         raise ArenaError(
             f"cannot load the tokenizer: {first}", where=str(folder), hint="save it beside the weights"
         ) from error

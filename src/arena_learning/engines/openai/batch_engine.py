@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arena_learning.core import canonical, logger
+from arena_learning.core import canonical, check_deadline, logger
 from arena_learning.engines.base import Answered, Completion, Conversation, Refused
 from arena_learning.engines.openai.batch_client import BatchClient, BatchState
 from arena_learning.engines.openai.batch_records import BatchRecord, BatchRecords
@@ -85,7 +85,8 @@ class BatchOpenAi(OpenAi):
         """Yield answers as batches end; see `ReportsLogprobs`. Closing the iterator cancels no batch.
 
         Raises:
-            ArenaError: the endpoint is down or refuses, it takes longer than ``batch_wait``, or a batch failed twice.
+            ArenaError: the endpoint is down or refuses, it takes longer than ``batch_wait`` or the run's hours, or a
+                batch failed twice.
         """
         if not conversations:
             return
@@ -212,6 +213,9 @@ class BatchOpenAi(OpenAi):
                 f"batch {names} has not ended after {hours:.2g} hours",
                 "run again later: the batch goes on and is not submitted again. batch_wait is how long a run waits",
             )
+        check_deadline(
+            f"{len(job.wanted) - len(job.done)} answers of batches, which go on and are not submitted again"
+        )
         time.sleep(self._endpoint.batch_poll)
 
     def _tell(self, state: BatchState, job: _Job) -> None:

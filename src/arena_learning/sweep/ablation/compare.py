@@ -18,6 +18,8 @@ from arena_learning.sweep.looks import corrected
 from arena_learning.sweep.statistics import detectable, deviation, estimate, holm, needed, paired_test
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]  # by arm: one for each seed
+Pair = tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]  # of one seed each, in the same order
+LEVEL = 0.05  # of all comparisons under a judge together
 START = "the start"
 ANCHOR = 1000.0
 
@@ -69,23 +71,31 @@ def differences(
 
     Each has the mean difference of scores with its interval over instructions, p and p after Holm's method for all
     comparisons under that judge and the looks at these instructions, the smallest difference that could have been
-    told, and the number of instructions that would tell the one that was seen.
+    told, and the number of instructions that would tell the one that was seen: both at the level that Holm's method
+    and the looks ask of the smallest p.
     """
+    pairs = [(arm, pair) for arm in arms if (pair := _both(arm, done)) is not None]
+    level = LEVEL / max(1, len(pairs) * looks)
     rows: list[dict[str, Any]] = []
     for judge in judges:
-        own = [row for arm in arms if (row := _difference(arm, done, judge, seed)) is not None]
+        own = [_difference(arm, pair, judge, seed, level) for arm, pair in pairs]
         for row, p in zip(own, holm([row["p"] for row in own]), strict=True):
             row["p_holm"] = corrected(p, looks)
         rows += own
     return rows
 
 
-def _difference(arm: Arm, done: Results, judge: str, seed: int) -> dict[str, Any] | None:
+def _both(arm: Arm, done: Results) -> Pair | None:
+    """Return the results of an arm and of the one that it is compared with, under the seeds that both have."""
     if not arm.against:
         return None
-    mine, theirs = _measured(done[arm.name]), _measured(done[arm.against])
-    if not mine or not theirs:
-        return None
+    mine, theirs = ({one["seed"]: one for one in _measured(done[name])} for name in (arm.name, arm.against))
+    seeds = sorted(mine.keys() & theirs.keys())
+    return ([mine[n] for n in seeds], [theirs[n] for n in seeds]) if seeds else None
+
+
+def _difference(arm: Arm, pair: Pair, judge: str, seed: int, level: float) -> dict[str, Any]:
+    mine, theirs = pair
     one, other = by_instruction(mine, judge), by_instruction(theirs, judge)
     apart = [one[i] - other[i] for i in sorted(one.keys() & other.keys())]
     spread, found = deviation(apart), estimate(apart, seed)
@@ -95,11 +105,12 @@ def _difference(arm: Arm, done: Results, judge: str, seed: int) -> dict[str, Any
         "judge": judge,
         **_finite(found._asdict()),
         "p": paired_test(apart, seed),
-        "detectable": detectable(spread, len(apart)) if apart else None,
-        "needed": needed(spread, found.mean),
+        # Equal models differ by nothing, which says nothing of what could have been told.
+        "detectable": detectable(spread, len(apart), level=level) if spread else None,
+        "needed": needed(spread, found.mean, level=level),
         "by_seed": [
             _mean(a["gains"][judge].values()) - _mean(b["gains"][judge].values())
-            for a, b in zip(mine, theirs, strict=False)
+            for a, b in zip(mine, theirs, strict=True)
         ],
     }
 

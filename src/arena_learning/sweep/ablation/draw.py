@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from arena_learning.core import atomic_write
 from arena_learning.report import BLUE, GREY, STYLE, new_figure
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ def draw_ablation(report: Mapping[str, Any], path: Path) -> Path:
     """
     from matplotlib import style
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     arms = [arm for arm in report["arms"] if arm["judges"]]
     judges = report["judges"]
     numbered = report["factor"] in _AXES
@@ -34,9 +33,8 @@ def draw_ablation(report: Mapping[str, Any], path: Path) -> Path:
         for axes, judge in zip(panels, judges, strict=True):
             (_over_numbers if numbered else _below_each_other)(axes, arms, judge, report)
             axes.set_title(f"by {judge}", loc="left", fontsize=10.5, fontweight="bold")
-        temporary = path.with_name(f".{path.name}.new")
-        figure.savefig(temporary, format="png", dpi=130, metadata={"Software": None})
-    os.replace(temporary, path)
+        with atomic_write(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=130, metadata={"Software": None})
     return path
 
 
@@ -59,9 +57,8 @@ def _over_numbers(
     axes: Axes, arms: Sequence[Mapping[str, Any]], judge: str, report: Mapping[str, Any]
 ) -> None:
     axes.axhline(0, color=GREY, linewidth=0.8)
-    points = sorted(
-        (arm["place"], arm["judges"][judge], arm["rows"]) for arm in arms if arm["place"] is not None
-    )
+    placed = ((arm["place"], arm["judges"][judge], arm["rows"]) for arm in arms if arm["place"] is not None)
+    points = sorted(placed, key=lambda point: point[0])  # several arms may have as many opponents
     for x, own, rows in points:
         low, high = _ends(own)
         axes.plot([x, x], [low, high], color=BLUE, linewidth=2)
@@ -76,7 +73,8 @@ def _over_numbers(
             fontsize=7.5,
         )
     xs, means = [x for x, *_ in points], [own["mean"] for _, own, _ in points]
-    axes.plot(xs, means, "-" if len(set(xs)) == len(xs) else "", color=BLUE, linewidth=1, alpha=0.5)
+    if len(set(xs)) == len(xs):
+        axes.plot(xs, means, "-", color=BLUE, linewidth=1, alpha=0.5)
     axes.plot(xs, means, "o", color=BLUE)
     axes.set_xlabel(_AXES[report["factor"]])
     axes.set_xticks(sorted(set(xs)))

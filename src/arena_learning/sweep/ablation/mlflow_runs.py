@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from arena_learning.core import Paths, logger, redacted
+from arena_learning.core import Paths, first_line, logger, redacted
 from arena_learning.report import ablation_tables
 from arena_learning.sweep.mlflow_runs import numeric_values, slug_path
 from arena_learning.tracking import (
@@ -32,7 +32,7 @@ def log_ablation(paths: Paths, report: Mapping[str, Any]) -> None:
         with opened(paths) as store:
             upsert(store, f"{store.project}/ablation/{report['name']}", ablation_runs(report, paths))
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        first = first_line(error)
         logger.warning(f"MLflow: {redacted(first)}; the report is in {paths.ablations}")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
@@ -16,7 +18,7 @@ from arena_learning.sweep.ablation.arms import Arm, Factor, ablation_arms, fough
 from arena_learning.sweep.ablation.compare import arm_views, differences
 from arena_learning.sweep.ablation.draw import draw_ablation
 from arena_learning.sweep.looks import marks, note_look
-from arena_learning.sweep.round_training import FEWEST_ROWS, VALIDATION, RoundTraining
+from arena_learning.sweep.round_training import FEWEST_ROWS, VALIDATION, RoundTraining, Rows
 from arena_learning.sweep.space import override, values_digest
 from arena_learning.sweep.task import InfeasibleError
 from arena_learning.sweep.workers import check_count
@@ -61,11 +63,13 @@ def run_ablation(
     _check(split, seeds, rows)
     work = RoundTraining(name, params, paths)
     compared = ablation_arms(factor, name, params, arms, rows)
-    for arm in compared:  # all that can be wrong with an arm is said before the first is trained
-        own = override(params, arm.values)
+    under = [params.seed + number for number in range(seeds)]
+    # Whatever is wrong with an arm is said before the first is trained.
+    for arm, seed in product(compared, under):
+        own = override(params, {**arm.values, "seed": seed})
         fought(arm, work.battles, work.instructions, name, own)
     try:
-        done = _run_all(work, compared, [params.seed + number for number in range(seeds)])
+        done = _run_all(work, compared, under)
     finally:
         work.close()
     study = f"{factor}-{name}-{_digest(work, compared)}"
@@ -95,6 +99,7 @@ def _digest(work: RoundTraining, arms: Sequence[Arm]) -> str:
     params = work.params
     shared = [
         work.fixed,
+        work.round.model_dump(mode="json", exclude={"index"}),
         work.measured_by(params),
         params.train.precision,
         getattr(params.train, work.round.method).learnt_by(),
@@ -119,30 +124,37 @@ def _run_arm(work: RoundTraining, arm: Arm, seed: int) -> Result:
     """Select an arm's rows, and train and measure it unless that was done before."""
     params = override(work.params, {**arm.values, "seed": seed})
     rows, left_out = work.rows(params, fought(arm, work.battles, work.instructions, work.subject, params))
-    ids = sorted(row.provenance.instruction_id for row in rows)
+    ids = sorted(row.provenance.instruction_id for row in rows[len(work.earlier) :])
     result: Result = {"seed": seed, "rows": len(rows), "left_out": left_out, "ids": ids, "given_up": ""}
     if len(rows) < FEWEST_ROWS:
         return {**result, "given_up": f"{len(rows)} rows, fewer than {FEWEST_ROWS}"}
     training = work.training(rows, params)
-    measured_by = values_digest([work.fixed["validation"], work.measured_by(work.params)], 16)
-    file = work.paths.ablation_arms / f"{training}-{measured_by}.json"
+    file = work.paths.ablation_arms / f"{training}-{_measured_by(work)}.json"
+    folder = work.paths.ablation_arms / training
     with FileLock(file.with_suffix(".lock")):
         reused = file.is_file()
         if not reused:
             try:
-                found = _trained(work, rows, params, training)
+                found = _trained(work, rows, params, folder)
             except InfeasibleError as reason:
+                shutil.rmtree(folder, ignore_errors=True)
                 return {**result, "training": training, "given_up": str(reason)}
             write_json(file, found)
         known = read_json(file)
-    shutil.rmtree(work.paths.ablation_arms / training, ignore_errors=True)  # a model takes half a gigabyte
+        shutil.rmtree(folder, ignore_errors=True)  # a model takes half a gigabyte
     return {**result, **known, "training": training, "reused": reused}
 
 
-def _trained(work: RoundTraining, rows: Any, params: Params, training: str) -> Result:
-    """Train on rows and measure the model on the whole validation set."""
+def _measured_by(work: RoundTraining) -> str:
+    """Return a digest of all that decides a model's measurement; a trained arm is known again by it."""
+    whole = [work.fixed["validation"], work.measured_by(work.params)]
+    return values_digest([*whole, work.fixed["judged_by"]] if "judged_by" in work.fixed else whole, 16)
+
+
+def _trained(work: RoundTraining, rows: Rows, params: Params, own: Path) -> Result:
+    """Train on rows in the folder ``own``, and measure the model on the whole validation set."""
     began = time.monotonic()
-    folder, trained = work.train(rows, params, work.paths.ablation_arms / training)
+    folder, trained = work.train(rows, params, own)
     measured = work.measure(folder, work.params, work.held)
     seconds = round(time.monotonic() - began, 1)
     return {"train": trained, **measured._asdict(), "seconds": seconds}
@@ -181,6 +193,7 @@ def _report(
         "split": VALIDATION,
         "instructions": len(work.held),
         "rows": rows,
+        "rows_earlier": len(work.earlier),
         "seeds": [one["seed"] for one in next(iter(done.values()))],
         "judges": judges,
         "independence": {judge: work.params.independence(judge) for judge in judges},

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from arena_learning.core import ArenaError, Paths, suggest
-from arena_learning.engines import weights_digest
 from arena_learning.judge import Judge, JudgeTemplate, Pairing, judge_health, open_judge, play_games
 from arena_learning.judge.audit import SIDES, Labelled, read_labelled
 from arena_learning.params import Params
@@ -22,6 +21,7 @@ from arena_learning.pool import seeded_rank
 from arena_learning.schema import Battle, Game
 from arena_learning.store import Account, Store
 from arena_learning.sweep.judge.pruning import clearly_worse
+from arena_learning.sweep.judged_by import model_identity, template_identities
 from arena_learning.sweep.space import (
     Space,
     Values,
@@ -102,7 +102,7 @@ class JudgeTask:
         self.current: Values = current_values(self.space, params)
         self._data = values_digest([pair.model_dump(mode="json") for pair in self.labelled.pairs], 32)
         models = [params.judges[one].model for one in params.single_judges(name)]
-        self._model = " ".join(_model_digest(model, paths) for model in models)
+        self._model = " ".join(model_identity(model, paths) for model in models)
         self._open: dict[str, Judge] = {}
         self._check()
 
@@ -148,13 +148,7 @@ class JudgeTask:
 
     def _templates(self, params: Params) -> list[str]:
         judges = [params.judges[name] for name in params.single_judges(self.subject)]
-        names = [
-            name
-            for judge in judges
-            if judge.kind == "llm"
-            for name in (judge.template, *sorted(judge.templates.values()))
-        ]
-        return [f"{name}@{JudgeTemplate(name, self.paths.root).digest}" for name in names]
+        return template_identities(judges, self.paths.root)
 
     def run(self, values: Values, trial: Trial) -> Outcome:
         """Judge the first half in shuffled blocks; prune a trial that cannot be feasible or is clearly worse."""
@@ -341,9 +335,3 @@ def _best(records: Sequence[Mapping[str, Any]], pairs: int, objectives: Sequence
         return {}
     best = max(whole, key=lambda r: (r["values"][0], -r["number"]))
     return {int(place): hit for place, hit in best["items"].items()}
-
-
-def _model_digest(model: str, paths: Paths) -> str:
-    """Return the digest of a judge's model if it is a folder of the project; else empty, as its name identifies it."""
-    folder = paths.root / model
-    return weights_digest(folder) if model and any(folder.glob("*.safetensors")) else model
