@@ -45,7 +45,7 @@ def list_models(endpoint: Endpoint, model: str = "") -> Listed:
     request = urllib.request.Request(url)
     if key := os.environ.get(endpoint.api_key_env, "").strip():
         header = endpoint.api_key_header or "Authorization"
-        # Unredirected: urllib would send a header of the other kind to whatever host a redirect names.
+        # urllib sends other headers along to whatever host a redirect names.
         request.add_unredirected_header(header, f"Bearer {key}" if header.lower() == "authorization" else key)
     try:
         with urllib.request.urlopen(request, timeout=min(_TIMEOUT, endpoint.timeout)) as reply:
