@@ -35,6 +35,7 @@ sys.path.append(str(REPOSITORY / "tests" / "openai"))
 from endpoint import FakeEndpoint, Reply, Request, completion  # noqa: E402
 
 from arena_learning.core import words  # noqa: E402
+from pipeline.project import install_beside  # noqa: E402
 from tiny import build_tiny_model  # noqa: E402
 
 PROMPTS, LIMIT = 60, 60
@@ -142,29 +143,14 @@ def install(wheel: Path, home: Path, dependencies: Path | None) -> str:
         home: where to make it.
         dependencies: an environment that has the dependencies already; None: they are installed from the index.
     """
-    python = home / "bin" / "python"
     if dependencies is None:
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-        pip = [str(python), "-m", "pip", "install", "--quiet", "-c", str(REPOSITORY / "constraints.txt")]
+        python = str(home / "bin" / "python")
+        pip = [python, "-m", "pip", "install", "--quiet", "-c", str(REPOSITORY / "constraints.txt")]
         subprocess.run([*pip, f"{wheel}[laptop,openai]"], check=True)
         return "from the package index"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        str(python),
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-index",
-    ]
-    subprocess.run([*pip, str(wheel)], check=True)
-    (packages,) = home.glob("lib/*/site-packages")
     paths = {"base": str(dependencies), "platbase": str(dependencies)}
-    # Of a folder on such a line Python reads no .pth files: an editable install of the clone stays unseen.
-    (packages / "others.pth").write_text(sysconfig.get_path("purelib", vars=paths) + "\n", encoding="utf-8")
+    install_beside(wheel, home, Path(sysconfig.get_path("purelib", vars=paths)))
     return "with the dependencies of an environment that was there"
 
 

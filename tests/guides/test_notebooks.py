@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -48,7 +47,7 @@ def test_a_notebook_is_kept_without_outputs_and_without_paths_of_a_machine(path:
 
 def execute(path: Path, where: Path, out: Path) -> str:
     """Run a notebook in a folder; return what its cells printed and showed."""
-    env = environment() | {"PYTHONPATH": os.environ.get("PYTHONPATH", ""), "MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # fmt: skip
+    env = environment() | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     done = subprocess.run(
         [sys.executable, "-c", RUN, str(path), str(where), str(out)],
         env=env,

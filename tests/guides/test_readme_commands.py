@@ -7,10 +7,8 @@ tests/unit/test_docs.py, and targets, extras and file names here.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import tomllib
 from pathlib import Path
 
@@ -18,7 +16,7 @@ import pytest
 import yaml
 
 from mistakes.hour import tiny_params
-from pipeline.project import REPOSITORY, environment
+from pipeline.project import REPOSITORY, run
 from tiny import build_tiny_model
 
 pytestmark = pytest.mark.pipeline
@@ -82,18 +80,7 @@ class Reader:
         if command.startswith("cd "):
             self.folder = self.folder / command.removeprefix("cd ")
             return ""
-        env = environment() | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=self.folder,
-            env=env,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=560,
-        )
-        self.said[command] = done.stdout + done.stderr
-        assert done.returncode == 0, f"{command} -> {done.returncode}\n{self.said[command][-5000:]}"
+        self.said[command] = run(self.folder, "bash", "-c", command, timeout=560)
         return self.said[command]
 
 

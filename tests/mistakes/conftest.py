@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from mistakes.hour import COUNT, Hour, tiny_params
-from pipeline.project import REPOSITORY, environment
+from pipeline.project import REPOSITORY, environment, run
 from tiny import build_tiny_model
 
 sys.path.append(str(Path(__file__).parents[1] / "openai"))  # `endpoint`
@@ -37,17 +35,16 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     kept = [line for line in answers if json.loads(line)["id"] in names]
     (folder / "strong.jsonl").write_text("\n".join(kept) + "\n", encoding="utf-8")
     command = ["arena", "init", "project", "--pool", "mine.jsonl", "--opponent", "strong=strong.jsonl"]
-    env = environment() | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-    done = subprocess.run(
-        [*command, "--model", str(tiny_model)],
-        cwd=folder,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run(folder, *command, "--model", str(tiny_model))
     return folder / "project"
+
+
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give this process the environment that commands of a project get."""
+    for name in ("DVC_ROOT", "DVC_EXP_NAME", "GIT_DIR", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
@@ -59,10 +56,7 @@ def hour(
     capsys: pytest.CaptureFixture[str],
 ) -> Hour:
     """A copy of the project."""
-    for name in ("DVC_ROOT", "DVC_EXP_NAME", "GIT_DIR", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment().items():
-        monkeypatch.setenv(name, value)
+    quiet(monkeypatch)
     root = tmp_path / "project"
     shutil.copytree(made, root, symlinks=True)
     found = Hour(root, monkeypatch, capsys)
@@ -73,10 +67,7 @@ def hour(
 @pytest.fixture
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Hour:
     """An empty folder."""
-    for name in ("DVC_ROOT", "DVC_EXP_NAME", "GIT_DIR", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment().items():
-        monkeypatch.setenv(name, value)
+    quiet(monkeypatch)
     root = tmp_path / "empty"
     root.mkdir()
     return Hour(root, monkeypatch, capsys)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +14,7 @@ import pytest
 import yaml
 
 from arena_learning.cli.main import main
-from pipeline.project import environment
+from pipeline.project import call
 
 COUNT = 30
 _COMMAND = re.compile(r"`([^`]+)`")
@@ -79,20 +77,9 @@ class Hour:
         said = self._capsys.readouterr()
         return Said(int(code or 0), said.out, said.err)
 
-    def shell(self, command: str, *, path: str | None = None, **more: Any) -> Said:
+    def shell(self, command: str, *, path: str | None = None) -> Said:
         """Run a command line in a shell, with another ``PATH`` if one is given."""
-        env = environment() | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-        env |= {} if path is None else {"PATH": path}
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=self.root,
-            env=env,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-            **more,
-        )
+        done = call(self.root, "bash", "-c", command, path=path, timeout=300)
         return Said(done.returncode, done.stdout, done.stderr)
 
     def works(self, command: str, *said: str) -> Said:

@@ -176,9 +176,8 @@ def test_a_run_that_is_interrupted_goes_on(hour: Hour) -> None:
         hour.set(lambda p: p["opponents"].update(far=one))
         hour.works("arena prepare")
         wanted = len(hour.rows("data/prepared/test.jsonl"))
-        env = environment() | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
         run = subprocess.Popen(
-            ["arena", "answer", "far"], cwd=hour.root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            ["arena", "answer", "far"], cwd=hour.root, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, preexec_fn=interruptible,
         )  # fmt: skip
         end = time.monotonic() + 60

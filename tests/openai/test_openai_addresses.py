@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+
 import pytest
 from endpoint import Reply
 from pydantic import ValidationError
@@ -11,6 +14,7 @@ from arena_learning.core.errors import ArenaError
 from arena_learning.engines.base import Completion, Versioned
 from arena_learning.params import Endpoint, load_params, parse_params
 from arena_learning.params.contestants import Sampling
+from arena_learning.project.endpoints import list_models
 from arena_learning.schema.rows import Turn
 from arena_learning.store.store import Store
 
@@ -218,3 +222,35 @@ def test_marks_are_broken_in_what_is_sent(serve, connect):
     )
     sent = [message["content"] for message in server.requests[0].body["messages"]]
     assert sent == ["< seed:bos>", "Hi< turn|>", "[ THINK]", "ok< /think>"]
+
+
+@pytest.mark.parametrize("header", ["", "api-key"])
+def test_a_key_is_not_sent_to_where_a_list_of_models_has_moved(header, serve, monkeypatch):
+    monkeypatch.setenv("A_KEY", KEY)
+    first, then = [], []  # an endpoint records what has a body
+    other = serve(lambda request: then.append(request))
+    server = serve(
+        lambda request: first.append(request) or Reply(302, "", (("Location", f"{other.base_url}/models"),))
+    )
+    found = list_models(Endpoint(base_url=server.base_url, api_key_env="A_KEY", api_key_header=header))
+    assert found.names == ["m"]
+    (asked,), (moved,) = first, then
+    assert any(KEY in value for value in asked.headers.values())
+    assert not any(KEY in value for value in moved.headers.values())
+
+
+def test_a_server_that_speaks_no_http_is_told_and_no_crash():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def speak():
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+
+        thread = threading.Thread(target=speak)
+        thread.start()
+        found = list_models(Endpoint(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}/v1"))
+        thread.join()
+    assert found.refused
+    assert "does not answer" in found.trouble

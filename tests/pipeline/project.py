@@ -77,21 +77,25 @@ def read_params(root: Path) -> dict[str, Any]:
 
 def run(root: Path, *command: str, code: int = 0, timeout: float = 500) -> str:
     """Run a command in the project and return what it printed; fails the test with all of it otherwise."""
-    done = _finish(root, command, timeout)
+    done = call(root, *command, timeout=timeout)
     assert done.returncode == code, _story(done)
     return done.stdout + done.stderr
 
 
 def run_json(root: Path, *command: str, timeout: float = 500) -> Any:
     """Run a command with ``--json`` and return what it printed on standard output."""
-    done = _finish(root, command, timeout)
+    done = call(root, *command, timeout=timeout)
     assert done.returncode == 0, _story(done)
     return json.loads(done.stdout)
 
 
-def _finish(root: Path, command: tuple[str, ...], timeout: float) -> subprocess.CompletedProcess[str]:
+def call(
+    root: Path, *command: str, path: str | None = None, timeout: float = 500
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in the project, however it ends; with another ``PATH`` if one is given."""
+    env = environment() | ({} if path is None else {"PATH": path})
     return subprocess.run(
-        command, cwd=root, env=environment(), capture_output=True, text=True, timeout=timeout, check=False
+        command, cwd=root, env=env, capture_output=True, text=True, timeout=timeout, check=False
     )
 
 
@@ -113,6 +117,29 @@ def environment() -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if k not in drop and not k.startswith("ARENA_")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {**kept, **quiet, **names, "PATH": path, "TOKENIZERS_PARALLELISM": "false"}
+
+
+def install_beside(wheel: Path, home: Path, others: Path) -> Path:
+    """Make an environment that holds a wheel, and finds all other packages in another one.
+
+    A line of a .pth file adds a folder without reading that folder's own .pth files: an editable install of the clone
+    stays unseen.
+
+    Args:
+        wheel: the wheel.
+        home: where to make the environment.
+        others: the folder ``site-packages`` of the other one.
+
+    Returns:
+        The folder of its programs.
+    """
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
+    programs = home / "bin"
+    pip = [sys.executable, "-m", "pip", "--python", str(programs / "python"), "install", "--quiet"]
+    subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], check=True)
+    (packages,) = home.glob("lib/*/site-packages")
+    (packages / "others.pth").write_text(f"{others}\n", encoding="utf-8")
+    return programs
 
 
 def _copy_pool(root: Path, count: int) -> None:

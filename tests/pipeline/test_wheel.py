@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.project import REPOSITORY, environment
+from pipeline.project import REPOSITORY, environment, install_beside
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.slow]
 
@@ -35,28 +35,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment that holds the wheel, and finds this environment's other packages.
-
-    A line of a .pth file adds a folder without reading that folder's own .pth files: the clone stays unseen.
-    """
+    """The programs of an environment that holds the wheel, and finds this environment's other packages."""
     home = tmp_path_factory.mktemp("installed") / "env"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
-    python = home / "bin" / "python"
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        str(python),
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-index",
-    ]
-    subprocess.run([*pip, str(wheel)], check=True)
-    (packages,) = home.glob("lib/*/site-packages")
-    (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
-    return python.parent
+    return install_beside(wheel, home, Path(sysconfig.get_path("purelib")))
 
 
 def call(programs: Path, folder: Path, *command: str, code: int = 0) -> str:

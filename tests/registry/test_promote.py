@@ -13,6 +13,7 @@ from arena_learning.leaderboard.ratings import make_leaderboard
 from arena_learning.params import load_params, parse_params
 from arena_learning.registry import champion_on_record, compare_with_champion, promote, roll_back, write_gate
 from arena_learning.registry.elo_difference import rating_difference
+from arena_learning.registry.model_card import model_card
 from arena_learning.schema import read_decisions
 
 LOOP = " and so on" * 40
@@ -194,6 +195,21 @@ def test_a_champion_that_was_trained_again_is_not_compared_with(project):
     assert failed(decision) == {"champion"}
     assert "models/sft-i1 holds others" in decision.reasons[0]
     assert "rollback" in decision.reasons[0]
+
+
+def test_a_champion_that_was_trained_again_is_not_shipped_in_its_name(project, monkeypatch):
+    params, paths = project
+    promote("sft-i1", params, paths)
+    assert "Promoted 20" in model_card("sft-i1", "mit", params, paths)
+    write_weights(paths, "sft-i1", "trained again")
+    monkeypatch.chdir(paths.root)
+    for command in (["serve"], ["export", "--to", "folder"]):
+        error = CliRunner().invoke(cli, command).exception
+        assert isinstance(error, ArenaError)
+        assert "does not hold the champion's weights" in error.what
+    card = model_card("sft-i1", "mit", params, paths)
+    assert "with other weights" in card
+    assert "Promoted 20" not in card
 
 
 def test_the_stage_writes_the_comparison_and_decides_nothing(project):

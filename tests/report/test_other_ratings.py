@@ -158,3 +158,9 @@ def test_a_missing_file_and_one_outside_are_errors(project):
         read_human_verdicts(evaluated(params, human_verdicts="none.csv"), paths)
     with pytest.raises(ArenaError, match="lies outside the project"):
         read_human_verdicts(evaluated(params, human_verdicts="../people.csv"), paths)
+
+
+def test_a_judge_that_has_not_judged_the_test_set_is_named(project):
+    params, paths = project
+    with pytest.raises(ArenaError, match=r"judge 'third' of evaluate\.judges has not judged the test set"):
+        make_leaderboard(evaluated(params, judges=("rubric", "third")), paths)

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from synthetic_project import HOSTILE, build
 
 from arena_learning.cli.show import command
+from arena_learning.core import Table
 from arena_learning.core.errors import ArenaError
 from arena_learning.report.sanitize import clip, safe_json, sanitized
 from arena_learning.report.show import show_answers, show_battle, show_contestant, show_round
@@ -259,3 +260,9 @@ def test_efficiency_stands_beside_the_papers_and_peoples():
     assert lines[3].split() == ["here", "0.5", "1.5", "2", "43,200", "15.8"]
     assert lines[4].split() == ["paper", "0.259", "0.518", "0.778", "111,111", "40.6"]
     assert lines[-1].split() == ["sft-i1", "10", "5", "5", "15"]
+
+
+def test_a_cell_of_a_table_is_one_harmless_line():
+    page = Page(80)
+    page.table(Table(("category", "rows"), [("\x1b[31mred\nhead  9", "1")]))
+    assert str(page).splitlines()[2:] == [r"\x1b[31mred head  9     1"]

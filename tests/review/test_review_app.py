@@ -67,6 +67,12 @@ def test_one_battle_after_the_other_up_to_the_end(page):
     ]
 
 
+def test_the_end_is_shown_at_the_end_alone(page):
+    post(page, page.session.next().battle.key)
+    early = get(page, "done")
+    assert (early.status_code, early.headers["Location"]) == (302, f"/{SECRET}/")
+
+
 def test_the_page_tells_neither_contestants_nor_judges_nor_the_reference(page):
     for shown in page.session._shown.values():
         text = get(page, f"battle/{shown.battle.key}").get_data(as_text=True)
@@ -223,7 +229,7 @@ def test_the_command_refuses_what_it_cannot_do(project, monkeypatch):
     monkeypatch.chdir(paths.root)
     run = CliRunner()
     for words, said in (
-        ((), "'' is no name of a reviewer"),
+        ((), "--reviewer ann"),
         (("--reviewer", "../ann"), "is no name of a reviewer"),
         (("nothing", "--reviewer", "ann"), "no round 'nothing'"),
         (("--summary",), "there are no verdicts yet"),

@@ -91,6 +91,22 @@ def test_verdicts_on_earlier_answers_are_passed_over(tmp_path):
     assert len(again.done) == 30
 
 
+def test_verdicts_none_of_which_counts_any_more_stop_no_leaderboard(tmp_path):
+    params, paths = make_review_project(tmp_path, 20)
+    review_honestly(open_session("ann", params, paths, count=10))
+    review_honestly(open_session("bob", params, paths, sampling="disagreement", count=5))
+    for name in NAMES:
+        rows = read_rows(paths.arena_responses(name), Response)
+        write_rows(paths.arena_responses(name), [row.model_copy(update={"text": "anew"}) for row in rows])
+    board = make_leaderboard(evaluated(params), paths)["boards"]["rubric"]
+    assert board["calibrated"].keys() == {"problem", "passed_over"}
+    assert board["calibrated"]["passed_over"] == {
+        "chosen because judges disagree, not by chance": 5,
+        "other answers than the leaderboard's": 10,
+    }
+    assert len(board["ratings"]) == len(NAMES)
+
+
 def test_dvc_sees_another_verdict(tmp_path):
     params, paths = make_review_project(tmp_path, 12)
     (paths.root / "params.yaml").write_text(

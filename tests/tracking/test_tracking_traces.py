@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from contextlib import contextmanager
 
 import mlflow
 from arena_files import both_orders
 from mlflow.entities import AssessmentSource
+from mlflow.tracing.client import TracingClient
 
 from arena_learning.core.json_files import write_json
 from arena_learning.judge.audit.labelled import read_labelled
 from arena_learning.leaderboard.human import read_human_verdicts
 from arena_learning.params import parse_params
-from arena_learning.schema import FeedbackVerdict, Game, Response, read_rows, write_rows
+from arena_learning.schema import Battle, FeedbackVerdict, Game, Response, read_rows, write_rows
 from arena_learning.tracking import track_project
+from arena_learning.tracking.feedback import restored
 from arena_learning.tracking.judge_calls import draw_judge_calls
 from arena_learning.tracking.mlflow_store import local_uri, opened
+from arena_learning.tracking.stage import scope
+from arena_learning.tracking.traces import _info
 
 
 def with_traces(params, number):
     raw = params.model_dump(mode="json")
     return parse_params({**raw, "track": {"traces": number}}, "test")
+
+
+def ids_of(store):
+    found = store.client.search_traces(locations=[store.experiment], max_results=500)
+    return {trace.info.tags["arena.key"]: trace.info.trace_id for trace in found}
 
 
 def traces(paths):
@@ -118,6 +128,22 @@ def test_an_unscored_game_is_an_error_with_its_reason(project):
     (trace,) = traces(paths).values()
     assert (trace.info.state, trace.info.response_preview) == ("ERROR", "unscored")
     assert trace.data.spans[0].outputs["unscored"] == "https://***@host/v1 refused"
+
+
+def test_a_password_in_a_judges_name_is_shown_nowhere(project):
+    params, paths = project
+    named = "llm https://me:pw@host/v1"
+    rows = read_rows(paths.games("sft-i1"), Game)
+    write_rows(paths.games("sft-i1"), [row.model_copy(update={"judge": named}) for row in rows])
+    battles = read_rows(paths.battles("sft-i1"), Battle)
+    why = {"winner": "unscored", "score_a": None, "score_b": None, "gap": None, "unscored": named}
+    write_rows(paths.battles("sft-i1"), [row.model_copy(update=why) for row in battles])
+    assert track_project(params, paths).traces == 4
+    shown = json.dumps([trace.to_dict() for trace in traces(paths).values()])
+    tables = [path.read_text(encoding="utf-8") for path in paths.mlruns.rglob("battles.json")]
+    assert "***@host" in shown
+    assert any("***@host" in table for table in tables)
+    assert not [text for text in (shown, *tables) if "me:pw" in text]
 
 
 def test_a_second_call_leaves_traces_alone_and_a_rebuild_makes_the_same(project):
@@ -218,6 +244,43 @@ def test_a_colleagues_verdict_that_came_by_git_is_shown_on_the_trace_that_is_the
     key = min(ids(paths))
     assert on_traces(paths) == [(key, "second", "ben"), (key, "tie", "ann")]
     assert feedback(paths) == [mine, theirs]
+
+
+def test_a_trace_that_a_kill_left_without_its_span_is_made_again_with_its_verdict(project, monkeypatch):
+    params, paths = project
+    track_project(params, paths)
+    verdict(paths, monkeypatch, "first")
+    track_project(params, paths)
+    rows, key = feedback(paths), min(ids(paths))
+    call = next(call for call in draw_judge_calls(params, paths).calls if call.key == key)
+    with opened(paths) as store:
+        trace = ids_of(store)[key]
+        store.client.delete_traces(experiment_id=store.experiment, trace_ids=[trace])
+        given = [one for _, one in restored(call, rows)]
+        TracingClient(store.uri).start_trace(_info(store, scope(store.project, params), trace, call, given))
+    report = track_project(params, paths)
+    assert (report.failed, report.traces_logged, feedback(paths)) == (False, 1, rows)
+    assert on_traces(paths) == [(key, "first", "ann")]
+
+
+def test_what_another_process_added_to_the_file_while_this_one_waited_is_kept(project, monkeypatch):
+    params, paths = project
+    track_project(params, paths)
+    verdict(paths, monkeypatch, "tie")
+    track_project(params, paths)
+    (mine,) = feedback(paths)
+    theirs = mine.model_copy(update={"id": "theirs", "reviewer": "ben"})
+    verdict(paths, monkeypatch, "second", who="eve")
+
+    @contextmanager
+    def waited(where):
+        with opened(where) as store:
+            write_rows(paths.feedback, [mine, theirs])
+            yield store
+
+    monkeypatch.setattr("arena_learning.tracking.stage.opened", waited)
+    assert track_project(params, paths).feedback == 3
+    assert {row.reviewer for row in feedback(paths)} == {"ann", "ben", "eve"}
 
 
 def test_an_overridden_verdict_is_replaced(project, monkeypatch):

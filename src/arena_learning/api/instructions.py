@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -41,7 +42,7 @@ def read_instructions(source: Questions) -> list[Instruction]:
     found = [_instruction(one, number) for number, one in enumerate(source, 1)]
     if not found:
         raise ArenaError("there are no instructions", hint="give at least one")
-    doubled = {one.id for one in found if [other.id for other in found].count(one.id) > 1}
+    doubled = [name for name, times in Counter(one.id for one in found).items() if times > 1]
     if doubled:
         raise ArenaError(f"the id {min(doubled)!r} is given twice", hint="give each instruction its own id")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
@@ -139,10 +140,11 @@ def judge_answers(
     own = isinstance(judge, Mapping)
     params = _params(judges={_NAME: judge} if own else None, serving=serving or {}, disagree=disagree)
     opened: Any = open_judge(_NAME, params, paths) if own else judge
+    who: dict[str, list[str]] = defaultdict(list)
+    for instruction, name in sorted(responses):
+        who[instruction].append(name)
     pairings = [
-        Pairing(instruction, a, b)
-        for instruction in sorted(asked)
-        for a, b in combinations(sorted(name for one, name in responses if one == instruction), 2)
+        Pairing(instruction, a, b) for instruction, names in who.items() for a, b in combinations(names, 2)
     ]
     try:
         with Store(paths.store, account=Account("python", params)) as store:

@@ -74,8 +74,11 @@ def run_stage(
 def metric_lines(value: dict[str, Any], prefix: str = "") -> list[str]:
     """Return nested figures as ``a.b: value`` lines, without long lists and texts.
 
-    A group without groups of its own takes one line: ``splits: test 120, validation 117``.
+    A group without groups of its own takes one line: ``splits: test 120, validation 117``. Control characters in
+    what models, endpoints and pools say are shown as codes.
     """
+    from arena_learning.report import sanitized
+
     lines = []
     for key, item in value.items():
         if isinstance(item, dict):
@@ -87,7 +90,7 @@ def metric_lines(value: dict[str, Any], prefix: str = "") -> list[str]:
                 lines.append(f"{prefix}{key}: {listed}")
         elif not isinstance(item, list):
             lines.append(f"{prefix}{key}: {_figure(item)}")
-    return lines
+    return [sanitized(line) for line in lines]
 
 
 def _figure(value: Any) -> str:

@@ -8,6 +8,7 @@ import importlib
 import json
 import sys
 import traceback
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 import click
@@ -67,6 +68,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+_debug = ContextVar("debug", default=False)
 _INTERRUPTED = 130  # what a shell says of a program that Ctrl-C has ended
 
 
@@ -99,13 +101,12 @@ class LazyGroup(click.Group):
 @click.option("--quiet", is_flag=True, help="Show warnings and errors alone, and no progress.")
 @click.option("--verbose", is_flag=True, help="Also show what helps to find a fault.")
 @click.option("--log-json", is_flag=True, help="Write messages and progress as JSON, an object a line.")
-@click.pass_context
-def cli(ctx: click.Context, debug: bool, quiet: bool, verbose: bool, log_json: bool) -> None:
+def cli(debug: bool, quiet: bool, verbose: bool, log_json: bool) -> None:
     """Run an offline chatbot arena, train on the lost battles, and measure the gain."""
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose exclude each other")
     set_up_log(quiet=quiet, verbose=verbose, as_json=log_json)
-    ctx.obj = {"debug": debug}
+    _debug.set(debug)
 
 
 def print_json(value: Any) -> None:
@@ -147,9 +148,11 @@ def main() -> None:
 
 
 def _tell(error: ArenaError) -> NoReturn:
-    """Print an error, with its traceback if that is asked for, and exit."""
-    if "--debug" in sys.argv:  # a traceback may quote a refused request, so it is redacted as well
-        click.echo(redacted(traceback.format_exc()), err=True)
+    """Print an error, with its traceback if that is asked for, and exit; quoted text acts on no terminal."""
+    from arena_learning.report import sanitized
+
+    if _debug.get():  # a traceback may quote a refused request, so it is redacted as well
+        click.echo(sanitized(redacted(traceback.format_exc())), err=True)
         sys.exit(1)
-    click.secho(f"error: {redacted(str(error))}", fg="red", err=True)
+    click.secho(f"error: {sanitized(redacted(str(error)))}", fg="red", err=True)
     sys.exit(2)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from arena_learning.cli.common import json_option, open_project
 from arena_learning.cli.main import print_json
 from arena_learning.core import Paths, find_project
+
+if TYPE_CHECKING:
+    from arena_learning.project import DoctorFinding
 
 
 @click.command("init")
@@ -79,12 +84,19 @@ def _say_what_is_missing(paths: Paths, folder: Path) -> None:
     from arena_learning.project import examine
 
     found = [finding for finding in examine(paths) if finding.level != "ok"]
-    for finding in found:
-        hint = f"  ({finding.hint})" if finding.hint else ""
-        click.echo(f"{finding.level:>4}  {finding.what}{hint}")
+    _print_findings(found)
     go = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
     first = "put right what fails, then " if any(finding.level == "fail" for finding in found) else ""
     click.echo(f"next: {first}{go}arena repro")
+
+
+def _print_findings(findings: Sequence[DoctorFinding]) -> None:
+    """Print findings, a line each; an endpoint's words in them act on no terminal."""
+    from arena_learning.report import sanitized
+
+    for finding in findings:
+        hint = f"  ({finding.hint})" if finding.hint and finding.level != "ok" else ""
+        click.echo(sanitized(f"{finding.level:>4}  {finding.what}{hint}"))
 
 
 @click.command("doctor")
@@ -97,9 +109,7 @@ def doctor(as_json: bool) -> None:
     if as_json:
         print_json([finding._asdict() for finding in findings])
     else:
-        for finding in findings:
-            hint = f"  ({finding.hint})" if finding.hint and finding.level != "ok" else ""
-            click.echo(f"{finding.level:>4}  {finding.what}{hint}")
+        _print_findings(findings)
     if any(finding.level == "fail" for finding in findings):
         sys.exit(2)
 

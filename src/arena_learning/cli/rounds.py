@@ -92,7 +92,7 @@ def add(whole: bool, thresholds: tuple[float, ...], size: int | None, dry_run: b
         links = f"target {fields.target}, init {fields.init}, adds_to {fields.adds_to}"
         click.echo(f"{name}: split {fields.split}{given}, {links}, threshold {fields.threshold:g}")
     click.echo(
-        "params.yaml is as it was (--dry-run)" if dry_run else "written to params.yaml; now `dvc repro`"
+        "params.yaml is as it was (--dry-run)" if dry_run else "written to params.yaml; now `arena repro`"
     )
 
 

@@ -113,9 +113,22 @@ def export(
 
 
 def _shipped(params: Params, paths: Paths) -> str:
-    """Return the champion's round, or the last round where there is no champion, or the base."""
+    """Return the champion's round, or the last round where there is no champion, or the base.
+
+    Raises:
+        ArenaError: the champion's folder does not hold the weights that were promoted.
+    """
+    from arena_learning.core import ArenaError
     from arena_learning.params import BASE
-    from arena_learning.registry import champion_on_record
+    from arena_learning.registry import champion_on_record, holds_promoted
 
     champion = champion_on_record(paths)
-    return champion.round if champion else next(reversed(params.ordered_rounds), BASE)
+    if champion is None:
+        return next(reversed(params.ordered_rounds), BASE)
+    if not holds_promoted(champion, paths):
+        raise ArenaError(
+            f"the folder does not hold the champion's weights ({champion.weights[:12]})",
+            where=str(paths.model(champion.round)),
+            hint="bring them back with git and `dvc checkout`, or name the round to take what is there",
+        )
+    return champion.round

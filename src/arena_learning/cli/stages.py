@@ -178,6 +178,10 @@ def evaluate(split: str, contestants: str, fresh: bool, retry: bool, as_json: bo
     from arena_learning.leaderboard import evaluate_test
 
     if split == "test":
+        if contestants:
+            raise click.UsageError(
+                "--contestants needs another --split: on the test set all contestants play"
+            )
         run_stage(
             "evaluate",
             None,
@@ -185,6 +189,8 @@ def evaluate(split: str, contestants: str, fresh: bool, retry: bool, as_json: bo
             as_json=as_json,
         )
         return
+    if retry:
+        raise click.UsageError("--retry-unscored needs the test set; --fresh requests everything again")
     from arena_learning.leaderboard import compare_split
 
     params, paths = open_project()

@@ -1,7 +1,7 @@
 from .compare import compare_split
 from .evaluate import evaluate_test, judge_names, read_arena_battles
 from .monitors import AGREEMENT, answer_monitors, first_judge_first, round_monitors
-from .ratings import make_leaderboard
+from .ratings import make_leaderboard, rate_battles
 from .round_files import (
     Document,
     RoundFiles,
@@ -29,6 +29,7 @@ __all__ = [
     "number_at",
     "phases",
     "planned_pairings",
+    "rate_battles",
     "read_arena_battles",
     "read_document",
     "read_rounds",

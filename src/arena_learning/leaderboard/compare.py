@@ -27,10 +27,10 @@ def compare_split(
 
     Returns:
         By judge, by contestant: the mean score (1 to 10), the mean paired score difference to the anchor with a 95 %
-        bootstrap interval over instructions, and the rating.
+        bootstrap interval over instructions, and the rating. None where no instruction has a score of all contestants.
 
     Raises:
-        ArenaError: there is no such split or contestant.
+        ArenaError: there is no such split or contestant, or nobody but the anchor.
     """
     known = {*HELD_OUT, *(name for name, size in params.pool.splits.items() if size)}
     if split not in known:
@@ -40,16 +40,23 @@ def compare_split(
             raise ArenaError(
                 f"no contestant '{name}'", where="--contestants", hint=suggest(name, params.contestants)
             )
-    names = list(contestants or params.contestants)
-    if params.evaluate.anchor not in names:
-        names = [params.evaluate.anchor, *names]
+    anchor = params.evaluate.anchor
+    names = list(dict.fromkeys(contestants or params.contestants))
+    if anchor not in names:
+        names = [anchor, *names]
+    if len(names) < 2:
+        raise ArenaError(
+            f"nobody is compared with the anchor '{anchor}'",
+            where="--contestants",
+            hint="name another contestant, or leave the option out for all",
+        )
     held = evaluate_split(split, names, params, paths, fresh=fresh)
     table: dict[str, Any] = {}
     for judge, battles in held.battles.items():
         ratings = {r["model"]: r["rating"] for r in judge_leaderboard(battles, params)["ratings"]}
         table[judge] = {
             name: {**row, "rating": ratings.get(name)}
-            for name, row in paired(battles, names, params.evaluate.anchor, params.seed).items()
+            for name, row in paired(battles, names, anchor, params.seed).items()
         }
     table["answers"] = {
         name: answer_metrics(
@@ -62,17 +69,21 @@ def compare_split(
 
 def paired(
     battles: Sequence[AnyBattle], names: Sequence[str], anchor: str, seed: int
-) -> dict[str, dict[str, float]]:
-    """Return each contestant's mean score and its mean paired difference to the anchor with a 95 % interval."""
+) -> dict[str, dict[str, float | None]]:
+    """Return each contestant's mean score and its mean paired difference to the anchor with a 95 % interval.
+
+    Both are over the instructions on which all of ``names`` have a score; None if there are none.
+    """
     scores = mean_scores(battles)
     shared = sorted(i for i, by in scores.items() if all(name in by for name in names))
-    rng = np.random.default_rng(seed)
-    picks = rng.integers(0, len(shared), size=(_RESAMPLES, len(shared))) if shared else np.zeros((1, 0), int)
-    rows = {}
+    if not shared:
+        return {name: dict.fromkeys(("mean_score", "gain", "lower", "upper")) for name in names}
+    picks = np.random.default_rng(seed).integers(0, len(shared), size=(_RESAMPLES, len(shared)))
+    rows: dict[str, dict[str, float | None]] = {}
     for name in names:
         own = np.array([scores[i][name] for i in shared])
         gain = own - np.array([scores[i][anchor] for i in shared])
-        rows[name] = {"mean_score": float(own.mean()) if len(own) else 0.0, **_interval(gain, picks)}
+        rows[name] = {"mean_score": float(own.mean()), **_interval(gain, picks)}
     return rows
 
 
@@ -87,8 +98,6 @@ def mean_scores(battles: Sequence[AnyBattle]) -> Mapping[str, Mapping[str, float
 
 
 def _interval(gain: npt.NDArray[np.float64], picks: npt.NDArray[np.int64]) -> dict[str, float]:
-    if not len(gain):
-        return {"gain": 0.0, "lower": 0.0, "upper": 0.0}
     means = gain[picks].mean(axis=1)
     lower, upper = np.quantile(means, [0.025, 0.975])
     return {"gain": float(gain.mean()), "lower": float(lower), "upper": float(upper)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arena_learning.core import ArenaError, Paths
@@ -12,12 +11,22 @@ from arena_learning.leaderboard.evaluate import Responses
 from arena_learning.leaderboard.standing import standing
 from arena_learning.params import Params
 from arena_learning.rating import RatingParams, TooFewVerdictsError, calibrate_ratings
-from arena_learning.schema import NO_WINNER, HumanVerdict, Instruction, ReviewSampling, read_rows
+from arena_learning.schema import (
+    NO_WINNER,
+    HumanVerdict,
+    Instruction,
+    ReviewSampling,
+    read_rows,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _DISAGREEMENT: ReviewSampling = "disagreement"
+# Where rows are passed over for these reasons, the file is the right one, although none of it may count.
+_CHOSEN = "chosen because judges disagree, not by chance"
+_OUTDATED = "other answers than the leaderboard's"
+_NO_MISTAKE = {NO_WINNER, _CHOSEN, _OUTDATED}
 _NEEDED = "needed: instruction_id, model_a, model_b, and winner (model_a, model_b, tie, or the like)"
 
 
@@ -56,7 +65,8 @@ def read_human_verdicts(
         responses: the contestants' answers now, by (instruction id, contestant); None: answers are not compared.
 
     Raises:
-        ArenaError: the file is missing, a row is malformed, or none is about this leaderboard.
+        ArenaError: the file is missing, a row is malformed, or none is about this leaderboard. Rows that were about it,
+            but on answers that are others now, are no error: a new training must not stop for them.
     """
     name = params.evaluate.human_verdicts
     if not name:
@@ -71,14 +81,15 @@ def read_human_verdicts(
     asked = {i.id for i in read_rows(paths.split("test"), Instruction)}
     passed: Counter[str] = Counter()
     rows = []
-    for row in _read(path, passed, responses):
-        if row.instruction_id not in asked:
-            passed["an instruction that is not in the test set"] += 1
-        elif not {row.model_a, row.model_b} <= set(params.contestants):
-            passed["a contestant that is not on the leaderboard"] += 1
+    for record in without_replaced(records(path)):
+        row = _read(record)
+        if row is None:
+            passed[NO_WINNER] += 1
+        elif reason := _passed(record, row, asked, set(params.contestants), responses):
+            passed[reason] += 1
         else:
             rows.append(row)
-    if not rows:
+    if not rows and not passed.keys() & _NO_MISTAKE:
         raise ArenaError(
             "no verdict in it is about this leaderboard",
             where=str(path),
@@ -87,26 +98,34 @@ def read_human_verdicts(
     return HumanVerdicts(rows, dict(sorted(passed.items())))
 
 
-def _read(path: Path, passed: Counter[str], responses: Responses | None) -> list[HumanVerdict]:
-    rows = []
-    for record in without_replaced(records(path)):
-        if not has_winner(record.fields):
-            raise ArenaError("no column for the winner", where=record.where, hint=_NEEDED)
-        winner = winner_of(record)
-        if winner is None:
-            passed[NO_WINNER] += 1
-            continue
-        a, b = record.text("model_a"), record.text("model_b")
-        if a == b:
-            raise ArenaError(f"{a!r} meets itself", where=record.where, hint=_NEEDED)
-        asked = record.text("instruction_id", "prompt_id")
-        if record.fields.get("sampling") == _DISAGREEMENT:
-            passed["chosen because judges disagree, not by chance"] += 1
-        elif responses is not None and _is_outdated(record, asked, (a, b), responses):
-            passed["other answers than the leaderboard's"] += 1
-        else:
-            rows.append(HumanVerdict(instruction_id=asked, model_a=a, model_b=b, winner=winner))
-    return rows
+def _read(record: Record) -> HumanVerdict | None:
+    """Return a row's verdict, or None if it names no winner."""
+    if not has_winner(record.fields):
+        raise ArenaError("no column for the winner", where=record.where, hint=_NEEDED)
+    winner = winner_of(record)
+    if winner is None:
+        return None
+    a, b = record.text("model_a"), record.text("model_b")
+    if a == b:
+        raise ArenaError(f"{a!r} meets itself", where=record.where, hint=_NEEDED)
+    asked = record.text("instruction_id", "prompt_id")
+    return HumanVerdict(instruction_id=asked, model_a=a, model_b=b, winner=winner)
+
+
+def _passed(
+    record: Record, row: HumanVerdict, asked: set[str], contestants: set[str], responses: Responses | None
+) -> str:
+    """Return why a verdict does not count; empty if it does."""
+    names = (row.model_a, row.model_b)
+    if row.instruction_id not in asked:
+        return "an instruction that is not in the test set"
+    if not contestants.issuperset(names):
+        return "a contestant that is not on the leaderboard"
+    if record.fields.get("sampling") == _DISAGREEMENT:
+        return _CHOSEN
+    if responses is not None and _is_outdated(record, row.instruction_id, names, responses):
+        return _OUTDATED
+    return ""
 
 
 def _is_outdated(record: Record, asked: str, names: tuple[str, str], responses: Responses) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from arena_learning.core import Paths, read_json, words, write_json
+from arena_learning.core import ArenaError, Paths, read_json, words, write_json
 from arena_learning.judge import repetition
 from arena_learning.leaderboard.evaluate import Responses, read_arena_battles, read_arena_responses
 from arena_learning.leaderboard.human import HumanVerdicts, calibrated_board, read_human_verdicts
@@ -15,7 +15,7 @@ from arena_learning.leaderboard.monitors import all_monitors, first_judge_first
 from arena_learning.leaderboard.parts import Parts, boards_by_part, checked_test_set, parts_of_test_set
 from arena_learning.leaderboard.round_files import read_rounds
 from arena_learning.leaderboard.schedule import battles_frame
-from arena_learning.leaderboard.standing import gains, rating_params
+from arena_learning.leaderboard.standing import gains, rating_params, stop_of
 from arena_learning.leaderboard.style import Styles, measure_styles, style_board
 from arena_learning.params import Params
 from arena_learning.rating import RatingResult, Stop, rate
@@ -35,18 +35,22 @@ def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
     `monitors.all_monitors`; ``test_set`` what `parts.checked_test_set` says of it.
 
     Raises:
-        ArenaError: a file is missing, or there are battles of instructions that are not in the test set.
+        ArenaError: a file is missing, a judge of ``evaluate.judges`` has not judged the test set, or there are battles
+            of instructions that are not in it.
     """
     responses = read_arena_responses(params.contestants, paths)
     health = read_json(paths.arena_metrics)
     arena = read_arena_battles(paths)
+    _check_judged(arena, params, paths)
     test_set = checked_test_set(arena, health, paths)
     parts = parts_of_test_set(test_set, paths)
-    stop: Stop = "adaptive" if params.evaluate.schedule == "adaptive" else "fixed"
     styles = measure_styles(responses) if params.evaluate.style else {}
     human = read_human_verdicts(params, paths, responses)
     boards = {
-        judge: {**judge_leaderboard(battles, params, stop, styles, human, parts), "health": health[judge]}
+        judge: {
+            **judge_leaderboard(battles, params, stop_of(params), styles, human, parts),
+            "health": health[judge],
+        }
         for judge, battles in arena.items()
     }
     answers = {c: _answer_stats(c, responses) for c in params.contestants}
@@ -64,7 +68,7 @@ def make_leaderboard(params: Params, paths: Paths) -> dict[str, Any]:
         "boards": boards,
     }
     write_json(paths.leaderboard, table)
-    _write_tables(first, params, paths)
+    _write_table(first, params, paths)
     return table
 
 
@@ -95,7 +99,7 @@ def judge_leaderboard(
     result = rate(frame, how)
     contestants = [r.model for r in result.ratings]
     board = {
-        "ratings": [r._asdict() if hasattr(r, "_asdict") else dict(vars(r)) for r in result.ratings],
+        "ratings": [dict(vars(r)) for r in result.ratings],
         "intervals": _KINDS[stop],
         "diagnosis": [str(d) for d in result.diagnosis],
         **gains(result, params),
@@ -113,9 +117,9 @@ def judge_leaderboard(
     return board
 
 
-def rate_battles(battles: Sequence[AnyBattle], params: Params, stop: Stop = "fixed") -> RatingResult:
-    """Rate the scored battles, clustered by instruction; ``stop`` as in `judge_leaderboard`."""
-    return rate(battles_frame(battles), rating_params(params, stop))
+def rate_battles(battles: Sequence[AnyBattle], params: Params) -> RatingResult:
+    """Rate one judge's scored battles of the test set as its leaderboard does, clustered by instruction."""
+    return rate(battles_frame(battles), rating_params(params, stop_of(params)))
 
 
 def _win_rates(battles: Sequence[AnyBattle], contestants: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -160,8 +164,18 @@ def _answer_stats(contestant: str, responses: Responses) -> dict[str, float]:
     }
 
 
-def _write_tables(first: Mapping[str, Any], params: Params, paths: Paths) -> None:
-    """Write the tables that `dvc plots` draws: ratings by round, and the win-rate matrix."""
+def _check_judged(arena: Mapping[str, object], params: Params, paths: Paths) -> None:
+    for name in params.evaluate.judges:
+        if name not in arena:
+            raise ArenaError(
+                f"judge '{name}' of evaluate.judges has not judged the test set",
+                where=str(paths.arena_metrics),
+                hint="run `arena repro`, or `arena evaluate` alone",
+            )
+
+
+def _write_table(first: Mapping[str, Any], params: Params, paths: Paths) -> None:
+    """Write the table that `dvc plots` draws: the first judge's ratings by round."""
     index = {
         params.evaluate.anchor: -1,
         **{name: params.rounds[name].index for name in params.ordered_rounds},

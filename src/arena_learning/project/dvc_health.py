@@ -30,7 +30,7 @@ def check_dvc(paths: Paths) -> None:
     Raises:
         ArenaError: the project is no DVC repository, has no dvc.yaml, or a file of DVC's cannot be read.
     """
-    if not any((folder / ".dvc").is_dir() for folder in (paths.root, *paths.root.parents)):
+    if not in_dvc_repository(paths):
         raise ArenaError("not a DVC repository", where=str(paths.root), hint=f"run {how_to_init(paths)}")
     if not paths.pipeline.is_file():
         clone = holds_sources(paths)
@@ -41,6 +41,11 @@ def check_dvc(paths: Paths) -> None:
         )
     for finding in find_torn(paths):
         raise ArenaError(finding.what, where=str(paths.root), hint=finding.hint)
+
+
+def in_dvc_repository(paths: Paths) -> bool:
+    """Whether the project's folder, or one above it, is a DVC repository."""
+    return any((folder / ".dvc").is_dir() for folder in (paths.root, *paths.root.parents))
 
 
 def how_to_init(paths: Paths) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import urllib.error
@@ -44,7 +45,8 @@ def list_models(endpoint: Endpoint, model: str = "") -> Listed:
     request = urllib.request.Request(url)
     if key := os.environ.get(endpoint.api_key_env, "").strip():
         header = endpoint.api_key_header or "Authorization"
-        request.add_header(header, f"Bearer {key}" if header.lower() == "authorization" else key)
+        # urllib sends other headers along to whatever host a redirect names.
+        request.add_unredirected_header(header, f"Bearer {key}" if header.lower() == "authorization" else key)
     try:
         with urllib.request.urlopen(request, timeout=min(_TIMEOUT, endpoint.timeout)) as reply:
             names = [str(one["id"]) for one in json.load(reply)["data"]]
@@ -55,7 +57,7 @@ def list_models(endpoint: Endpoint, model: str = "") -> Listed:
         # Many services have no list of models, so that its absence says nothing about the rest.
         unlikely = error.code in (401, 403) or (error.code == 404 and "set base_url" in hint)
         return Listed([], f"the endpoint refuses: {what}", hint, unlikely)
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:  # the latter: no server of HTTP answers
         reason = getattr(error, "reason", error)
         return Listed([], f"the endpoint does not answer: {reason}", "start it, or correct base_url", True)
     except (ValueError, KeyError, TypeError):

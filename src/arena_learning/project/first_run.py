@@ -92,6 +92,10 @@ def _opponents(wanted: FirstRun, engine: str, paths: Paths) -> CommentedMap:
             raise ArenaError(
                 f"{option!r} is not NAME=ANSWERS.jsonl, NAME=MODEL@URL or NAME=MODEL", where="--opponent"
             )
+        if name in found:
+            raise ArenaError(
+                f"two opponents have the name '{name}'", where="--opponent", hint="rename one of the two"
+            )
         served = _ENDPOINT.fullmatch(what)
         if served:
             found[name] = _flow(_endpoint(served, wanted.api_key_env, "--opponent"))

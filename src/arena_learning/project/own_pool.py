@@ -58,7 +58,7 @@ def starter_pool(file: Path | None, answers: Mapping[str, Path] | None = None) -
         answers: files of recorded answers to the pool, by contestant.
 
     Raises:
-        ArenaError: the file cannot be read, or it brings no instructions.
+        ArenaError: the file cannot be read, brings no instructions, or answers of two whose names become one.
     """
     if file is None:
         yield _facts(shipped("data/pool.jsonl"), answers_in(shipped("data/opponents")), own=False)
@@ -75,7 +75,15 @@ def starter_pool(file: Path | None, answers: Mapping[str, Path] | None = None) -
                 where=str(file),
                 hint="give a file with a column such as instruction, prompt or conversation",
             )
-        brought = {suggested(name) or "answers": path for name, path in answers_in(out / "answers").items()}
+        brought: dict[str, Path] = {}
+        for name, path in answers_in(out / "answers").items():
+            if (ours := suggested(name) or "answers") in brought:
+                raise ArenaError(
+                    f"two of those who answered would have the name '{ours}' in params.yaml",
+                    where=str(file),
+                    hint=f"rename '{name}' in the file",
+                )
+            brought[ours] = path
         yield _facts(out / "instructions.jsonl", brought, own=True)
 
 
@@ -117,7 +125,21 @@ def _is_pool(file: Path) -> bool:
     return first is not None and first.has("turns") and first.fields.keys() <= set(Instruction.model_fields)
 
 
-def copy_answers(source: Path, out: Path) -> None:
-    """Copy a file of recorded answers into the project."""
+def copy_answers(source: Path, out: Path) -> bool:
+    """Copy a file of recorded answers into the project; return whether it was not there yet."""
+    if out.exists():
+        return False
     out.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, out)
+    return True
+
+
+def refuse_other_answers(source: Path, out: Path) -> None:
+    """Raise an `ArenaError` if a copy of ``source`` would replace other answers of the project."""
+    if out.exists() and out.read_bytes() != source.read_bytes():
+        name = shlex.quote(str(out))
+        raise ArenaError(
+            "the project has other answers of this name",
+            where=str(out),
+            hint=f"name the opponent otherwise, or move the file away: `mv {name} {name}.old`",
+        )

@@ -5,17 +5,16 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from arena_learning.core import ArenaError, Paths, check_location, read_yaml, write_text
 from arena_learning.project.first_run import FirstRun, adapt, recorded_files
-from arena_learning.project.own_pool import answers_in, copy_answers, starter_pool
+from arena_learning.project.own_pool import answers_in, copy_answers, refuse_other_answers, starter_pool
+from arena_learning.project.plan import DVC
 from arena_learning.project.profile import ServingChoice, load_profile, write_tree
 from arena_learning.project.shipped import holds_sources, pipeline_text, profiles_folder, shipped
 
-_DVC = (sys.executable, "-P", "-m", "dvc")
 # A dvc.yaml with these stages is this project's pipeline.
 _OURS = {"inputs", "prepare", "evaluate"}
 
@@ -41,8 +40,8 @@ def start_project(
         force: replace an existing params.yaml.
 
     Raises:
-        ArenaError: params.yaml exists without ``force``, the folder has another project's dvc.yaml, an option or
-            the profile is invalid, or git is missing. Nothing has been written then.
+        ArenaError: params.yaml exists without ``force``, the folder has another project's dvc.yaml or other answers of
+            an opponent's name, an option or the profile is invalid, or git is missing. Nothing has been written then.
     """
     check_location(paths)
     if paths.params.exists() and not force:
@@ -59,13 +58,16 @@ def start_project(
         )
     # A pool of one's own that an earlier call has brought is kept, with its answers, and the sizes are fitted to it.
     kept = there if _is_own(there, paths) else None
-    with starter_pool(wanted.pool or kept, answers_in(paths.root / "data" / "opponents")) as pool:
+    opponents = paths.root / "data" / "opponents"
+    with starter_pool(wanted.pool or kept, answers_in(opponents)) as pool:
         changed = adapt(tree, wanted, pool, paths)
+        for name, file in recorded_files(wanted).items():
+            refuse_other_answers(file, opponents / f"{name}.jsonl")
         write_tree(tree, paths.params, f"profile {profile}")
         written = [paths.params.name, *pool.copy_to(paths.root)]
     for name, file in recorded_files(wanted).items():
-        copy_answers(file, paths.root / "data" / "opponents" / f"{name}.jsonl")
-        written.append(f"data/opponents/{name}.jsonl")
+        if copy_answers(file, opponents / f"{name}.jsonl"):
+            written.append(f"data/opponents/{name}.jsonl")
     return Started(serving, [*written, *_write_frame(paths), *_start_history(paths)], changed)
 
 
@@ -126,8 +128,8 @@ def _start_history(paths: Paths) -> list[str]:
         made.append(".git")
     if not (paths.root / ".dvc").is_dir():
         below = ["--subdir"] if top and not (paths.root / ".git").exists() else []
-        _call(paths, *_DVC, "init", "--quiet", *below)
-        _call(paths, *_DVC, "config", "core.analytics", "false")
+        _call(paths, *DVC, "init", "--quiet", *below)
+        _call(paths, *DVC, "config", "core.analytics", "false")
         made.append(".dvc")
     return made
 

@@ -1,5 +1,5 @@
 from .checks import Check, Comparison
-from .compare import champion_on_record, compare_with_champion
+from .compare import champion_on_record, compare_with_champion, holds_promoted
 from .decide import promote, roll_back
 from .export import TOKEN, ExportedModel, Target, export_model, upload, upload_command
 from .serving import PROGRAMS, ServeCommand, make_served_gguf, serve_command
@@ -16,6 +16,7 @@ __all__ = [
     "champion_on_record",
     "compare_with_champion",
     "export_model",
+    "holds_promoted",
     "make_served_gguf",
     "promote",
     "roll_back",

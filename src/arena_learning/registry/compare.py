@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from arena_learning.core import ArenaError, Paths
 from arena_learning.engines import weights_digest
-from arena_learning.leaderboard import first_judge_first, mapping_at, read_arena_battles, read_document
+from arena_learning.leaderboard import mapping_at, read_arena_battles, read_document
 from arena_learning.params import BASE, Params
 from arena_learning.registry.capability import capability_check
 from arena_learning.registry.checks import Check, Comparison
@@ -30,11 +30,9 @@ def compare_with_champion(candidate: str, params: Params, paths: Paths) -> Compa
     champion = champion_on_record(paths)
     against = champion.round if champion else BASE
     judge = fit_judge(params)
-    if champion:
-        known = _known(champion, params, paths)
-        if known.passed is False:
-            return Comparison(candidate, against, judge, (known,))
-    arena = first_judge_first(read_arena_battles(paths), params)
+    if champion and (unknown := _unknown(champion, params, paths)):
+        return Comparison(candidate, against, judge, (unknown,))
+    arena = read_arena_battles(paths)
     checks = (
         elo_check(candidate, against, judge, arena, params),
         *limit_checks(candidate, against, mapping_at(board, "answers"), arena, params),
@@ -60,8 +58,13 @@ def weights_here(name: str, paths: Paths) -> str:
     return weights_digest(folder) if any(folder.glob("*.safetensors")) else ""
 
 
-def _known(champion: Decision, params: Params, paths: Paths) -> Check:
-    """Return the check that the champion's figures on the leaderboard are those of the promoted weights."""
+def holds_promoted(champion: Decision, paths: Paths) -> bool:
+    """Whether the champion's folder holds the weights that were promoted: it may have been trained again."""
+    return weights_here(champion.round, paths) == champion.weights
+
+
+def _unknown(champion: Decision, params: Params, paths: Paths) -> Check | None:
+    """Return why the champion's figures on the leaderboard are not those of the promoted weights; None if they are."""
     name = champion.round
     back = "bring it back with git and `dvc checkout`, or move back with `arena rollback`"
     if name not in params.contestants:
@@ -71,4 +74,4 @@ def _known(champion: Decision, params: Params, paths: Paths) -> Check:
         now = f"models/{name} holds others ({here[:12]})" if here else f"models/{name} holds none"
         said = f"the champion {name} was promoted with weights {champion.weights[:12]}, and {now}; {back}"
         return Check("champion", False, said)
-    return Check("champion", True, f"the champion is {name}")
+    return None

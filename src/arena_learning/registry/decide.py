@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from arena_learning.core import ArenaError, Paths, suggest
 from arena_learning.engines import check_folder
 from arena_learning.params import BASE, Params, check_round_name
-from arena_learning.registry.compare import compare_with_champion, weights_here
+from arena_learning.registry.compare import compare_with_champion, holds_promoted, weights_here
 from arena_learning.schema import Decision, past_champions, read_decisions, write_decisions
 from arena_learning.tracking import md5
 
@@ -71,7 +71,7 @@ def roll_back(to: str, paths: Paths) -> Decision:
         raise ArenaError(
             f"'{target}' was no champion before {now.round}", where="--to", hint=suggest(target, known)
         )
-    if found is not None and weights_here(target, paths) != found.weights:
+    if found is not None and not holds_promoted(found, paths):
         raise ArenaError(
             f"the folder does not hold the promoted weights ({found.weights[:12]})",
             where=str(paths.model(target)),

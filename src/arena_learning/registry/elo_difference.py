@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from arena_learning.leaderboard import rate_battles
 from arena_learning.params import NONE, Params
-from arena_learning.rating import Difference, RatingParams, Stop, rate
+from arena_learning.rating import Difference
 from arena_learning.registry.checks import Check
 from arena_learning.schema import AnyBattle
-
-_WINNERS = {"a": "model_a", "b": "model_b", "tie": "tie"}
 
 
 def fit_judge(params: Params) -> str:
@@ -50,21 +49,8 @@ def elo_check(
 
 
 def rating_difference(battles: Sequence[AnyBattle], start: str, end: str, params: Params) -> Difference:
-    """Return the rating difference of ``end`` over ``start``, with the leaderboard's settings.
+    """Return the rating difference of ``end`` over ``start``, as the leaderboard rates.
 
     reports/leaderboard.json has this difference for neighbouring rounds only; a test holds the two together.
     """
-    import pandas as pd
-
-    stop: Stop = "adaptive" if params.evaluate.schedule == "adaptive" else "fixed"
-    rows = [(b.a, b.b, _WINNERS[b.winner], b.instruction_id) for b in battles if b.winner != "unscored"]
-    table = pd.DataFrame(rows, columns=["model_a", "model_b", "winner", "prompt_id"])
-    chosen = RatingParams(
-        anchor=(params.evaluate.anchor, params.evaluate.anchor_rating),
-        bootstrap=params.evaluate.bootstrap,
-        cluster="prompt",
-        interval="sandwich" if stop == "adaptive" else "bootstrap",
-        seed=params.seed,
-        stop=stop,
-    )
-    return rate(table, chosen).difference(start, end)
+    return rate_battles(battles, params).difference(start, end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -79,7 +80,8 @@ def export_model(
     if to == "ollama":
         notes += _compared(write_ollama(folder, place, name, dtype))
         write_text(place / "README.md", card)
-        return ExportedModel(place, [*notes, f"ollama create {name} -f {place / 'Modelfile'}"])
+        create = shlex.join(["ollama", "create", name, "-f", str(place / "Modelfile")])
+        return ExportedModel(place, [*notes, create])
     write_folder(folder, place, card)
     return ExportedModel(place, notes)
 
@@ -125,7 +127,7 @@ def source_licence(params: Params, paths: Paths) -> str:
 
 def upload_command(repository: str, folder: Path) -> str:
     """Return the command that uploads a folder to the Hugging Face hub."""
-    return f"hf upload {repository} {folder}"
+    return shlex.join(["hf", "upload", repository, str(folder)])
 
 
 def upload(repository: str, folder: Path) -> str:
@@ -147,8 +149,11 @@ def upload(repository: str, folder: Path) -> str:
         api.create_repo(repository, private=True, exist_ok=True)
         return str(api.upload_folder(repo_id=repository, folder_path=folder))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
-        first = first_line(error)
-        raise ArenaError(f"the hub refuses the upload: {first}", where=repository) from None
+        raise ArenaError(
+            f"the hub refuses the upload: {first_line(error)}",
+            where=repository,
+            hint=f"check the name, the rights of the token in {TOKEN}, and the network",
+        ) from None
 
 
 def _compared(compared: bool) -> list[str]:

@@ -10,7 +10,7 @@ from arena_learning.core import ArenaError, Paths, Table, read_json, table_markd
 from arena_learning.engines import resolve
 from arena_learning.leaderboard import AGREEMENT, Document, mapping_at, number_at, read_document, records_at
 from arena_learning.params import NONE, Params
-from arena_learning.registry.compare import champion_on_record
+from arena_learning.registry.compare import champion_on_record, holds_promoted
 from arena_learning.report import leaderboard_markdown, monitors_markdown
 
 UNKNOWN = "unknown"
@@ -108,6 +108,11 @@ def _gate(name: str, paths: Paths) -> str:
     champion = champion_on_record(paths)
     if champion is None or champion.round != name:
         return "This model is not the champion of its project."
+    if not holds_promoted(champion, paths):
+        return (
+            f"`{name}` was promoted {champion.when} with other weights ({champion.weights[:12]}). "
+            "These were not compared with a champion."
+        )
     checks = champion.figures.get("checks", {}).values()
     lines = [f"- {check['text']}" for check in checks if check["passed"] is not None]
     return "\n".join([f"Promoted {champion.when} beside `{champion.against}`:", "", *lines])

@@ -16,6 +16,7 @@ from arena_learning.report.phrases import (
     plural,
     rank,
 )
+from arena_learning.report.sanitize import sanitized
 
 Board = Mapping[str, Any]
 
@@ -116,7 +117,10 @@ def _title(judge: str, board: Board) -> str:
 
 
 def _notes(board: Board) -> list[str]:
-    """Return the judge's diagnostics, the reasons for unscored battles, and the rating's diagnosis."""
+    """Return the judge's diagnostics, the reasons for unscored battles, and the rating's diagnosis.
+
+    A reason may quote what a model or an endpoint said.
+    """
     health = board["health"]
     lines = [
         f"judge: {plural(health['battles'], 'battle')}, ties {percent(health['tie_rate'])}, "
@@ -131,6 +135,6 @@ def _notes(board: Board) -> list[str]:
         )
     reasons = health.get("unscored_reasons") or {}
     if reasons:
-        listed = "; ".join(f"{reason} ({count})" for reason, count in reasons.items())
+        listed = "; ".join(f"{sanitized(reason)} ({count})" for reason, count in reasons.items())
         lines.append(f"unscored games: {listed}")
     return lines + [f"note: {finding}" for finding in board["diagnosis"]]

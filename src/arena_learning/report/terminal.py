@@ -44,8 +44,9 @@ class Page:
             self.lines += [f"{BAR}{part}".rstrip() for part in wrapped or [""]]
 
     def table(self, table: Table) -> None:
-        """Add a table, not wrapped."""
-        self.lines += table_text(table).split("\n")
+        """Add a table, not wrapped; each cell is one line."""
+        rows = [[sanitized(" ".join(cell.split("\n"))) for cell in row] for row in table.rows]
+        self.lines += table_text(table._replace(rows=rows)).split("\n")
 
     def __str__(self) -> str:
         return "\n".join(self.lines)

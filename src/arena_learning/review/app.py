@@ -103,7 +103,9 @@ def _pages(session: ReviewSession) -> Blueprint:
         return redirect(url_for(".start"), HTTPStatus.SEE_OTHER)
 
     @pages.get("/done")
-    def done() -> str:
+    def done() -> str | AnyResponse:
+        if session.next():
+            return redirect(url_for(".start"))
         said = Counter(row.winner for row in session.done.values())
         counts = [(text, said[winner]) for winner, text in _SAID.items()]
         return render_template("done.html", counts=counts, back=session.before(None), **_progress(session))

@@ -215,11 +215,13 @@ def open_session(
 
 def check_reviewer(name: str) -> None:
     """Raise an `ArenaError` if ``name`` cannot be the name of a reviewer, which is a file's name too."""
-    if not name or suggested(name) != name:
+    if not name:
+        raise ArenaError("who judges?", where="--reviewer", hint="name yourself, such as --reviewer ann")
+    if suggested(name) != name:
         raise ArenaError(
             f"'{name}' is no name of a reviewer",
             where="--reviewer",
-            hint="use letters a to z, digits, '-' and '_', such as --reviewer ann",
+            hint=f"use letters a to z, digits, '-' and '_', such as --reviewer {suggested(name) or 'ann'}",
         )
 
 

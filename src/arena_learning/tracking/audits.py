@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from arena_learning.core import Paths
+from arena_learning.core import Paths, redacted
 from arena_learning.judge.audit import flat_figures
 from arena_learning.leaderboard import Document, mapping_at, number_at, read_document
 from arena_learning.tracking.metric_names import slug
@@ -42,7 +42,7 @@ def _view(path: Path, report: Document, judge: str) -> RunView:
             "audit.pairs_digest": str(report.get("digest", "")),
             "audit.judge": judge,
             "audit.judge_kind": str(own.get("kind", "")),
-            "audit.judge_label": str(own.get("judge", "")),
+            "audit.judge_label": redacted(str(own.get("judge", ""))),
             **{f"audit.fitted_{key}": str(value) for key, value in mapping_at(own, "calibration").items()},
         },
         tags={

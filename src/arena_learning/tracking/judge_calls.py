@@ -9,6 +9,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,7 +17,7 @@ from arena_learning.core import Paths, canonical, redacted
 from arena_learning.leaderboard import Document, mapping_at, number_at, read_document
 from arena_learning.params import Params
 from arena_learning.pool import seeded_rank
-from arena_learning.schema import Game, Instruction, Response, by_id, read_rows
+from arena_learning.schema import Game, Instruction, Response, iter_rows
 
 R = TypeVar("R", Instruction, Response)
 TEST = "test"  # in place of a round's name
@@ -47,8 +48,8 @@ class JudgeCall:
 
     @property
     def key(self) -> str:
-        """What identifies the game within a flywheel."""
-        return "/".join((self.round, *_names(self.game)))
+        """What identifies the game within a flywheel; it is shown, so it holds no password either."""
+        return redacted("/".join((self.round, *_names(self.game))))
 
     def inputs(self) -> dict[str, Any]:
         """Return what the judge saw."""
@@ -111,14 +112,15 @@ def draw_judge_calls(params: Params, paths: Paths) -> JudgeCalls:
     """
     if not params.track.traces:
         return JudgeCalls([], 0)
-    ranked = [
+    # There may be millions of games: only those that are drawn are held.
+    ranked = (
         (seeded_rank(params.seed, "traces", place, *_names(game)), place, game)
         for place, file in _places(params, paths)
         if file.is_file()
-        for game in read_rows(file, Game)
-    ]
+        for game in iter_rows(file, Game)
+    )
     drawn: dict[str, list[Game]] = defaultdict(list)
-    for _, place, game in sorted(ranked, key=lambda one: one[0])[: params.track.traces]:
+    for _, place, game in nsmallest(params.track.traces, ranked, key=lambda one: one[0]):
         drawn[place].append(game)
     calls = [call for place, games in drawn.items() for call in _with_texts(place, games, params, paths)]
     return JudgeCalls(calls, sum(map(len, drawn.values())) - len(calls))
@@ -134,7 +136,9 @@ def _places(params: Params, paths: Paths) -> list[tuple[str, Path]]:
 
 def _with_texts(place: str, games: list[Game], params: Params, paths: Paths) -> Iterator[JudgeCall]:
     split = TEST if place == TEST else params.rounds[place].split
-    asked = by_id(_rows_of(paths.split(split), Instruction))
+    wanted = {(game.instruction_id, name) for game in games for name in (game.first, game.second)}
+    ids = {game.instruction_id for game in games}
+    asked = {one.id: one for one in _rows_of(paths.split(split), Instruction) if one.id in ids}
     if place == TEST:
         names = sorted({name for game in games for name in (game.first, game.second)})
         files = [paths.arena_responses(name) for name in names]
@@ -143,7 +147,8 @@ def _with_texts(place: str, games: list[Game], params: Params, paths: Paths) -> 
         files = [paths.responses(place)]
         own = read_document(paths.stage_metrics(place, "judge"))
         metrics = {str(own.get("judge")): own}
-    said = {(r.instruction_id, r.contestant): r.text for file in files for r in _rows_of(file, Response)}
+    answers = (row for file in files for row in _rows_of(file, Response))
+    said = {key: row.text for row in answers if (key := (row.instruction_id, row.contestant)) in wanted}
     ended = dict(_places(params, paths))[place].stat().st_mtime
     for game in games:
         first, second = (said.get((game.instruction_id, name)) for name in (game.first, game.second))
@@ -152,8 +157,8 @@ def _with_texts(place: str, games: list[Game], params: Params, paths: Paths) -> 
             yield JudgeCall(place, game, asked[game.instruction_id], first, second, seconds, ended)
 
 
-def _rows_of(file: Path, kind: type[R]) -> list[R]:
-    return read_rows(file, kind) if file.is_file() else []
+def _rows_of(file: Path, kind: type[R]) -> Iterator[R]:
+    return iter_rows(file, kind) if file.is_file() else iter(())
 
 
 def _parts(metrics: Document) -> list[Document]:

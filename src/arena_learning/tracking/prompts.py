@@ -23,8 +23,7 @@ _PREFIX = "arena-judge-"
 
 def templates_of(params: Params) -> list[str]:
     """Return the templates that the judges of params.yaml use."""
-    judges = [judge for judge in params.judges.values() if judge.kind == "llm"]
-    return sorted({name for judge in judges for name in (judge.template, *judge.templates.values())})
+    return sorted({name for templates in judges_of(params).values() for name in templates})
 
 
 def register(store: MlflowStore, names: Iterable[str], root: Path) -> dict[str, str]:

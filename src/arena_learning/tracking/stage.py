@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from arena_learning.core import ArenaError, Paths, canonical, first_line, redacted
 from arena_learning.params import Params
-from arena_learning.schema import FeedbackVerdict, read_decisions
+from arena_learning.schema import read_decisions
 from arena_learning.tracking.audits import AUDITS, audit_views
 from arena_learning.tracking.feedback import collect_feedback, read_feedback
 from arena_learning.tracking.files import read_files
@@ -81,7 +81,8 @@ def track_project(params: Params, paths: Paths, rebuild: bool = False) -> TrackR
         report.warnings += stale(files, params)
         decisions = read_decisions(paths.registry)
         shown, audits = run_views(files, params, paths), audit_views(paths)
-        drawn, verdicts = draw_judge_calls(params, paths), read_feedback(paths)
+        drawn = draw_judge_calls(params, paths)
+        read_feedback(paths)  # a malformed file is told before anything is written
         if not shown:
             report.warnings.append(
                 "nothing to show: no stage of a round has written a file; run `arena repro`"
@@ -92,7 +93,7 @@ def track_project(params: Params, paths: Paths, rebuild: bool = False) -> TrackR
                 report.logged += done.logged
                 report.unchanged += done.unchanged
                 report.removed += done.removed
-            _show_traces(store, drawn, verdicts, params, paths, report, rebuild=rebuild)
+            _show_traces(store, drawn, params, paths, report, rebuild=rebuild)
             report.prompts = register(store, templates_of(params), paths.root)
             show_aliases(store, judges_of(params), paths.root)
             registered = show_versions(store, decisions, params.gate.name, paths, rebuild=rebuild)
@@ -105,16 +106,18 @@ def track_project(params: Params, paths: Paths, rebuild: bool = False) -> TrackR
 def _show_traces(
     store: MlflowStore,
     drawn: JudgeCalls,
-    verdicts: Sequence[FeedbackVerdict],
     params: Params,
     paths: Paths,
     report: TrackReport,
     *,
     rebuild: bool,
 ) -> None:
-    """Read people's verdicts on traces into their file, then show the drawn games with them."""
+    """Read people's verdicts on traces into their file, then show the drawn games with them.
+
+    The file is read again: another process may have added to it while this one waited for the store.
+    """
     known = list(find_traces(store))
-    given = collect_feedback(known, verdicts, paths)
+    given = collect_feedback(known, read_feedback(paths), paths)
     own = scope(store.project, params)
     written = upsert_traces(store, own, drawn.calls, known, given.rows, rebuild=rebuild)
     report.traces, report.traces_logged = len(drawn.calls), written.logged

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from arena_learning.core import Paths
+from arena_learning.core import Paths, redacted
 from arena_learning.leaderboard import Document, RoundFiles, mapping_at, records_at
 from arena_learning.params import NONE
 from arena_learning.report import LedgerRow
@@ -88,7 +88,8 @@ def battle_table(this: RoundFiles, paths: Paths) -> list[TableArtifact]:
             "instruction": asked[battle.instruction_id].text if battle.instruction_id in asked else "",
             "answer_a": said.get((battle.instruction_id, battle.a), ""),
             "answer_b": said.get((battle.instruction_id, battle.b), ""),
-            "rationale": battle.unscored or "\n\n".join(battle.rationales),
+            # The reason may quote what an endpoint said.
+            "rationale": redacted(battle.unscored) if battle.unscored else "\n\n".join(battle.rationales),
         }
         values = (shown[column] for column in _BATTLE)
         rows.append(tuple(cut(v, LONGEST) if isinstance(v, str) else v for v in values))

@@ -61,7 +61,8 @@ def upsert_traces(
         for key, call in ids.items()
         if not rebuild and key in there and there[key].info.tags.get(DIGEST) == call.digest()
     }
-    gone = [key for key in there if key not in same]
+    # Also those that will be written: a kill may have left one without its span, which no search finds.
+    gone = sorted({*there, *ids} - same)
     if gone:
         store.client.delete_traces(experiment_id=store.experiment, trace_ids=gone)
     for key, call in ids.items():

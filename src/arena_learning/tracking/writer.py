@@ -101,11 +101,7 @@ def _write(store: MlflowStore, view: RunView, own_tags: dict[str, str], digest: 
 
     client = store.client
     ended = int(view.ended * 1000)
-    tags = {
-        key: value[:_TAG_CHARACTERS]
-        for key, value in {**view.tags, **own_tags, KEY: view.key}.items()
-        if value
-    }
+    tags = {**view.tags, **own_tags, KEY: view.key}
     run_id: str = client.create_run(
         store.experiment,
         start_time=ended - int(view.seconds * 1000),

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from arena_learning.cli.common import metric_lines
-from arena_learning.cli.main import COMMANDS, cli
+from arena_learning.cli.main import COMMANDS, _tell, cli
 from arena_learning.core.errors import ArenaError
 
 HEAVY = (
@@ -64,13 +64,15 @@ def test_every_command_has_its_help(name):
     assert result.output.startswith("Usage:")
 
 
-def test_an_error_that_can_be_mended_has_exit_code_2_and_no_traceback(tmp_path):
+def test_an_error_that_can_be_mended_has_exit_code_2_and_no_traceback(tmp_path, monkeypatch):
     done = arena("battle", "sft-i1", cwd=tmp_path)
     assert done.returncode == 2
     assert "no params.yaml" in done.stderr
     assert "hint: " in done.stderr
     assert "Traceback" not in done.stderr
     assert "Traceback" in arena("--debug", "battle", "sft-i1", cwd=tmp_path).stderr
+    monkeypatch.setenv("ARENA_DEBUG", "1")
+    assert "Traceback" in arena("battle", "sft-i1", cwd=tmp_path).stderr
 
 
 def test_a_misspelt_command_gets_a_suggestion():
@@ -153,3 +155,19 @@ def test_a_stage_prints_a_group_of_figures_on_one_line():
         "tie_rate: -",
         "mean_gap: 0.1235",
     ]
+
+
+@pytest.mark.parametrize("words", [["--contestants", "base"], ["--split", "validation", "--retry-unscored"]])
+def test_an_option_that_would_have_no_effect_is_refused(words):
+    result = CliRunner().invoke(cli, ["evaluate", *words])
+    assert result.exit_code == 2
+    assert "needs" in result.output
+
+
+def test_what_others_said_acts_on_no_terminal(capsys):
+    assert metric_lines({"reasons": {"the endpoint said \x1b[2J": 1}}) == [
+        r"reasons: the endpoint said \x1b[2J 1"
+    ]
+    with pytest.raises(SystemExit):
+        _tell(ArenaError("refused: \x1b]0;mine\x07", hint="ask\nagain"))
+    assert capsys.readouterr().err == "error: refused: \\x1b]0;mine\\x07\n  hint: ask\nagain\n"

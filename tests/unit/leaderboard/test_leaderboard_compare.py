@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from arena_learning.leaderboard.compare import mean_scores, paired
+from arena_learning.core import ArenaError, Paths
+from arena_learning.leaderboard.compare import compare_split, mean_scores, paired
 from arena_learning.leaderboard.ratings import rate_battles
 from arena_learning.leaderboard.standing import difference
 from arena_learning.params import parse_params
@@ -43,6 +44,17 @@ def test_an_instruction_that_one_contestant_lacks_is_left_out_for_all(battle):
     battles = [battle(1, "base", 1, "new", 3), battle(2, "base", 9, "old", 9)]
     rows = paired(battles, ["base", "new"], "base", seed=0)
     assert rows["base"]["mean_score"] == 1.0
+
+
+def test_without_an_instruction_that_all_were_scored_on_nothing_is_known(battle):
+    battles = [battle(1, "base", 1, "new", 3), battle(2, "base", 9, "old", 9)]
+    rows = paired(battles, ["base", "new", "old"], "base", seed=0)
+    assert rows["new"] == {"mean_score": None, "gain": None, "lower": None, "upper": None}
+
+
+def test_the_anchor_alone_is_compared_with_nobody(params, tmp_path):
+    with pytest.raises(ArenaError, match="nobody is compared with the anchor 'base'"):
+        compare_split("validation", ["base", "base"], params, Paths(tmp_path))
 
 
 @pytest.mark.parametrize(("score", "verdict"), [(3.0, "gain"), (1.0, "fall")])

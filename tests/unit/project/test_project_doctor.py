@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from arena_learning.core.json_files import write_text
 from arena_learning.core.paths import Paths
-from arena_learning.project.doctor import find_torn
+from arena_learning.project.dvc_health import find_torn, in_dvc_repository
 
 
 def test_a_lock_file_that_dvc_left_half_written_is_found_and_a_whole_one_is_not(tmp_path):
@@ -26,3 +26,9 @@ def test_dvcs_memory_of_the_stages_that_was_cut_off_is_found_and_a_whole_one_is_
         (finding,) = find_torn(Paths(tmp_path))
         assert finding.level == "fail"
         assert finding.hint.startswith("`rm dvc.lock`")
+
+
+def test_a_project_below_a_dvc_repository_is_in_one(tmp_path):
+    assert not in_dvc_repository(Paths(tmp_path / "below"))
+    (tmp_path / ".dvc").mkdir()
+    assert in_dvc_repository(Paths(tmp_path / "below"))

@@ -151,6 +151,7 @@ def test_rubrics_of_ones_own_pool_are_kept(empty: Paths, tmp_path: Path) -> None
         ({"judge": JUDGE, "opponents": ("some/model",)}, "NAME=MODEL@URL"),
         ({"judge": JUDGE, "opponents": ("a=there-is-none.jsonl",)}, "no such file"),
         ({"judge": JUDGE, "opponents": ("a b=some/model",)}, "call it 'a-b'"),
+        ({"judge": JUDGE, "opponents": ("a=some/model", "a=other/model")}, "two opponents have the name 'a'"),
         ({"judge": JUDGE, "opponents": ("a=m@http://user:pw@host/v1",)}, "must not contain a user"),
     ],
 )
@@ -159,6 +160,29 @@ def test_what_cannot_run_is_refused_before_anything_is_written(
 ) -> None:
     with pytest.raises(ArenaError, match=re.escape(said)):
         start(empty, pool=questions(tmp_path, 40), **wanted)
+    assert files(empty) == set()
+
+
+def test_answers_of_the_project_are_named_again_and_never_replaced(empty: Paths, tmp_path: Path) -> None:
+    start(empty)
+    there = empty.root / "data/opponents/expert.jsonl"
+    before = there.read_bytes()
+    done = start(empty, force=True, opponents=(f"expert={there}",))
+    assert done.written == ["params.yaml"]
+    others = tmp_path / "others.jsonl"
+    others.write_text('{"id": "writing-001", "text": "x"}\n', encoding="utf-8")
+    params = empty.params.read_bytes()
+    with pytest.raises(ArenaError, match="the project has other answers of this name"):
+        start(empty, force=True, opponents=(f"expert={others}",))
+    assert (there.read_bytes(), empty.params.read_bytes()) == (before, params)
+
+
+def test_two_who_answered_and_whose_names_become_one_are_told_apart(empty: Paths, tmp_path: Path) -> None:
+    table = tmp_path / "votes.jsonl"
+    row = {"prompt": "Why?", "model_a": "gpt-4", "model_b": "gpt.4", "response_a": "A.", "response_b": "B."}
+    table.write_text(json.dumps({**row, "winner": "tie"}) + "\n", encoding="utf-8")
+    with pytest.raises(ArenaError, match="two of those who answered would have the name 'gpt-4'"):
+        start(empty, pool=table, judge=JUDGE)
     assert files(empty) == set()
 
 
@@ -291,7 +315,7 @@ def test_the_command_says_what_it_made_what_is_missing_and_what_comes_next(tmp_p
     done = CliRunner().invoke(cli, ["init", "my arena", *options], catch_exceptions=False)
     assert done.exit_code == 0
     assert "params.yaml: from profile laptop" in done.output
-    assert "fail  judges.llm: the variable HOST_KEY is not set  (export it)" in done.output
+    assert "fail  judges.llm: the variable HOST_KEY is not set  (export HOST_KEY=KEY)" in done.output
     assert done.output.endswith("next: put right what fails, then cd 'my arena' && arena repro\n")
     again = CliRunner().invoke(cli, ["init", "my arena", "--upgrade"], catch_exceptions=False)
     assert again.output.endswith("dvc.yaml: up to date\n")
