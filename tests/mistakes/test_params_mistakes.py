@@ -66,7 +66,7 @@ class Refused(NamedTuple):
         Refused("seed: 20240715\n", "seed 20240715\n", ("params.yaml, line ", "colon"), "seed: 20240715\n"),
         Refused("target: sft-i1\n    init: sft-i1", "target: dpo-i1\n    init: sft-i1", ("rounds.dpo-i1.target: 'dpo-i1' is not earlier", "name an earlier round"), "target: sft-i1\n    init: sft-i1"),
         Refused("index: 1\n    method: dpo", "index: 0\n    method: dpo", ("rounds.dpo-i1.index: 0 is already used by sft-i1", "its own"), "index: 3\n    method: dpo"),
-        Refused("split: d2\n    target: sft-i1", "split: d1\n    target: sft-i1", ("rounds.dpo-i1.split: d1 is already used by sft-i1", "its own"), "split: d3\n    target: sft-i1"),
+        Refused("split: d2\n    target: sft-i1", "split: d1\n    target: sft-i1", ("rounds.dpo-i1.split: d1 is already used by sft-i1", "its own"), "split: d2\n    target: sft-i1"),
         Refused("split: d2", "split: d4", ("rounds.dpo-i1.split: d4 has no instructions", "pool.splits"), "split: d2"),
         Refused("labels: none\n  dpo", "labels: weak\n  dpo", ("rounds.sft-i1.labels", "set one of the two to none"), "labels: none\n  dpo"),
         Refused("samples: 6", "samples: 1", ("dataset.pairs", "battle.samples is 1", "set it to 2 or more"), "samples: 2"),
