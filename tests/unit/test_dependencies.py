@@ -59,8 +59,10 @@ BESIDE = {
         "schema.rubric",
         "core.thoughts",
     },
-    # It reads figures, battles and answers; of engines it takes the digest of a folder's weights.
+    # It reads figures, battles and answers; of engines it takes the digest of a folder's weights. People's verdicts,
+    # which may be in the files that importers read, are the leaderboard's.
     "gate": {
+        "importers",
         "schema.votes",
         "core.text_files",
         "engines",
