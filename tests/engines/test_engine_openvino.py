@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from arena_learning.core.errors import ArenaError
@@ -93,3 +96,32 @@ def test_close_gives_the_model_back(tiny_model, exports):
     from arena_learning.engines.openvino import OpenVino
 
     check_engine_closes(OpenVino(tiny_model, exports, dtype="f16"))
+
+
+CTRL_C = """
+import os, signal, sys, time
+from pathlib import Path
+from arena_learning.engines.openvino import OpenVino
+from arena_learning.params import Sampling
+from arena_learning.schema import Turn
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+engine = OpenVino(Path(sys.argv[1]), Path(sys.argv[2]), dtype="f16")
+engine.respond([[Turn(role="user", content="Hi")]], Sampling(max_tokens=4))
+if sys.argv[3] == "closed":
+    engine.close()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(10)
+except KeyboardInterrupt:
+    print("stopped in order")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's signal stacks")
+@pytest.mark.parametrize("when", ["open", "closed"])
+def test_ctrl_c_stops_in_order_with_a_model_and_after_it(tiny_model, tmp_path, when):
+    """OpenVINO frees the stack on which this thread's signal handlers would run."""
+    command = [sys.executable, "-c", CTRL_C, str(tiny_model), str(tmp_path), when]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stdout.strip()) == (0, "stopped in order"), done.stderr[-2000:]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
+from importlib.util import find_spec
 
 import pytest
 from batch_server import BatchServer
@@ -383,3 +386,20 @@ def test_an_engine_that_another_thread_closes_stops_answering(serve, connect):
     thread.join(PATIENCE)
     assert ended == [True]
     ask()
+
+
+OPENED = """
+import sys
+from arena_learning.engines.openai.engine import OpenAi
+from arena_learning.params import Endpoint
+
+OpenAi("m", Endpoint(base_url="http://localhost:1/v1")).close()
+print(hasattr(sys.modules.get("httpx"), "Response"))
+"""
+
+
+@pytest.mark.skipif(find_spec("httpx") is None, reason="nothing here brings httpx")
+def test_an_open_engine_finds_no_half_imported_library():
+    """Its client looks into httpx, which the main thread may be importing for a local model meanwhile."""
+    done = subprocess.run([sys.executable, "-c", OPENED], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "True", done.stderr

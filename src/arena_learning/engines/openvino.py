@@ -23,6 +23,7 @@ from arena_learning.engines.base import Completion, Conversation, Refused
 from arena_learning.engines.chat import Chat, filled, share_seconds
 from arena_learning.engines.gguf import EXPORT_VERSION, GgufType, cached_export
 from arena_learning.engines.lazy_chat import LazyChat
+from arena_learning.engines.signal_stack import keep_signal_stack
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings
 from arena_learning.engines.weights import weights_digest
 from arena_learning.params import Sampling
@@ -125,6 +126,8 @@ class OpenVino:
                 where=str(file),
                 hint="set serving.engine: transformers",
             ) from error
+        finally:
+            keep_signal_stack()
         return self._pipeline
 
     def respond(
@@ -183,3 +186,4 @@ class OpenVino:
     def close(self) -> None:
         """Free the memory."""
         self._pipeline = None
+        keep_signal_stack()

@@ -19,6 +19,7 @@ from arena_learning.engines.gguf.config import Computation, export_error
 from arena_learning.engines.gguf.export import export_gguf
 from arena_learning.engines.gguf.tokenizer import load_gguf_tokenizer
 from arena_learning.engines.gguf.vocabulary import own_tokenizer, template_fields
+from arena_learning.engines.signal_stack import keep_signal_stack
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +94,10 @@ def compare(
         export_gguf(folder, template, file, "f16", computation=computation, layers=layers)
         tokenizer = _same_tokenizer(folder, file)
         sequences = _sequences(tokenizer, computation)
-        served = _served(file, sequences, folder)
+        try:
+            served = _served(file, sequences, folder)
+        finally:
+            keep_signal_stack()  # the model was freed
     model = _computed(folder, sequences, layers)
     agreement = _agreement(served, model, layers, start)
     if not (agreement.difference <= ALLOWED and agreement.regret <= 4 * ALLOWED):

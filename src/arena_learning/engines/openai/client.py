@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from arena_learning.core import ArenaError
@@ -103,6 +104,11 @@ class Client:
             import httpx2
 
             import openai
+
+            # The client looks into httpx wherever something has imported it. Another thread that is in the middle of
+            # importing it (transformers does) would leave it half empty.
+            with suppress(ImportError):
+                import httpx  # noqa: F401
         except ImportError:
             raise ArenaError(
                 "the openai client is not installed",
