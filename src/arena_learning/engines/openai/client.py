@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib import import_module
 from typing import Any, NamedTuple
 
 from arena_learning.core import ArenaError
@@ -108,7 +109,7 @@ class Client:
             # The client looks into httpx wherever something has imported it. Another thread that is in the middle of
             # importing it (transformers does) would leave it half empty.
             with suppress(ImportError):
-                import httpx  # noqa: F401
+                import_module("httpx")  # not needed otherwise
         except ImportError:
             raise ArenaError(
                 "the openai client is not installed",
