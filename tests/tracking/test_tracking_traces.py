@@ -63,6 +63,15 @@ def verdict(paths, monkeypatch, value, *, key="", who="ann", kind="HUMAN", name=
         return mlflow.log_feedback(trace_id=trace, name=name, value=value, source=source, rationale=note)
 
 
+def with_verdict(project, monkeypatch, said):
+    """Track a project, let a person judge one of its traces, and track it again."""
+    params, paths = project
+    track_project(params, paths)
+    verdict(paths, monkeypatch, said)
+    track_project(params, paths)
+    return params, paths
+
+
 def feedback(paths):
     return read_rows(paths.feedback, FeedbackVerdict) if paths.feedback.is_file() else []
 
@@ -232,10 +241,7 @@ def test_a_persons_verdict_becomes_a_row_and_outlives_rebuilds_and_stores(projec
 
 
 def test_a_colleagues_verdict_that_came_by_git_is_shown_on_the_trace_that_is_there(project, monkeypatch):
-    params, paths = project
-    track_project(params, paths)
-    verdict(paths, monkeypatch, "tie")
-    track_project(params, paths)
+    params, paths = with_verdict(project, monkeypatch, "tie")
     (mine,) = feedback(paths)
     theirs = mine.model_copy(update={"id": "theirs", "reviewer": "ben", "said": "second", "label": "model_b"})
     write_rows(paths.feedback, [mine, theirs])
@@ -247,10 +253,7 @@ def test_a_colleagues_verdict_that_came_by_git_is_shown_on_the_trace_that_is_the
 
 
 def test_a_trace_that_a_kill_left_without_its_span_is_made_again_with_its_verdict(project, monkeypatch):
-    params, paths = project
-    track_project(params, paths)
-    verdict(paths, monkeypatch, "first")
-    track_project(params, paths)
+    params, paths = with_verdict(project, monkeypatch, "first")
     rows, key = feedback(paths), min(ids(paths))
     call = next(call for call in draw_judge_calls(params, paths).calls if call.key == key)
     with opened(paths) as store:
@@ -264,10 +267,7 @@ def test_a_trace_that_a_kill_left_without_its_span_is_made_again_with_its_verdic
 
 
 def test_what_another_process_added_to_the_file_while_this_one_waited_is_kept(project, monkeypatch):
-    params, paths = project
-    track_project(params, paths)
-    verdict(paths, monkeypatch, "tie")
-    track_project(params, paths)
+    params, paths = with_verdict(project, monkeypatch, "tie")
     (mine,) = feedback(paths)
     theirs = mine.model_copy(update={"id": "theirs", "reviewer": "ben"})
     verdict(paths, monkeypatch, "second", who="eve")
@@ -316,10 +316,7 @@ def test_what_is_no_persons_verdict_is_passed_over(project, monkeypatch):
 
 
 def test_a_verdict_is_not_put_on_other_answers_than_it_was_given_on(project, monkeypatch):
-    params, paths = project
-    track_project(params, paths)
-    verdict(paths, monkeypatch, "first")
-    track_project(params, paths)
+    params, paths = with_verdict(project, monkeypatch, "first")
     rows = read_rows(paths.responses("sft-i1"), Response)
     write_rows(paths.responses("sft-i1"), [row.model_copy(update={"text": "something else"}) for row in rows])
     track_project(params, paths)
@@ -328,10 +325,7 @@ def test_a_verdict_is_not_put_on_other_answers_than_it_was_given_on(project, mon
 
 
 def test_the_rows_are_labelled_pairs_and_human_verdicts(project, monkeypatch):
-    params, paths = project
-    track_project(params, paths)
-    verdict(paths, monkeypatch, "second")
-    track_project(params, paths)
+    params, paths = with_verdict(project, monkeypatch, "second")
     (row,) = feedback(paths)
     (pair,) = read_labelled(paths.feedback).pairs
     assert (pair.id, pair.label, pair.response_a, pair.turns) == (

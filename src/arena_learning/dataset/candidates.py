@@ -60,7 +60,12 @@ class Material(NamedTuple):
     @property
     def target(self) -> str | None:
         """The contestant being trained; None in a round that learns labels."""
-        return None if self.this.target == NONE else self.this.target
+        return _target(self.this)
+
+
+def _target(this: Round) -> str | None:
+    """Return the contestant that a round trains; None where it learns labels."""
+    return None if this.target == NONE else this.target
 
 
 def material_of(
@@ -75,7 +80,7 @@ def material_of(
     """Return what a round has to learn from, without the battles that the rules do not admit; see `select_rows`."""
     fought: dict[str, list[AnyBattle]] = defaultdict(list)
     for battle in battles:
-        if rules.admits(battle, None if this.target == NONE else this.target):
+        if rules.admits(battle, _target(this)):
             fought[battle.instruction_id].append(battle)
     answers: dict[str, dict[str, Response]] = defaultdict(dict)
     for response in responses:
