@@ -20,7 +20,7 @@ import yaml
 from arena_learning.core import STOP_AT, ArenaError, Progress
 from arena_learning.params import Ray, Train, load_params
 from arena_learning.train import train_round
-from arena_learning.train.launch import Launched
+from arena_learning.train.launch import Launched, _killed
 from arena_learning.train.worker import SilentProgress
 from tiny import build_tiny_model, write_preferences, write_sft
 
@@ -308,6 +308,25 @@ def test_a_process_that_dies_ends_the_stage_and_the_next_run_goes_on(train, live
         assert float((weights(again)[name] - tensor).abs().max()) < 2e-3
 
 
+@pytest.mark.parametrize(
+    ("ended", "expected"),
+    [
+        ([(0, 3, 100), (1, -9, 100)], (1, 9)),  # both seen at once: process 0 failed because 1 was gone
+        ([(0, -6, 100), (1, -9, 101)], (1, 9)),
+        ([(0, -15, 100), (1, -11, 100)], (1, 11)),  # torchrun ended process 0
+        ([(1, 3, 100), (0, -9, 130)], None),  # it did not end when asked to, half a minute later
+        ([(0, 3, 100)], None),
+    ],
+)
+def test_the_process_that_a_signal_ended_is_found_among_those_that_failed_of_it(ended, expected):
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+
+    failures = {rank: ProcessFailure(rank, 4000 + rank, code, "no file") for rank, code, _ in ended}
+    for rank, _, when in ended:
+        failures[rank].timestamp = when
+    assert _killed(f"time: a line of a process\n{ChildFailedError('worker', failures)}") == expected
+
+
 @both
 def test_an_error_of_a_process_is_the_stages(train, lively, tmp_path, two):
     from safetensors.torch import save_file
@@ -374,7 +393,7 @@ import sys
 from pathlib import Path
 from arena_learning.params import Ray, Train, load_params
 from arena_learning.train import train_round
-from arena_learning.train.launch import Launched
+from arena_learning.train.launch import Launched, _killed
 folder = Path(sys.argv[1])
 settings = {"epochs": 4000, "batch_size": 4, "max_length": 128, "launch": {"kind": sys.argv[3], "processes": 2}}
 train_round(

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +37,12 @@ WORKER, ON_RAY = "arena_learning.train.worker", "arena_learning.train.ray_launch
 SPEC, REPORT, MODEL, LOCK, LAUNCHER = "spec.json", "report.json", "model", "stage.lock", "launcher.log"
 FAILED = 3  # exit code of a process that has written its error
 _POLL_SECONDS = 0.2
+_AT_ONCE_SECONDS = 10  # torchrun waits for 30 before it kills
+# One process in torchrun's report: when it ended, its rank and its exit code (minus the signal).
+_FAILURE = re.compile(
+    r"^ *time +: (\d{4}-\d\d-\d\d_[\d:]+)$.*?^ *rank +: (\d+).*?^ *exitcode *: (-?\d+)",
+    re.DOTALL | re.MULTILINE,
+)
 # What accelerate calls strategies that keep a part of the weights on each device.
 _SHARDED = ("FSDP", "DEEPSPEED")
 _SAMPLING = ("ppo", "rloo", "grpo")
@@ -248,7 +255,20 @@ def _error(folder: Path, launch: Launch, code: int) -> ArenaError:
 
 
 def _killed(report: str) -> tuple[int, int] | None:
-    """Return rank and signal of the process that ended first, if a signal ended it, by torchrun's report."""
-    first = report.rpartition("Root Cause")[2]
-    found = re.search(r"\brank\s*:\s*(\d+).*?\bexitcode\s*:\s*-(\d+)", first, re.DOTALL)
-    return (int(found.group(1)), int(found.group(2))) if found else None
+    """Return rank and signal of the process that a signal ended first, if any, by torchrun's report.
+
+    The others fail because that one no longer answers, and torchrun may see them first; it ends who is left by
+    signal 15, and half a minute later by 9.
+    """
+    found = [
+        (datetime.fromisoformat(when), int(rank), int(code)) for when, rank, code in _FAILURE.findall(report)
+    ]
+    if not found:
+        return None
+    soon = min(found)[0] + timedelta(seconds=_AT_ONCE_SECONDS)
+    ended = [(when, rank, -code) for when, rank, code in found if code < 0 and code != -signal.SIGTERM]
+    ended = [one for one in ended if one[0] <= soon]
+    if not ended:
+        return None
+    _, rank, number = min(ended, key=lambda one: (one[2] != signal.SIGKILL, one[0]))
+    return rank, number
