@@ -66,6 +66,27 @@ def test_samples_of_a_question_differ_by_their_seed_and_repeat_in_another_engine
     assert (is_exact(engine, Sampling()), is_exact(engine, drawn[0])) == (True, False)
 
 
+def test_inexact_answers_repeat_with_their_batch_and_are_never_taken_for_exact_ones(
+    tiny_model, exports, engine
+):
+    from arena_learning.engines.base import is_exact
+    from arena_learning.engines.openvino import OpenVino
+
+    texts = []
+    for before in ((), PLAIN[:1]):  # whatever was asked before
+        fast = OpenVino(tiny_model, exports, dtype="q8_0", batch_size=2, exact=False)
+        fast.respond(before, Sampling(max_tokens=20))
+        texts.append([answer.text for answer in fast.respond(PLAIN, Sampling(max_tokens=20))])
+        assert not is_exact(fast, Sampling())
+        fast.close()
+    assert texts[0] == texts[1]
+    assert "DYNAMIC_QUANTIZATION_GROUP_SIZE=32" in fast.fingerprint["compute"]
+    # What versions before 0.2 wrote into the store: exact answers are found there.
+    assert engine.fingerprint["compute"] == (
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE=0,INFERENCE_PRECISION_HINT=f32,KV_CACHE_PRECISION=f16"
+    )
+
+
 def test_a_repetition_penalty_changes_the_answer(engine):
     plain, penalised = (
         engine.respond(PLAIN, Sampling(max_tokens=30, repetition_penalty=penalty)) for penalty in (1.0, 1.9)

@@ -106,6 +106,7 @@ def open_folder(
             batch_size=serving.batch_size,
             system=system,
             settings=settings,
+            exact=serving.exact,
         )
     from arena_learning.engines.vllm import Vllm
 

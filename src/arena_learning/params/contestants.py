@@ -128,6 +128,9 @@ class Serving(Section):
             package).
         dtype: type of the served weights: f16 or q8_0 with openvino, else fp32, bf16 or f16.
         batch_size: conversations that are generated at once.
+        exact: openvino: a greedy answer is the same whatever else is in its batch. ``false`` is twice as fast
+            (activations are quantised to 8 bits): then an answer is the same where its batch is, which a run that was
+            interrupted asks again as a whole. The other engines know one way each.
         device: device of the model; ``auto`` uses a GPU if there is one.
         max_refused: a stage stops with an error when more than 5 items and more than this share of all items get no
             answer from a contestant or judge (prompt too long, content filter, reply without text). Below that,
@@ -139,6 +142,7 @@ class Serving(Section):
     engine: Literal["openvino", "transformers", "vllm"] = "openvino"
     dtype: Literal["fp32", "bf16", "f16", "q8_0"] = "q8_0"
     batch_size: Positive = 32
+    exact: bool = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
     max_refused: float = Field(default=0.05, ge=0, le=1)
     vllm: VllmServing = VllmServing()
