@@ -78,6 +78,29 @@ def test_figures_and_gradients_are_trls(
         torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-6)
 
 
+def test_a_padded_batch_has_trls_figures_and_gradients_without_its_padding(small: Any) -> None:
+    ids, labels = batch()
+    mask = torch.ones_like(ids)
+    mask[0, :4] = mask[1, 15:] = mask[2, 20:] = 0  # as RLOO pads: prompts before, answers behind
+    labels[mask == 0] = -100
+    found, computed = [], []
+    for own in (False, True):
+        model = prepared(small, 1.0, own)
+        model.model.layers[0].register_forward_pre_hook(lambda _, given: computed.append(given[0].shape))
+        out = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True)
+        out.loss.backward()
+        found.append((out, [parameter.grad for parameter in model.parameters()]))
+    (trl, grads), (own_out, own_grads) = found
+    assert computed[0][:2] == (3, 24)
+    assert computed[-1][:2] == (1, int(mask.sum()))
+    for name in (*FIGURES, "loss"):
+        torch.testing.assert_close(
+            getattr(own_out, name).float(), getattr(trl, name).float(), rtol=1e-4, atol=1e-5, msg=name
+        )
+    for mine, its in zip(own_grads, grads, strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-6)
+
+
 def test_the_output_layer_sees_answers_alone(small: Any) -> None:
     ids, labels = batch()
     seen: dict[bool, int] = {}

@@ -2,6 +2,7 @@
 
 On a CPU, TRL multiplies each token of the prompts and of the padding with the vocabulary, too, once more in the
 backward pass, and there in fp32. That was two fifths of a step. On a GPU its kernel leaves prompts out already.
+What is before the output layer computes no padding here, either (row_attention.py).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+
+from arena_learning.train.row_attention import end_to_end, rows_apart
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, Trainer
@@ -64,6 +67,7 @@ def _take_over(
 ) -> None:
     if getattr(model, "scores_answers_alone", False):
         return
+    apart = rows_apart(model)
     of_trl = model.forward
 
     @functools.wraps(of_trl)  # `generate` compares its arguments with the signature
@@ -77,8 +81,12 @@ def _take_over(
         with (
             precision()
         ):  # accelerate has wrapped the reference's forward, which is replaced here, but not yet the model's
-            hidden = model.base_model(*args, **given).last_hidden_state[:, :-1]
-            figures = token_figures(hidden[mask], model.get_output_embeddings(), labels[mask], temperature)
+            if apart and not args and set(given) == {"input_ids", "attention_mask", "use_cache"}:
+                before = _before_labels(given["attention_mask"], mask)
+                hidden = end_to_end(model, given["input_ids"], given["attention_mask"])[before]
+            else:
+                hidden = model.base_model(*args, **given).last_hidden_state[:, :-1][mask]
+            figures = token_figures(hidden, model.get_output_embeddings(), labels[mask], temperature)
         spread = {
             name: value.new_zeros(mask.shape).masked_scatter(mask, value) for name, value in figures.items()
         }
@@ -87,6 +95,13 @@ def _take_over(
 
     model.forward = forward
     model.scores_answers_alone = True
+
+
+def _before_labels(attention_mask: Tensor, mask: Tensor) -> Tensor:
+    """Return the places, among all rows' own tokens, of the tokens before those that have a label."""
+    own = attention_mask.bool()
+    places = own.flatten().cumsum(0).view_as(own) - 1
+    return places[:, :-1][mask]
 
 
 def _has_own_logits(model: PreTrainedModel) -> bool:
