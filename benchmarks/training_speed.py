@@ -1,9 +1,10 @@
 """Training's tokens a second, by precision and rows in a batch, beside what the machine's matrix products allow.
 
-    python benchmarks/training_speed.py MODEL_FOLDER [--rows 1 4 8] [--tokens 160] [--rounds 3] [--json]
+    python benchmarks/training_speed.py MODEL_FOLDER [--rows 1 4 8] [--tokens 160] [--ragged] [--rounds 3] [--json]
 
-Each setting is one step (forward, loss, backward, no optimiser) on rows of the same length; all settings take turns,
-and the median counts. Four kinds of step: "whole" has the output layer and the loss at every token; "answers" has them
+Each setting is one step (forward, loss, backward, no optimiser) on rows of the same length, or ``--ragged`` of a half
+to one and a half of it, padded to the longest; only the rows' own tokens are counted. All settings take turns, and the
+median counts. Four kinds of step: "whole" has the output layer and the loss at every token; "answers" has them
 in the second half of each row, as this project trains; "trl" is the same by TRL's own layer for this device; "body" is
 the model without output layer. The limit is a product of matrices of the model's own sizes: a whole step of N weights
 and T tokens is 6 N T operations (the embedding counted once, as the output layer).
@@ -61,17 +62,25 @@ def with_both_heads(model: Any) -> None:
     model.answers_forward = model.forward
 
 
-def step(model: Any, ids: Any, precision: str, kind: str) -> None:
+def lengths(rows: int, tokens: int, ragged: bool) -> list[int]:
+    """Return the rows' lengths, whose mean is ``tokens``."""
+    spread = [tokens // 2 + round(tokens * place / max(rows - 1, 1)) for place in range(rows)]
+    return spread if ragged and rows > 1 else [tokens] * rows
+
+
+def step(model: Any, ids: Any, mask: Any, precision: str, kind: str) -> None:
     import torch
 
-    labels = ids.clone()
-    labels[:, : ids.shape[1] // 2] = -100
+    labels = ids.masked_fill(mask == 0, -100)
+    labels[mask.cumsum(1) <= mask.sum(1, keepdim=True) // 2] = -100
     with autocast(precision):
         if kind in ("answers", "trl"):
             forward = model.answers_forward if kind == "answers" else model.trl_forward
-            loss = -forward(input_ids=ids, labels=labels, fused_lm_head=True).log_probs.mean()
+            loss = -forward(
+                input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True
+            ).log_probs.mean()
         else:
-            hidden = model.model(input_ids=ids).last_hidden_state
+            hidden = model.model(input_ids=ids, attention_mask=mask).last_hidden_state
             logits = model.lm_head(hidden) if kind == "whole" else None
     if kind == "body":
         loss = hidden.float().square().mean()
@@ -86,6 +95,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 4, 8])
     parser.add_argument("--tokens", type=int, default=160)
+    parser.add_argument("--ragged", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
@@ -99,17 +109,19 @@ def main() -> None:
     config = model.config
     weights = sum(parameter.numel() for parameter in model.parameters())
     settings = [(r, p, k) for r in given.rows for p in PRECISIONS for k in KINDS]
-    ids = {rows: torch.randint(0, config.vocab_size, (rows, given.tokens)) for rows in given.rows}
+    sizes = {rows: lengths(rows, given.tokens, given.ragged) for rows in given.rows}
+    ids = {rows: torch.randint(0, config.vocab_size, (rows, max(sizes[rows]))) for rows in given.rows}
+    masks = {r: (torch.arange(max(sizes[r])) < torch.tensor(sizes[r])[:, None]).long() for r in given.rows}
     taken: dict[tuple[int, str, str], list[float]] = {setting: [] for setting in settings}
     for number in range(given.rounds + 1):
         for rows, precision, kind in settings:
-            once = seconds(lambda r=rows, p=precision, k=kind: step(model, ids[r], p, k))  # type: ignore[misc]
+            once = seconds(lambda r=rows, p=precision, k=kind: step(model, ids[r], masks[r], p, k))  # type: ignore[misc]
             if number:  # the first round warms up
                 taken[rows, precision, kind].append(once)
     limits = {p: product_rate(1024, config.hidden_size, config.intermediate_size, p) for p in PRECISIONS}
     found = []
     for rows, precision, kind in settings:
-        rate = rows * given.tokens / statistics.median(taken[rows, precision, kind])
+        rate = sum(sizes[rows]) / statistics.median(taken[rows, precision, kind])
         share = 6 * weights * rate / 1e9 / limits[precision] if kind == "whole" else None
         found.append({"rows": rows, "precision": precision, "kind": kind, "rate": rate, "share": share})
     if given.json:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import math
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +16,7 @@ from arena_learning.train import checkpoint, processes
 from arena_learning.train.callbacks import TimedCheckpoints, Watch, loss_curve
 from arena_learning.train.load import Start, load_policy
 from arena_learning.train.lora import merged
+from arena_learning.train.measure import give_back_memory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, Trainer
@@ -164,11 +163,4 @@ def release(trainer: Trainer) -> None:
     if hasattr(trainer, "ref_model"):
         trainer.ref_model = None
     gc.collect()
-    _give_back()
-
-
-def _give_back() -> None:
-    """Give freed memory back to the system: glibc keeps it, and what comes next would add to it."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)  # other C libraries keep nothing
-        trim(0)
+    give_back_memory()

@@ -1,7 +1,8 @@
-"""Measure a training: how far the weights moved, how much memory it took."""
+"""Measure a training: how far the weights moved, how much memory it took; and give memory back."""
 
 from __future__ import annotations
 
+import ctypes
 import math
 import resource
 import sys
@@ -36,6 +37,13 @@ def peak_memory_mb() -> float:
     """Return the largest resident memory of this process so far, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def give_back_memory() -> None:
+    """Give freed memory back to the system: glibc keeps it, and what comes next would add to it."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)  # other C libraries keep nothing
+        trim(0)
 
 
 def _tensors(folder: Path) -> Iterator[tuple[str, Any]]:

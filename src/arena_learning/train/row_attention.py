@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__: Sequence[str] = ("end_to_end", "rows_apart")
 
 NAME = "rows_end_to_end"
+# A sequence's length is a multiple of it: for each length, oneDNN makes and keeps products of its own (37 MB a step).
+MULTIPLE = 32
 BOUNDS = "cu_seq_lens_q"  # transformers' name for where the rows of a sequence begin
 KINDS = {"full_attention", "sliding_attention"}
 # What an attention may be told besides, and this one does not know.
@@ -64,10 +66,16 @@ def end_to_end(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor
     own = attention_mask.bool()
     places = attention_mask.cumsum(1) - 1
     bounds = torch.cat([own.new_zeros(1, dtype=torch.int32), own.sum(1).cumsum(0).int()])
+    count = int(bounds[-1])
+    more = -count % MULTIPLE  # a row of its own, and nobody's
+    ids = torch.cat([input_ids[own], input_ids.new_zeros(more)])
+    positions = torch.cat([places[own], torch.arange(more, device=places.device)])
+    if more:
+        bounds = torch.cat([bounds, bounds[-1:] + more])
     out = model.base_model(
-        input_ids=input_ids[own][None], position_ids=places[own][None], use_cache=False, **{BOUNDS: bounds}
+        input_ids=ids[None], position_ids=positions[None], use_cache=False, **{BOUNDS: bounds}
     )
-    hidden: Tensor = out.last_hidden_state[0]
+    hidden: Tensor = out.last_hidden_state[0, :count]
     return hidden
 
 
