@@ -56,7 +56,7 @@ def _machine(paths: Paths) -> Iterator[DoctorFinding]:
     yield DoctorFinding(
         "ok" if memory > _MEMORY_GB else "warn",
         f"{os.cpu_count()} cores, {memory:.0f} GiB of memory",
-        "training the laptop profile takes 6.1 GiB",
+        "training the laptop profile takes 5.2 GiB",
     )
 
 

@@ -104,7 +104,8 @@ def _attend(
 
         told = {"dropout": dropout, "scaling": scaling, **given}
         return sdpa_attention_forward(module, query, key, value, attention_mask, **told)  # type: ignore[no-any-return]
-    if any(given.get(name) is not None for name in UNKNOWN) or not getattr(module, "is_causal", True):
+    causal = getattr(module, "is_causal", True) and given.get("is_causal") is not False
+    if not causal or any(given.get(name) is not None for name in UNKNOWN):
         raise NotImplementedError("an attention of a kind that rows end to end do not know")
     window = given.get("sliding_window")
     places = bounds.tolist()
