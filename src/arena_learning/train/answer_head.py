@@ -98,7 +98,11 @@ def _take_over(
 
 
 def _before_labels(attention_mask: Tensor, mask: Tensor) -> Tensor:
-    """Return the places, among all rows' own tokens, of the tokens before those that have a label."""
+    """Return the places, among all rows' own tokens, of the tokens before those that have a label.
+
+    Before a row's first token, behind padding on the left, stands another row's: what it predicts is read by nobody, as
+    what TRL predicts from the padding there.
+    """
     own = attention_mask.bool()
     places = own.flatten().cumsum(0).view_as(own) - 1
     return places[:, :-1][mask]
