@@ -19,6 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def through_store(engine: Engine, instructions: list[Instruction], sampling: Sam
             store.close()
 
 
-def vllm(folder: Path, instructions: list[Instruction], sampling: Sampling) -> Calls:
+def vllm(folder: Path, instructions: list[Instruction], sampling: Sampling, opened: ExitStack) -> Calls:
     os.environ.update(ENVIRONMENT)
     from vllm import LLM, SamplingParams
 
@@ -53,6 +54,7 @@ def vllm(folder: Path, instructions: list[Instruction], sampling: Sampling) -> C
     from arena_learning.params import VllmServing
 
     engine = Vllm(folder, VllmServing(context=2048), batch_size=BATCH)
+    opened.callback(engine.close)
     llm = LLM(
         model=str(folder),
         dtype="bfloat16",
@@ -71,7 +73,7 @@ def vllm(folder: Path, instructions: list[Instruction], sampling: Sampling) -> C
     return {"bare": bare, "ours": partial(through_store, engine, instructions, sampling)}
 
 
-def openvino(folder: Path, instructions: list[Instruction], sampling: Sampling) -> Calls:
+def openvino(folder: Path, instructions: list[Instruction], sampling: Sampling, opened: ExitStack) -> Calls:
     import numpy as np
     import openvino
     import openvino_genai
@@ -105,6 +107,7 @@ def openvino(folder: Path, instructions: list[Instruction], sampling: Sampling) 
         calls[f"bare, {name}"] = partial(bare, pipeline)
     for name, exact in (("exact", True), ("fast", False)):
         engine = OpenVino(folder, exports, template=template, batch_size=BATCH, exact=exact)
+        opened.callback(engine.close)
         calls[f"ours, {name}"] = partial(through_store, engine, instructions, sampling)
     return calls
 
@@ -119,16 +122,18 @@ def main() -> None:
     args = parser.parse_args()
     instructions = list(read_rows(Path("data/pool.jsonl"), Instruction))[: args.prompts]
     sampling = Sampling(max_tokens=args.tokens)
-    calls = {"vllm": vllm, "openvino": openvino}[args.engine](args.folder, instructions, sampling)
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    seconds: dict[str, list[float]] = {}
     tokens: dict[str, int] = {}
-    for number in range(args.rounds + 1):
-        for name in list(calls)[:: 1 if number % 2 else -1]:
-            start = time.perf_counter()
-            tokens[name] = calls[name]()
-            if number:
-                seconds[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    with ExitStack() as opened:
+        bind = {"vllm": vllm, "openvino": openvino}[args.engine]
+        calls = bind(args.folder, instructions, sampling, opened)
+        for number in range(args.rounds + 1):
+            for name in list(calls)[:: 1 if number % 2 else -1]:
+                start = time.perf_counter()
+                tokens[name] = calls[name]()
+                if number:
+                    seconds.setdefault(name, []).append(time.perf_counter() - start)
+    medians = {name: statistics.median(seconds[name]) for name in calls}
     print(
         f"{args.engine}: {len(instructions)} prompts, {args.tokens} tokens at most, medians of {args.rounds}"
     )

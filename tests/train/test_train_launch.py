@@ -393,7 +393,7 @@ import sys
 from pathlib import Path
 from arena_learning.params import Ray, Train, load_params
 from arena_learning.train import train_round
-from arena_learning.train.launch import Launched, _killed
+from arena_learning.train.launch import Launched
 folder = Path(sys.argv[1])
 settings = {"epochs": 4000, "batch_size": 4, "max_length": 128, "launch": {"kind": sys.argv[3], "processes": 2}}
 train_round(
