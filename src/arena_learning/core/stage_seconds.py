@@ -19,6 +19,8 @@ from arena_learning.core.messages import logger
 from arena_learning.core.paths import Paths
 
 PLAN = "ARENA_REPRO_PLAN"  # environment variable with the plan: JSON, seconds (or null) by stage, in order
+_TELLING = 30.0  # planned seconds after which the pace of a run says something about the rest
+_ODD = 1.3  # a pace that is said
 _STAGE = "DVC_STAGE"  # set by DVC: the name of the stage that it runs
 
 
@@ -26,7 +28,7 @@ _STAGE = "DVC_STAGE"  # set by DVC: the name of the stage that it runs
 def timed_stage(paths: Paths) -> Iterator[None]:
     """Print what is left of the plan, and note the block's seconds if DVC runs it as a stage and it succeeds."""
     stage = os.environ.get(_STAGE, "")
-    place = _place(stage, os.environ.get(PLAN, ""))
+    place = _place(stage, os.environ.get(PLAN, ""), paths)
     if place:
         logger.info(place)
     start = time.monotonic()
@@ -96,15 +98,35 @@ def left_text(plan: Mapping[str, float | None]) -> str:
     )
 
 
-def _place(stage: str, plan: str) -> str:
-    """Return where in the plan the stage stands; empty if it is in no plan."""
+def pace(planned: Mapping[str, float | None], taken: Mapping[str, float]) -> float:
+    """Return how many times the planned seconds the stages have taken; 1 where little has run.
+
+    Args:
+        planned: seconds of the stages before this one; None is unknown.
+        taken: seconds of each stage's last run.
+
+    Example:
+        >>> pace({"weights": 20.0, "battle@sft-i1": 40.0}, {"weights": 30.0, "battle@sft-i1": 150.0})
+        3.0
+    """
+    known = {name: seconds for name, seconds in planned.items() if seconds and name in taken}
+    expected = sum(known.values())
+    return sum(taken[name] for name in known) / expected if expected >= _TELLING else 1.0
+
+
+def _place(stage: str, plan: str, paths: Paths) -> str:
+    """Return where in the plan the stage stands, and what is left at the run's pace; empty if it is in no plan."""
     known: dict[str, float | None] = json.loads(plan) if plan else {}
     if stage not in known:
         return ""
     names = list(known)
     number = names.index(stage) + 1
-    left = {name: known[name] for name in names[number - 1 :]}
-    return f"stage {number} of {len(names)}; left: {left_text(left)}"
+    times = pace({name: known[name] for name in names[: number - 1]}, read_seconds(paths))
+    later = {name: known[name] for name in names[number - 1 :]}
+    left = {name: None if seconds is None else seconds * times for name, seconds in later.items()}
+    said = f"stage {number} of {len(names)}; left: {left_text(left)}"
+    usual = 1 / _ODD < times < _ODD
+    return said if usual else f"{said} (stages take {times:.1f} times as long as planned)"
 
 
 def _note(stage: str, seconds: float, paths: Paths, *, failed: bool = False) -> None:

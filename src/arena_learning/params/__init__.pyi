@@ -19,11 +19,27 @@ from .names import suggested
 from .pool import Filters, Pool
 from .rounds import BASE, check_round_name, check_rounds, shared_criteria
 from .section import NONE, SPLITS, Name, Positive, Rate, Section
-from .training import WINNER, Dataset, Dpo, Grpo, Optimiser, Ppo, Rft, Rl, Rloo, Sft, Strategy, Train
+from .training import (
+    LATER,
+    WINNER,
+    Dataset,
+    Dpo,
+    Grpo,
+    Optimiser,
+    Ppo,
+    Rft,
+    Rl,
+    Rloo,
+    Sft,
+    Strategy,
+    Train,
+    without_later,
+)
 from .whole import Evaluate, Independence, Params, Round
 
 __all__ = [
     "BASE",
+    "LATER",
     "NONE",
     "OMITTABLE",
     "SPLITS",
@@ -73,4 +89,5 @@ __all__ = [
     "parse_params",
     "shared_criteria",
     "suggested",
+    "without_later",
 ]

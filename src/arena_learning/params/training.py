@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -64,6 +65,23 @@ class Dataset(Section):
         return self.model_dump(mode="json", include={"strategy", "answers", "budget"}, exclude_defaults=True)
 
 
+# Keys that came later, at the values at which a training is what it was before them.
+LATER: Mapping[str, Any] = {"frozen_layers": 0}
+
+
+def without_later(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a method's settings, and those of its reward model, without keys of `LATER` that change nothing.
+
+    >>> without_later({"epochs": 1.0, "frozen_layers": 0, "reward": {"frozen_layers": 3}})
+    {'epochs': 1.0, 'reward': {'frozen_layers': 3}}
+    """
+    return {
+        key: without_later(value) if isinstance(value, dict) else value
+        for key, value in settings.items()
+        if key not in LATER or value != LATER[key]
+    }
+
+
 class Optimiser(Footprint):
     """Settings that every training method shares.
 
@@ -90,8 +108,18 @@ class Optimiser(Footprint):
     launch: Launch | None = None
 
     def learnt_by(self) -> dict[str, Any]:
-        """Return the settings that the result depends on, as JSON values: all but who starts the processes."""
-        return self.model_dump(mode="json", exclude={"launch": True, "reward": {"launch"}})
+        """Return the settings that the result depends on, as JSON values: all but who starts the processes.
+
+        Without keys that came later, at values that change nothing: what was made before them stays what it is.
+        """
+        found = self.model_dump(mode="json", exclude={"launch": True, "reward": {"launch"}})
+        return without_later(found)
+
+    @model_validator(mode="after")
+    def _one_saving(self) -> Optimiser:
+        if self.frozen_layers and self.lora_rank:
+            raise ValueError("LoRA freezes all layers; set frozen_layers or lora_rank to 0")
+        return self
 
 
 class Sft(Optimiser):
@@ -233,7 +261,8 @@ class Train(Section):
     Attributes:
         device: device of the training; ``auto`` uses a GPU if there is one.
         precision: ``fp32``, or ``bf16`` autocast: weights stay in fp32, matrix products are computed in bf16. Faster
-            on GPUs and on processors with bf16 instructions; `arena doctor` warns of those without.
+            on GPUs and on processors with bf16 instructions; `arena doctor` warns of those without. ``auto``: bf16
+            there, and fp32 elsewhere; a training's report says which it was.
         checkpoint_minutes: minutes of training between two checkpoints, from which an interrupted training goes on; a
             shorter one starts anew (0: a checkpoint after each step). Changes no result.
         launch: in how many processes. Changes no result but rounding.
@@ -246,7 +275,7 @@ class Train(Section):
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
     checkpoint_minutes: float = Field(default=10, ge=0)
     launch: Launch = Launch()
     sft: Sft = Sft()

@@ -194,25 +194,30 @@ def _keys(params: Params) -> Iterator[DoctorFinding]:
 
 
 def _precision(params: Params) -> Iterator[DoctorFinding]:
-    """Warn where training in bf16 would be slower than in fp32: on processors that only emulate it."""
-    if not params.rounds or params.train.precision != "bf16":
+    """Say which precision ``auto`` is here, and warn where bf16 would be emulated, and slower than fp32."""
+    asked = params.train.precision
+    if not params.rounds or asked == "fp32":
         return
-    import torch
+    from arena_learning.train import choose_device, computes_bf16
 
-    if params.train.device != "cpu" and torch.cuda.is_available():
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    try:
+        native = computes_bf16(choose_device(params.train))
+    except ArenaError as error:
+        yield DoctorFinding("fail", f"{error.where}: {error.what}", error.hint)
+        return
+    if native:
+        told = "train.precision auto: bf16" if asked == "auto" else "train.precision bf16"
+        yield DoctorFinding("ok", f"{told}, which this machine computes itself")
+    elif asked == "auto":
+        yield DoctorFinding(
+            "ok", "train.precision auto: fp32, because this machine has no instructions for bf16"
+        )
     else:
-        able = torch.cpu.get_capabilities()
-        native = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    yield (
-        DoctorFinding("ok", "train.precision bf16: this machine computes it itself")
-        if native
-        else DoctorFinding(
+        yield DoctorFinding(
             "warn",
             "train.precision is bf16, which this machine only emulates: training takes several times as long",
-            "set train.precision to fp32 in params.yaml",
+            "set train.precision to auto or fp32 in params.yaml",
         )
-    )
 
 
 def _chat_formats(params: Params, paths: Paths) -> Iterator[DoctorFinding]:

@@ -19,7 +19,7 @@ from arena_learning.core import ArenaError, Paths, read_json, suggest, write_jso
 from arena_learning.dataset import read_samples, rules_of, select_rows, sources_of
 from arena_learning.engines import weights_digest
 from arena_learning.judge import Judge, Pairing, open_judge, play_games, repetition
-from arena_learning.params import NONE, Params
+from arena_learning.params import NONE, Params, without_later
 from arena_learning.schema import (
     Battle,
     Instruction,
@@ -34,7 +34,7 @@ from arena_learning.sweep.judged_by import judged_by
 from arena_learning.sweep.space import values_digest
 from arena_learning.sweep.statistics import detectable, deviation, estimate
 from arena_learning.sweep.task import InfeasibleError
-from arena_learning.train import train_round
+from arena_learning.train import choose_precision, train_round
 
 FEWEST_ROWS = 8  # with fewer rows nothing is trained, as it would learn nothing
 TRIAL = "the trial"
@@ -167,12 +167,12 @@ class RoundTraining:
     def training(self, rows: Rows, params: Params) -> str:
         """Return the digest of all that determines the model."""
         learnt = [row.model_dump(mode="json", exclude={"provenance"}) for row in rows]
-        settings = getattr(params.train, self.round.method).model_dump(mode="json")
+        settings = without_later(getattr(params.train, self.round.method).model_dump(mode="json"))
         whole = [
             learnt,
             self.round.method,
             settings,
-            params.train.precision,
+            choose_precision(params.train),
             params.seed,
             self.fixed["start"],
         ]

@@ -10,7 +10,7 @@ from typing import Any
 from arena_learning.core import Paths, redacted
 from arena_learning.engines import weights_digest
 from arena_learning.leaderboard import RoundFiles, mapping_at, number_at, phases, records_at, training_curve
-from arena_learning.params import Params
+from arena_learning.params import LATER, Params
 from arena_learning.tracking.figures import flywheel_points, round_figures
 from arena_learning.tracking.files import Files
 from arena_learning.tracking.metric_names import slug
@@ -44,7 +44,7 @@ def stale(files: Files, params: Params) -> list[str]:
     """Return a warning for each round whose files were made with other parameters than the current ones."""
     found = []
     for name, this in files.rounds.items():
-        settings = getattr(params.train, this.this.method).learnt_by()
+        settings = {**LATER, **getattr(params.train, this.this.method).learnt_by()}
         pairs = [
             ("dataset", key, number_at(this.card, key), getattr(this.this, key)) for key in ("threshold",)
         ]

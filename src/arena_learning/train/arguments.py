@@ -6,7 +6,7 @@ import math
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from arena_learning.core import ArenaError
 from arena_learning.train import processes
@@ -144,6 +144,23 @@ def choose_device(train: Train) -> str:
             "torch finds no GPU that it can use", where="train.device", hint="set it to auto or cpu"
         )
     return "cuda" if there and train.device != "cpu" else "cpu"
+
+
+def choose_precision(train: Train) -> Literal["fp32", "bf16"]:
+    """Return what ``train.precision`` stands for here: ``auto`` is bf16 where the device computes in it, else fp32."""
+    if train.precision == "auto":
+        return "bf16" if computes_bf16(choose_device(train)) else "fp32"
+    return train.precision
+
+
+def computes_bf16(device: str) -> bool:
+    """Return whether a device (``cpu`` or ``cuda``) multiplies in bf16 itself; emulated, it is slower than fp32."""
+    import torch
+
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    able = torch.cpu.get_capabilities()
+    return any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def common_arguments(

@@ -11,6 +11,7 @@ from arena_learning.core import ArenaError
 from arena_learning.engines import Chat, ChatFormat, check_chat
 from arena_learning.params import Footprint
 from arena_learning.schema import Turn
+from arena_learning.train.freeze import freeze_first_layers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -116,7 +117,7 @@ def load_policy(start: Start, how: Footprint | None = None) -> PreTrainedModel:
         local_files_only=True,
         trust_remote_code=start.trust_remote_code,
     )
-    return _for_training(model, start)
+    return _for_training(model, start, how)
 
 
 def _form(how: Footprint | None) -> dict[str, Any]:
@@ -155,10 +156,11 @@ def load_scorer(start: Start, folder: Path, seed: int, how: Footprint | None = N
             local_files_only=True,
             trust_remote_code=start.trust_remote_code,
         )
-    return _for_training(model, start)
+    return _for_training(model, start, how)
 
 
-def _for_training(model: PreTrainedModel, start: Start) -> PreTrainedModel:
+def _for_training(model: PreTrainedModel, start: Start, how: Footprint | None) -> PreTrainedModel:
+    freeze_first_layers(model, how.frozen_layers if how else 0)
     model.config.pad_token_id = start.pad
     model.config.use_cache = False
     if getattr(model, "generation_config", None) is not None:

@@ -77,7 +77,7 @@ def memory_of(
         gpu: whether the devices are GPUs, on which TRL's kernel keeps no logits.
     """
     settings = getattr(train, method)
-    half = train.precision == "bf16"
+    half = train.precision != "fp32"  # `auto` is bf16 on a GPU
     if method == "ppo":
         return max(
             (_ppo(size, settings, half, strategy), _reward(size, settings, half, processes, strategy)),
@@ -112,7 +112,7 @@ def _trained(
 ) -> MemoryNeed:
     """Return weights, gradients and optimiser of one model that is trained."""
     each, pure = _bytes(settings), settings.weights == "bf16"
-    trained = _adapters(size, settings.lora_rank) if settings.lora_rank else size.weights
+    trained = _adapters(size, settings.lora_rank) if settings.lora_rank else _learnt(size, settings)
     kept = 4 if settings.lora_rank else each  # peft keeps adapters in fp32
     parts = processes if strategy == "sharded" else 1
     weights = each * size.weights / parts + (kept * trained / parts if settings.lora_rank else 0)
@@ -120,7 +120,8 @@ def _trained(
         width = 2 if half or pure else 4
         weights += width * (2 * size.layer + size.vocabulary * size.hidden)
     elif half and not pure and not settings.lora_rank:
-        weights += 2 * size.weights  # autocast keeps copies of trained weights until the step's end
+        # Autocast keeps copies of trained weights until the step's end.
+        weights += 2 * trained + (2 * size.layer if settings.frozen_layers else 0)
     elif half and not pure:
         weights += 2 * size.layer
     buckets = 2 if strategy == "ddp" else 1
@@ -128,6 +129,12 @@ def _trained(
     return MemoryNeed(
         weights=weights, gradients=buckets * kept * trained / parts, optimiser=state * trained / parts
     )
+
+
+def _learnt(size: ModelSize, settings: Footprint) -> int:
+    """Return the weights that are trained; with the first layers, the token embeddings are frozen."""
+    frozen = settings.frozen_layers
+    return size.weights - (size.vocabulary * size.hidden + frozen * size.layer if frozen else 0)
 
 
 def _adapters(size: ModelSize, rank: int) -> int:
@@ -141,9 +148,11 @@ def _activations(size: ModelSize, settings: Footprint, half: bool, tokens: int) 
 
     Of a layer, in bf16 autocast: two norms keep input and result in fp32 (16 h), five linear layers their inputs in
     bf16 (10 h), attention query, result, keys and values of all heads (8 h); the MLP four products (8 f). In fp32 a
-    norm keeps three tensors, one of which the linear layers share. With weights in bf16 residuals are bf16, too.
+    norm keeps three tensors, one of which the linear layers share. With weights in bf16 residuals are bf16, too. Of
+    frozen layers nothing is kept.
     """
     h, f = size.hidden, size.inner
+    layers = size.layers - settings.frozen_layers
     if settings.weights == "bf16":
         layer, residual = 28 * h + 8 * f, 2 * h
     elif half:
@@ -151,8 +160,8 @@ def _activations(size: ModelSize, settings: Footprint, half: bool, tokens: int) 
     else:
         layer, residual = 40 * h + 16 * f, 4 * h
     if settings.activation_checkpointing:
-        return float(tokens * (size.layers * residual + layer))
-    return float(tokens * size.layers * layer)
+        return float(tokens * (layers * residual + layer))
+    return float(tokens * layers * layer)
 
 
 def _logits(size: ModelSize, half: bool, tokens: int, gpu: bool) -> float:
@@ -185,7 +194,7 @@ def _ppo(size: ModelSize, settings: Ppo, half: bool, strategy: Strategy) -> Memo
     # With adapters the reference is the policy without them, and the value model shares the reward model's weights.
     frozen = 1 if settings.lora_rank else 2
     caches = _cache(size, max(ROLLOUT, rows), settings.max_length, half or each == 2)
-    copies = 2 * size.weights if half and each == 4 and not settings.lora_rank else 0.0
+    copies = one.weights - each * size.weights if half and each == 4 and not settings.lora_rank else 0.0
     more = 4 * _adapters(size, settings.lora_rank) if settings.lora_rank else one.weights - copies
     # One model's gradients at a time; the buffers of DDP are there for both.
     buffers = one.gradients / 2 if strategy == "ddp" and learners == 2 else 0.0

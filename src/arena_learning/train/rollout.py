@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
+from arena_learning.train.freeze import cast_once
+
 ORDER, DRAW = 0, 1  # what a seed is split for
 # Responses sampled at once, where a micro-batch is not larger: each holds a row of logits and its key-value cache.
 ROLLOUT = 8
@@ -129,13 +131,14 @@ def answer(
         read: dict[str, DynamicCache] = {}
         if copies > 1 and front > 1 and _repeats(model):
             read = _read(model, ids[:, :-1], mask[:, :-1], copies)
-        out = model.generate(
-            input_ids=ids.repeat_interleave(copies, 0),
-            attention_mask=mask.repeat_interleave(copies, 0),
-            generation_config=config,
-            logits_processor=LogitsProcessorList([chooser]),
-            **read,
-        )
+        with cast_once(model):
+            out = model.generate(
+                input_ids=ids.repeat_interleave(copies, 0),
+                attention_mask=mask.repeat_interleave(copies, 0),
+                generation_config=config,
+                logits_processor=LogitsProcessorList([chooser]),
+                **read,
+            )
         for place, row in zip(drawn, out[:, front:].tolist(), strict=True):
             response = row[: row.index(end) + 1] if end in row else row
             samples[place] = Sample(prompts[place // copies], response, end in row)

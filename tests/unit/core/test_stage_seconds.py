@@ -7,7 +7,14 @@ import json
 import pytest
 
 from arena_learning.core.paths import Paths
-from arena_learning.core.stage_seconds import PLAN, left_text, read_seconds, read_stage_runs, timed_stage
+from arena_learning.core.stage_seconds import (
+    PLAN,
+    left_text,
+    pace,
+    read_seconds,
+    read_stage_runs,
+    timed_stage,
+)
 
 
 @pytest.fixture
@@ -66,6 +73,22 @@ def test_a_planned_stage_says_where_it_stands_and_what_is_left(paths, monkeypatc
     monkeypatch.setenv("DVC_STAGE", "judge@sft-i1")  # a stage outside the plan
     run(paths)
     assert capsys.readouterr().err == ""
+
+
+def test_what_is_left_follows_the_pace_of_the_stages_before(paths, monkeypatch, capsys):
+    monkeypatch.setenv(PLAN, json.dumps({"prepare": 10, "battle@a": 40, "train@a": 120, "track": None}))
+    rows = [("battle@a", 30.0), ("prepare", 20.0), ("battle@a", 180.0), ("train@a", 500.0)]
+    text = "".join(json.dumps({"stage": stage, "seconds": seconds}) + "\n" for stage, seconds in rows)
+    paths.stage_seconds.write_text(text, encoding="utf-8")
+    monkeypatch.setenv("DVC_STAGE", "train@a")
+    run(paths)
+    # (20 + 180) / (10 + 40) = 4 times 120 s; what ran later than this stage in an earlier run does not count
+    said = "stage 3 of 4; left: about 8 min, without 1 stage of unknown length"
+    assert capsys.readouterr().err == f"{said} (stages take 4.0 times as long as planned)\n"
+
+
+def test_a_second_of_imports_is_no_pace():
+    assert pace({"inputs": 1.0, "weights": None}, {"inputs": 9.0, "weights": 60.0}) == 1.0
 
 
 @pytest.mark.parametrize(

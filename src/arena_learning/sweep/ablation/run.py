@@ -22,6 +22,7 @@ from arena_learning.sweep.round_training import FEWEST_ROWS, VALIDATION, RoundTr
 from arena_learning.sweep.space import override, values_digest
 from arena_learning.sweep.task import InfeasibleError
 from arena_learning.sweep.workers import check_count
+from arena_learning.train import choose_precision
 
 Result = dict[str, Any]  # of one training, see `_trained`
 _KEPT = ("rows", "left_out", "train", "answers", "gains", "outcomes", "seconds", "given_up")
@@ -101,7 +102,7 @@ def _digest(work: RoundTraining, arms: Sequence[Arm]) -> str:
         work.fixed,
         work.round.model_dump(mode="json", exclude={"index"}),
         work.measured_by(params),
-        params.train.precision,
+        choose_precision(params.train),
         getattr(params.train, work.round.method).learnt_by(),
         params.dataset.model_dump(mode="json"),
     ]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from arena_learning.core import ArenaError, Paths, suggest
-from arena_learning.params import Params
+from arena_learning.params import LATER, Params, without_later
 from arena_learning.pool import draw
 from arena_learning.sweep.round_training import AS_BEFORE, FEWEST_ROWS, RoundTraining
 from arena_learning.sweep.space import (
@@ -25,6 +25,7 @@ from arena_learning.sweep.space import (
     override,
 )
 from arena_learning.sweep.task import Outcome, Trial
+from arena_learning.train import choose_precision
 
 
 class SelectionTask(RoundTraining):
@@ -86,7 +87,8 @@ class SelectionTask(RoundTraining):
         """Whether a key changes how a trial is trained, but not how it is measured; see `task.Task`."""
         learnt = ("seed", "train.precision", *(f"rounds.{self.subject}.{k}" for k in ("threshold", "labels")))
         below = ("dataset.", f"train.{self.round.method}.")
-        known = {**AS_BEFORE, **self.inputs(self.current)["params"]}
+        later = {f"train.{self.round.method}.{key}": value for key, value in LATER.items()}
+        known = {**AS_BEFORE, **later, **self.inputs(self.current)["params"]}
         return path in known and (path in learnt or path.startswith(below))
 
     def inputs(self, values: Values) -> Mapping[str, Any]:
@@ -98,8 +100,8 @@ class SelectionTask(RoundTraining):
             "dataset": params.dataset.model_dump(mode="json"),
             "rounds": {self.subject: params.rounds[self.subject].model_dump(mode="json", exclude={"index"})},
             "train": {
-                "precision": params.train.precision,
-                method: getattr(params.train, method).model_dump(mode="json"),
+                "precision": choose_precision(params.train),
+                method: without_later(getattr(params.train, method).model_dump(mode="json")),
             },
             **self.measured_by(params),
         }

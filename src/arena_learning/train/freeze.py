@@ -1,0 +1,95 @@
+"""Trainings that keep a model's first layers as they are: no gradient is computed for them, nor passed through them.
+
+The backward pass, two thirds of a step, ends above the frozen layers, and the optimiser holds no moments for them. The
+token embeddings lie below and are frozen, too, with the output layer where both are one tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from arena_learning.core import ArenaError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__: Sequence[str] = ("cast_once", "freeze_first_layers")
+
+
+def freeze_first_layers(model: PreTrainedModel, number: int) -> None:
+    """Freeze the first layers of a model, and all that comes before them.
+
+    Args:
+        model: of transformers, with any head.
+        number: how many layers; 0 freezes nothing.
+
+    Raises:
+        ArenaError: the model has no more layers than that, or they are not found.
+
+    Example:
+        >>> from transformers import LlamaConfig, LlamaForCausalLM
+        >>> sizes = {"vocab_size": 8, "hidden_size": 4, "intermediate_size": 4, "num_attention_heads": 1}
+        >>> model = LlamaForCausalLM(LlamaConfig(**sizes, num_hidden_layers=3))
+        >>> freeze_first_layers(model, 2)
+        >>> sorted({".".join(n.split(".")[:3]) for n, w in model.named_parameters() if w.requires_grad})
+        ['lm_head.weight', 'model.layers.2', 'model.norm.weight']
+    """
+    if not number:
+        return
+    count = int(model.config.get_text_config().num_hidden_layers)
+    if number >= count:
+        raise ArenaError(
+            f"frozen_layers is {number}, and the model has {count} layers: nothing would be learnt",
+            where="train",
+            hint=f"set it to {count - 1} at most, and to half of that to begin with",
+        )
+    holder, name = _layers(model, count)
+    children = list(holder.named_children())
+    place = [child for child, _ in children].index(name)
+    after = [child for _, child in children[place + 1 :]]  # the last norm
+    learnt = [*getattr(holder, name)[number:], *after, *_heads(model)]
+    shared = model.get_input_embeddings().weight
+    model.requires_grad_(False)
+    for module in learnt:
+        module.requires_grad_(True)
+    shared.requires_grad_(False)
+
+
+@contextmanager
+def cast_once(model: nn.Module) -> Iterator[None]:
+    """Let autocast keep the bf16 copies of frozen weights, too, while no gradient is computed.
+
+    It keeps a copy only of weights that ask for a gradient, and would cast the others again for each sampled token.
+    """
+    frozen = [weight for weight in model.parameters() if not weight.requires_grad]
+    wanted = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+    for weight in frozen if wanted else ():
+        weight.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for weight in frozen if wanted else ():
+            weight.requires_grad_(False)
+
+
+def _layers(model: PreTrainedModel, count: int) -> tuple[nn.Module, str]:
+    """Return the module that holds the list of a model's layers, and the list's name in it."""
+    for module in model.base_model.modules():
+        for name, child in module.named_children():
+            if isinstance(child, nn.ModuleList) and len(child) == count:
+                return module, name
+    raise ArenaError(
+        f"the {count} layers of {type(model).__name__} are not found, so the first ones cannot be frozen",
+        where="train",
+        hint="set frozen_layers to 0",
+    )
+
+
+def _heads(model: PreTrainedModel) -> list[nn.Module]:
+    """Return the modules beside a model's body, such as its output layer."""
+    return [child for child in model.children() if child is not model.base_model]
