@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
 from arena_learning.core import ArenaError  # noqa: E402
-from arena_learning.params import Train  # noqa: E402
+from arena_learning.params import Footprint, Train  # noqa: E402
 from arena_learning.train import train_round  # noqa: E402
 from arena_learning.train.freeze import cast_once, freeze_first_layers  # noqa: E402
 from tiny import build_tiny_model, write_preferences, write_sft  # noqa: E402
@@ -54,7 +54,7 @@ def learnt(model: Any) -> set[str]:
 @pytest.mark.parametrize(("kind", "given", "parts"), LEARNT, ids=[kind for kind, *_ in LEARNT])
 def test_what_is_learnt_lies_above_the_frozen_layers(kind, given, parts):
     model = model_of(kind, **given)
-    freeze_first_layers(model, 2)
+    freeze_first_layers(model, Footprint(frozen_layers=0.67))
     names = learnt(model)
     assert any(".2." in name for name in names)
     for name in names:
@@ -67,7 +67,7 @@ def test_what_is_learnt_lies_above_the_frozen_layers(kind, given, parts):
 def test_gradients_above_are_those_of_a_whole_training():
     ids = torch.arange(1, 25).view(2, 12)
     whole, part = model_of("Llama"), model_of("Llama")
-    freeze_first_layers(part, 1)
+    freeze_first_layers(part, Footprint(frozen_layers=0.34))
     for model in (whole, part):
         model(input_ids=ids, labels=ids).loss.backward()
     theirs = dict(whole.named_parameters())
@@ -76,19 +76,25 @@ def test_gradients_above_are_those_of_a_whole_training():
         torch.testing.assert_close(dict(part.named_parameters())[name].grad, theirs[name].grad)
 
 
-def test_no_frozen_layer_changes_nothing_and_all_frozen_is_an_error():
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_less_than_a_layer_freezes_nothing(share):
     model = model_of("Llama")
     everything = learnt(model)
-    freeze_first_layers(model, 0)
+    freeze_first_layers(model, Footprint(frozen_layers=share))
     assert learnt(model) == everything
-    with pytest.raises(ArenaError, match="3 layers: nothing would be learnt") as caught:
-        freeze_first_layers(model, 3)
-    assert "set it to 2 at most" in str(caught.value)
+
+
+def test_layers_that_are_not_found_are_an_error():
+    model = model_of("Llama")
+    model.config.num_hidden_layers = 7
+    with pytest.raises(ArenaError, match="7 layers of LlamaForCausalLM are not found") as caught:
+        freeze_first_layers(model, Footprint(frozen_layers=0.5))
+    assert "set frozen_layers to 0" in str(caught.value)
 
 
 def test_frozen_weights_are_cast_once_for_all_sampled_tokens_and_stay_frozen():
     model = model_of("Llama", num_hidden_layers=3)
-    freeze_first_layers(model, 2)
+    freeze_first_layers(model, Footprint(frozen_layers=0.67))
     names = learnt(model)
     config = {"max_new_tokens": 6, "do_sample": False}
     with torch.no_grad():
@@ -126,7 +132,7 @@ def train(lively, tmp_path):
             out=tmp_path / "out",
             sft=write_sft(tmp_path / "sft.jsonl", facts),
             preferences=write_preferences(tmp_path / "pairs.jsonl", [(*f, "I do not know.") for f in facts]),
-            params=Train.model_validate({"device": "cpu", method: base | {"frozen_layers": 1} | settings}),
+            params=Train.model_validate({"device": "cpu", method: base | {"frozen_layers": 0.5} | settings}),
             seed=1,
             checkpoints=tmp_path / "checkpoints",
         )
@@ -151,4 +157,4 @@ def test_a_training_leaves_frozen_layers_to_the_bit_and_trains_the_others(train,
 
 def test_adapters_freeze_everything_already():
     with pytest.raises(ValueError, match="set frozen_layers or lora_rank to 0"):
-        Train.model_validate({"sft": {"frozen_layers": 1, "lora_rank": 4}})
+        Train.model_validate({"sft": {"frozen_layers": 0.5, "lora_rank": 4}})

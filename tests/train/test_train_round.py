@@ -16,7 +16,7 @@ from arena_learning.core.errors import ArenaError
 from arena_learning.core.progress import Progress
 from arena_learning.params import Train
 from arena_learning.params.training import SMOOTHED, PreferenceLoss
-from arena_learning.train import train_round
+from arena_learning.train import computes_bf16, train_round
 from tiny import END_OF_TURN, write_preferences, write_sft
 
 pytestmark = pytest.mark.torch
@@ -439,7 +439,7 @@ def test_ppo_takes_one_optimiser_step_for_each_batch(train, monkeypatch):
     assert len(taken) == 1 + 2 * 2
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "auto"])
 @pytest.mark.parametrize("method", ["sft", "dpo", "ppo"])
 def test_the_precision_that_is_reported_is_the_one_that_ran_in_every_phase(train, method, precision):
     import torch
@@ -458,6 +458,8 @@ def test_the_precision_that_is_reported_is_the_one_that_ran_in_every_phase(train
         report, _ = train(method, precision=precision, **{method: ppo if method == "ppo" else optimiser()})
     finally:
         hook.remove()
+    if precision == "auto":
+        precision = "bf16" if computes_bf16("cpu") else "fp32"
     assert report.settings["precision"] == precision
     wanted = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
     assert seen["body"] == {wanted}

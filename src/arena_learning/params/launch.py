@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -43,8 +44,9 @@ class Footprint(Section):
         weights: type of the trained weights. ``fp32``: fp32 weights, computed in ``train.precision``. ``bf16``:
             weights, gradients and optimiser in bf16, half of the memory; an update of less than 0.4 % of a weight is
             lost, so small learning rates train little.
-        frozen_layers: so many of the first layers keep the start's weights, and the token embeddings with them: the
-            backward pass ends above them, so a step takes less time and memory. 0 trains all; not with LoRA.
+        frozen_layers: this share of the layers, the first ones, keeps the start's weights, and so do the token
+            embeddings: the backward pass ends above them, so a step takes less time and memory (0.5: about half of the
+            time). 0 trains all; not with LoRA.
         optimiser: ``adamw``; ``adamw_8bit`` has moments of 8 bits (2 bytes a weight instead of 8); the ``paged`` ones
             move them to the host's memory when the GPU's is full. All but ``adamw`` need bitsandbytes.
         activation_checkpointing: compute activations again in the backward pass instead of keeping them: a third more
@@ -54,8 +56,16 @@ class Footprint(Section):
     """
 
     weights: Literal["fp32", "bf16"] = "fp32"
-    frozen_layers: int = Field(default=0, ge=0)
+    frozen_layers: float = Field(default=0, ge=0, lt=1)
     optimiser: Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"] = "adamw"
     activation_checkpointing: bool = False
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3"] = "auto"
     kernels: Literal["none", "liger"] = "none"
+
+    def frozen_of(self, layers: int) -> int:
+        """Return how many of a model's layers are frozen; a part of a layer is none.
+
+        >>> Footprint(frozen_layers=0.5).frozen_of(30), Footprint(frozen_layers=0.5).frozen_of(3)
+        (15, 1)
+        """
+        return math.floor(self.frozen_layers * layers)

@@ -215,7 +215,7 @@ def _precision(params: Params) -> Iterator[DoctorFinding]:
     else:
         yield DoctorFinding(
             "warn",
-            "train.precision is bf16, which this machine only emulates: training takes several times as long",
+            "train.precision is bf16, which this machine only emulates: training takes up to hundreds of times as long",
             "set train.precision to auto or fp32 in params.yaml",
         )
 

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from arena_learning.core import ArenaError
+from arena_learning.params import Footprint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -21,33 +22,28 @@ if TYPE_CHECKING:
 __all__: Sequence[str] = ("cast_once", "freeze_first_layers")
 
 
-def freeze_first_layers(model: PreTrainedModel, number: int) -> None:
+def freeze_first_layers(model: PreTrainedModel, how: Footprint) -> None:
     """Freeze the first layers of a model, and all that comes before them.
 
     Args:
         model: of transformers, with any head.
-        number: how many layers; 0 freezes nothing.
+        how: its `frozen_layers` says how many; where that is no layer, nothing is frozen.
 
     Raises:
-        ArenaError: the model has no more layers than that, or they are not found.
+        ArenaError: the model's layers are not found.
 
     Example:
         >>> from transformers import LlamaConfig, LlamaForCausalLM
         >>> sizes = {"vocab_size": 8, "hidden_size": 4, "intermediate_size": 4, "num_attention_heads": 1}
         >>> model = LlamaForCausalLM(LlamaConfig(**sizes, num_hidden_layers=3))
-        >>> freeze_first_layers(model, 2)
+        >>> freeze_first_layers(model, Footprint(frozen_layers=0.7))
         >>> sorted({".".join(n.split(".")[:3]) for n, w in model.named_parameters() if w.requires_grad})
         ['lm_head.weight', 'model.layers.2', 'model.norm.weight']
     """
+    count = int(model.config.get_text_config().num_hidden_layers)
+    number = how.frozen_of(count)
     if not number:
         return
-    count = int(model.config.get_text_config().num_hidden_layers)
-    if number >= count:
-        raise ArenaError(
-            f"frozen_layers is {number}, and the model has {count} layers: nothing would be learnt",
-            where="train",
-            hint=f"set it to {count - 1} at most, and to half of that to begin with",
-        )
     holder, name = _layers(model, count)
     children = list(holder.named_children())
     place = [child for child, _ in children].index(name)

@@ -160,7 +160,7 @@ def load_scorer(start: Start, folder: Path, seed: int, how: Footprint | None = N
 
 
 def _for_training(model: PreTrainedModel, start: Start, how: Footprint | None) -> PreTrainedModel:
-    freeze_first_layers(model, how.frozen_layers if how else 0)
+    freeze_first_layers(model, how or Footprint())
     model.config.pad_token_id = start.pad
     model.config.use_cache = False
     if getattr(model, "generation_config", None) is not None:

@@ -132,8 +132,8 @@ def _trained(
 
 
 def _learnt(size: ModelSize, settings: Footprint) -> int:
-    """Return the weights that are trained; with the first layers, the token embeddings are frozen."""
-    frozen = settings.frozen_layers
+    """Return the weights that are trained: with the first layers, the token embeddings are frozen."""
+    frozen = settings.frozen_of(size.layers)
     return size.weights - (size.vocabulary * size.hidden + frozen * size.layer if frozen else 0)
 
 
@@ -152,7 +152,7 @@ def _activations(size: ModelSize, settings: Footprint, half: bool, tokens: int) 
     frozen layers nothing is kept.
     """
     h, f = size.hidden, size.inner
-    layers = size.layers - settings.frozen_layers
+    layers = size.layers - settings.frozen_of(size.layers)
     if settings.weights == "bf16":
         layer, residual = 28 * h + 8 * f, 2 * h
     elif half:

@@ -79,6 +79,7 @@ def test_what_is_left_follows_the_pace_of_the_stages_before(paths, monkeypatch, 
     monkeypatch.setenv(PLAN, json.dumps({"prepare": 10, "battle@a": 40, "train@a": 120, "track": None}))
     rows = [("battle@a", 30.0), ("prepare", 20.0), ("battle@a", 180.0), ("train@a", 500.0)]
     text = "".join(json.dumps({"stage": stage, "seconds": seconds}) + "\n" for stage, seconds in rows)
+    paths.stage_seconds.parent.mkdir()
     paths.stage_seconds.write_text(text, encoding="utf-8")
     monkeypatch.setenv("DVC_STAGE", "train@a")
     run(paths)

@@ -9,7 +9,9 @@ import yaml
 
 from arena_learning.core import Paths
 from arena_learning.core.json_files import write_text
+from arena_learning.params import Train
 from arena_learning.project.doctor import examine
+from arena_learning.train import choose_precision
 
 pytestmark = pytest.mark.torch
 FLAGS = Path("/proc/cpuinfo")
@@ -47,3 +49,15 @@ def test_where_bf16_is_emulated_the_line_to_change_is_named(found, monkeypatch):
 
 def test_fp32_needs_no_word(found):
     assert found("fp32") == []
+
+
+@pytest.mark.parametrize(("able", "is_there"), [(True, "bf16, which"), (False, "fp32, because")])
+def test_auto_is_what_the_processor_computes_in(found, monkeypatch, able, is_there):
+    import torch
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": able})
+    (one,) = found("auto")
+    assert one.level == "ok"
+    assert f"train.precision auto: {is_there}" in one.what
+    assert choose_precision(Train(precision="auto", device="cpu")) == ("bf16" if able else "fp32")
+    assert choose_precision(Train(precision="bf16", device="cpu")) == "bf16"  # what is asked for is done
