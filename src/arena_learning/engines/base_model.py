@@ -128,7 +128,7 @@ def _load(source: Source, weights: Weights) -> tuple[Any, Any]:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    from arena_learning.engines.gguf import load_gguf_tokenizer, refuse_scaled
+    from arena_learning.engines.gguf import fast_gguf, load_gguf_tokenizer, refuse_scaled
 
     options: dict[str, Any] = {"dtype": torch.float32}
     try:
@@ -137,9 +137,13 @@ def _load(source: Source, weights: Weights) -> tuple[Any, Any]:
                 assert source.path is not None
                 refuse_scaled(source.path)
                 config = GgufConfig(dequantize=True)
-                model = AutoModelForCausalLM.from_pretrained(
-                    str(source.path.parent), gguf_file=source.path.name, quantization_config=config, **options
-                )
+                with fast_gguf():
+                    model = AutoModelForCausalLM.from_pretrained(
+                        str(source.path.parent),
+                        gguf_file=source.path.name,
+                        quantization_config=config,
+                        **options,
+                    )
                 return model, load_gguf_tokenizer(source.path)
             name = str(source.path or source.name)
             common: dict[str, Any] = {"trust_remote_code": weights.trust_remote_code}

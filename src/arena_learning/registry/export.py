@@ -19,7 +19,7 @@ from arena_learning.core import (
     write_text,
 )
 from arena_learning.engines import FETCHED, NAMED_TEMPLATES, Chat, check_folder
-from arena_learning.engines.gguf import GgufType, export_folder
+from arena_learning.engines.gguf import GgufType, Reader, export_folder
 from arena_learning.params import BASE, Params
 from arena_learning.registry.model_card import base_source, model_card
 from arena_learning.registry.ollama import write_ollama
@@ -114,9 +114,7 @@ def source_licence(params: Params, paths: Paths) -> str:
     """Return the licence that the base model's source states, in GGUF metadata or a model card's front matter."""
     found = base_source(params, paths)
     if found.kind == "gguf" and found.path is not None:
-        import gguf
-
-        field = gguf.GGUFReader(found.path).get_field("general.license")
+        field = Reader(found.path).get_field("general.license")
         return str(field.contents()) if field is not None else ""
     card = found.path / "README.md" if found.path is not None else None
     if card is None or not card.is_file():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from arena_learning.core import ArenaError, write_text
 from arena_learning.engines import Chat
-from arena_learning.engines.gguf import GgufType, export_folder
+from arena_learning.engines.gguf import GgufType, Reader, export_folder
 from arena_learning.registry.turn_template import turn_template
 
 
@@ -55,9 +55,7 @@ def stop_texts(chat: Chat) -> list[str]:
 
 def adds_start(file: Path) -> bool:
     """Whether programs that read the GGUF file put the token for the start of a text before every prompt."""
-    import gguf
-
-    reader = gguf.GGUFReader(file)
+    reader = Reader(file)
     field = reader.get_field("tokenizer.ggml.add_bos_token")
     if field is not None:
         return bool(field.contents())

@@ -60,10 +60,10 @@ def check_written(path: Path, tensors: Tensors) -> None:
     Raises:
         ArenaError: the file cannot be read, or its contents differ.
     """
-    from gguf import GGUFReader
+    from arena_learning.engines.gguf.reader import Reader
 
     try:
-        written = {tensor.name: tensor for tensor in GGUFReader(str(path)).tensors}
+        written = {tensor.name: tensor for tensor in Reader(str(path)).tensors}
     except (OSError, ValueError, IndexError, KeyError) as error:
         raise _bad(f"the export cannot be read back ({error})", tensors.folder) from error
     expected = expected_shapes(tensors.computation)

@@ -40,10 +40,10 @@ def template_metadata(path: Path) -> dict[str, Field]:
 
 @lru_cache(maxsize=2)
 def _template_metadata(path: Path, changed: int) -> dict[str, Field]:
-    from gguf import GGUFReader
+    from arena_learning.engines.gguf.reader import Reader
 
     try:
-        reader = GGUFReader(str(path))
+        reader = Reader(str(path))
     except (OSError, ValueError) as error:
         raise ArenaError(f"cannot read the template: {error}", where=str(path)) from None
     _check_rope_tensors(reader, path)

@@ -61,10 +61,11 @@ def load_gguf_tokenizer(path: Path) -> PreTrainedTokenizerFast:
     Raises:
         ArenaError: the tokenizer's pre-tokenizer is unknown.
     """
-    from gguf import GGUFReader
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    reader = GGUFReader(str(path))
+    from arena_learning.engines.gguf.reader import Reader, fast_gguf
+
+    reader = Reader(str(path))
     tokens: list[str] = field(reader, "tokenizer.ggml.tokens", [])
     named = {
         name: tokens[index]
@@ -81,7 +82,8 @@ def load_gguf_tokenizer(path: Path) -> PreTrainedTokenizerFast:
     }
     if field(reader, "tokenizer.ggml.model", "") != "gpt2":
         # SentencePiece: transformers tokenizes correctly, except for Phi-3; the special tokens are always corrected.
-        backend = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name).backend_tokenizer
+        with fast_gguf():
+            backend = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name).backend_tokenizer
         if backend.normalizer is None:
             backend.normalizer = _pieces(reader)
             backend.model.byte_fallback = True  # otherwise text without a piece is dropped, even line breaks
