@@ -40,7 +40,7 @@ def freeze_first_layers(model: PreTrainedModel, how: Footprint) -> None:
         >>> sorted({".".join(n.split(".")[:3]) for n, w in model.named_parameters() if w.requires_grad})
         ['lm_head.weight', 'model.layers.2', 'model.norm.weight']
     """
-    count = int(model.config.get_text_config().num_hidden_layers)
+    count = int(model.config.get_text_config().num_hidden_layers) if how.frozen_layers else 0
     number = how.frozen_of(count)
     if not number:
         return
@@ -58,12 +58,13 @@ def freeze_first_layers(model: PreTrainedModel, how: Footprint) -> None:
 
 @contextmanager
 def cast_once(model: nn.Module) -> Iterator[None]:
-    """Let autocast keep the bf16 copies of frozen weights, too, while no gradient is computed.
+    """Let autocast on a CPU keep the bf16 copies of frozen weights, too, while no gradient is computed.
 
-    It keeps a copy only of weights that ask for a gradient, and would cast the others again for each sampled token.
+    It keeps a copy only of weights that ask for a gradient, and would cast the others again for each sampled token. On
+    a GPU the copies of a large model may have no room, so nothing changes there.
     """
     frozen = [weight for weight in model.parameters() if not weight.requires_grad]
-    wanted = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+    wanted = torch.is_autocast_enabled("cpu")
     for weight in frozen if wanted else ():
         weight.requires_grad_(True)
     try:
