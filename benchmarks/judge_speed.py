@@ -1,9 +1,10 @@
-"""How many games the rubric and the reference judge play a second, beside the bare embedding library.
+"""How many pairs the rubric and the reference judge decide a second, beside the bare embedding library.
 
     python benchmarks/judge_speed.py [--instructions 16] [--repeats 3] [--against OTHER/src]
 
-Four contestants' answers to the first instructions of data/pool.jsonl are played all against all in both orders, as
-the stages do it: through `play_in_portions` and a new store, 12 games an instruction. `expert` and `plain` are the
+Four contestants' answers to the first instructions of data/pool.jsonl are played all against all, as the stages do
+it: through `play_in_portions` and a new store, 6 pairs an instruction. No order can matter to these judges, so a pair
+is one game; versions before stored one for each order. `expert` and `plain` are the
 shipped answers, `short` is expert's first sentence, and `both` is plain's answer and then expert's.
 
 `new` starts from nothing; `again` has the embeddings of an earlier run and no verdict, as after a change of the
@@ -67,6 +68,14 @@ def inputs(count: int) -> tuple[dict[str, Any], Responses]:
     return instructions, responses
 
 
+def embedding_model() -> Any:
+    """Return the loaded model of sentence-transformers, of this version or an older one."""
+    from arena_learning.pool import embeddings
+
+    how = [embeddings.EmbeddedBy()] if hasattr(embeddings, "EmbeddedBy") else []
+    return embeddings._model(*how)
+
+
 def open_judge(name: str, file: Path | None) -> Any:
     """Return a judge whose embeddings are remembered in ``file``."""
     from arena_learning.judge.reference import ReferenceJudge
@@ -97,7 +106,6 @@ def games(name: str, count: int, store: Path, file: Path | None) -> dict[str, An
 def bare(name: str, count: int) -> dict[str, Any]:
     """Embed the distinct texts of the judge's games by the library alone; return their number and the seconds."""
     from arena_learning.judge.rubric import _criteria, _windows
-    from arena_learning.pool.embeddings import _model
 
     instructions, responses = inputs(count)
     texts: dict[str, None] = {}
@@ -108,7 +116,7 @@ def bare(name: str, count: int) -> dict[str, Any]:
             continue
         wanted = [p.text for p in _criteria(instruction) if p.kind == "semantic"]
         texts |= dict.fromkeys((*wanted, *_windows(response.text)) if wanted else ())
-    model, start = _model(), time.perf_counter()
+    model, start = embedding_model(), time.perf_counter()
     model.encode(list(texts), show_progress_bar=False)
     return {"texts": len(texts), "seconds": time.perf_counter() - start}
 
@@ -142,24 +150,23 @@ def compare(count: int, repeats: int, against: str) -> None:
             )
     for name in JUDGES:
         number, texts = turns[0]["new"][name]["games"], turns[0]["bare"][name]["texts"]
-        print(f"{name}: {number} games, {texts} distinct texts, medians of {repeats}")
+        print(f"{name}: {number} pairs, {texts} distinct texts, medians of {repeats}")
         for kind in kinds:
             seconds = statistics.median(turn[kind][name]["seconds"] for turn in turns)
             ratio = statistics.median(
                 turn[kind][name]["seconds"] / turn["bare"][name]["seconds"] for turn in turns
             )
-            speed = f"{number / seconds:,.1f} games" if kind != "bare" else f"{texts / seconds:,.1f} texts"
+            speed = f"{number / seconds:,.1f} pairs" if kind != "bare" else f"{texts / seconds:,.1f} texts"
             print(f"  {kind:7}{seconds:9.2f} s {ratio:8.3f} x bare {speed:>16} a second")
-        rows = {turn[kind][name]["digest"] for turn in turns for kind in kinds if kind != "bare"}
-        print(f"  the games' rows are {'the same in all of them' if len(rows) == 1 else 'NOT the same'}")
+        played = [turn[kind][name] for turn in turns for kind in kinds if kind != "bare"]
+        rows = {one["digest"] for one in played if one["games"] == number}
+        print(f"  games of one order: the rows are {'the same' if len(rows) == 1 else 'NOT the same'}")
 
 
 def once(kind: str, count: int, folder: Path) -> None:
     """Print one kind's measurements as JSON, by judge."""
     if kind in ("before", "bare", "new"):
-        from arena_learning.pool.embeddings import _model
-
-        _model()
+        embedding_model()
     found = {}
     for name in JUDGES:
         if kind == "bare":
