@@ -21,8 +21,10 @@ STAGES = """stages:
   prepare: {cmd: arena prepare, deps: [data/pool.jsonl], outs: [data/prepared/test.jsonl]}
   count: {cmd: wc -l data/prepared/test.jsonl > count.txt, deps: [data/prepared/test.jsonl], outs: [count.txt]}
   fails: {cmd: exit 3, deps: [count.txt], frozen: true}
-  waits: {cmd: touch started && exec sleep 100, always_changed: true, frozen: true}
+  waits: {cmd: exec python waits.py, always_changed: true, frozen: true}
 """
+# One process: a shell goes on where Ctrl-C meets it beside a command of its own that ends by itself.
+WAITS = "import pathlib, time; pathlib.Path('started').touch(); time.sleep(100)"
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +32,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with four quick stages; it needs no model."""
     root = tmp_path_factory.mktemp("repro")
     make_project(root, root / "no-model", rounds=one_iteration(), splits={f"d{n}": 3 for n in (1, 2, 3)})
+    (root / "waits.py").write_text(WAITS, encoding="utf-8")
     (root / "dvc.yaml").write_text(STAGES.replace(", frozen: true", ""), encoding="utf-8")
     return root
 

@@ -441,7 +441,7 @@ def test_ppo_takes_one_optimiser_step_for_each_batch(train, monkeypatch):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "auto"])
 @pytest.mark.parametrize("method", ["sft", "dpo", "ppo"])
-def test_the_precision_that_is_reported_is_the_one_that_ran_in_every_phase(train, method, precision):
+def test_the_precision_that_is_reported_is_the_one_that_ran_in_every_phase(train, method, precision, capsys):
     import torch
     from torch.nn.modules.module import register_module_forward_hook
 
@@ -458,6 +458,8 @@ def test_the_precision_that_is_reported_is_the_one_that_ran_in_every_phase(train
         report, _ = train(method, precision=precision, **{method: ppo if method == "ppo" else optimiser()})
     finally:
         hook.remove()
+    emulated = precision == "bf16" and not computes_bf16("cpu")
+    assert ("only emulates" in capsys.readouterr().err) == emulated
     if precision == "auto":
         precision = "bf16" if computes_bf16("cpu") else "fp32"
     assert report.settings["precision"] == precision

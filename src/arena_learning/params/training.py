@@ -72,8 +72,8 @@ LATER: Mapping[str, Any] = {"frozen_layers": 0}
 def without_later(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return a method's settings, and those of its reward model, without keys of `LATER` that change nothing.
 
-    >>> without_later({"epochs": 1.0, "frozen_layers": 0, "reward": {"frozen_layers": 3}})
-    {'epochs': 1.0, 'reward': {'frozen_layers': 3}}
+    >>> without_later({"epochs": 1.0, "frozen_layers": 0, "reward": {"frozen_layers": 0.5}})
+    {'epochs': 1.0, 'reward': {'frozen_layers': 0.5}}
     """
     return {
         key: without_later(value) if isinstance(value, dict) else value

@@ -198,7 +198,7 @@ def _precision(params: Params) -> Iterator[DoctorFinding]:
     asked = params.train.precision
     if not params.rounds or asked == "fp32":
         return
-    from arena_learning.train import choose_device, computes_bf16
+    from arena_learning.train import EMULATED, choose_device, computes_bf16
 
     try:
         native = computes_bf16(choose_device(params.train))
@@ -213,11 +213,7 @@ def _precision(params: Params) -> Iterator[DoctorFinding]:
             "ok", "train.precision auto: fp32, because this machine has no instructions for bf16"
         )
     else:
-        yield DoctorFinding(
-            "warn",
-            "train.precision is bf16, which this machine only emulates: training takes up to hundreds of times as long",
-            "set train.precision to auto or fp32 in params.yaml",
-        )
+        yield DoctorFinding("warn", EMULATED, "set train.precision to auto or fp32 in params.yaml")
 
 
 def _chat_formats(params: Params, paths: Paths) -> Iterator[DoctorFinding]:

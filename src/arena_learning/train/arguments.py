@@ -25,6 +25,7 @@ OPTIMISERS = {
     "paged_adamw": "paged_adamw_32bit",
     "paged_adamw_8bit": "paged_adamw_8bit",
 }
+EMULATED = "train.precision is bf16, which this machine only emulates: training takes up to hundreds of times as long"
 CURVE_POINTS = 200  # a long training logs a mean over several steps
 
 

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from arena_learning.core import Progress, fresh_beside, logger, move_into_place
 from arena_learning.schema import Instruction, PreferenceRow, SftRow
 from arena_learning.train import encode, processes
-from arena_learning.train.arguments import check_footprint, choose_device, choose_precision
+from arena_learning.train.arguments import (
+    EMULATED,
+    check_footprint,
+    choose_device,
+    choose_precision,
+    computes_bf16,
+)
 from arena_learning.train.checkpoint import json_digest, start_digest
 from arena_learning.train.diagnostics import no_rows, training_warnings
 from arena_learning.train.load import load_start, quiet_libraries
@@ -62,6 +68,8 @@ class Session:
         device = choose_device(self.params)
         precision = processes.from_first(lambda: choose_precision(self.params))
         self.params = self.params.model_copy(update={"precision": precision})
+        if precision == "bf16" and not computes_bf16(device) and processes.is_first():
+            logger.warning(f"{EMULATED}; set it to auto")
         settings = getattr(self.params, self.method)
         check_footprint(f"train.{self.method}", settings)
         if self.method == "ppo":
