@@ -4,8 +4,8 @@
 
 Four contestants' answers to the first instructions of data/pool.jsonl are played all against all, as the stages do
 it: through `play_in_portions` and a new store, 6 pairs an instruction. No order can matter to these judges, so a pair
-is one game; versions before stored one for each order. `expert` and `plain` are the
-shipped answers, `short` is expert's first sentence, and `both` is plain's answer and then expert's.
+is one game; versions before stored one for each order. `expert` and `plain` are the shipped answers, `short` is
+expert's first sentence, and `both` is plain's answer and then expert's.
 
 `new` starts from nothing; `again` has the embeddings of an earlier run and no verdict, as after a change of the
 judge's settings; `stored` has the verdicts too. `bare` is one call of sentence-transformers' `encode` on the distinct
