@@ -237,6 +237,27 @@ def test_a_malformed_file_leaves_the_store_as_it_was(tracked):
     assert ids(paths) == before
 
 
+@pytest.mark.parametrize(
+    ("ran", "asked", "said"),
+    [
+        ({"epochs": 1.0, "frozen_layers": 0.5}, 0.0, ["frozen_layers 0.5, params.yaml says 0"]),
+        ({"epochs": 1.0}, 0.5, ["frozen_layers 0, params.yaml says 0.5"]),  # made before there was the key
+        ({"epochs": 1.0}, 0.0, []),
+        ({}, 0.5, []),  # not trained yet
+    ],
+)
+def test_a_key_that_came_later_is_compared_by_its_old_value(project, ran, asked, said):
+    params, paths = project
+    metrics = paths.stage_metrics("dpo-i1", "train")
+    write_json(metrics, read_json(metrics) | {"settings": ran})
+    dpo = params.train.dpo.model_copy(update={"epochs": 1.0, "frozen_layers": asked})
+    params = params.model_copy(update={"train": params.train.model_copy(update={"dpo": dpo})})
+    told = track_project(params, paths).warnings
+    assert [line for line in told if "frozen_layers" in line] == [
+        f"train@dpo-i1 ran with {one}: run `arena repro`" for one in said
+    ]
+
+
 def test_files_made_with_other_parameters_are_named(project):
     params, paths = project
     write_json(paths.card("dpo-i1"), card("dpo-i1", "dpo", 1.5))

@@ -45,12 +45,13 @@ def stale(files: Files, params: Params) -> list[str]:
     found = []
     for name, this in files.rounds.items():
         settings = {**LATER, **getattr(params.train, this.this.method).learnt_by()}
+        ran = mapping_at(this.train, "settings")
         pairs = [
             ("dataset", key, number_at(this.card, key), getattr(this.this, key)) for key in ("threshold",)
         ]
         pairs += [
             ("train", key, was, settings[key])
-            for key, was in mapping_at(this.train, "settings").items()
+            for key, was in ({**LATER, **ran} if ran else ran).items()
             if key in settings
         ]
         for stage, key, was, now in pairs:
