@@ -1,9 +1,11 @@
 """Training's tokens a second, by precision and rows in a batch, beside what the machine's matrix products allow.
 
-    python benchmarks/training_speed.py MODEL_FOLDER [--rows 1 4 8] [--tokens 160] [--ragged] [--rounds 3] [--json]
+    python benchmarks/training_speed.py MODEL_FOLDER [--rows 1 4 8] [--tokens 160] [--ragged] [--common 0]
+        [--precisions fp32 bf16] [--rounds 3] [--json]
 
 Each setting is one step (forward, loss, backward, no optimiser) on rows of the same length, or ``--ragged`` of a half
-to one and a half of it, padded to the longest; only the rows' own tokens are counted. All settings take turns, and the
+to one and a half of it, padded to the longest; only the rows' own tokens are counted. The first ``--common`` tokens are
+the same in all rows, as those of a prompt in its answers; they count in each row. All settings take turns, and the
 median counts. Four kinds of step: "whole" has the output layer and the loss at every token; "answers" has them
 in the second half of each row, as this project trains; "trl" is the same by TRL's own layer for this device; "body" is
 the model without output layer. The limit is a product of matrices of the model's own sizes: a whole step of N weights
@@ -96,6 +98,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 4, 8])
     parser.add_argument("--tokens", type=int, default=160)
     parser.add_argument("--ragged", action="store_true")
+    parser.add_argument("--common", type=int, default=0, help="first tokens that all rows have in common")
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
@@ -108,9 +112,11 @@ def main() -> None:
     with_both_heads(model)
     config = model.config
     weights = sum(parameter.numel() for parameter in model.parameters())
-    settings = [(r, p, k) for r in given.rows for p in PRECISIONS for k in KINDS]
+    settings = [(r, p, k) for r in given.rows for p in given.precisions for k in KINDS]
     sizes = {rows: lengths(rows, given.tokens, given.ragged) for rows in given.rows}
     ids = {rows: torch.randint(0, config.vocab_size, (rows, max(sizes[rows]))) for rows in given.rows}
+    for rows in given.rows:
+        ids[rows][:, : given.common] = ids[rows][0, : given.common]
     masks = {r: (torch.arange(max(sizes[r])) < torch.tensor(sizes[r])[:, None]).long() for r in given.rows}
     taken: dict[tuple[int, str, str], list[float]] = {setting: [] for setting in settings}
     for number in range(given.rounds + 1):
@@ -118,7 +124,9 @@ def main() -> None:
             once = seconds(lambda r=rows, p=precision, k=kind: step(model, ids[r], masks[r], p, k))  # type: ignore[misc]
             if number:  # the first round warms up
                 taken[rows, precision, kind].append(once)
-    limits = {p: product_rate(1024, config.hidden_size, config.intermediate_size, p) for p in PRECISIONS}
+    limits = {
+        p: product_rate(1024, config.hidden_size, config.intermediate_size, p) for p in given.precisions
+    }
     found = []
     for rows, precision, kind in settings:
         rate = sum(sizes[rows]) / statistics.median(taken[rows, precision, kind])
@@ -128,7 +136,8 @@ def main() -> None:
         print(json.dumps({"limits": limits, "settings": found}, indent=2))
         return
     print(
-        f"{weights / 1e6:.0f} million weights, rows of {given.tokens} tokens, {torch.get_num_threads()} threads"
+        f"{weights / 1e6:.0f} million weights, rows of {given.tokens} tokens, {given.common} of them in common, "
+        f"{torch.get_num_threads()} threads"
     )
     print("limit: " + ", ".join(f"{rate:.0f} GFLOP/s in {name}" for name, rate in limits.items()))
     for one in found:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
+import yaml
 from click.testing import CliRunner
 from gate_project import ASKED, ROUNDS, make_project, play, write_answers, write_scores, write_weights
 
@@ -11,6 +14,7 @@ from arena_learning.core import ArenaError, read_json, write_json
 from arena_learning.leaderboard import read_arena_battles
 from arena_learning.leaderboard.ratings import make_leaderboard
 from arena_learning.params import load_params, parse_params
+from arena_learning.project import DVC, changed_dependencies
 from arena_learning.registry import champion_on_record, compare_with_champion, promote, roll_back, write_gate
 from arena_learning.registry.elo_difference import rating_difference
 from arena_learning.registry.model_card import model_card
@@ -61,6 +65,31 @@ def test_a_dry_run_says_so_and_checks_are_printed_in_the_order_in_which_they_are
     # registry.json sorts the checks by name.
     told = CliRunner().invoke(cli, ["champion"]).output.splitlines()
     assert [line for line in told if line[:8] in ("  ok    ", "  -     ")] == dry[1:]
+
+
+def test_a_model_that_has_changed_since_it_answered_is_not_promoted(project, monkeypatch):
+    paths = project[1]
+    monkeypatch.chdir(paths.root)
+    each = {"cmd": "true", "deps": ["models/${key}", "data/arena/responses/${key}.jsonl"]}
+    stages = {"answer": {"foreach": "${rounds}", "do": each}}
+    paths.pipeline.write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
+    dry = ["promote", "sft-i1", "--dry-run"]
+    assert CliRunner().invoke(cli, dry).exit_code == 0  # no DVC: nothing is on record
+    for command in (["git", "init", "--quiet"], [*DVC, "init", "--quiet"], [*DVC, "repro", "--quiet"]):
+        subprocess.run(command, check=True)
+    assert changed_dependencies("answer@sft-i1", paths) == {}
+    assert CliRunner().invoke(cli, dry).exit_code == 0
+    write_answers(paths, "sft-i1", cut=1)  # another file than the model
+    assert changed_dependencies("answer@sft-i1", paths) == {"data/arena/responses/sft-i1.jsonl": "modified"}
+    assert CliRunner().invoke(cli, dry).exit_code == 0
+    write_weights(paths, "sft-i1", "trained again")
+    refused = CliRunner().invoke(cli, dry)
+    assert isinstance(refused.exception, ArenaError)
+    assert "has changed since it answered the test set" in str(refused.exception)
+    assert CliRunner().invoke(cli, ["promote", "dpo-i1", "--dry-run"]).exit_code == 0
+    paths.lockfile.write_text("stages: [", encoding="utf-8")
+    with pytest.raises(ArenaError, match=r"dvc\.lock"):
+        changed_dependencies("answer@sft-i1", paths)
 
 
 def test_the_champion_is_not_promoted_twice(project):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import stat
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from arena_learning.core import ArenaError, read_json, write_json
 from arena_learning.engines import Chat
 from arena_learning.registry import export_model, promote, serve_command, upload
 from arena_learning.registry.model_card import lineage, model_card
+from arena_learning.registry.ollama import write_ollama
 from tiny import build_tiny_model
 
 pytestmark = pytest.mark.torch
@@ -94,6 +96,22 @@ def test_ollama_gets_template_stops_and_weights(shipped, tmp_path):
     assert text.endswith('PARAMETER stop "<|im_end|>"\n')
     assert (done.path / "dpo-i1.gguf").stat().st_size > 10_000
     assert done.notes[-1] == f"ollama create dpo-i1 -f {done.path / 'Modelfile'}"
+
+
+def test_a_model_that_ollama_would_misread_is_refused_and_leaves_nothing(shipped, tmp_path):
+    paths = shipped[1]
+    folder = tmp_path / "model"
+    shutil.copytree(paths.model("dpo-i1"), folder)
+    # The tokenizer adds a token that the chat template does not begin with.
+    start = {"SpecialToken": {"id": "<|im_start|>", "type_id": 0}}
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    tokens = {"<|im_start|>": {"id": "<|im_start|>", "ids": [1], "tokens": ["<|im_start|>"]}}
+    adds = {"type": "TemplateProcessing", "single": [start, text], "pair": [text], "special_tokens": tokens}
+    tokenizer = folder / "tokenizer.json"
+    write_json(tokenizer, read_json(tokenizer) | {"post_processor": adds})
+    with pytest.raises(ArenaError, match="programs put it before every prompt"):
+        write_ollama(folder, tmp_path / "out", "m", "f16")
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_vllm_is_told_template_name_and_stops(shipped):

@@ -13,7 +13,7 @@ from synthetic_project import HOSTILE, build
 from arena_learning.cli.show import command
 from arena_learning.core import Table
 from arena_learning.core.errors import ArenaError
-from arena_learning.report.sanitize import clip, safe_json, sanitized
+from arena_learning.core.sanitize import clip, safe_json, sanitized
 from arena_learning.report.show import show_answers, show_battle, show_contestant, show_round
 from arena_learning.report.show_text import (
     answers_text,

@@ -238,6 +238,14 @@ def test_the_command_refuses_what_it_cannot_do(project, monkeypatch):
         assert isinstance(result.exception, ArenaError), result.output
         assert said in str(result.exception)
     assert run.invoke(cli, ["review", "--json"]).exit_code == 2
+    for words, named in (
+        (("arena",), "ROUND"),
+        (("--reviewer", "ann"), "--reviewer"),
+        (("--count", "40"), "--count"),
+    ):
+        result = run.invoke(cli, ["review", "--summary", *words])
+        assert result.exit_code == 2
+        assert f"takes no {named}" in result.output
 
 
 def test_the_summary_is_printed_as_tables_and_as_json(page, project, monkeypatch):

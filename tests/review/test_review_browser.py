@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from review_project import NAMES, make_review_project, quality_of
 
-from arena_learning.report import sanitized
+from arena_learning.core import sanitized
 from arena_learning.review import open_session, review_summary, serve_review, summary_text
 from arena_learning.schema import Review, read_rows
 

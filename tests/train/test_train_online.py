@@ -13,7 +13,7 @@ from arena_learning.core.progress import Progress
 from arena_learning.params import Train
 from arena_learning.schema.rows import Instruction, Response, Turn
 from arena_learning.store import Store
-from arena_learning.train import train_round
+from arena_learning.train import answer_head, row_attention, train_round
 from arena_learning.train.online import RewardInputs
 from online_judges import PairJudge, RuleJudge
 from tiny import build_tiny_model
@@ -149,6 +149,48 @@ def test_adapters_are_held_against_the_start_and_merged(train, talker):
     start, trained = (load_file(place / "model.safetensors") for place in (talker, folder))
     assert trained.keys() == start.keys()
     assert report.weight_change.after_saving > 1e-3
+
+
+def test_probabilities_of_samples_are_computed_once_where_no_penalty_needs_them_before(train, monkeypatch):
+    computed = []
+    figures = answer_head.token_figures
+
+    def counted(hidden, head, labels, temperature=1.0):
+        computed.append(len(labels))
+        return figures(hidden, head, labels, temperature)
+
+    monkeypatch.setattr(answer_head, "token_figures", counted)
+    first = {}
+    for kl in (0.0, 1e-9):
+        report, _ = train("rloo", name=f"kl-{kl}", epochs=1, batch_size=4, device_batch_size=8, kl=kl)
+        first[kl] = report.curve()[0]
+        first[kl]["batches"] = len(computed)
+        computed.clear()
+    once, twice = first[0.0], first[1e-9]
+    assert once["batches"] == 2
+    assert twice["batches"] == 6  # of samples by the weights, and by the start, before the update
+    for name in ("loss", "grad_norm", "reward", "entropy", "length"):
+        assert once[name] == pytest.approx(twice[name], rel=1e-4, abs=1e-6), name
+
+
+@pytest.mark.parametrize("method", ["rloo", "grpo"])
+def test_the_answers_to_a_prompt_are_learnt_from_side_by_side(train, monkeypatch, method):
+    laid = []
+    lay_end_to_end = row_attention.lay_end_to_end
+
+    def seen(rows):
+        found = lay_end_to_end(rows)
+        laid.append((found, [len(row) for row in rows]))
+        return found
+
+    monkeypatch.setattr(row_attention, "lay_end_to_end", seen)
+    train(method, epochs=1, device_batch_size=4)
+    updates = laid[-4:]
+    assert len(updates) == 4  # a step of four prompts, a group of four answers in each batch
+    for found, lengths in updates:
+        # The prompt stands there once: the other answers bring 10 tokens each at most.
+        assert all(size <= 10 for size in found.sizes[1:])
+        assert found.sizes[0] == lengths[0] > 10
 
 
 @pytest.mark.parametrize("method", ["rloo", "grpo"])

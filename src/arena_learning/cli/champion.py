@@ -47,6 +47,7 @@ def promote(round_name: str | None, dry_run: bool, as_json: bool) -> None:
     if not round_name and not params.rounds:
         raise ArenaError("there is no round to promote", where="params.yaml, rounds")
     name = round_name or params.ordered_rounds[-1]
+    _refuse_other_weights(name, paths)
     with hold_stage_lock("registry", paths):
         decision = decide(name, params, paths, write=not dry_run)
     if as_json:
@@ -110,6 +111,20 @@ def _print_decision(decision: Decision, *, dry_run: bool) -> None:
         verdict = f"would be {verdict.removeprefix('is ')}; nothing is recorded"
     click.secho(f"{decision.round} {verdict}", fg="green" if decision.accepted else "red")
     _print_checks(decision)
+
+
+def _refuse_other_weights(name: str, paths: Paths) -> None:
+    """Refuse a model that has changed since it answered the test set: the leaderboard speaks of another one."""
+    from arena_learning.project import changed_dependencies
+
+    folder = paths.model(name)
+    if folder.relative_to(paths.root).as_posix() in changed_dependencies(f"answer@{name}", paths):
+        raise ArenaError(
+            "the model has changed since it answered the test set, so the leaderboard is not about it",
+            where=str(folder),
+            hint="run `arena repro`: it lets this model answer and rates it; or bring the other one back with "
+            "git and `dvc checkout`",
+        )
 
 
 def _print_checks(decision: Decision) -> None:

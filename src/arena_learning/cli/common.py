@@ -77,7 +77,7 @@ def metric_lines(value: dict[str, Any], prefix: str = "") -> list[str]:
     A group without groups of its own takes one line: ``splits: test 120, validation 117``. Control characters in
     what models, endpoints and pools say are shown as codes.
     """
-    from arena_learning.report import sanitized
+    from arena_learning.core import sanitized
 
     lines = []
     for key, item in value.items():

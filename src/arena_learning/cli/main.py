@@ -149,7 +149,7 @@ def main() -> None:
 
 def _tell(error: ArenaError) -> NoReturn:
     """Print an error, with its traceback if that is asked for, and exit; quoted text acts on no terminal."""
-    from arena_learning.report import sanitized
+    from arena_learning.core import sanitized
 
     if _debug.get():  # a traceback may quote a refused request, so it is redacted as well
         click.echo(sanitized(redacted(traceback.format_exc())), err=True)

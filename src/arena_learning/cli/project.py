@@ -92,7 +92,7 @@ def _say_what_is_missing(paths: Paths, folder: Path) -> None:
 
 def _print_findings(findings: Sequence[DoctorFinding]) -> None:
     """Print findings, a line each; an endpoint's words in them act on no terminal."""
-    from arena_learning.report import sanitized
+    from arena_learning.core import sanitized
 
     for finding in findings:
         hint = f"  ({finding.hint})" if finding.hint and finding.level != "ok" else ""

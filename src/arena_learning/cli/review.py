@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, get_args
 
 import click
+from click.core import ParameterSource
 
 from arena_learning.cli.common import json_option, open_project
 from arena_learning.cli.main import print_json
@@ -14,6 +15,16 @@ if TYPE_CHECKING:
     from arena_learning.core import Paths
     from arena_learning.params import Params
     from arena_learning.review import ReviewSession
+
+# What says which battles a page shows, and to whom: the parameter, and how it is written.
+_OF_THE_PAGE = {
+    "place": "ROUND",
+    "reviewer": "--reviewer",
+    "sampling": "--sample",
+    "count": "--count",
+    "seed": "--seed",
+    "port": "--port",
+}
 
 
 @click.command("review")
@@ -34,7 +45,9 @@ if TYPE_CHECKING:
 )
 @click.option("--summary", is_flag=True, help="Print how reviewers and judges agree; serve nothing.")
 @json_option
+@click.pass_context
 def command(
+    context: click.Context,
     place: str,
     reviewer: str | None,
     sampling: ReviewSampling,
@@ -64,6 +77,11 @@ def command(
 
     if as_json and not summary:
         raise click.UsageError("--json goes with --summary")
+    given = [
+        name for name in _OF_THE_PAGE if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if summary and given:
+        raise click.UsageError(f"--summary tells of all verdicts and takes no {_OF_THE_PAGE[given[0]]}")
     params, paths = open_project()
     if summary:
         found = review_summary(params, paths)

@@ -90,7 +90,8 @@ def _print(
     view: Mapping[str, Any], to_text: Callable[[Mapping[str, Any], Page], str], *, as_json: bool
 ) -> None:
     """Print ``view``; control characters in models' texts are made harmless in both forms."""
-    from arena_learning.report import Page, safe_json
+    from arena_learning.core import safe_json
+    from arena_learning.report import Page
 
     if as_json:
         click.echo(safe_json(view))

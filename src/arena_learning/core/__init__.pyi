@@ -9,6 +9,7 @@ from .messages import logger, set_up_log
 from .paths import Paths, check_location, find_project
 from .progress import Progress, without_progress_bars
 from .redact import redacted, secrets_in
+from .sanitize import clip, safe_json, sanitized
 from .stage_lock import end_with_process, hold_stage_lock, is_locked, refuse_while_running
 from .stage_seconds import PLAN, StageRun, left_text, now_text, read_seconds, read_stage_runs, timed_stage
 from .tables import Table, number_text, table_markdown, table_text
@@ -63,6 +64,7 @@ __all__ = [
     "canonical",
     "check_deadline",
     "check_location",
+    "clip",
     "copy_into_place",
     "csv_dialect",
     "deadline_error",
@@ -94,6 +96,8 @@ __all__ = [
     "redacted",
     "refuse_while_running",
     "remove_torn_line",
+    "safe_json",
+    "sanitized",
     "secrets_in",
     "sentences",
     "set_up_log",

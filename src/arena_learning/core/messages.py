@@ -6,11 +6,12 @@ Figures and results go to standard output; only messages come here. ``ARENA_QUIE
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
 from datetime import UTC, datetime
+
+from arena_learning.core.sanitize import line_json, sanitized
 
 # The options of `arena`, as environment variables: click reads them by these names.
 QUIET, VERBOSE, AS_JSON = "ARENA_QUIET", "ARENA_VERBOSE", "ARENA_LOG_JSON"
@@ -58,11 +59,11 @@ class _StandardError(logging.Handler):
 
 
 class _Lines(logging.Formatter):
-    """A message as it is; a warning begins with its level."""
+    """A message, safe to display; a warning begins with its level."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        text = record.getMessage()
+        text = sanitized(record.getMessage())  # it may quote an endpoint, a model or a file
         return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text
 
 
@@ -78,7 +79,7 @@ class _Json(logging.Formatter):
         }
         if stage := os.environ.get("DVC_STAGE"):
             found["stage"] = stage
-        return json.dumps(found | getattr(record, "figures", {}), ensure_ascii=False)
+        return line_json(found | getattr(record, "figures", {}))
 
 
 def set_up_log(*, quiet: bool = False, verbose: bool = False, as_json: bool = False) -> None:

@@ -210,7 +210,8 @@ class Rl(Optimiser):
             ``group``, or ``both``. Not used for a ``score`` of a judge that scores one answer by itself.
         group: number of answers sampled for each prompt.
         batch_size: prompts in one step; each has ``group`` answers.
-        device_batch_size: answers processed at once on the device.
+        device_batch_size: answers processed at once on the device; on a CPU, whole groups (a multiple of ``group``)
+            are fastest, because a prompt is then computed once for its answers.
         max_length: limit of prompt and answer together in tokens; prompts longer than this less ``max_tokens`` are
             dropped and counted.
         kl: coefficient of the KL divergence from the starting model, in the reward (rloo) or the loss (grpo). Its

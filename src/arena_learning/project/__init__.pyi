@@ -3,13 +3,14 @@ from .clean import REMADE, free_disk, plan_cleaning
 from .disk import disk_text, disk_usage
 from .doctor import examine
 from .dvc_health import check_dvc
+from .dvc_stages import DVC, changed_dependencies
 from .finding import DoctorFinding
 from .first_run import FirstRun
 from .forecast import forecast_run
 from .inputs import write_inputs
 from .new_rounds import add_rounds, write_added
 from .own_pool import starter_pool
-from .plan import DVC, plan_run, plan_text
+from .plan import plan_run, plan_text
 from .plan_record import (
     against_run,
     against_table,
@@ -33,6 +34,7 @@ __all__ = [
     "add_rounds",
     "against_run",
     "against_table",
+    "changed_dependencies",
     "check_disjoint",
     "check_dvc",
     "check_enough",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from arena_learning.core import ArenaError, Paths, refuse_while_running
 from arena_learning.params import Params
 from arena_learning.project.disk import Item, disk_usage, size_of
+from arena_learning.project.dvc_stages import DVC
 
 # The kinds that may be removed, and how each comes back.
 REMADE = {
@@ -77,7 +77,7 @@ def free_disk(params: Params, paths: Paths, kinds: Sequence[str]) -> list[Freed]
 def _gc(paths: Paths, *options: str) -> int:
     """Run DVC's garbage collection and return the number of removed objects."""
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "dvc", *_GC, *options],  # this environment's DVC, even if not on PATH
+        [*DVC, *_GC, *options],
         cwd=paths.home,
         capture_output=True,
         text=True,

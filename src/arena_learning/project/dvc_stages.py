@@ -1,7 +1,10 @@
-"""The stages of dvc.yaml by name, and their entries in dvc.lock."""
+"""The stages of dvc.yaml by name, their entries in dvc.lock, and what has changed since."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from io import StringIO
 from typing import Any
@@ -9,6 +12,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from arena_learning.core import ArenaError, Paths, read_yaml, write_text
+
+DVC = (sys.executable, "-P", "-m", "dvc")  # this environment's DVC, even if it is not on PATH
 
 Lock = Mapping[str, Mapping[str, Any]]
 
@@ -63,6 +68,38 @@ def read_lock(paths: Paths) -> Lock:
 def outs(stage: Mapping[str, Any]) -> list[str]:
     """Return the output paths of a locked stage."""
     return [out["path"] for out in stage.get("outs", ())]
+
+
+def changed_dependencies(stage: str, paths: Paths) -> dict[str, str]:
+    """Return what a stage reads and is no longer as when it ran, each with DVC's word for the change (``modified``).
+
+    Empty for a stage that never ran under DVC: of its dependencies nothing is on record.
+
+    Raises:
+        ArenaError: DVC cannot say it, as while a run holds its lock.
+    """
+    if stage not in read_lock(paths):
+        return {}
+    done = subprocess.run(
+        [*DVC, "status", "--json", stage],
+        cwd=paths.root,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise ArenaError(
+            f"`dvc status {stage}` failed: {said[0] if said else done.returncode}",
+            where=str(paths.root),
+            hint="if a run is going on, wait for its end",
+        )
+    changes = json.loads(done.stdout).get(stage, [])
+    found = [
+        change["changed deps"] for change in changes if isinstance(change, dict) and "changed deps" in change
+    ]
+    return {path: kind for one in found for path, kind in one.items()}
 
 
 def drop_from_lock(names: set[str], paths: Paths) -> None:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from arena_learning.core import ArenaError, Paths, hold_stage_lock, left_text, read_json, read_seconds
 from arena_learning.params import Params, load_params
-from arena_learning.project.dvc_stages import Lock, outs, read_lock
+from arena_learning.project.dvc_stages import DVC, Lock, outs, read_lock
 from arena_learning.project.inputs import write_inputs
 from arena_learning.project.profile import profile_names
 from arena_learning.project.shipped import profiles_folder
 
-DVC = (sys.executable, "-P", "-m", "dvc")  # this environment's DVC, even if it is not on PATH
 _STAGE = re.compile(r"^(?:(Running) stage|Stage) '([^']+)'", re.MULTILINE)  # a line of `dvc repro --dry`
 _SILENT = {
     "-q",

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from arena_learning.core import ArenaError, Paths, check_location, read_yaml, write_text
+from arena_learning.project.dvc_stages import DVC
 from arena_learning.project.first_run import FirstRun, adapt, recorded_files
 from arena_learning.project.own_pool import answers_in, copy_answers, refuse_other_answers, starter_pool
-from arena_learning.project.plan import DVC
 from arena_learning.project.profile import ServingChoice, load_profile, write_tree
 from arena_learning.project.shipped import holds_sources, pipeline_text, profiles_folder, shipped
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
-from arena_learning.core import ArenaError, write_text
+from arena_learning.core import ArenaError, fresh_beside, move_into_place, write_text
 from arena_learning.engines import Chat
 from arena_learning.engines.gguf import GgufType, Reader, export_folder
 from arena_learning.registry.turn_template import turn_template
@@ -19,11 +20,12 @@ def write_ollama(folder: Path, out: Path, name: str, dtype: GgufType) -> bool:
     chat = Chat(folder)
     template = turn_template(chat)
     template.to_go(with_start=True)  # what it refuses, it refuses before the export
-    out.mkdir(parents=True, exist_ok=True)
-    file = out / f"{name}.gguf"
+    temporary = fresh_beside(out)
+    file = temporary / f"{name}.gguf"
     compared = export_folder(folder, file, dtype)
     starts = adds_start(file)
     if starts and not template.start:
+        shutil.rmtree(temporary)
         raise ArenaError(
             f"the chat template does not write {chat.tokenizer.bos_token!r}, and programs put it before every prompt, "
             "because the tokenizer does",
@@ -31,7 +33,8 @@ def write_ollama(folder: Path, out: Path, name: str, dtype: GgufType) -> bool:
             hint="use `--to gguf` with a server that renders the chat template itself",
         )
     go = template.to_go(with_start=not starts)
-    write_text(out / "Modelfile", modelfile(file.name, go, stop_texts(chat)))
+    write_text(temporary / "Modelfile", modelfile(file.name, go, stop_texts(chat)))
+    move_into_place(temporary, out)
     return compared
 
 

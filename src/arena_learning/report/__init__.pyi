@@ -6,7 +6,6 @@ from .html import make_report
 from .ledger import Ledger, LedgerRow, ledger_rows, ledger_view, read_ledger, read_ledger_rows
 from .ledger_lines import ledger_text
 from .monitors import monitors_markdown, monitors_text
-from .sanitize import safe_json, sanitized
 from .show import show_answers, show_battle, show_contestant, show_round
 from .show_text import answers_text, battle_text, contestant_text, efficiency_text, round_text
 from .tables import leaderboard_markdown, leaderboard_text
@@ -45,8 +44,6 @@ __all__ = [
     "read_ledger",
     "read_ledger_rows",
     "round_text",
-    "safe_json",
-    "sanitized",
     "show_answers",
     "show_battle",
     "show_contestant",

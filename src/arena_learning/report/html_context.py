@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arena_learning.core import ArenaError, Paths, read_json
+from arena_learning.core import ArenaError, Paths, clip, read_json, sanitized
 from arena_learning.leaderboard import judge_names
 from arena_learning.params import Params
 from arena_learning.report.other_ratings import other_rules
@@ -20,7 +20,6 @@ from arena_learning.report.phrases import (
     rank,
     score,
 )
-from arena_learning.report.sanitize import clip, sanitized
 from arena_learning.report.tables import ordered_boards
 from arena_learning.report.views import (
     ARENA,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from arena_learning.core import Paths, read_json
+from arena_learning.core import Paths, read_json, sanitized
 from arena_learning.report.phrases import percent
-from arena_learning.report.sanitize import sanitized
 
 _SHOWN = 20  # sources, the largest
 

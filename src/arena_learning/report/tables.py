@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from arena_learning.core import Table, table_markdown, table_text
+from arena_learning.core import Table, sanitized, table_markdown, table_text
 from arena_learning.report.other_ratings import other_rules
 from arena_learning.report.phrases import (
     elo,
@@ -16,7 +16,6 @@ from arena_learning.report.phrases import (
     plural,
     rank,
 )
-from arena_learning.report.sanitize import sanitized
 
 Board = Mapping[str, Any]
 

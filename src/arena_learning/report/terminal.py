@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from arena_learning.core import Table, table_text
-from arena_learning.report.sanitize import sanitized
+from arena_learning.core import Table, sanitized, table_text
 
 # Every line of model text starts with this bar, so that it cannot look like a line of the report.
 BAR = "│ "

@@ -16,8 +16,7 @@ from jinja2 import StrictUndefined
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
-from arena_learning.core import ArenaError
-from arena_learning.report import sanitized
+from arena_learning.core import ArenaError, sanitized
 from arena_learning.review.session import ReviewSession, ShownBattle, VerdictConflictError
 from arena_learning.schema import Review, ReviewWinner
 

@@ -21,7 +21,7 @@ from arena_learning.train.row_attention import end_to_end, rows_apart
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, Trainer
 
-__all__: Sequence[str] = ("answer_tokens_alone", "token_figures")
+__all__: Sequence[str] = ("answer_tokens_alone", "has_answer_head", "token_figures")
 
 TOKENS = 256  # whose logits are computed at once
 KEPT = 1024  # the logits of more tokens are not kept for the backward pass, but computed again there
@@ -34,6 +34,13 @@ OWN_LOGITS = (
     "lm_head_multiplier",
 )
 Figures = dict[str, Tensor]
+
+
+def has_answer_head() -> bool:
+    """Whether this version of TRL has an output layer on answers' tokens: from 1.16 on."""
+    from trl.trainer import utils
+
+    return hasattr(utils, "FusedCausalLMOutput")
 
 
 def answer_tokens_alone(trainer: Trainer, temperature: float = 1.0) -> None:
@@ -49,10 +56,10 @@ def answer_tokens_alone(trainer: Trainer, temperature: float = 1.0) -> None:
         trainer: one of TRL's, whose model is called with ``fused_lm_head=True``.
         temperature: divides the logits.
     """
-    try:
-        from trl.trainer.utils import FusedCausalLMOutput
-    except ImportError:  # before 1.16
+    if not has_answer_head():
         return
+    from trl.trainer.utils import FusedCausalLMOutput
+
     for each in (trainer.model, getattr(trainer, "ref_model", None)):
         model = getattr(each, "get_base_model", lambda each=each: each)()  # without LoRA's wrapper
         if model is not None and model.device.type == "cpu" and not _has_own_logits(model):

@@ -1,16 +1,19 @@
-"""Rows end to end in one sequence, each attending to itself alone: no product is spent on padding.
+"""Rows end to end in one sequence, each attending to itself alone: nothing is spent on padding, or on a prefix twice.
 
 A batch padded to its longest row computes the padding, too, and small batches cast the weights to bf16 once more
 each. As one sequence, a whole step takes one forward pass. transformers would mask the other rows and compute them
 nevertheless; here each row is attended to by itself, in fp32, which flash attention on a CPU is faster in than in
 bf16.
+
+Rows often begin alike: all have the chat template's system message, the two answers of a pair one prompt, a group of
+samples, too. A token's states depend on the tokens before it alone, so such a beginning stands in the sequence once,
+and each row attends to it. The gradients of all rows add up there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,10 +29,77 @@ __all__: Sequence[str] = ("end_to_end", "rows_apart")
 NAME = "rows_end_to_end"
 # A sequence's length is a multiple of it: for each length, oneDNN makes and keeps products of its own (37 MB a step).
 MULTIPLE = 32
-BOUNDS = "cu_seq_lens_q"  # transformers' name for where the rows of a sequence begin
+SHARED = 8  # rows that have fewer first tokens in common share none: a row in two parts takes a mask
+LAYOUT = "end_to_end_layout"  # the argument that carries a `Layout` through the model to `_attend`
 KINDS = {"full_attention", "sliding_attention"}
 # What an attention may be told besides, and this one does not know.
 UNKNOWN = ("softcap", "s_aux", "position_bias", "head_mask")
+
+
+class Layout(NamedTuple):
+    """Where the tokens of rows are in one sequence.
+
+    Attributes:
+        sizes: how many tokens of each row stand in the sequence, one row after the other: those that no earlier row
+            has in common with it.
+        parts: of each row, the pieces that give all of its tokens: another row or itself, and how many of that row's
+            tokens in the sequence, from the first of them on.
+    """
+
+    sizes: list[int]
+    parts: list[list[tuple[int, int]]]
+
+    def places(self) -> list[int]:
+        """Return the places in the sequence of all rows' tokens, one row after the other."""
+        begins = [0]
+        for size in self.sizes:
+            begins.append(begins[-1] + size)
+        return [
+            begins[row] + number for parts in self.parts for row, count in parts for number in range(count)
+        ]
+
+
+def lay_end_to_end(rows: Sequence[Sequence[int]]) -> Layout:
+    """Lay rows of token ids end to end, each beginning that rows have in common once.
+
+    Example:
+        >>> system, question = [1] * 10, [2] * 20
+        >>> lay_end_to_end([system + question + [3], system + [4, 4], system + question + [5]])
+        Layout(sizes=[31, 2, 1], parts=[[(0, 31)], [(0, 10), (1, 2)], [(0, 30), (2, 1)]])
+    """
+    sizes: list[int] = []
+    parts: list[list[tuple[int, int]]] = []
+    for number, row in enumerate(rows):
+        like, common = max(
+            ((other, _common(rows[other], row)) for other in range(number)),
+            key=lambda found: found[1],
+            default=(0, 0),
+        )
+        if common < SHARED:
+            common = 0
+        own = len(row) - common
+        parts.append(
+            [*_first(parts[like], common), *([(number, own)] if own else [])] if common else [(number, own)]
+        )
+        sizes.append(own)
+    return Layout(sizes, parts)
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return how many first tokens two rows have in common."""
+    shorter = min(len(one), len(other))
+    return next((place for place in range(shorter) if one[place] != other[place]), shorter)
+
+
+def _first(parts: Sequence[tuple[int, int]], count: int) -> list[tuple[int, int]]:
+    """Return the parts that give the first ``count`` tokens."""
+    found = []
+    for row, size in parts:
+        taken = min(size, count)
+        if taken:
+            found.append((row, taken))
+        count -= taken
+    return found
 
 
 def rows_apart(model: PreTrainedModel) -> bool:
@@ -64,18 +134,23 @@ def end_to_end(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor
         (the rows' own tokens, width): the rows' hidden states, one row after the other.
     """
     own = attention_mask.bool()
-    places = attention_mask.cumsum(1) - 1
-    bounds = torch.cat([own.new_zeros(1, dtype=torch.int32), own.sum(1).cumsum(0).int()])
-    count = int(bounds[-1])
-    more = -count % MULTIPLE  # a row of its own, and nobody's
-    ids = torch.cat([input_ids[own], input_ids.new_zeros(more)])
-    positions = torch.cat([places[own], torch.arange(more, device=places.device)])
-    if more:
-        bounds = torch.cat([bounds, bounds[-1:] + more])
+    rows = [row[mask].tolist() for row, mask in zip(input_ids, own, strict=True)]
+    laid = lay_end_to_end(rows)
+    places = torch.tensor(laid.places(), device=input_ids.device)
+    more = -sum(laid.sizes) % MULTIPLE
+    ids = [token for row, size in zip(rows, laid.sizes, strict=True) for token in row[len(row) - size :]]
+    positions = [
+        n for row, size in zip(rows, laid.sizes, strict=True) for n in range(len(row) - size, len(row))
+    ]
+    if more:  # a row of its own, and nobody's
+        laid = Layout([*laid.sizes, more], [*laid.parts, [(len(rows), more)]])
     out = model.base_model(
-        input_ids=ids[None], position_ids=positions[None], use_cache=False, **{BOUNDS: bounds}
+        input_ids=input_ids.new_tensor([ids + [0] * more]),
+        position_ids=input_ids.new_tensor([positions + list(range(more))]),
+        use_cache=False,
+        **{LAYOUT: laid},
     )
-    hidden: Tensor = out.last_hidden_state[0, :count]
+    hidden: Tensor = out.last_hidden_state[0, places]
     return hidden
 
 
@@ -97,9 +172,9 @@ def _attend(
     scaling: float | None = None,
     **given: Any,
 ) -> tuple[Tensor, None]:
-    """Attend as ``sdpa`` does, or where the rows' bounds are given, within each row."""
-    bounds = given.pop(BOUNDS, None)
-    if bounds is None:
+    """Attend as ``sdpa`` does, or where the rows' layout is given, within each row."""
+    laid: Layout | None = given.pop(LAYOUT, None)
+    if laid is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         told = {"dropout": dropout, "scaling": scaling, **given}
@@ -108,17 +183,23 @@ def _attend(
     if not causal or any(given.get(name) is not None for name in UNKNOWN):
         raise NotImplementedError("an attention of a kind that rows end to end do not know")
     window = given.get("sliding_window")
-    places = bounds.tolist()
     found = []
     with torch.autocast(query.device.type, enabled=False):
-        for begin, end in pairwise(places):
-            asked, seen, held = (of[:, :, begin:end].float() for of in (query, key, value))
-            near = _near(end - begin, window) if window and end - begin > window else None
+        # Split, because the gradient of a slice is as long as the whole sequence.
+        queries, keys, values = (of.float().split(laid.sizes, 2) for of in (query, key, value))
+        for number, (asked, parts) in enumerate(zip(queries, laid.parts, strict=True)):
+            own, length = laid.sizes[number], sum(count for _, count in parts)
+            if not own:  # the same row stands there already
+                continue
+            binds = bool(window) and length > window
+            near = (
+                _near(length, window if binds else length)[length - own :] if binds or own < length else None
+            )
             found.append(
                 scaled_dot_product_attention(
                     asked,
-                    seen,
-                    held,
+                    _joined(keys, parts),
+                    _joined(values, parts),
                     attn_mask=near,
                     is_causal=near is None,
                     dropout_p=dropout,
@@ -129,6 +210,12 @@ def _attend(
     return torch.cat(found, 2).transpose(1, 2).to(query.dtype).contiguous(), None
 
 
+def _joined(pieces: Sequence[Tensor], parts: Sequence[tuple[int, int]]) -> Tensor:
+    """Return the keys or values of a row's tokens, (1, heads, tokens, width), from those of its parts."""
+    taken = [pieces[row][:, :, :count] for row, count in parts]
+    return taken[0] if len(taken) == 1 else torch.cat(taken, 2)
+
+
 def _near(length: int, window: int) -> Tensor:
     """Return (length, length), true where a token is seen: itself and the ``window`` - 1 before it."""
     return torch.ones(length, length, dtype=torch.bool).tril().triu(1 - window)
@@ -136,11 +223,11 @@ def _near(length: int, window: int) -> Tensor:
 
 @torch.no_grad()
 def _changes_nothing(model: PreTrainedModel) -> bool:
-    """Whether three short rows end to end give the hidden states that each of them has alone."""
+    """Whether short rows end to end, two of which begin alike, give the hidden states that each of them has alone."""
     was, vocabulary = model.training, model.get_input_embeddings().weight.shape[0]
-    numbers = torch.arange(1, 25) * 7919 % vocabulary
-    lengths = (9, 4, 11)
-    rows = numbers.split(lengths)
+    numbers = torch.arange(1, 37) * 7919 % vocabulary
+    first, second, third, more = numbers.split((SHARED + 3, 4, 11, 36 - SHARED - 18))
+    rows = (first, second, torch.cat([first[:SHARED], more]), third)
     ids = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
     mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
     model.eval()

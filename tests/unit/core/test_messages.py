@@ -54,6 +54,18 @@ def test_lines_to_read(options, lines, capsys):
     assert out.out == ""
 
 
+def test_what_a_message_quotes_acts_on_no_terminal(capsys):
+    said = "refused: \x1b[31mred\u202e \x9b2J 名前 ½"
+    logger.warning(said)
+    assert capsys.readouterr().err == "warning: refused: \\x1b[31mred\\u202e \\x9b2J 名前 ½\n"
+    set_up_log(as_json=True)
+    logger.warning(said, extra={"figures": {"model": "a\x9bb"}})
+    line = capsys.readouterr().err
+    assert line.rstrip("\n").isprintable()
+    found = json.loads(line)
+    assert (found["message"], found["model"]) == (said, "a\x9bb")
+
+
 def test_json_is_an_object_a_line_with_time_level_stage_and_figures(capsys, monkeypatch):
     monkeypatch.setenv("DVC_STAGE", "battle@sft-i1")
     set_up_log(as_json=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from arena_learning.engines import ChatFormat
 from arena_learning.judge import tie_margin
 from arena_learning.schema import Response
-from arena_learning.train.answer_head import answer_tokens_alone
+from arena_learning.train.answer_head import answer_tokens_alone, has_answer_head
 from arena_learning.train.arguments import common_arguments, on_one_gpu
 from arena_learning.train.checkpoint import json_digest
 from arena_learning.train.encode import Encoded
@@ -164,13 +164,18 @@ def _trainer(
     encoded: Encoded,
     reward: JudgedReward,
 ) -> Trainer:
+    import torch
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+    from trl.trainer.utils import split_tensor_dict
 
     # Unscored samples are counted in the curve; TRL would print each of them.
     logging.getLogger(f"trl.trainer.{method}_trainer").setLevel(logging.ERROR)
     config, trainer = {"rloo": (RLOOConfig, RLOOTrainer), "grpo": (GRPOConfig, GRPOTrainer)}[method]
     ids = {row["instruction"]: row["input_ids"] for row in encoded.rows}
+    # TRL's RLOO computes the probabilities of a step's samples once more, before the step's only update: they are those
+    # that the update itself begins with. A KL penalty needs them earlier, for the rewards.
+    computed_once = method == "rloo" and not settings.kl and has_answer_head()
 
     class JudgedTrainer(trainer):  # type: ignore[misc,valid-type]  # TRL is untyped here
         """TRL's trainer on prompts that are token ids, with samples and a log of the curve's figures of our own."""
@@ -183,6 +188,39 @@ def _trainer(
             return (
                 completions if method == "rloo" else (completions, None)
             )  # GRPO takes log-probabilities, too
+
+        def _prepare_inputs(self, generation_batch: Any) -> Any:
+            """Sample for a step at its first batch; TRL shuffles then, and the answers to a prompt are apart."""
+            steps = self.args.steps_per_generation
+            if self._step % steps == 0 or self._buffered_inputs is None:  # type: ignore[has-type]
+                samples = self._generate_and_score_completions(generation_batch)
+                self._buffered_inputs = split_tensor_dict(samples, steps)
+            return self._buffered_inputs[self._step % steps]
+
+        def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
+            self._inputs = inputs
+            return super()._compute_loss(model, inputs)
+
+        def _get_per_token_logps_and_entropies(
+            self,
+            model: Any,
+            input_ids: Any,
+            attention_mask: Any,
+            logits_to_keep: int,
+            *rest: Any,
+            **given: Any,
+        ) -> Any:
+            if not computed_once:
+                return super()._get_per_token_logps_and_entropies(
+                    model, input_ids, attention_mask, logits_to_keep, *rest, **given
+                )
+            if not torch.is_grad_enabled():  # after sampling; `_compute_loss` takes those of the update
+                return input_ids.new_zeros((len(input_ids), logits_to_keep), dtype=torch.float32), None, None
+            found = super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, *rest, **given
+            )
+            self._inputs["old_logps"] = (found[0].detach() * self._inputs["completion_mask"]).sum(1)
+            return found
 
         def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
             super().log(logs, start_time)

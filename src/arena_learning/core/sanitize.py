@@ -1,4 +1,4 @@
-"""Make models' texts safe to display: no terminal escapes, no characters that change the direction of a line."""
+"""Make quoted texts safe to display: no terminal escapes, no characters that change the direction of a line."""
 
 from __future__ import annotations
 
@@ -29,8 +29,12 @@ def sanitized(text: str) -> str:
 
 def safe_json(value: object) -> str:
     """Return ``value`` as indented JSON without characters that act on a terminal."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    return _UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+    return _escaped(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def line_json(value: object) -> str:
+    """Return ``value`` as JSON in one line without characters that act on a terminal."""
+    return _escaped(json.dumps(value, ensure_ascii=False))
 
 
 def clip(text: str, longest: int) -> str:
@@ -38,6 +42,10 @@ def clip(text: str, longest: int) -> str:
     if len(text) <= longest:
         return text
     return f"{text[:longest]} [… {len(text) - longest} more characters]"
+
+
+def _escaped(text: str) -> str:
+    return _UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
 def _harmless(char: str) -> bool:
