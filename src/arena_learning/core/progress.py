@@ -42,6 +42,7 @@ class Progress:
     def __init__(self, label: str, total: int, unit: str = "items", every: float = 10.0) -> None:
         self.label, self.total, self.unit = label, total, unit
         self.done = 0
+        self._said = -1
         self._every = every
         self._start = self._last = time.monotonic()
         self._bar: Bar | None = None
@@ -70,6 +71,8 @@ class Progress:
         if self._bar is not None:
             _display.end()
             return
+        if kind is None and self._said == self.done:  # the last unit's message was the last one
+            return
         now = time.monotonic()
         if self._last > self._start or now - self._start >= self._every:
             self._say(now, "" if kind is None else "stopped")
@@ -80,6 +83,7 @@ class Progress:
         return escape(f"{self.label}: {self.unit}{f', {note}' if note else ''}")
 
     def _say(self, now: float, note: str) -> None:
+        self._said = self.done
         elapsed = max(now - self._start, 1e-9)
         rate = self.done / elapsed
         left = (self.total - self.done) / rate if rate and self.done < self.total else None

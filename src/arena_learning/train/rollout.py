@@ -19,6 +19,7 @@ from arena_learning.train.freeze import cast_once
 ORDER, DRAW = 0, 1  # what a seed is split for
 # Responses sampled at once, where a micro-batch is not larger: each holds a row of logits and its key-value cache.
 ROLLOUT = 8
+STAY = 0.9  # where at most this share of a batch's responses goes on, the others leave it
 KEPT_BY_TOKEN = {
     "full_attention",
     "sliding_attention",
@@ -76,14 +77,18 @@ class Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Return scores that are 0 at the chosen token and -inf elsewhere."""
+        chosen = self.chosen(scores, self.numbers[:, input_ids.shape[1] - self.begin])
+        return torch.full_like(scores, -torch.inf, dtype=torch.float32).scatter_(1, chosen[:, None], 0.0)
+
+    def chosen(self, scores: Tensor, numbers: Tensor) -> Tensor:
+        """Return (rows,) tokens, chosen from (rows, vocabulary) scores by (rows,) numbers."""
         scores = scores.float() / self.temperature
         if self.never is not None:
             scores[:, self.never] = -torch.inf
         # In double precision, for a vocabulary's sum in fp32 is off by more than its rare tokens weigh.
         below = scores.softmax(-1).double().cumsum(-1)
-        place = self.numbers[:, input_ids.shape[1] - self.begin, None] * below[:, -1:]
-        chosen = torch.searchsorted(below, place, right=True).clamp(max=scores.shape[1] - 1)
-        return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
+        place = numbers[:, None] * below[:, -1:]
+        return torch.searchsorted(below, place, right=True)[:, 0].clamp(max=scores.shape[1] - 1)
 
 
 @torch.no_grad()
@@ -128,9 +133,17 @@ def answer(
         mask = mask.to(model.device)
         drawn = [place * copies + copy for place in places for copy in range(copies)]
         chooser = Chooser(numbers[drawn].to(model.device), front, temperature, pad)
+        repeats = _repeats(model)
+        if repeats and min(len(prompts[place]) for place in places) > 1 and model.device.type == "cpu":
+            with cast_once(model):
+                cache = _read(model, ids[:, :-1], mask[:, :-1], copies)
+                said = _continue(model, cache, ids, mask, chooser, copies, end)
+            for place, response in zip(drawn, said, strict=True):
+                samples[place] = Sample(prompts[place // copies], response, response[-1] == end)
+            continue
         read: dict[str, DynamicCache] = {}
-        if copies > 1 and front > 1 and _repeats(model):
-            read = _read(model, ids[:, :-1], mask[:, :-1], copies)
+        if copies > 1 and front > 1 and repeats:
+            read = {_cache_name(): _read(model, ids[:, :-1], mask[:, :-1], copies)}
         with cast_once(model):
             out = model.generate(
                 input_ids=ids.repeat_interleave(copies, 0),
@@ -151,13 +164,71 @@ def _repeats(model: PreTrainedModel) -> bool:
     return set(kinds) <= KEPT_BY_TOKEN and not getattr(model, "_is_stateful", False)
 
 
-def _read(model: PreTrainedModel, ids: Tensor, mask: Tensor, copies: int) -> dict[str, DynamicCache]:
-    """Return the cache of prompts without their last token, each ``copies`` times, as an argument of the model."""
+def _cache_name() -> str:
+    """Return the model's argument for a cache: `past_key_values`, and from transformers 5.24 on `cache`."""
     from transformers.generation.utils import ALL_CACHE_NAMES
 
-    name = ALL_CACHE_NAMES[0]  # `past_key_values`, and from transformers 5.24 on `cache`
+    return str(ALL_CACHE_NAMES[0])
+
+
+def _read(model: PreTrainedModel, ids: Tensor, mask: Tensor, copies: int) -> DynamicCache:
+    """Return the cache of prompts without their last token, each ``copies`` times."""
     cache = DynamicCache(config=model.config)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1, **{name: cache})
+    model(
+        input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1, **{_cache_name(): cache}
+    )
     cache.batch_repeat_interleave(copies)
-    return {name: cache}
+    return cache
+
+
+def _continue(
+    model: PreTrainedModel,
+    cache: DynamicCache,
+    ids: Tensor,
+    mask: Tensor,
+    chooser: Chooser,
+    copies: int,
+    end: int,
+) -> list[list[int]]:
+    """Return what follows each prompt, ``copies`` times, as `generate` samples it.
+
+    On a CPU a token takes time by the rows that it is computed for. `generate` computes those that have ended until the
+    last one ends; here they leave the batch.
+
+    Args:
+        model: the policy.
+        cache: of the prompts without their last tokens.
+        ids: (prompts, tokens), padded on the left.
+        mask: the same shape, 1 at a prompt's own tokens.
+        chooser: chooses the next token of each row.
+        copies: responses to each prompt.
+        end: the token that ends a response.
+    """
+    mask = mask.repeat_interleave(copies, 0)
+    tokens = ids[:, -1].repeat_interleave(copies, 0)
+    said: list[list[int]] = [[] for _ in range(len(mask))]
+    going = torch.arange(len(mask), device=mask.device)  # the responses of the batch's rows
+    name = _cache_name()
+    for column in range(chooser.numbers.shape[1]):
+        out = model(
+            input_ids=tokens[:, None],
+            attention_mask=mask,
+            position_ids=mask.sum(-1, keepdim=True) - 1,
+            use_cache=True,
+            logits_to_keep=1,
+            **{name: cache},
+        )
+        tokens = chooser.chosen(out.logits[:, -1], chooser.numbers[going, column])
+        for place, token in zip(going.tolist(), tokens.tolist(), strict=True):
+            if not said[place] or said[place][-1] != end:
+                said[place].append(token)
+        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
+        stays = torch.tensor([row for row, place in enumerate(going.tolist()) if said[place][-1] != end])
+        if not len(stays):
+            break
+        if len(stays) <= STAY * len(going):  # each time, the cache is copied
+            stays = stays.to(mask.device)
+            cache.batch_select_indices(stays)
+            tokens, mask, going = tokens[stays], mask[stays], going[stays]
+    return said

@@ -182,19 +182,18 @@ def _attend(
     causal = getattr(module, "is_causal", True) and given.get("is_causal") is not False
     if not causal or any(given.get(name) is not None for name in UNKNOWN):
         raise NotImplementedError("an attention of a kind that rows end to end do not know")
-    window = given.get("sliding_window")
+    window: int | None = given.get("sliding_window")
     found = []
     with torch.autocast(query.device.type, enabled=False):
         # Split, because the gradient of a slice is as long as the whole sequence.
-        queries, keys, values = (of.float().split(laid.sizes, 2) for of in (query, key, value))
+        queries, keys, values = (torch.split(of.float(), laid.sizes, 2) for of in (query, key, value))
         for number, (asked, parts) in enumerate(zip(queries, laid.parts, strict=True)):
             own, length = laid.sizes[number], sum(count for _, count in parts)
             if not own:  # the same row stands there already
                 continue
-            binds = bool(window) and length > window
-            near = (
-                _near(length, window if binds else length)[length - own :] if binds or own < length else None
-            )
+            reach = min(window or length, length)
+            whole = own == length == reach
+            near = None if whole else _near(length, reach)[length - own :]
             found.append(
                 scaled_dot_product_attention(
                     asked,

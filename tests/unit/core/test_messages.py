@@ -83,6 +83,7 @@ def test_progress_elsewhere_than_on_a_terminal_is_lines(capsys):
         progress.advance()
         progress.advance(3, "waiting for 1 of another process")
     lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2  # the last message is not said again at the end
     assert lines[0].startswith("answer: 1/4 instructions, ")
     assert lines[1].startswith("answer: 4/4 instructions, ")
     assert lines[1].endswith("done, waiting for 1 of another process")
