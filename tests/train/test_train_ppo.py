@@ -7,7 +7,7 @@ import pytest
 from arena_learning.core import Progress
 from arena_learning.params import Train
 from arena_learning.train import train_round
-from tiny import build_tiny_model, write_preferences
+from tiny import build_tiny_model, model_of, write_preferences
 
 pytestmark = pytest.mark.torch
 
@@ -63,6 +63,30 @@ def test_several_responses_to_a_prompt_are_those_of_the_prompt_several_times(pol
     alone = answer(policy, [prompt for prompt in PROMPTS for _ in range(3)], numbers, rows=1, **settings)
     assert answer(policy, PROMPTS, numbers, rows=rows, copies=3, **settings) == alone
     assert len({tuple(sample.response) for sample in alone}) > len(PROMPTS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("Bloom", {"n_layer": 2, "n_head": 4, "hidden_size": 32}),  # it is told no positions
+        ("Gemma3Text", {"sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]}),
+        ("FalconH1", {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_state": 8, "mamba_d_head": 8}),
+        ("GPT2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}),
+    ],
+)
+def test_other_models_sample_in_a_batch_what_they_sample_alone(kind, given):
+    from arena_learning.train.rollout import answer, drawn_numbers
+
+    model = model_of(kind, **given)
+    prompts = [[5, 9, 3, 7, 11, 13, 17], [4, 8], [6, 10, 12, 14]]
+    numbers = drawn_numbers(1, 0, 2 * len(prompts), WIDTH)
+    settings = {"temperature": 1.0, "end": 2, "pad": 0}
+    twice = [prompt for prompt in prompts for _ in range(2)]
+    alone = [
+        answer(model, [prompt], numbers[place : place + 1], rows=1, **settings)[0]
+        for place, prompt in enumerate(twice)
+    ]
+    assert answer(model, prompts, numbers, rows=6, copies=2, **settings) == alone
 
 
 def test_tokens_are_sampled_as_often_as_they_are_likely(policy):

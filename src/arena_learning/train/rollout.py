@@ -6,6 +6,7 @@ many prompts are answered at once, nor on what was sampled before.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -159,9 +160,11 @@ def answer(
 
 
 def _repeats(model: PreTrainedModel) -> bool:
-    """Whether the model's cache is by token; the state of a recurrent model is not repeated here."""
+    """Whether the model's cache is by token and it is told positions; a recurrent state is not repeated here."""
     kinds = getattr(model.config.get_text_config(), "layer_types", None) or ["full_attention"]
-    return set(kinds) <= KEPT_BY_TOKEN and not getattr(model, "_is_stateful", False)
+    alone = getattr(model, "get_base_model", lambda: model)()  # without LoRA's wrapper
+    told = {"position_ids", "logits_to_keep"} <= inspect.signature(alone.forward).parameters.keys()
+    return told and set(kinds) <= KEPT_BY_TOKEN and not getattr(model, "_is_stateful", False)
 
 
 def _cache_name() -> str:
