@@ -34,14 +34,14 @@ SIZES = {
 }
 
 
-def model_of(kind: str, **given: Any) -> Any:
+def model_of(kind: str, attention: str = "sdpa", **given: Any) -> Any:
     """Return a tiny untrained model of a family, by transformers' name for it (``Llama``), without a tokenizer."""
     import torch
     import transformers
 
     torch.manual_seed(0)
     config = getattr(transformers, f"{kind}Config")(**{**SIZES, **given})
-    return transformers.AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
+    return transformers.AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval()
 
 
 def build_tiny_model(
