@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from arena_learning.core import ArenaError, Paths, refuse_while_running
+from arena_learning.core import Paths, refuse_while_running
 from arena_learning.params import Params
 from arena_learning.project.disk import Item, disk_usage, size_of
-from arena_learning.project.dvc_stages import DVC
+from arena_learning.project.dvc_stages import run_dvc
 
 # The kinds that may be removed, and how each comes back.
 REMADE = {
@@ -76,15 +75,5 @@ def free_disk(params: Params, paths: Paths, kinds: Sequence[str]) -> list[Freed]
 
 def _gc(paths: Paths, *options: str) -> int:
     """Run DVC's garbage collection and return the number of removed objects."""
-    done = subprocess.run(
-        [*DVC, *_GC, *options],
-        cwd=paths.home,
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise ArenaError(f"`dvc {' '.join(_GC)}` failed: {said[0] if said else done.returncode}", where="DVC")
+    done = run_dvc(*_GC, *options, folder=paths.home)
     return sum(int(n) for n in re.findall(r"Removed (\d+) objects", done.stdout + done.stderr))

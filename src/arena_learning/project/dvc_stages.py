@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -80,26 +81,30 @@ def changed_dependencies(stage: str, paths: Paths) -> dict[str, str]:
     """
     if stage not in read_lock(paths):
         return {}
-    done = subprocess.run(
-        [*DVC, "status", "--json", stage],
-        cwd=paths.root,
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise ArenaError(
-            f"`dvc status {stage}` failed: {said[0] if said else done.returncode}",
-            where=str(paths.root),
-            hint="if a run is going on, wait for its end",
-        )
-    changes = json.loads(done.stdout).get(stage, [])
+    changes = json.loads(run_dvc("status", "--json", stage, folder=paths.root).stdout).get(stage, [])
     found = [
         change["changed deps"] for change in changes if isinstance(change, dict) and "changed deps" in change
     ]
     return {path: kind for one in found for path, kind in one.items()}
+
+
+def run_dvc(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command of DVC in a folder of the project and return what it printed.
+
+    Raises:
+        ArenaError: it failed, as while a run holds DVC's lock.
+    """
+    done = subprocess.run(
+        [*DVC, *arguments], cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise ArenaError(
+            f"`dvc {' '.join(arguments)}` failed: {said[0] if said else done.returncode}",
+            where="DVC",
+            hint="if a run is going on, wait for its end",
+        )
+    return done
 
 
 def drop_from_lock(names: set[str], paths: Paths) -> None:

@@ -210,16 +210,13 @@ def _trainer(
             *rest: Any,
             **given: Any,
         ) -> Any:
-            if not computed_once:
-                return super()._get_per_token_logps_and_entropies(
-                    model, input_ids, attention_mask, logits_to_keep, *rest, **given
-                )
-            if not torch.is_grad_enabled():  # after sampling; `_compute_loss` takes those of the update
+            if computed_once and not torch.is_grad_enabled():  # after sampling; the update takes its own
                 return input_ids.new_zeros((len(input_ids), logits_to_keep), dtype=torch.float32), None, None
             found = super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, *rest, **given
             )
-            self._inputs["old_logps"] = (found[0].detach() * self._inputs["completion_mask"]).sum(1)
+            if computed_once:
+                self._inputs["old_logps"] = (found[0].detach() * self._inputs["completion_mask"]).sum(1)
             return found
 
         def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
