@@ -474,4 +474,4 @@ def test_the_progress_of_the_other_processes_is_not_shown(capsys):
     for kind in (Progress, SilentProgress):
         with kind("train", 2, "steps", every=0.0) as progress:
             progress.advance()
-    assert capsys.readouterr().err.count("train: 1/2 steps") == 2  # by the first process: a step, and its end
+    assert capsys.readouterr().err.count("train: 1/2 steps") == 1  # by the first process, and once
