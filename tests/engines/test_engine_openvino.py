@@ -102,6 +102,38 @@ def test_an_answer_is_cut_where_the_context_ends(engine):
     assert short.completion_tokens > 0
 
 
+def test_the_pipeline_needs_no_tokenizer_and_ends_only_where_it_is_told(engine, exports):
+    """The small tokenizer's own tokens, 0 to 3, end nothing: the answers are those beside the file's tokenizer."""
+    import numpy as np
+    import openvino
+    import openvino_genai
+
+    from arena_learning.engines.gguf import open_pipeline
+    from arena_learning.engines.openvino import PROPERTIES
+
+    engine.respond(PLAIN[:1], Sampling(max_tokens=2))
+    (file,) = exports.glob("*-f16-*.gguf")
+    scheduler = openvino_genai.SchedulerConfig()
+    scheduler.enable_prefix_caching = False
+    prompt = openvino.Tensor(np.array([[30, 31, 32]], dtype=np.int64))
+    configs = []
+    for seed in range(4):
+        config = openvino_genai.GenerationConfig()
+        config.max_new_tokens, config.do_sample, config.temperature, config.rng_seed = 400, True, 2.0, seed
+        config.eos_token_id, config.stop_token_ids = 9, {9, 20}
+        configs.append(config)
+    mine, theirs = (
+        [answer.m_generation_ids[0] for answer in pipeline.generate([prompt] * 4, configs)]
+        for pipeline in (
+            open_pipeline(file, scheduler, PROPERTIES),
+            openvino_genai.ContinuousBatchingPipeline(str(file), scheduler, "CPU", PROPERTIES),
+        )
+    )
+    assert mine == theirs
+    assert all(answer[-1] in (9, 20) or len(answer) == 400 for answer in mine)
+    assert {0, 1, 2, 3} & {token for answer in mine for token in answer[:-1]}
+
+
 def test_a_file_that_openvino_cannot_read_is_an_error_that_names_it(tiny_model, tmp_path, engine, exports):
     from arena_learning.engines.openvino import OpenVino
 

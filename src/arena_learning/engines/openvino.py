@@ -23,7 +23,7 @@ from arena_learning.core import ArenaError, SplitAnswer, canonical
 from arena_learning.engines.answer_reader import ReadAnswer
 from arena_learning.engines.base import Completion, Conversation, Refused
 from arena_learning.engines.chat import Chat, filled, share_seconds
-from arena_learning.engines.gguf import EXPORT_VERSION, GgufType, cached_export
+from arena_learning.engines.gguf import EXPORT_VERSION, GgufType, cached_export, open_pipeline
 from arena_learning.engines.lazy_chat import LazyChat
 from arena_learning.engines.signal_stack import keep_signal_stack
 from arena_learning.engines.tokenizer import AS_IT_COMES, ChatSettings
@@ -124,9 +124,7 @@ class OpenVino:
         # What a kept prefix leaves to compute is another batch: other sums, and now and then another answer.
         scheduler.enable_prefix_caching = False
         try:
-            self._pipeline = openvino_genai.ContinuousBatchingPipeline(
-                str(file), scheduler, "CPU", self._properties
-            )
+            self._pipeline = open_pipeline(file, scheduler, self._properties)
         except RuntimeError as error:
             raise ArenaError(
                 f"OpenVINO cannot load the export: {str(error).strip().splitlines()[-1]}",
@@ -172,6 +170,9 @@ class OpenVino:
         config = openvino_genai.GenerationConfig()
         config.max_new_tokens = min(sampling.max_tokens, self.chat.context - len(prompt))
         config.stop_token_ids = set(self.chat.stop_ids)
+        config.eos_token_id = self.chat.stop_ids[
+            0
+        ]  # named, because the pipeline's tokenizer is not the model's
         config.repetition_penalty = sampling.repetition_penalty
         config.do_sample = sampling.temperature > 0
         if config.do_sample:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from arena_learning.core import logger
 from arena_learning.engines.gguf.config import Computation, export_error
 from arena_learning.engines.gguf.export import export_gguf
+from arena_learning.engines.gguf.pipeline import open_pipeline
 from arena_learning.engines.gguf.tokenizer import load_gguf_tokenizer
 from arena_learning.engines.gguf.vocabulary import own_tokenizer, template_fields
 from arena_learning.engines.signal_stack import keep_signal_stack
@@ -165,7 +166,7 @@ def _served(file: Path, sequences: Sequence[list[int]], folder: Path) -> _Readin
     config = openvino_genai.GenerationConfig()
     config.max_new_tokens, config.echo, config.logprobs, config.ignore_eos = 1, True, 1, True
     try:
-        pipeline = openvino_genai.ContinuousBatchingPipeline(str(file), scheduler, "CPU", _EXACT)
+        pipeline = open_pipeline(file, scheduler, _EXACT)
         handles = [
             pipeline.add_request(number, openvino.Tensor(np.array([sequence], dtype=np.int64)), config)
             for number, sequence in enumerate(sequences)
