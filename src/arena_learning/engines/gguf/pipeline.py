@@ -1,8 +1,7 @@
 """Opens OpenVINO GenAI's pipeline of a GGUF file, without a tokenizer of the model's vocabulary.
 
 The pipeline gets prompts as tokens and returns tokens, so its tokenizer is not used. To make one takes as long as to
-make the model: 3.1 of 7.5 s for SmolLM2's 49,152 tokens, at each opening, and more for larger vocabularies. One of four
-tokens takes 0.2 s. Its ids mean nothing: whoever asks the pipeline names the tokens that end an answer.
+make the model: 3.1 of 7.5 s for SmolLM2's 49,152 tokens, at each opening. One of four tokens takes 0.2 s. Its ids mean nothing: whoever asks the pipeline names the tokens that end an answer.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import openvino_genai
 
-_TOKENS = ["<end>", "a", "b", "ab"]  # the fewest that OpenVINO makes a tokenizer of
+_TOKENS = ["<end>", "a", "b", "ab"]  # with a merge: of two tokens without one OpenVINO makes no tokenizer
 
 
 def open_pipeline(
