@@ -1,7 +1,8 @@
 """Opens OpenVINO GenAI's pipeline of a GGUF file, without a tokenizer of the model's vocabulary.
 
 The pipeline gets prompts as tokens and returns tokens, so its tokenizer is not used. To make one takes as long as to
-make the model: 3.1 of 7.5 s for SmolLM2's 49,152 tokens, at each opening. One of four tokens takes 0.2 s. Its ids mean nothing: whoever asks the pipeline names the tokens that end an answer.
+make the model: 3.1 of 7.5 s for SmolLM2's 49,152 tokens, at each opening. One of four tokens takes 0.2 s. Its ids mean
+nothing: whoever asks the pipeline names the tokens that end an answer.
 """
 
 from __future__ import annotations
