@@ -19,15 +19,10 @@ from endpoint import FakeEndpoint
 
 from arena_learning.core import Paths, hold_stage_lock
 from mistakes.hour import Hour, told
-from pipeline.project import environment
+from pipeline.project import environment, interruptible
 
 REPRO = "arena repro prepare"
 PROGRAMS = Path(sys.executable).parent
-
-
-def interruptible() -> None:
-    """Let Ctrl-C work in a process of a shell's background, which begins by ignoring it."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def without_programs(folder: Path, *names: str) -> str:

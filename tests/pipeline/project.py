@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +102,11 @@ def call(
 
 def _story(done: subprocess.CompletedProcess[str]) -> str:
     return f"{' '.join(done.args)} -> {done.returncode}\n{(done.stdout + done.stderr)[-6000:]}"
+
+
+def interruptible() -> None:
+    """Let Ctrl-C work in a process of a shell's background, which begins by ignoring it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def environment() -> dict[str, str]:

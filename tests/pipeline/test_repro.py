@@ -6,14 +6,21 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from arena_learning.core.paths import Paths
 from arena_learning.core.stage_seconds import read_seconds
-from pipeline.project import environment, make_project, read_params, run, run_json, write_params
+from pipeline.project import (
+    environment,
+    interruptible,
+    make_project,
+    read_params,
+    run,
+    run_json,
+    write_params,
+)
 from sample import one_iteration
 
 pytestmark = pytest.mark.pipeline
@@ -110,15 +117,6 @@ def group_is_gone(group: int, seconds: float = 10) -> bool:
     return False
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """What is started takes Ctrl-C, also where these tests ignore it, as in the background of a shell."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
 def test_a_ctrl_c_ends_the_stage_and_leaves_the_project_usable(root: Path) -> None:
     run(root, "arena", "repro", "count")
     started = root / "started"
@@ -127,6 +125,7 @@ def test_a_ctrl_c_ends_the_stage_and_leaves_the_project_usable(root: Path) -> No
         cwd=root,
         env=environment(),
         start_new_session=True,  # a process group of its own, as a terminal makes one
+        preexec_fn=interruptible,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

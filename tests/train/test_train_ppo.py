@@ -68,10 +68,8 @@ def test_several_responses_to_a_prompt_are_those_of_the_prompt_several_times(pol
 @pytest.mark.parametrize(
     ("kind", "given"),
     [
-        (
-            "Bloom",
-            {"attention": "eager", "n_layer": 2, "n_head": 4, "hidden_size": 32},
-        ),  # it is told no positions
+        # Bloom is told no positions.
+        ("Bloom", {"attention": "eager", "n_layer": 2, "n_head": 4, "hidden_size": 32}),
         ("Gemma3Text", {"sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]}),
         ("FalconH1", {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_state": 8, "mamba_d_head": 8}),
         ("GPT2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}),

@@ -170,9 +170,8 @@ class OpenVino:
         config = openvino_genai.GenerationConfig()
         config.max_new_tokens = min(sampling.max_tokens, self.chat.context - len(prompt))
         config.stop_token_ids = set(self.chat.stop_ids)
-        config.eos_token_id = self.chat.stop_ids[
-            0
-        ]  # named, because the pipeline's tokenizer is not the model's
+        # Without one, the pipeline would take the end of its own tokenizer, which is not the model's.
+        config.eos_token_id = self.chat.stop_ids[0]
         config.repetition_penalty = sampling.repetition_penalty
         config.do_sample = sampling.temperature > 0
         if config.do_sample:
