@@ -6,7 +6,6 @@ many prompts are answered at once, nor on what was sampled before.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -15,17 +14,12 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
+from arena_learning.train.decode import cache_name, continue_prompts, packed, read_prompts, repeats_cache
 from arena_learning.train.freeze import cast_once
 
 ORDER, DRAW = 0, 1  # what a seed is split for
 # Responses sampled at once, where a micro-batch is not larger: each holds a row of logits and its key-value cache.
 ROLLOUT = 8
-STAY = 0.9  # where at most this share of a batch's responses goes on, the others leave it
-KEPT_BY_TOKEN = {
-    "full_attention",
-    "sliding_attention",
-    "chunked_attention",
-}  # a cache of these can be repeated
 
 
 class Sample(NamedTuple):
@@ -81,13 +75,17 @@ class Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped
         chosen = self.chosen(scores, self.numbers[:, input_ids.shape[1] - self.begin])
         return torch.full_like(scores, -torch.inf, dtype=torch.float32).scatter_(1, chosen[:, None], 0.0)
 
+    def after(self, scores: Tensor, rows: Tensor, tokens: int) -> Tensor:
+        """Return each row's next token behind ``tokens`` others, from (rows, vocabulary) scores of these rows."""
+        return self.chosen(scores, self.numbers[rows, tokens])
+
     def chosen(self, scores: Tensor, numbers: Tensor) -> Tensor:
         """Return (rows,) tokens, chosen from (rows, vocabulary) scores by (rows,) numbers."""
-        scores = scores.float() / self.temperature
+        scores = scores.float() if self.temperature == 1 else scores.float() / self.temperature
         if self.never is not None:
             scores[:, self.never] = -torch.inf
         # In double precision, for a vocabulary's sum in fp32 is off by more than its rare tokens weigh.
-        below = scores.softmax(-1).double().cumsum(-1)
+        below = scores.softmax(-1).cumsum(-1, dtype=torch.double)
         place = numbers[:, None] * below[:, -1:]
         return torch.searchsorted(below, place, right=True)[:, 0].clamp(max=scores.shape[1] - 1)
 
@@ -134,17 +132,27 @@ def answer(
         mask = mask.to(model.device)
         drawn = [place * copies + copy for place in places for copy in range(copies)]
         chooser = Chooser(numbers[drawn].to(model.device), front, temperature, pad)
-        repeats = _repeats(model)
+        repeats = repeats_cache(model)
         if repeats and min(len(prompts[place]) for place in places) > 1 and model.device.type == "cpu":
             with cast_once(model):
-                cache = _read(model, ids[:, :-1], mask[:, :-1], copies)
-                said = _continue(model, cache, ids, mask, chooser, copies, end)
+                cache = read_prompts(model, ids[:, :-1], mask[:, :-1], copies)
+                with packed(model):
+                    said = continue_prompts(
+                        model,
+                        cache,
+                        ids,
+                        mask,
+                        chooser.after,
+                        longest=numbers.shape[1],
+                        copies=copies,
+                        end=end,
+                    )
             for place, response in zip(drawn, said, strict=True):
                 samples[place] = Sample(prompts[place // copies], response, response[-1] == end)
             continue
         read: dict[str, DynamicCache] = {}
         if copies > 1 and front > 1 and repeats:
-            read = {_cache_name(): _read(model, ids[:, :-1], mask[:, :-1], copies)}
+            read = {cache_name(): read_prompts(model, ids[:, :-1], mask[:, :-1], copies)}
         with cast_once(model):
             out = model.generate(
                 input_ids=ids.repeat_interleave(copies, 0),
@@ -157,81 +165,3 @@ def answer(
             response = row[: row.index(end) + 1] if end in row else row
             samples[place] = Sample(prompts[place // copies], response, end in row)
     return [samples[place] for place in range(len(prompts) * copies)]
-
-
-def _repeats(model: PreTrainedModel) -> bool:
-    """Whether the model's cache is by token and it is told positions; a recurrent state is not repeated here."""
-    kinds = getattr(model.config.get_text_config(), "layer_types", None) or ["full_attention"]
-    alone = getattr(model, "get_base_model", lambda: model)()  # without LoRA's wrapper
-    told = {"position_ids", "logits_to_keep"} <= inspect.signature(alone.forward).parameters.keys()
-    return told and set(kinds) <= KEPT_BY_TOKEN and not getattr(model, "_is_stateful", False)
-
-
-def _cache_name() -> str:
-    """Return the model's argument for a cache: `past_key_values`, and from transformers 5.24 on `cache`."""
-    from transformers.generation.utils import ALL_CACHE_NAMES
-
-    return str(ALL_CACHE_NAMES[0])
-
-
-def _read(model: PreTrainedModel, ids: Tensor, mask: Tensor, copies: int) -> DynamicCache:
-    """Return the cache of prompts without their last token, each ``copies`` times."""
-    cache = DynamicCache(config=model.config)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    model(
-        input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1, **{_cache_name(): cache}
-    )
-    cache.batch_repeat_interleave(copies)
-    return cache
-
-
-def _continue(
-    model: PreTrainedModel,
-    cache: DynamicCache,
-    ids: Tensor,
-    mask: Tensor,
-    chooser: Chooser,
-    copies: int,
-    end: int,
-) -> list[list[int]]:
-    """Return what follows each prompt, ``copies`` times, as `generate` samples it.
-
-    On a CPU a token takes time by the rows that it is computed for. `generate` computes those that have ended until the
-    last one ends; here they leave the batch.
-
-    Args:
-        model: the policy.
-        cache: of the prompts without their last tokens.
-        ids: (prompts, tokens), padded on the left.
-        mask: the same shape, 1 at a prompt's own tokens.
-        chooser: chooses the next token of each row.
-        copies: responses to each prompt.
-        end: the token that ends a response.
-    """
-    mask = mask.repeat_interleave(copies, 0)
-    tokens = ids[:, -1].repeat_interleave(copies, 0)
-    said: list[list[int]] = [[] for _ in range(len(mask))]
-    going = torch.arange(len(mask), device=mask.device)  # the responses of the batch's rows
-    name = _cache_name()
-    for column in range(chooser.numbers.shape[1]):
-        out = model(
-            input_ids=tokens[:, None],
-            attention_mask=mask,
-            position_ids=mask.sum(-1, keepdim=True) - 1,
-            use_cache=True,
-            logits_to_keep=1,
-            **{name: cache},
-        )
-        tokens = chooser.chosen(out.logits[:, -1], chooser.numbers[going, column])
-        for place, token in zip(going.tolist(), tokens.tolist(), strict=True):
-            if not said[place] or said[place][-1] != end:
-                said[place].append(token)
-        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
-        stays = torch.tensor([row for row, place in enumerate(going.tolist()) if said[place][-1] != end])
-        if not len(stays):
-            break
-        if len(stays) <= STAY * len(going):  # each time, the cache is copied
-            stays = stays.to(mask.device)
-            cache.batch_select_indices(stays)
-            tokens, mask, going = tokens[stays], mask[stays], going[stays]
-    return said
