@@ -12,7 +12,9 @@ PROMPTS = [[5, 9, 3, 7, 11, 13, 17], [4, 8], [6, 10, 12, 14]]
 SETTINGS = {"temperature": 1.0, "end": 2, "pad": 0, "rows": 6, "copies": 2}
 
 
-@pytest.mark.parametrize("kind", ["Llama", "Qwen2", "GPT2", "Gemma3Text"])  # Qwen2's queries and keys have a bias
+@pytest.mark.parametrize(
+    "kind", ["Llama", "Qwen2", "GPT2", "Gemma3Text"]
+)  # Qwen2's queries and keys have a bias
 def test_what_is_decoded_here_is_what_generate_decodes(kind, monkeypatch):
     from arena_learning.train import rollout
 

@@ -281,9 +281,20 @@ def killer(label, at):
     return Killer
 
 
-@pytest.mark.parametrize(("method", "rank"), [("sft", 0), ("sft", 4), ("rft", 0), ("dpo", 0), ("reward", 0)])
-def test_a_killed_training_resumes_and_ends_as_an_undisturbed_one(train, method, rank):
-    settings = optimiser(epochs=6, batch_size=2, lora_rank=rank)  # 12 steps, two in an epoch
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("sft", {}),
+        ("sft", {"lora_rank": 4}),
+        ("sft", {"frozen_layers": 0.5, "device_batch_size": 2}),
+        ("dpo", {"frozen_layers": 0.5, "device_batch_size": 2}),
+        ("rft", {}),
+        ("dpo", {}),
+        ("reward", {}),
+    ],
+)
+def test_a_killed_training_resumes_and_ends_as_an_undisturbed_one(train, method, more):
+    settings = optimiser(epochs=6, batch_size=2, **more)  # 12 steps, two in an epoch
     phase = method
     if phase == "reward":
         method, settings = "ppo", optimiser(max_tokens=4, reward=settings)

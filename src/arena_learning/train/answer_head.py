@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from arena_learning.train.row_attention import end_to_end, rows_apart
+from arena_learning.train.frozen_states import hidden_states
+from arena_learning.train.row_attention import rows_apart
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, Trainer
@@ -90,7 +91,7 @@ def _take_over(
         ):  # accelerate has wrapped the reference's forward, which is replaced here, but not yet the model's
             if apart and not args and set(given) == {"input_ids", "attention_mask", "use_cache"}:
                 before = _before_labels(given["attention_mask"], mask)
-                hidden = end_to_end(model, given["input_ids"], given["attention_mask"])[before]
+                hidden = hidden_states(model, given["input_ids"], given["attention_mask"])[before]
             else:
                 hidden = model.base_model(*args, **given).last_hidden_state[:, :-1][mask]
             figures = token_figures(hidden, model.get_output_embeddings(), labels[mask], temperature)

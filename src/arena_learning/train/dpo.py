@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from arena_learning.train.answer_head import answer_tokens_alone
 from arena_learning.train.arguments import common_arguments, on_one_gpu, plan_training
 from arena_learning.train.encode import Encoded, pair_length
+from arena_learning.train.frozen_states import keep_frozen_states
 from arena_learning.train.length_batches import batch_by_length, with_shared_cache
 from arena_learning.train.load import load_policy
 from arena_learning.train.loop import Job, Trained, run_trainer
@@ -39,6 +40,7 @@ def train_dpo(job: Job, settings: Dpo, encoded: Encoded) -> Trained:
             self, model: PreTrainedModel, inputs: dict[str, Tensor]
         ) -> tuple[Tensor, Tensor]:
             answer_tokens_alone(self)
+            keep_frozen_states(self, asked, job.progress, "dpo")
             pair: tuple[Tensor, Tensor] = super().compute_ref_log_probs(model, inputs)
             line.advance()
             return pair
@@ -47,6 +49,7 @@ def train_dpo(job: Job, settings: Dpo, encoded: Encoded) -> Trained:
     rows = encoded.rows
     if laid.device_batch > 1:  # the start's probabilities are computed in this order
         rows = sorted(rows, key=pair_length)
+    asked = [row["prompt_ids"] + row[answer] for row in rows for answer in ("chosen_ids", "rejected_ids")]
     folder, resume = job.open_checkpoints("dpo", settings)
     columns = ("prompt_ids", "chosen_ids", "rejected_ids")
     arguments = on_one_gpu(

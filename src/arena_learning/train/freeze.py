@@ -19,7 +19,7 @@ from arena_learning.params import Footprint
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__: Sequence[str] = ("cast_once", "freeze_first_layers")
+__all__: Sequence[str] = ("cast_once", "freeze_first_layers", "frozen_first_layers")
 
 
 def freeze_first_layers(model: PreTrainedModel, how: Footprint) -> None:
@@ -45,15 +45,32 @@ def freeze_first_layers(model: PreTrainedModel, how: Footprint) -> None:
     if not number:
         return
     holder, name = _layers(model, count)
-    children = list(holder.named_children())
-    place = [child for child, _ in children].index(name)
-    after = [child for _, child in children[place + 1 :]]  # the last norm
+    after = _after(holder, name)
     learnt = [*getattr(holder, name)[number:], *after, *_heads(model)]
     shared = model.get_input_embeddings().weight
     model.requires_grad_(False)
     for module in learnt:
         module.requires_grad_(True)
     shared.requires_grad_(False)
+
+
+def frozen_first_layers(model: PreTrainedModel) -> list[nn.Module]:
+    """Return a model's first layers up to the first that learns; none where something before them learns.
+
+    Raises:
+        ArenaError: the model's layers are not found.
+    """
+    holder, name = _layers(model, int(model.config.get_text_config().num_hidden_layers))
+    first: list[nn.Module] = []
+    for layer in getattr(holder, name):
+        if any(weight.requires_grad for weight in layer.parameters()):
+            break
+        first.append(layer)
+    above = {
+        id(weight) for part in (getattr(holder, name), *_after(holder, name)) for weight in part.parameters()
+    }
+    before = [weight for weight in model.base_model.parameters() if id(weight) not in above]
+    return [] if any(weight.requires_grad for weight in before) else first
 
 
 @contextmanager
@@ -85,6 +102,13 @@ def _layers(model: PreTrainedModel, count: int) -> tuple[nn.Module, str]:
         where="train",
         hint="set frozen_layers to 0",
     )
+
+
+def _after(holder: nn.Module, name: str) -> list[nn.Module]:
+    """Return the modules that come after the list of layers, such as the last norm."""
+    children = list(holder.named_children())
+    place = [child for child, _ in children].index(name)
+    return [child for _, child in children[place + 1 :]]
 
 
 def _heads(model: PreTrainedModel) -> list[nn.Module]:

@@ -24,7 +24,7 @@ from arena_learning.core import logger
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__: Sequence[str] = ("end_to_end", "rows_apart")
+__all__: Sequence[str] = ("Laid", "end_to_end", "lay_batch", "reads_end_to_end", "rows_apart", "run_body")
 
 NAME = "rows_end_to_end"
 # A sequence's length is a multiple of it: for each length, oneDNN makes and keeps products of its own (37 MB a step).
@@ -122,17 +122,31 @@ def rows_apart(model: PreTrainedModel) -> bool:
     return False
 
 
-def end_to_end(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-    """Return what the model's body computes for a padded batch, computed without the padding.
+def reads_end_to_end(model: PreTrainedModel) -> bool:
+    """Whether `rows_apart` has made a model ready."""
+    return bool(model.config.get_text_config()._attn_implementation == NAME)
 
-    Args:
-        model: one that `rows_apart` has made ready.
-        input_ids: (rows, tokens), padded on any side.
-        attention_mask: the same shape, 1 at a row's own tokens.
 
-    Returns:
-        (the rows' own tokens, width): the rows' hidden states, one row after the other.
+class Laid(NamedTuple):
+    """A batch as one sequence.
+
+    Attributes:
+        rows: the token ids of each row.
+        layout: where they are; a last row may fill the sequence up, and is nobody's.
+        ids: (1, tokens) of the sequence.
+        positions: the same shape, each token's place in its row.
+        places: the places in the sequence of all rows' tokens, one row after the other.
     """
+
+    rows: list[list[int]]
+    layout: Layout
+    ids: Tensor
+    positions: Tensor
+    places: Tensor
+
+
+def lay_batch(input_ids: Tensor, attention_mask: Tensor) -> Laid:
+    """Lay a padded batch end to end, without its padding; see `end_to_end`."""
     own = attention_mask.bool()
     rows = [row[mask].tolist() for row, mask in zip(input_ids, own, strict=True)]
     laid = lay_end_to_end(rows)
@@ -144,14 +158,37 @@ def end_to_end(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor
     ]
     if more:  # a row of its own, and nobody's
         laid = Layout([*laid.sizes, more], [*laid.parts, [(len(rows), more)]])
-    out = model.base_model(
-        input_ids=input_ids.new_tensor([ids + [0] * more]),
-        position_ids=input_ids.new_tensor([positions + list(range(more))]),
-        use_cache=False,
-        **{LAYOUT: laid},
+    return Laid(
+        rows,
+        laid,
+        input_ids.new_tensor([ids + [0] * more]),
+        input_ids.new_tensor([positions + list(range(more))]),
+        places,
     )
-    hidden: Tensor = out.last_hidden_state[0, places]
+
+
+def run_body(model: PreTrainedModel, batch: Laid) -> Tensor:
+    """Return the body's hidden states of a sequence's tokens, (1, tokens, width)."""
+    out = model.base_model(
+        input_ids=batch.ids, position_ids=batch.positions, use_cache=False, **{LAYOUT: batch.layout}
+    )
+    hidden: Tensor = out.last_hidden_state
     return hidden
+
+
+def end_to_end(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """Return what the model's body computes for a padded batch, computed without the padding.
+
+    Args:
+        model: one that `rows_apart` has made ready.
+        input_ids: (rows, tokens), padded on any side.
+        attention_mask: the same shape, 1 at a row's own tokens.
+
+    Returns:
+        (the rows' own tokens, width): the rows' hidden states, one row after the other.
+    """
+    batch = lay_batch(input_ids, attention_mask)
+    return run_body(model, batch)[0, batch.places]
 
 
 def _register() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from arena_learning.train.answer_head import answer_tokens_alone
 from arena_learning.train.arguments import choose_device, common_arguments, on_one_gpu, plan_training
 from arena_learning.train.encode import Encoded
+from arena_learning.train.frozen_states import keep_frozen_states
 from arena_learning.train.length_batches import batch_by_length
 from arena_learning.train.load import load_policy
 from arena_learning.train.loop import Job, Trained, run_trainer
@@ -41,5 +42,7 @@ def train_sft(job: Job, settings: Sft | Rft, encoded: Encoded, phase: str = "sft
         peft_config=lora_config(settings),
     )
     answer_tokens_alone(trainer)
+    if settings.epochs > 1:
+        keep_frozen_states(trainer, [row["input_ids"] for row in encoded.rows], job.progress, phase)
     batch_by_length(trainer, laid, [len(row["input_ids"]) for row in encoded.rows], job.seed)
     return run_trainer(trainer, phase, laid.steps, job, resume)
