@@ -21,7 +21,7 @@ def test_what_is_decoded_here_is_what_generate_decodes(kind, monkeypatch):
     model = model_of(kind, **({"n_embd": 32, "n_layer": 2, "n_head": 4} if kind == "GPT2" else {}))
     numbers = rollout.drawn_numbers(1, 0, 2 * len(PROMPTS), 40)
     here = rollout.answer(model, PROMPTS, numbers, **SETTINGS)
-    monkeypatch.setattr(rollout, "repeats_cache", lambda model: False)
+    monkeypatch.setattr(rollout, "decodes_here", lambda model: False)
     assert rollout.answer(model, PROMPTS, numbers, **SETTINGS) == here
     assert max(len(sample.response) for sample in here) > 10
 

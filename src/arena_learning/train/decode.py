@@ -15,7 +15,14 @@ from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-__all__: Sequence[str] = ("cache_name", "continue_prompts", "read_prompts", "repeats_cache")
+__all__: Sequence[str] = (
+    "cache_name",
+    "continue_prompts",
+    "decodes_here",
+    "packed",
+    "read_prompts",
+    "repeats_cache",
+)
 
 STAY = 0.9  # where at most this share of a batch's responses goes on, the others leave it
 KEPT_BY_TOKEN = {
@@ -108,6 +115,11 @@ def repeats_cache(model: PreTrainedModel) -> bool:
     alone = getattr(model, "get_base_model", lambda: model)()  # without LoRA's wrapper
     told = {"position_ids", "logits_to_keep"} <= inspect.signature(alone.forward).parameters.keys()
     return told and set(kinds) <= KEPT_BY_TOKEN and not getattr(model, "_is_stateful", False)
+
+
+def decodes_here(model: PreTrainedModel) -> bool:
+    """Whether `continue_prompts` samples from a model: on a GPU `generate` does."""
+    return model.device.type == "cpu" and repeats_cache(model)
 
 
 def cache_name() -> str:

@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
-from arena_learning.train.decode import cache_name, continue_prompts, packed, read_prompts, repeats_cache
+from arena_learning.train.decode import (
+    cache_name,
+    continue_prompts,
+    decodes_here,
+    packed,
+    read_prompts,
+    repeats_cache,
+)
 from arena_learning.train.freeze import cast_once
 
 ORDER, DRAW = 0, 1  # what a seed is split for
@@ -133,7 +140,7 @@ def answer(
         drawn = [place * copies + copy for place in places for copy in range(copies)]
         chooser = Chooser(numbers[drawn].to(model.device), front, temperature, pad)
         repeats = repeats_cache(model)
-        if repeats and min(len(prompts[place]) for place in places) > 1 and model.device.type == "cpu":
+        if decodes_here(model) and min(len(prompts[place]) for place in places) > 1:
             with cast_once(model):
                 cache = read_prompts(model, ids[:, :-1], mask[:, :-1], copies)
                 with packed(model):
