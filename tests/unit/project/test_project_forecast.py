@@ -29,7 +29,8 @@ from arena_learning.report.terminal import Page
 from arena_learning.store import Account, Spent, Store, store_key
 
 REPOSITORY_PROFILE = "laptop.yaml"
-# In profile laptop: 108 instructions in d1, 24 in d2, 16 in d3, 120 in the test set, two recorded opponents.
+# Two recorded opponents, and these sizes, whatever the profile's are.
+SIZES = {"splits": {"d1": 108, "d2": 24, "d3": 16}, "test": 120}
 BATTLE = {"contestants": {"base": {"answers": 108, "tokens": 10800, "seconds": 54.0}}}
 
 
@@ -37,7 +38,10 @@ BATTLE = {"contestants": {"base": {"answers": 108, "tokens": 10800, "seconds": 5
 def project(tmp_path, request):
     """The laptop profile, with the metrics of the first round's stages and nothing else."""
     profile = request.path.parents[3] / "profiles" / REPOSITORY_PROFILE
-    write_text(tmp_path / "params.yaml", profile.read_text(encoding="utf-8"))
+    raw = read_yaml(profile)
+    raw["pool"] |= SIZES
+    raw["battle"]["samples"] = 6
+    write_text(tmp_path / "params.yaml", json.dumps(raw))
     paths = Paths(tmp_path)
     write_json(paths.stage_metrics("sft-i1", "battle"), BATTLE)
     write_json(paths.stage_metrics("sft-i1", "judge"), {"games": 324, "tokens": 0, "seconds": 3.24})
