@@ -59,6 +59,10 @@ def test_layers_that_compute_otherwise_are_not_packed():
         assert layers(torch.ones(2, 4, dtype=torch.bfloat16)).dtype == torch.bfloat16
         assert "forward" not in vars(layers[1])
     assert "forward" in vars(layers[0])
+    sharded = torch.nn.Linear(4, 4)
+    sharded.weight.data.untyped_storage().resize_(0)  # as FSDP leaves weights that are not gathered
+    with packed(sharded):
+        assert "forward" not in vars(sharded)
 
 
 def test_keys_with_room_are_those_that_are_copied_at_each_token():

@@ -71,6 +71,7 @@ def test_frozen_layers_compute_nothing_for_rows_that_are_known_and_everything_fo
     mixed = batch([ROWS[0], [7, 8, 9]])
     other = frozen_states.hidden_states(model, *mixed)
     assert len(calls) == 2
+    assert not any("forward" in vars(layer) for layer in states.layers)
     del model.frozen_states
     torch.testing.assert_close(other, frozen_states.hidden_states(model, *mixed))
 
@@ -79,6 +80,9 @@ def test_layers_that_drop_at_random_or_learn_are_not_left_out():
     model = half_frozen("OPT", ffn_dim=64, word_embed_proj_dim=32, dropout=0.5)
     assert not frozen_states._changes_nothing(model, frozen_states.FrozenStates(frozen_first_layers(model)))
     assert not frozen_first_layers(model_of("Llama", num_hidden_layers=4))
+    strange = half_frozen("Llama")
+    strange.config.num_hidden_layers = 7
+    assert not frozen_first_layers(strange)
     model = half_frozen("Llama")
     model.get_input_embeddings().weight.requires_grad_(True)
     assert not frozen_first_layers(model)

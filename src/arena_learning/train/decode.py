@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +63,11 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
         super().batch_select_indices(indices)
 
 
+def _grows(layer: Any) -> bool:
+    """Whether a cache's layer copies all of its keys at each token; one that shares another layer's has none."""
+    return type(layer) is DynamicLayer and layer.get_seq_length() > 0
+
+
 def _with_room(states: Tensor, length: int) -> Tensor:
     """Return a copy of (rows, heads, tokens, width) that has ``length`` tokens; those that are new are not set."""
     found = states.new_empty(*states.shape[:2], length, states.shape[3])
@@ -88,9 +94,13 @@ def packed(model: nn.Module) -> Iterator[None]:
 
 
 def _can_pack(layer: nn.Linear) -> bool:
+    """Whether a layer's weights are packed; those of which this process holds a part, or none, are not."""
+    weight = layer.weight
+    whole = type(weight.data) is Tensor and 0 < weight.nbytes <= weight.untyped_storage().nbytes()
     return (
-        layer.weight.device.type == "cpu"
-        and layer.weight.dtype == torch.float32
+        whole
+        and weight.device.type == "cpu"
+        and weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
@@ -173,7 +183,7 @@ def continue_prompts(
     said: list[list[int]] = [[] for _ in range(len(mask))]
     going = torch.arange(len(mask), device=mask.device)  # the responses of the batch's rows
     name = cache_name()
-    cache.layers = [RoomyLayer(layer) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    cache.layers = [RoomyLayer(layer) if _grows(layer) else layer for layer in cache.layers]
     for column in range(longest):
         out = model(
             input_ids=tokens[:, None],

@@ -55,12 +55,11 @@ def freeze_first_layers(model: PreTrainedModel, how: Footprint) -> None:
 
 
 def frozen_first_layers(model: PreTrainedModel) -> list[nn.Module]:
-    """Return a model's first layers up to the first that learns; none where something before them learns.
-
-    Raises:
-        ArenaError: the model's layers are not found.
-    """
-    holder, name = _layers(model, int(model.config.get_text_config().num_hidden_layers))
+    """Return a model's first layers up to the first that learns; none where something before them learns."""
+    try:
+        holder, name = _layers(model, int(model.config.get_text_config().num_hidden_layers))
+    except ArenaError:  # nobody asked for frozen layers: adapters leave all weights as they are, too
+        return []
     first: list[nn.Module] = []
     for layer in getattr(holder, name):
         if any(weight.requires_grad for weight in layer.parameters()):

@@ -53,13 +53,16 @@ class FrozenStates:
     def instead(self, states: Tensor) -> Iterator[None]:
         """Let the frozen layers return these states, and compute nothing."""
         out = (states,) if self.in_tuple else states
+        own = [vars(layer).get("forward") for layer in self.layers]
         for layer in self.layers:
             vars(layer)["forward"] = lambda *_, **__: out
         try:
             yield
         finally:
-            for layer in self.layers:
+            for layer, was in zip(self.layers, own, strict=True):
                 del vars(layer)["forward"]
+                if was is not None:
+                    vars(layer)["forward"] = was
 
     @torch.no_grad()
     def learn(self, model: PreTrainedModel, rows: Sequence[Sequence[int]]) -> None:
@@ -124,6 +127,7 @@ def keep_frozen_states(
     model = getattr(trainer.model, "get_base_model", lambda: trainer.model)()  # without LoRA's wrapper
     if hasattr(model, NAME) or not rows or model.device.type != "cpu" or not reads_end_to_end(model):
         return
+    setattr(model, NAME, None)  # asked once
     layers = frozen_first_layers(model)
     width = int(model.config.get_text_config().hidden_size)
     if not layers or sum(map(len, rows)) * width * model.dtype.itemsize > MOST_BYTES:
