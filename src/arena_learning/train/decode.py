@@ -18,10 +18,10 @@ from transformers.cache_utils import DynamicLayer
 
 __all__: Sequence[str] = (
     "cache_name",
+    "cache_prompts",
     "continue_prompts",
     "decodes_here",
     "packed",
-    "read_prompts",
     "repeats_cache",
 )
 
@@ -139,7 +139,7 @@ def cache_name() -> str:
     return str(ALL_CACHE_NAMES[0])
 
 
-def read_prompts(model: PreTrainedModel, ids: Tensor, mask: Tensor, copies: int) -> DynamicCache:
+def cache_prompts(model: PreTrainedModel, ids: Tensor, mask: Tensor, copies: int) -> DynamicCache:
     """Return the cache of prompts without their last token, each ``copies`` times."""
     cache = DynamicCache(config=model.config)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)

@@ -16,10 +16,10 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor, Logits
 
 from arena_learning.train.decode import (
     cache_name,
+    cache_prompts,
     continue_prompts,
     decodes_here,
     packed,
-    read_prompts,
     repeats_cache,
 )
 from arena_learning.train.freeze import cast_once
@@ -142,7 +142,7 @@ def answer(
         repeats = repeats_cache(model)
         if decodes_here(model) and min(len(prompts[place]) for place in places) > 1:
             with cast_once(model):
-                cache = read_prompts(model, ids[:, :-1], mask[:, :-1], copies)
+                cache = cache_prompts(model, ids[:, :-1], mask[:, :-1], copies)
                 with packed(model):
                     said = continue_prompts(
                         model,
@@ -159,7 +159,7 @@ def answer(
             continue
         read: dict[str, DynamicCache] = {}
         if copies > 1 and front > 1 and repeats:
-            read = {cache_name(): read_prompts(model, ids[:, :-1], mask[:, :-1], copies)}
+            read = {cache_name(): cache_prompts(model, ids[:, :-1], mask[:, :-1], copies)}
         with cast_once(model):
             out = model.generate(
                 input_ids=ids.repeat_interleave(copies, 0),
