@@ -22,7 +22,7 @@ def planned_samplings(name: str, params: Params) -> dict[str, list[Sampling]]:
         >>> from arena_learning.params import load_params
         >>> planned = planned_samplings("dpo-i1", load_params(Path("profiles/laptop.yaml")))
         >>> {contestant: len(samplings) for contestant, samplings in planned.items()}
-        {'sft-i1': 7, 'expert': 1, 'plain': 1}
+        {'sft-i1': 5, 'expert': 1, 'plain': 1}
     """
     this = params.rounds[name]
     if this.target != NONE:
