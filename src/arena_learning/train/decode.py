@@ -79,8 +79,8 @@ def _with_room(states: Tensor, length: int) -> Tensor:
 def packed(model: nn.Module) -> Iterator[None]:
     """Let a model's linear layers multiply by weights packed for few rows; no gradient may be computed meanwhile.
 
-    torch packs weights anew for each product of a CPU, which takes longer than the product with few rows. The packed
-    ones need the model's memory once more. Under autocast, or with another build of torch, nothing changes.
+    torch packs weights anew for each product on a CPU; with few rows that takes as long as the product itself. The
+    packed ones need the model's memory once more. Under autocast, or with another build of torch, nothing changes.
     """
     layers = [module for module in model.modules() if type(module) is nn.Linear and _can_pack(module)]
     own = [layer for layer in layers if "forward" not in vars(layer)]
