@@ -9,6 +9,7 @@ import pytest
 
 from arena_learning.core.errors import ArenaError
 from arena_learning.params.contestants import Sampling
+from arena_learning.schema import Turn
 from arena_learning.testing.engine_suite import PLAIN, EngineConformance, ask, check_engine_closes
 
 pytest.importorskip("openvino_genai", reason="needs the extra 'laptop'")
@@ -64,6 +65,39 @@ def test_samples_of_a_question_differ_by_their_seed_and_repeat_in_another_engine
     assert again == samples[1]
     # What holds for this tiny model alone and in a batch does not for a real one: batches are asked whole.
     assert (is_exact(engine, Sampling()), is_exact(engine, drawn[0])) == (True, False)
+
+
+def test_samples_that_are_drawn_in_one_request_differ_and_repeat_in_another_engine(
+    engine, tiny_model, exports
+):
+    from arena_learning.engines.base import DrawsSamples, Refused
+    from arena_learning.engines.openvino import OpenVino
+
+    assert isinstance(engine, DrawsSamples)
+    sampling, seeds = Sampling(max_tokens=20, temperature=1.0, top_p=0.9), [1, 2, 3, 4, 5, 6]  # four at once
+    long = [Turn(role="user", content="word " * 5000)]
+    engine.respond(PLAIN, sampling)
+    first, refused, *others = engine.draw([PLAIN[0], long, *PLAIN[1:]], sampling, seeds)
+    assert isinstance(refused, Refused)
+    drawn = [first, *others]
+    (alone,) = engine.respond(PLAIN[:1], sampling)
+    assert {one.prompt_tokens for one in first} == {alone.prompt_tokens}
+    assert [len({one.text for one in samples}) for samples in drawn] == [6] * len(PLAIN)
+    other = OpenVino(tiny_model, exports, dtype="f16", batch_size=4)
+    again = other.draw(PLAIN, sampling, seeds)
+    other.close()
+    assert [[a.text for a in samples] for samples in again] == [[a.text for a in s] for s in drawn]
+
+
+def test_a_samples_first_token_and_its_number_are_its_own(engine):
+    """The first token is drawn for each sample, and the numbers do not follow the samples' probability."""
+    sampling = Sampling(max_tokens=1, temperature=1.0)
+    for seeds in ([1, 2, 3, 4], [5, 6, 7, 8]):
+        (samples,) = engine.draw(PLAIN[:1], sampling, seeds)
+        assert len({one.text for one in samples}) > 1
+    sampling = Sampling(max_tokens=6, temperature=1.0)
+    lengths = [[a.completion_tokens for a in one] for one in engine.draw(PLAIN, sampling, [1, 2, 3, 4])]
+    assert all(0 < count <= 6 for row in lengths for count in row)
 
 
 def test_inexact_answers_repeat_with_their_batch_and_are_never_taken_for_exact_ones(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from arena_learning.arena.stored_answer import (
@@ -16,6 +17,8 @@ from arena_learning.core import ArenaError, Progress, logger
 from arena_learning.engines import (
     MAX_REFUSED,
     Completion,
+    DrawsSamples,
+    Engine,
     Refused,
     is_exact,
     older_fingerprints,
@@ -75,32 +78,61 @@ def ask_contestant_for(
         asked = ask_contestant_for(Contestant("base", engine, Sampling()), instructions, store)
         print(asked.responses[0].text, asked.generated)
     """
-    keys = [answer_key(contestant, instruction) for instruction in instructions]
-    distinct: dict[bytes, Instruction] = {}
-    for key, instruction in zip(keys, instructions, strict=True):
-        distinct.setdefault(key, instruction)
-    _prepare(contestant, distinct, store, retry=retry)
-    asking = _Asking(contestant, distinct, store, max_refused)
+    return ask_group([contestant], instructions, store, max_refused=max_refused, retry=retry)[0]
+
+
+def ask_group(
+    group: Sequence[Contestant],
+    instructions: Sequence[Instruction],
+    store: Store,
+    *,
+    max_refused: float = MAX_REFUSED,
+    retry: bool = False,
+) -> list[ContestantAnswers]:
+    """Return the answers of one contestant, or of samples that its engine draws together (`engines.DrawsSamples`).
+
+    Args:
+        group: one contestant, or several that differ in ``sample`` and in the seed of their sampling alone.
+        instructions: see `ask_contestant_for`, as the other arguments.
+        store: holds the answers.
+        max_refused: the share that may be refused.
+        retry: ask again for what was refused in an earlier run.
+
+    Raises:
+        ArenaError: see `ask_contestant_for`.
+        Ended: see `ask_contestant_for`.
+    """
+    distinct: dict[bytes, tuple[Contestant, Instruction]] = {}
+    keys = [[answer_key(one, instruction) for one in group] for instruction in instructions]
+    for row, instruction in zip(keys, instructions, strict=True):
+        for key, one in zip(row, group, strict=True):
+            distinct.setdefault(key, (one, instruction))
+    _prepare(group[0].engine, distinct, store, retry=retry)
+    asking = _Asking(group, distinct, store, max_refused)
     asking.ask()
-    logger.debug(
-        f"{contestant.label}: {asking.generated} of {len(distinct)} answers generated, the others remembered"
-    )
+    logger.debug(f"{asking.label}: {len(asking.new)} of {len(distinct)} generated, the others remembered")
+    return [_collected(one, instructions, [row[n] for row in keys], asking) for n, one in enumerate(group)]
+
+
+def _collected(
+    contestant: Contestant, instructions: Sequence[Instruction], keys: Sequence[bytes], asking: _Asking
+) -> ContestantAnswers:
     given = [asking.known[key] for key in keys]
     completions = [answer for answer in given if isinstance(answer, Completion)]
     return ContestantAnswers(
         [to_response(contestant, i, a) for i, a in zip(instructions, given, strict=True)],
-        generated=asking.generated,
+        generated=len(asking.new & set(keys)),
         seconds=sum(c.seconds for c in completions),
         tokens=sum(c.completion_tokens for c in completions),
     )
 
 
 def _prepare(
-    contestant: Contestant, distinct: Mapping[bytes, Instruction], store: Store, *, retry: bool
+    engine: Engine, distinct: Mapping[bytes, tuple[Contestant, Instruction]], store: Store, *, retry: bool
 ) -> None:
     """Copy answers stored under earlier keys; forget refusals if they are to be asked again."""
-    for fingerprint in older_fingerprints(contestant.engine):
-        store.adopt({key: answer_key(contestant, one, fingerprint) for key, one in distinct.items()})
+    for fingerprint in older_fingerprints(engine):
+        store.adopt({key: answer_key(one, asked, fingerprint) for key, (one, asked) in distinct.items()})
     if retry:
         store.forget([key for key, value in store.get(list(distinct)).items() if "refused" in value])
 
@@ -109,23 +141,34 @@ class _Asking:
     """Asks a contestant; holds what is known so far.
 
     Args:
-        contestant: the model to ask.
-        distinct: what it is asked, by the store's keys.
+        group: the model to ask, or its samples that are drawn together.
+        distinct: what each is asked, by the store's keys; all samples of an instruction stand side by side.
         store: holds the answers.
         most: the share that may be refused.
 
     Attributes:
         known: the answer or refusal of each key.
-        generated: how many of them are new.
+        new: the keys whose answers were generated.
+        label: what its progress line calls it.
     """
 
     def __init__(
-        self, contestant: Contestant, distinct: Mapping[bytes, Instruction], store: Store, most: float
+        self,
+        group: Sequence[Contestant],
+        distinct: Mapping[bytes, tuple[Contestant, Instruction]],
+        store: Store,
+        most: float,
     ) -> None:
         self.known: dict[bytes, Completion | Refused] = {}
-        self.generated = 0
-        self._contestant, self._distinct, self._store, self._most = contestant, distinct, store, most
-        self._payer = store.account.payer(contestant.role, contestant.name)
+        self.new: set[bytes] = set()
+        self._contestant, self._distinct, self._store, self._most = group[0], distinct, store, most
+        self._seeds = [one.sampling.seed for one in group]
+        several = len(group) > 1
+        self.label = f"{group[0].name}, {len(group)} samples" if several else group[0].label
+        self._unit = "samples" if several else "instructions"
+        # A batch holds all samples of an instruction.
+        self._batch = max(1, group[0].engine.batch_size // len(group)) * len(group)
+        self._payer = store.account.payer(group[0].role, group[0].name)
         self._refused: dict[bytes, Refused] = {}
 
     def ask(self) -> None:
@@ -136,33 +179,44 @@ class _Asking:
         """
         engine, sampling = self._contestant.engine, self._contestant.sampling
         whole = not is_exact(engine, sampling)
-        with Progress(f"answer ({self._contestant.label})", len(self._distinct), "instructions") as progress:
+        with Progress(f"answer ({self.label})", len(self._distinct), self._unit) as progress:
             requests = self._requests(progress, whole)
             for share in lease_work(
                 self._store,
                 list(self._distinct),
-                engine.batch_size,
+                self._batch,
                 whole=whole,
                 waiting=lambda count: progress.advance(0, f"waiting for {count} of another process"),
             ):
                 self._note({key: read_completion(value, engine) for key, value in share.known.items()})
                 progress.total -= len(share.known)
                 for mine in within_budget(self._store, share.mine, requests):
-                    turns = [self._distinct[key].turns for key in mine]
-                    for group in stream_answers(engine, turns, sampling):
-                        self._take({mine[n]: answer for n, answer in group}, progress)
+                    for group in self._answers(mine):
+                        self._take(group, progress)
         # Refusals are stored only now: a run that stops for them has a fault to be fixed, and then all are asked again.
         lasting = {key: one.reason for key, one in self._refused.items() if not one.passing}
         self._store.put("response", {key: {"refused": reason} for key, reason in lasting.items()})
 
+    def _answers(self, keys: Sequence[bytes]) -> Iterator[dict[bytes, Completion | Refused]]:
+        """Yield the engine's answers in groups. Where samples are drawn together, ``keys`` are whole batches."""
+        engine, sampling, count = self._contestant.engine, self._contestant.sampling, len(self._seeds)
+        turns = [self._distinct[key][1].turns for key in keys[::count]]
+        if count == 1:
+            for group in stream_answers(engine, turns, sampling):
+                yield {keys[n]: answer for n, answer in group}
+            return
+        assert isinstance(engine, DrawsSamples)  # or they would not be asked together
+        drawn = engine.draw(turns, sampling, self._seeds)
+        each = ([one] * count if isinstance(one, Refused) else one for one in drawn)
+        yield dict(zip(keys, chain.from_iterable(each), strict=True))
+
     def _requests(self, progress: Progress, whole: bool) -> Requests:
-        asked = self._contestant
         return Requests(
             self._payer,
-            asked.engine.batch_size,
+            self._batch,
             whole,
-            longest=lambda key: _longest(asked, self._distinct[key]),
-            missing=lambda: f"{progress.total - progress.done} answers of '{asked.label}'",
+            longest=lambda key: _longest(*self._distinct[key]),
+            missing=lambda: f"{progress.total - progress.done} answers of '{self.label}'",
         )
 
     def _note(self, given: Mapping[bytes, Completion | Refused]) -> None:
@@ -175,10 +229,10 @@ class _Asking:
         self._store.put("response", new, payer=self._payer, spent=_spent(given.values()))
         self._store.account.together.check(self._store)
         self._note(given)
-        self.generated += len(given)
+        self.new.update(given)
         progress.advance(len(given))
         if too_many_refused(len(self._refused), len(self._distinct), self._most):
-            reasons = {self._distinct[key].id: one.reason for key, one in self._refused.items()}
+            reasons = {self._distinct[key][1].id: one.reason for key, one in self._refused.items()}
             answered = len(self.known) - len(self._refused)
             raise _refusal(self._contestant.name, reasons, len(self._distinct), answered)
 

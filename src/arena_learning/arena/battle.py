@@ -9,10 +9,10 @@ from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from arena_learning.arena.ask import ContestantAnswers, ask_contestant_for
+from arena_learning.arena.ask import ContestantAnswers, ask_group
 from arena_learning.arena.at_once import Remote, ask_at_once
 from arena_learning.arena.planned import is_remote, planned_samplings, sampling_of
-from arena_learning.arena.sampling import sample_metrics
+from arena_learning.arena.sampling import drawn_together, sample_metrics
 from arena_learning.arena.stored_answer import Contestant
 from arena_learning.core import ArenaError, Paths, logger, suggest, words, write_json
 from arena_learning.params import BASE, Params, Sampling
@@ -144,16 +144,13 @@ def _ask_open(
     """Ask a contestant whose engine is open, through a store of its own; close the engine."""
     try:
         with Store(questions.paths.store, fresh=questions.fresh, account=questions.account) as store:
-            asked = [
-                ask_contestant_for(
-                    Contestant(name, engine, own, sample),
-                    questions.instructions,
-                    store,
-                    max_refused=questions.params.serving.max_refused,
-                    retry=questions.retry,
-                )
-                for sample, own in enumerate(samplings)
-            ]
+            first, *samples = (Contestant(name, engine, own, n) for n, own in enumerate(samplings))
+            most, instructions = questions.params.serving.max_refused, questions.instructions
+            found: dict[int, ContestantAnswers] = {}
+            for group in ([first], *drawn_together(samples, instructions, store)):
+                each = ask_group(group, instructions, store, max_refused=most, retry=questions.retry)
+                found |= {one.sample: answers for one, answers in zip(group, each, strict=True)}
+            asked = [found[n] for n in range(len(samplings))]
             _warn(name, asked[0], samplings[0].max_tokens)
             return asked
     finally:

@@ -121,6 +121,29 @@ class Streaming(Protocol):
 
 
 @runtime_checkable
+class DrawsSamples(Protocol):
+    """Optional protocol: draws several samples of a conversation in one request, which reads its prompt once.
+
+    For engines whose sampled answers depend on the batch in any case (``sample_exact = False``, see `is_exact`).
+    """
+
+    def draw(
+        self, conversations: Sequence[Conversation], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[list[Completion] | Refused]:
+        """Return samples of each conversation, in order: one for each of ``seeds``, or `Refused`.
+
+        Args:
+            conversations: what is answered.
+            sampling: how samples are drawn; its temperature is above 0, its own seed is not used.
+            seeds: distinct seeds.
+
+        Raises:
+            ArenaError: the engine cannot answer any conversation, for a reason that a user can fix.
+        """
+        ...
+
+
+@runtime_checkable
 class Versioned(Protocol):
     """Optional protocol: makes answers usable that earlier versions of this project stored."""
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from arena_learning.core import ArenaError, SplitAnswer, canonical
 from arena_learning.engines.answer_reader import AnswerReader, ReadAnswer
@@ -29,6 +29,7 @@ from arena_learning.engines.tokenizer import (
 from arena_learning.engines.weights import check_folder
 from arena_learning.schema import FinishReason, Turn
 
+T = TypeVar("T")
 HELLO, GOODBYE = "Hello", "Goodbye"  # texts of the probes that show how a template renders a turn
 
 
@@ -61,10 +62,8 @@ def share_seconds(
     ]
 
 
-def filled(
-    prompts: Sequence[list[int] | Refused], completions: Iterable[Completion]
-) -> list[Completion | Refused]:
-    """Return one answer per prompt: completions in order, with refusals at their positions."""
+def filled(prompts: Sequence[list[int] | Refused], completions: Iterable[T]) -> list[T | Refused]:
+    """Return what each prompt was given: the completions in order, with refusals at their positions."""
     given = iter(completions)
     return [prompt if isinstance(prompt, Refused) else next(given) for prompt in prompts]
 

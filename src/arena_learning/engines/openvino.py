@@ -139,6 +139,25 @@ class OpenVino:
         self, conversations: Sequence[Conversation], sampling: Sampling
     ) -> list[Completion | Refused]:
         """Answer each conversation, in order; see `base.Engine`."""
+        drawn = self._generate(conversations, sampling, [sampling.seed])
+        return [one if isinstance(one, Refused) else one[0] for one in drawn]
+
+    def draw(
+        self, conversations: Sequence[Conversation], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[list[Completion] | Refused]:
+        """Draw a sample of each conversation for each of ``seeds``, in order; see `base.DrawsSamples`."""
+        # A request for more sequences than are generated at once would wait forever.
+        parts = [seeds[start : start + self._rows] for start in range(0, len(seeds), self._rows)]
+        drawn = [self._generate(conversations, sampling, part) for part in parts]
+        return [
+            one[0] if isinstance(one[0], Refused) else [c for part in one for c in part]
+            for one in zip(*drawn, strict=True)
+        ]
+
+    def _generate(
+        self, conversations: Sequence[Conversation], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[list[Completion] | Refused]:
+        """Return an answer to each conversation for each of ``seeds``."""
         import numpy as np
         import openvino
 
@@ -150,21 +169,27 @@ class OpenVino:
         prompts = [prompt for prompt in asked if not isinstance(prompt, Refused)]
         if not prompts:
             return filled(asked, ())
+        configs = [self._config(sampling, prompt, seeds) for prompt in prompts]
         results = pipeline.generate(
-            [openvino.Tensor(np.array([prompt], dtype=np.int64)) for prompt in prompts],
-            [self._config(sampling, prompt) for prompt in prompts],
+            [openvino.Tensor(np.array([prompt], dtype=np.int64)) for prompt in prompts], configs
         )
         reads: list[ReadAnswer] = []
         reasons: list[FinishReason] = []
         counts: list[tuple[int, int]] = []
-        for prompt, result in zip(prompts, results, strict=True):
-            answer = result.m_generation_ids[0]
-            reads.append(chat.read(answer))
-            reasons.append("stop" if result.finish_reasons[0].name == "STOP" else "length")
-            counts.append((len(prompt), len(answer)))
-        return filled(asked, share_seconds(reads, reasons, counts, time.perf_counter() - start))
+        for prompt, config, result in zip(prompts, configs, results, strict=True):
+            # They come the most probable first; a sample's number should say nothing about it.
+            for n in np.random.default_rng(config.rng_seed).permutation(len(seeds)):
+                answer = result.m_generation_ids[n]
+                reads.append(chat.read(answer))
+                reasons.append("stop" if result.finish_reasons[n].name == "STOP" else "length")
+                counts.append((len(prompt), len(answer)))
+        answers = share_seconds(reads, reasons, counts, time.perf_counter() - start)
+        groups = [answers[n : n + len(seeds)] for n in range(0, len(answers), len(seeds))]
+        return filled(asked, groups)
 
-    def _config(self, sampling: Sampling, prompt: list[int]) -> openvino_genai.GenerationConfig:
+    def _config(
+        self, sampling: Sampling, prompt: list[int], seeds: Sequence[int]
+    ) -> openvino_genai.GenerationConfig:
         import openvino_genai
 
         config = openvino_genai.GenerationConfig()
@@ -174,11 +199,13 @@ class OpenVino:
         config.eos_token_id = self.chat.stop_ids[0]
         config.repetition_penalty = sampling.repetition_penalty
         config.do_sample = sampling.temperature > 0
+        config.num_return_sequences = len(seeds)
         if config.do_sample:
             config.temperature, config.top_p = sampling.temperature, sampling.top_p
             # With one seed for all, every conversation would get the same random numbers. A seed that depends on the
             # prompt differs between conversations.
-            mixed = hashlib.sha256(canonical([sampling.seed, prompt]).encode()).hexdigest()
+            drawn_with = seeds[0] if len(seeds) == 1 else list(seeds)
+            mixed = hashlib.sha256(canonical([drawn_with, prompt]).encode()).hexdigest()
             config.rng_seed = int(mixed[:8], 16)
         return config
 

@@ -98,8 +98,10 @@ class Store:
         return found
 
     def holds(self, keys: Sequence[bytes]) -> set[bytes]:
-        """Return those of ``keys`` that have a value, without reading it."""
+        """Return those of ``keys`` that have a value, without reading it; a fresh store finds nothing."""
         found: set[bytes] = set()
+        if self._fresh:
+            return found
         with self._reading():
             for start in range(0, len(keys), CHUNK):
                 chunk = keys[start : start + CHUNK]

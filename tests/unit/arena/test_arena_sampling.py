@@ -7,7 +7,7 @@ import pytest
 import arena_learning.engines
 from arena_learning.arena import Contestant, ask_contestant_for, battle_round, pair_contestants
 from arena_learning.core import ArenaError, Paths, read_json
-from arena_learning.engines.base import Completion, is_exact
+from arena_learning.engines.base import Completion, Refused, is_exact
 from arena_learning.params import Sampling, parse_params
 from arena_learning.schema import Response, read_rows, write_rows
 from arena_learning.store import Store
@@ -35,6 +35,28 @@ class Drawing:
 
     def close(self):
         pass
+
+
+class DrawingTogether(Drawing):
+    """Draws all samples of a conversation in one request; a sample says which requests and seeds it was drawn with."""
+
+    batch_size = 4
+
+    def __init__(self, fail_at=None, refuses=None):
+        super().__init__(sample_exact=False)
+        self._requests_left, self._refuses, self.drawn = fail_at, refuses, []
+
+    def draw(self, conversations, sampling, seeds):
+        if self._requests_left == len(self.drawn):
+            raise ArenaError("the machine is gone")
+        told = [c[-1].content for c in conversations]
+        self.drawn.append((told, list(seeds)))
+        return [
+            Refused("no")
+            if text == self._refuses
+            else [Completion(f"{text} {seed} of {seeds} in {told}", "stop", 4, 2, 0.5) for seed in seeds]
+            for text in told
+        ]
 
 
 @pytest.fixture
@@ -110,6 +132,60 @@ def test_a_stage_that_was_stopped_goes_on_with_the_samples_that_are_missing(play
     _, engine = run(samples=3, pairs="samples")
     assert len(engine.asked) == 8 - 4
     assert len({r.text for r in drawn(paths)}) == 6
+
+
+def test_an_engine_that_can_draws_all_samples_of_an_instruction_in_one_request(play):
+    run, paths = play
+    metrics, engine = run(samples=2, pairs="samples", engine=DrawingTogether())
+    assert engine.asked == [("Question 0", 7), ("Question 1", 7)]  # the answers that battle, as ever
+    assert engine.drawn == [(["Question 0", "Question 1"], [8, 9])]
+    assert [(r.instruction_id, r.sample, r.text.split(" of ")[0]) for r in drawn(paths)] == [
+        (f"i{i}", k, f"Question {i} {7 + k}") for i in (0, 1) for k in (1, 2)
+    ]
+    assert metrics["generated"] == 2 + 2 + 4
+    again, engine = run(samples=2, pairs="samples", engine=DrawingTogether())
+    assert (again["generated"], engine.asked, engine.drawn) == (0, [], [])
+
+
+def test_a_request_holds_all_samples_of_its_instructions(play):
+    run, _ = play
+    _, engine = run(samples=3, pairs="samples", engine=DrawingTogether())
+    assert engine.drawn == [(["Question 0"], [8, 9, 10]), (["Question 1"], [8, 9, 10])]
+    _, engine = run(samples=9, pairs="samples", engine=DrawingTogether())  # more than a batch
+    assert engine.drawn == [([f"Question {n}"], [11, 12, 13, 14, 15, 16]) for n in (0, 1)]
+
+
+def test_more_samples_leave_those_that_were_drawn_together(play):
+    run, paths = play
+    run(samples=2, pairs="samples", engine=DrawingTogether())
+    before = drawn(paths)
+    _, engine = run(samples=4, pairs="samples", engine=DrawingTogether())
+    assert engine.drawn == [(["Question 0", "Question 1"], [10, 11])]
+    assert [r for r in drawn(paths) if r.sample <= 2] == before
+
+
+def test_samples_that_were_stopped_are_those_of_a_run_that_was_not(play, tmp_path):
+    run, paths = play
+    with pytest.raises(ArenaError, match="the machine is gone"):
+        run(samples=3, pairs="samples", engine=DrawingTogether(fail_at=1))
+    _, engine = run(samples=3, pairs="samples", engine=DrawingTogether())
+    assert engine.drawn == [(["Question 1"], [8, 9, 10])]
+    resumed = paths.samples("dpo-i1").read_bytes()
+    paths.store.unlink()
+    run(samples=3, pairs="samples", engine=DrawingTogether())
+    assert paths.samples("dpo-i1").read_bytes() == resumed
+
+
+def test_a_refused_instruction_is_refused_for_each_of_its_samples(play):
+    run, paths = play
+    metrics, _ = run(samples=2, pairs="samples", engine=DrawingTogether(refuses="Question 1"))
+    assert [(r.instruction_id, r.sample, r.refusal) for r in drawn(paths)][2:] == [
+        ("i1", 1, "no"),
+        ("i1", 2, "no"),
+    ]
+    assert metrics["samples"]["refused"] == 2
+    _, engine = run(samples=2, pairs="samples", engine=DrawingTogether())
+    assert engine.drawn == []  # a lasting refusal is remembered
 
 
 def test_only_rounds_that_learn_from_samples_draw_them(make_params):
