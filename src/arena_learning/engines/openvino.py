@@ -146,7 +146,7 @@ class OpenVino:
         self, conversations: Sequence[Conversation], sampling: Sampling, seeds: Sequence[int]
     ) -> list[list[Completion] | Refused]:
         """Draw a sample of each conversation for each of ``seeds``, in order; see `base.DrawsSamples`."""
-        # A request for more sequences than are generated at once would wait forever.
+        # No request asks for more sequences than are generated at once.
         parts = [seeds[start : start + self._rows] for start in range(0, len(seeds), self._rows)]
         drawn = [self._generate(conversations, sampling, part) for part in parts]
         return [
